@@ -1,0 +1,25 @@
+"""The exceptions of this package: each says what was expected, what came, which file, and what to do."""
+
+
+class ReconError(Exception):
+    """Something the user can mend; command lines print its message without a traceback."""
+
+
+class SceneError(ReconError):
+    """A scene on disk that cannot be used: images, masks, cameras, ids."""
+
+
+class ConfigError(ReconError):
+    """A configuration that cannot be run."""
+
+
+class CheckpointError(ReconError):
+    """A checkpoint or prior that cannot be written or read."""
+
+
+class MeshError(ReconError):
+    """A surface that cannot be extracted, read or exported."""
+
+
+class EvaluationError(ReconError):
+    """A prediction or ground truth that cannot be scored."""
