@@ -1,0 +1,278 @@
+"""Writing scenes in the H3DS layout, so that both this package and the published one read them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import trimesh
+from jaxtyping import Float
+from PIL import Image
+
+from recon.errors import SceneError
+from recon.scene.camera import Camera
+from recon.scene.h3ds.layout import PIXEL_CENTRE, Paths, read_config, read_version
+from recon.scene.images import to_uint8
+from recon.scene.obj import write_obj
+
+
+def write_scene(
+    root: Path | str,
+    name: str,
+    *,
+    images: Iterable[np.ndarray | Image.Image],
+    masks: Iterable[np.ndarray],
+    cameras: Sequence[Camera],
+    scale_mat: Float[np.ndarray, "4 4"],
+    mesh: trimesh.Trimesh | None,
+    landmarks: Mapping[str, int] | None = None,
+    regions: Mapping[str, np.ndarray] | None = None,
+    default_views: Mapping[int, Sequence[int]] | None = None,
+    tags: Sequence[str] = (),
+    version: str = "generated-1",
+    jpeg_quality: int = 95,
+    mask_bits: int = 8,
+    mesh_decimals: int = 4,
+    vertex_colours: bool = False,
+    extras: Callable[[Path], None] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write one scene below `root` and enter it in `<root>/config.toml` and `<root>/version.txt`.
+
+    The scene is built in a hidden folder beside its place and moved there when it is complete: a run that
+    is stopped leaves no half scene. The same input gives the same bytes. Several processes may write into
+    one root.
+
+    Args:
+        root: Data set folder; made if need be.
+        name: Scene folder below it: letters, digits, `-`, `_`.
+        images: RGB pictures, (h, w, 3) uint8 or floats in [0, 1], or PIL; may be a generator.
+        masks: (h, w) bool, or numbers of which those above half of their type's range are foreground; may
+            be a generator.
+        cameras: World cameras in mm, one for each image.
+        scale_mat: (4, 4) similarity world_from_unit; the object lies inside the unit sphere.
+        mesh: Ground truth in world mm, its vertex order kept; or None for a scene without truth.
+        landmarks: Name to vertex index of `mesh`.
+        regions: Name to vertex indices of `mesh`.
+        default_views: Number of views to view indices, in order.
+        tags: Data set tags of the scene.
+        version: Data version of the whole root; must agree with a root that exists.
+        jpeg_quality: 1 to 100; from 90 on, colour is not subsampled.
+        mask_bits: 8 (values 0 and 255) or 1 per mask pixel.
+        mesh_decimals: Digits behind the point in the OBJ, mm.
+        vertex_colours: Write the mesh's vertex colours too.
+        extras: Called with the hidden folder before it is moved, to add further files to the scene.
+        overwrite: Replace a scene of that name.
+
+    Returns:
+        The scene's folder.
+
+    Raises:
+        SceneError: Counts or sizes disagree, an index is out of range, the scene exists, or the root has
+            another version.
+    """
+    root = Path(root)
+    if not name or not all(char.isalnum() or char in "-_" for char in name) or not name.isascii():
+        raise SceneError(f"scene name {name!r}: use letters, digits, '-' and '_' only")
+    _check_indices(mesh, landmarks or {}, regions or {}, default_views or {}, len(cameras))
+    target = root / name
+    root.mkdir(parents=True, exist_ok=True)
+    if target.exists() and not overwrite:
+        raise SceneError(f"{target} exists: choose another name, or overwrite=True to replace it")
+    _check_version(root, version)
+    work = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=root))
+    try:
+        work.chmod(0o755)
+        paths = Paths(work)
+        _write_pictures(paths, images, masks, cameras, jpeg_quality, mask_bits)
+        _write_cameras(paths.cameras, cameras, scale_mat)
+        if mesh is not None:
+            colours = _vertex_colours(mesh) if vertex_colours else None
+            write_obj(
+                paths.mesh,
+                np.asarray(mesh.vertices),
+                np.asarray(mesh.faces),
+                colours=colours,
+                decimals=mesh_decimals,
+            )
+        if landmarks:
+            lines = [f"{key} {int(index)}" for key, index in landmarks.items()]
+            paths.landmarks.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        for region, indices in (regions or {}).items():
+            paths.regions.mkdir(exist_ok=True)
+            paths.region(region).write_text("".join(f"{int(index)}\n" for index in indices), encoding="utf-8")
+        if extras is not None:
+            extras(work)
+        with _locked(root):
+            _move_in_place(work, target)
+            _enter(root, name, version, len(cameras), default_views or {}, tags)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return target
+
+
+def _vertex_colours(mesh: trimesh.Trimesh) -> np.ndarray:
+    """(n, 3) colours in [0, 1]."""
+    colours = getattr(mesh.visual, "vertex_colors", None)
+    if colours is None:
+        raise SceneError("vertex_colours=True, but the mesh has none")
+    return np.asarray(colours)[:, :3] / 255.0
+
+
+def _check_indices(
+    mesh: trimesh.Trimesh | None,
+    landmarks: Mapping[str, int],
+    regions: Mapping[str, np.ndarray],
+    default_views: Mapping[int, Sequence[int]],
+    count: int,
+) -> None:
+    """Landmarks and regions must point into the mesh, view lists into the cameras."""
+    vertices = 0 if mesh is None else len(mesh.vertices)
+    lists: dict[str, list[int]] = {f"landmark {key}": [index] for key, index in landmarks.items()}
+    lists |= {f"region {key}": list(indices) for key, indices in regions.items()}
+    for what, indices in lists.items():
+        if len(indices) and (min(indices) < 0 or max(indices) >= vertices):
+            raise SceneError(
+                f"{what} uses a vertex outside 0..{vertices - 1}: it must index the ground-truth mesh"
+            )
+    for number, views in default_views.items():
+        if not len(views) or min(views) < 0 or max(views) >= count:
+            raise SceneError(
+                f"default list for {number} views must hold indices 0..{count - 1}, got {list(views)}"
+            )
+
+
+def _check_version(root: Path, version: str) -> None:
+    present = read_version(root)
+    if present is not None and present != version:
+        raise SceneError(
+            f"{root} holds data version {present!r}, not {version!r}: never mix versions, "
+            "write to another folder"
+        )
+
+
+def _write_pictures(
+    paths: Paths,
+    images: Iterable[np.ndarray | Image.Image],
+    masks: Iterable[np.ndarray],
+    cameras: Sequence[Camera],
+    jpeg_quality: int,
+    mask_bits: int,
+) -> None:
+    """Write image/ and mask/, one picture in memory at a time."""
+    if mask_bits not in (1, 8):
+        raise SceneError(f"mask_bits must be 1 or 8, got {mask_bits}")
+    paths.image(0).parent.mkdir()
+    paths.mask(0).parent.mkdir()
+    for index, (image, mask, camera) in enumerate(zip_longest(images, masks, cameras)):
+        if image is None or mask is None or camera is None:
+            raise SceneError(f"images, masks, cameras must be equally many; one of them ends at {index}")
+        pixels = to_uint8(image, f"image {index}")
+        foreground = np.asarray(mask)
+        size = (camera.height, camera.width)
+        if pixels.shape[:2] != size or foreground.shape != size:
+            raise SceneError(
+                f"view {index}: (h, w) differ: camera {size}, image {pixels.shape[:2]}, mask {foreground.shape}"
+            )
+        if foreground.dtype != bool:
+            integer = np.issubdtype(foreground.dtype, np.integer)
+            foreground = foreground > (np.iinfo(foreground.dtype).max / 2 if integer else 0.5)
+        subsampling = 0 if jpeg_quality >= 90 else 2
+        Image.fromarray(pixels).save(paths.image(index), quality=jpeg_quality, subsampling=subsampling)
+        grey = Image.fromarray(foreground.astype(np.uint8) * 255)
+        (grey.convert("1") if mask_bits == 1 else grey).save(paths.mask(index), optimize=True)
+
+
+def _write_cameras(path: Path, cameras: Sequence[Camera], scale_mat: np.ndarray) -> None:
+    """Write `cameras.npz` (float64); unlike numpy's own archive it holds no clock time."""
+    scale = np.asarray(scale_mat, dtype=np.float64)
+    arrays: dict[str, np.ndarray] = {}
+    for index, camera in enumerate(cameras):
+        arrays[f"world_mat_{index}"] = np.vstack([camera.projection_for(PIXEL_CENTRE), [0.0, 0.0, 0.0, 1.0]])
+        arrays[f"scale_mat_{index}"] = scale
+    write_npz(path, arrays)
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write a numpy archive whose bytes depend on the arrays alone."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            member = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            member.compress_type = zipfile.ZIP_DEFLATED
+            buffer = io.BytesIO()
+            np.lib.format.write_array(buffer, np.ascontiguousarray(array), allow_pickle=False)
+            archive.writestr(member, buffer.getvalue())
+
+
+@contextlib.contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    """One writer at a time in a root, across processes (where the system has advisory locks)."""
+    with (root / ".lock").open("w") as handle:
+        try:
+            import fcntl
+        except ImportError:  # Windows: generate with one process there
+            yield
+            return
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _move_in_place(work: Path, target: Path) -> None:
+    """Put a finished folder in its place; an old one is moved aside first and then removed."""
+    if not target.exists():
+        os.replace(work, target)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
+    os.replace(target, aside / target.name)
+    os.replace(work, target)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _enter(
+    root: Path,
+    name: str,
+    version: str,
+    count: int,
+    default_views: Mapping[int, Sequence[int]],
+    tags: Sequence[str],
+) -> None:
+    """Merge a scene into the root's description; the order of scenes is that of their names."""
+    _check_version(root, version)
+    path = root / "config.toml"
+    scenes: dict[str, Any] = dict(read_config(path)["scenes"]) if path.exists() else {}
+    lists = {str(key): [int(index) for index in default_views[key]] for key in sorted(default_views)}
+    scenes[name] = {"tags": list(tags), "views": count, "default_views_configs": lists}
+    lines = [f"version = {json.dumps(version)}", 'file_id = ""', 'file_md5 = ""', "", "[scenes]"]
+    for key in sorted(scenes):
+        entry = scenes[key]
+        lines += [
+            "",
+            f"[scenes.{key}]",
+            f"tags = {json.dumps(entry.get('tags', []))}",
+            f"views = {entry['views']}",
+        ]
+        lines += [f"[scenes.{key}.default_views_configs]"]
+        lines += [
+            f"{number} = {indices}" for number, indices in entry.get("default_views_configs", {}).items()
+        ]
+    _replace_text(path, "\n".join(lines) + "\n")
+    _replace_text(root / "version.txt", f"{version}\n")
+
+
+def _replace_text(path: Path, text: str) -> None:
+    """Write a small text file so that a reader sees the old or the new one, never half of it."""
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        stream.write(text)
+    os.chmod(temporary, 0o644)
+    os.replace(temporary, path)

@@ -1,0 +1,218 @@
+"""Wavefront OBJ, read and written without touching the order of anything.
+
+Landmarks and regions of a data set are vertex indices: a reader that merges, splits or drops vertices makes
+them meaningless. Here a file's vertices come back as they stand in it, used or not, in float64.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import trimesh
+from jaxtyping import Float, Integer
+
+from recon.errors import MeshError
+
+
+@dataclass(frozen=True, eq=False)
+class ObjData:
+    """What an OBJ file holds.
+
+    Attributes:
+        vertices: (n, 3) float64, file order.
+        faces: (m, 3) int64; polygons are split into fans in file order.
+        colours: (n, 3) as the file has them behind the position, or None.
+        normals: (k, 3) `vn` rows (k need not be n), or None.
+        texture_coordinates: (t, 2) `vt` rows, or None.
+        texture_faces: (m, 3) int64 into `texture_coordinates`, -1 for a face without them, or None.
+    """
+
+    vertices: Float[np.ndarray, "vertices 3"]
+    faces: Integer[np.ndarray, "faces 3"]
+    colours: Float[np.ndarray, "vertices 3"] | None = None
+    normals: Float[np.ndarray, "normals 3"] | None = None
+    texture_coordinates: Float[np.ndarray, "texels 2"] | None = None
+    texture_faces: Integer[np.ndarray, "faces 3"] | None = None
+
+    def mesh(self) -> trimesh.Trimesh:
+        """Positions and triangles as a mesh with the same vertex order."""
+        return trimesh.Trimesh(self.vertices, self.faces, process=False)
+
+
+def read_obj(path: Path | str) -> ObjData:
+    """Read positions, colours, normals, texture coordinates and faces; everything else is passed over.
+
+    Takes `v x y z`, `v x y z w`, `v x y z r g b`; face corners `i`, `i/j`, `i//k`, `i/j/k`; negative
+    (relative) indices; polygons; comments; tabs; continued lines.
+
+    Raises:
+        MeshError: The file is missing, has no vertices, holds something that is not a number, or has an
+            index out of range.
+    """
+    path = Path(path)
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise MeshError(f"{path} cannot be read: {error.strerror or error}") from error
+    if b"\\" in text:
+        text = text.replace(b"\\\r\n", b" ").replace(b"\\\n", b" ")
+    rows: dict[bytes, list[bytes]] = {b"v": [], b"vn": [], b"vt": [], b"f": []}
+    # How many vertices and texture coordinates stand before each face: what a negative index counts back
+    # from.
+    seen: list[tuple[int, int]] = []
+    positions, texels, faces = rows[b"v"], rows[b"vt"], rows[b"f"]
+    for line in text.splitlines():
+        parts = line.split(None, 1)
+        if len(parts) == 2 and parts[0] in rows:
+            rows[parts[0]].append(parts[1].split(b"#", 1)[0] if b"#" in parts[1] else parts[1])
+            if parts[0] == b"f":
+                seen.append((len(positions), len(texels)))
+    if not positions:
+        raise MeshError(f"{path} has no vertices: is it a Wavefront OBJ file?")
+    vertices, colours = _positions(positions, path)
+    triangles, texture_faces = _triangles(faces, seen, path)
+    _check_range(triangles, len(vertices), "vertex", path)
+    if texture_faces is not None:
+        _check_range(texture_faces[texture_faces[:, 0] >= 0], len(texels), "texture coordinate", path)
+    return ObjData(
+        vertices,
+        triangles,
+        colours,
+        _numbers(rows[b"vn"], 3, path) if rows[b"vn"] else None,
+        _numbers(texels, 2, path) if texels else None,
+        texture_faces,
+    )
+
+
+def write_obj(
+    path: Path | str,
+    vertices: Float[np.ndarray, "vertices 3"],
+    faces: Integer[np.ndarray, "faces 3"],
+    *,
+    colours: Float[np.ndarray, "vertices 3"] | None = None,
+    decimals: int | None = 4,
+) -> None:
+    """Write positions (and colours in [0, 1] behind them) and triangles, in order, without a comment line.
+
+    Args:
+        path: File to write; its folder must exist.
+        vertices: (n, 3) positions.
+        faces: (m, 3) vertex indices from 0.
+        colours: (n, 3), written with 4 decimals.
+        decimals: Digits behind the point; None writes as many as float64 needs to come back the same.
+
+    Raises:
+        MeshError: A position is not finite, or an index is out of range.
+    """
+    path = Path(path)
+    if not np.isfinite(vertices).all():
+        raise MeshError(f"{path}: refused to write vertices that are NaN or infinite")
+    _check_range(faces, len(vertices), "vertex", path)
+    number = "%r" if decimals is None else f"%.{decimals}f"
+    # Adding 0 turns -0.0, which rounding leaves behind, into 0.0.
+    values = (vertices if decimals is None else np.round(vertices, decimals)) + 0.0
+    row = f"v {number} {number} {number}"
+    if colours is not None:
+        row += " %.4f %.4f %.4f"
+        values = np.concatenate([values, colours], axis=1)
+    body = (row + "\n") * len(values) % tuple(values.ravel().tolist())
+    body += "f %d %d %d\n" * len(faces) % tuple((faces + 1).ravel().tolist())
+    path.write_text(body, encoding="ascii")
+
+
+def _positions(rows: list[bytes], path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """(n, 3) positions, and (n, 3) colours if at least one row has six or more numbers (others get 0)."""
+    flat = _parse(b" ".join(rows), path)
+    if len(flat) == 3 * len(rows):
+        return flat.reshape(-1, 3), None
+    counts = np.array([len(row.split()) for row in rows])
+    if counts.min() < 3:
+        raise MeshError(f"{path}: vertex {int(counts.argmin())} has fewer than three coordinates")
+    starts = np.cumsum(counts) - counts
+    vertices = flat[starts[:, None] + np.arange(3)]
+    coloured = counts >= 6
+    if not coloured.any():
+        return vertices, None
+    colours = np.zeros_like(vertices)
+    colours[coloured] = flat[starts[coloured, None] + np.arange(3, 6)]
+    return vertices, colours
+
+
+def _numbers(rows: list[bytes], width: int, path: Path) -> np.ndarray:
+    """(n, width) numbers: the first `width` of each row."""
+    flat = _parse(b" ".join(rows), path)
+    if len(flat) == width * len(rows):
+        return flat.reshape(-1, width)
+    counts = np.array([len(row.split()) for row in rows])
+    if counts.min() < width:
+        raise MeshError(f"{path}: a row of normals or texture coordinates has fewer than {width} numbers")
+    return flat[(np.cumsum(counts) - counts)[:, None] + np.arange(width)]
+
+
+def _parse(text: bytes, path: Path) -> np.ndarray:
+    """All numbers of a text, float64."""
+    try:
+        return np.array(text.split(), dtype=np.float64)
+    except ValueError as error:
+        raise MeshError(f"{path}: not a number where a coordinate should be ({error})") from error
+
+
+def _triangles(
+    rows: list[bytes], seen: list[tuple[int, int]], path: Path
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Vertex and texture indices from 0 of all triangles; texture indices are -1 where a face has none."""
+    if not rows:
+        return np.zeros((0, 3), dtype=np.int64), None
+    groups: dict[tuple[int, int, int], list[int]] = {}
+    for number, row in enumerate(rows):
+        groups.setdefault((len(row.split()), row.count(b"/"), row.count(b"//")), []).append(number)
+    before = np.array(seen, dtype=np.int64)
+    pieces, texture_pieces, order = [], [], []
+    for (corners, slashes, doubles), members in groups.items():
+        if corners < 3:
+            raise MeshError(f"{path}: face {members[0]} has fewer than three corners")
+        picked = [rows[number] for number in members]
+        corner_indices = _corners(picked, corners, slashes, doubles, path)
+        corner_indices = np.where(
+            corner_indices < 0, corner_indices + before[members][:, None, :], corner_indices - 1
+        )
+        fan = np.array([[0, i, i + 1] for i in range(1, corners - 1)])
+        split = corner_indices[:, fan].reshape(-1, 3, 2)
+        pieces.append(split[..., 0])
+        texture_pieces.append(split[..., 1])
+        order.append(np.repeat(members, corners - 2))
+    back = np.argsort(np.concatenate(order), kind="stable")
+    triangles = np.concatenate(pieces)[back]
+    texture = np.concatenate(texture_pieces)[back]
+    return triangles, texture if (texture >= 0).any() else None
+
+
+def _corners(rows: list[bytes], corners: int, slashes: int, doubles: int, path: Path) -> np.ndarray:
+    """(rows, corners, 2) vertex and texture index as written (from 1; 0: none) of rows of one form."""
+    text = b" ".join(rows)
+    forms = {(0, 0): 1, (corners, 0): 2, (2 * corners, corners): 2, (2 * corners, 0): 3}
+    try:
+        if (slashes, doubles) in forms:
+            flat = np.array(text.replace(b"//", b" ").replace(b"/", b" ").split(), dtype=np.int64)
+            table = flat.reshape(len(rows), corners, forms[slashes, doubles])
+            vertex = table[..., 0]
+            texture = table[..., 1] if slashes and not doubles else np.zeros_like(vertex)
+        else:  # corners of different forms within one face
+            fields = [corner.split(b"/") for corner in text.split()]
+            vertex = np.array([int(field[0]) for field in fields]).reshape(len(rows), corners)
+            texture = np.array([int(field[1]) if len(field) > 1 and field[1] else 0 for field in fields])
+            texture = texture.reshape(vertex.shape)
+            texture[(texture == 0).any(axis=1)] = 0
+    except ValueError as error:
+        raise MeshError(f"{path}: a face holds something that is not an index ({error})") from error
+    if (vertex == 0).any():
+        raise MeshError(f"{path}: a face uses vertex 0, but OBJ counts from 1")
+    return np.stack([vertex, texture], axis=-1)
+
+
+def _check_range(indices: np.ndarray, count: int, what: str, path: Path) -> None:
+    if len(indices) and (indices.min() < 0 or indices.max() >= count):
+        worst = int(indices.max()) if indices.max() >= count else int(indices.min())
+        raise MeshError(f"{path}: a face uses {what} {worst} (from 0), but there are {count}")

@@ -1,0 +1,220 @@
+"""What is reconstructed: views with cameras, photographs and masks, and the truth where it is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import trimesh
+from jaxtyping import Bool, Float, Integer
+
+from recon.errors import SceneError
+from recon.scene.camera import Camera
+from recon.scene.images import read_image, read_mask
+from recon.scene.obj import read_obj
+
+
+class View:
+    """One photograph of a scene, with its mask and camera; nothing is read before it is asked for.
+
+    Attributes:
+        index: Position in the scene's views.
+        name: The image's file name without extension.
+        image_path: The photograph; it may be missing in a partial copy.
+        mask_path: The foreground mask; it may be missing too, which is an error as soon as it is asked for.
+    """
+
+    def __init__(
+        self,
+        index: int,
+        name: str,
+        camera: Camera | Callable[[], Camera],
+        image_path: Path,
+        mask_path: Path,
+    ) -> None:
+        self.index = index
+        self.name = name
+        self.image_path = Path(image_path)
+        self.mask_path = Path(mask_path)
+        self._camera = camera
+
+    def __repr__(self) -> str:
+        return f"View({self.index}, {str(self.image_path)!r})"
+
+    @property
+    def available(self) -> bool:
+        """Both files are there."""
+        return self.image_path.is_file() and self.mask_path.is_file()
+
+    @cached_property
+    def camera(self) -> Camera:
+        """World camera of the photograph, in pixels of its own size.
+
+        Raises:
+            SceneError: The camera or the image's size cannot be read; the message names the file.
+        """
+        return self._camera if isinstance(self._camera, Camera) else self._camera()
+
+    def image(self) -> Float[np.ndarray, "h w 3"]:
+        """The photograph, float32 sRGB in [0, 1], decoded on each call.
+
+        Raises:
+            SceneError: The file is missing or cannot be read.
+        """
+        return read_image(self.image_path)
+
+    def mask(self) -> Bool[np.ndarray, "h w"]:
+        """The foreground, decoded on each call (see `recon.scene.images.read_mask`).
+
+        Raises:
+            SceneError: The file is missing or cannot be read.
+        """
+        return read_mask(self.mask_path)
+
+
+@dataclass(frozen=True, eq=False)
+class GroundTruth:
+    """The scanned or generated surface of a scene, read when asked for.
+
+    Attributes:
+        mesh_path: Wavefront OBJ in world mm.
+        landmarks_path: `name vertex_index` per line; the file may be missing.
+        regions_folder: Folder of `<region>.txt`, one vertex index per line; it may be missing.
+    """
+
+    mesh_path: Path
+    landmarks_path: Path
+    regions_folder: Path
+
+    def mesh(self) -> trimesh.Trimesh:
+        """The surface in world mm, vertices in file order; read once, so do not change it in place.
+
+        Raises:
+            MeshError: The file is missing or not a Wavefront OBJ.
+        """
+        return self._mesh
+
+    @cached_property
+    def _mesh(self) -> trimesh.Trimesh:
+        return read_obj(self.mesh_path).mesh()
+
+    @cached_property
+    def landmarks(self) -> dict[str, int]:
+        """Landmark name to vertex index, in file order; empty where the scene has no landmark file.
+
+        Raises:
+            SceneError: A line is not `name index`.
+        """
+        return read_landmarks(self.landmarks_path) if self.landmarks_path.is_file() else {}
+
+    def regions(self) -> list[str]:
+        """Names of the regions that are present, sorted."""
+        return sorted(path.stem for path in self.regions_folder.glob("*.txt"))
+
+    def region(self, name: str) -> Integer[np.ndarray, " indices"]:
+        """Vertex indices (int64) of a region, in file order.
+
+        Raises:
+            SceneError: There is no such region, or its file holds something else than indices.
+        """
+        path = self.regions_folder / f"{name}.txt"
+        if not path.is_file():
+            raise SceneError(
+                f"region {name!r} of {self.mesh_path.parent} is missing: expected {path}; "
+                f"present: {', '.join(self.regions()) or 'none'}"
+            )
+        return read_indices(path)
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A subject with posed photographs.
+
+    Attributes:
+        name: The scene's id or folder name.
+        root: The scene's folder.
+        views: All views; `views[i].index == i`.
+        scale_mat: (4, 4) similarity, world_from_unit: it takes the sphere of radius 1 to world mm.
+        default_views: The data set's own view lists by number of views; order and repetitions are kept.
+        ground_truth: The surface, or None.
+        version: Data version of the set it belongs to, "" if it says none.
+    """
+
+    name: str
+    root: Path
+    views: tuple[View, ...]
+    scale_mat: Float[np.ndarray, "4 4"]
+    default_views: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    ground_truth: GroundTruth | None = None
+    version: str = ""
+
+    @property
+    def unit_from_world(self) -> Float[np.ndarray, "4 4"]:
+        """Inverse of `scale_mat`: world mm to the sphere of radius 1."""
+        return np.linalg.inv(self.scale_mat)
+
+    def available(self) -> list[int]:
+        """Views whose image and mask are there: all of them, but for a partial copy."""
+        return [view.index for view in self.views if view.available]
+
+    def select(self, views: int | Sequence[int]) -> list[int]:
+        """View indices for a number of views or an explicit list.
+
+        A number takes the data set's own default list for it where there is one (it may repeat a view, and
+        once in H3DS it has one view more). Otherwise that many different views spread around the face, see
+        `recon.scene.selection`.
+
+        Raises:
+            SceneError: More views are asked for than there are, an index is out of range, or one is named
+                twice.
+        """
+        from recon.scene.selection import check_list, spread_views
+
+        if isinstance(views, (int, np.integer)):
+            count = int(views)
+            if count in self.default_views:
+                return list(self.default_views[count])
+            return spread_views(self, count)
+        return check_list(self, views)
+
+
+def read_landmarks(path: Path) -> dict[str, int]:
+    """Read `name vertex_index` lines, keeping their order; blank lines are passed over.
+
+    Raises:
+        SceneError: The file cannot be read, or a line has another form.
+    """
+    landmarks: dict[str, int] = {}
+    for number, line in enumerate(_text(path).splitlines(), start=1):
+        parts = line.split()
+        if not parts:
+            continue
+        if len(parts) != 2 or not parts[1].isdecimal():
+            raise SceneError(f"{path}, line {number}: expected 'name vertex_index', got {line.strip()!r}")
+        landmarks[parts[0]] = int(parts[1])
+    return landmarks
+
+
+def read_indices(path: Path) -> Integer[np.ndarray, " indices"]:
+    """Read one vertex index per line as int64; blank lines are passed over.
+
+    Raises:
+        SceneError: The file cannot be read, or holds something else.
+    """
+    try:
+        indices = np.array(_text(path).split(), dtype=np.int64)
+    except ValueError as error:
+        raise SceneError(f"{path}: expected one vertex index per line ({error})") from error
+    if len(indices) and indices.min() < 0:
+        raise SceneError(f"{path}: vertex index {indices.min()} is negative")
+    return indices
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SceneError(f"{path} cannot be read: {error}") from error
