@@ -1,0 +1,7 @@
+"""Fields: what a point in unit space is worth. Signed distance, features and colour, as small modules."""
+
+from recon.fields.colour import RenderingNetwork as RenderingNetwork
+from recon.fields.encoding import FrequencyEncoding as FrequencyEncoding
+from recon.fields.gradient import sdf_and_gradient as sdf_and_gradient
+from recon.fields.sdf import FieldSample as FieldSample
+from recon.fields.sdf import SDFNetwork as SDFNetwork

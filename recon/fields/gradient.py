@@ -1,0 +1,32 @@
+"""Derivatives of a field with respect to position."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from recon.fields.sdf import FieldSample
+
+
+def sdf_and_gradient(
+    field: Callable[[Tensor], FieldSample], points: Float[Tensor, "points 3"], *, create_graph: bool = True
+) -> tuple[FieldSample, Float[Tensor, "points 3"]]:
+    """The field at points together with ∇f there.
+
+    Args:
+        field: gives a `FieldSample` for points of unit space.
+        points: where; gradients flow through them if they require it.
+        create_graph: keep the graph of ∇f, for a loss or a colour that depends on it.
+
+    Returns:
+        The sample, and ∇f, not normalised.
+    """
+    with torch.enable_grad():
+        if not points.requires_grad:
+            points = points.detach().requires_grad_(True)
+        sample = field(points)
+        (gradient,) = torch.autograd.grad(
+            sample.sdf, points, torch.ones_like(sample.sdf), create_graph=create_graph, retain_graph=True
+        )
+    return sample, gradient

@@ -1,0 +1,102 @@
+"""The signed distance network of IDR."""
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from recon.fields.encoding import FrequencyEncoding
+
+
+class FieldSample(NamedTuple):
+    """What a field says of points: signed distance in unit space (negative inside) and a feature for the colour network."""
+
+    sdf: Float[Tensor, " points"]
+    feature: Float[Tensor, "points features"]
+
+
+class SDFNetwork(nn.Module):
+    """f(x; θ) → (signed distance, feature): the geometry network of IDR (section 3; settings of its supplement).
+
+    An MLP over a frequency encoding with softplus, weight normalisation, and a skip that feeds the encoded input in again. It is
+    initialised to the signed distance of a sphere (Atzmon and Lipman, SAL, theorem 1), so that tracing finds a surface at once.
+
+    Args:
+        width: units of each hidden layer.
+        depth: number of hidden layers.
+        skip: indices of the linear layers that take the encoded input again, divided by √2 together with the hidden units.
+        octaves: frequencies of the encoding.
+        feature_size: size of the feature for the colour network; 0 for none.
+        radius: radius of the initial sphere, in unit space.
+        beta: sharpness of the softplus.
+    """
+
+    def __init__(
+        self,
+        width: int = 512,
+        depth: int = 8,
+        skip: tuple[int, ...] | list[int] = (4,),
+        octaves: int = 6,
+        feature_size: int = 256,
+        radius: float = 0.6,
+        beta: float = 100.0,
+    ) -> None:
+        super().__init__()
+        self.encoding = FrequencyEncoding(octaves)
+        self.feature_size = feature_size
+        self.skip = frozenset(skip)
+        self.beta = beta
+        encoded = self.encoding.out_features
+        layers = []
+        for index in range(depth + 1):
+            fan_in = encoded if index == 0 else width
+            fan_out = 1 + feature_size if index == depth else width
+            if index + 1 in self.skip:
+                fan_out -= encoded
+            layers.append(weight_norm(_sphere_linear(index, depth, fan_in, fan_out, encoded, self.skip, radius)))
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, points: Float[Tensor, "points 3"]) -> FieldSample:
+        """Signed distance and feature at points of unit space; differentiable twice."""
+        output = self.layers[-1](self._hidden(points))
+        return FieldSample(output[:, 0], output[:, 1:])
+
+    def sdf(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:
+        """Signed distance alone: does not compute the feature."""
+        last = self.layers[-1]
+        return F.linear(self._hidden(points), last.weight[:1], last.bias[:1])[:, 0]
+
+    def _hidden(self, points: Tensor) -> Tensor:
+        encoded = self.encoding(points)
+        hidden = encoded
+        for index, layer in enumerate(self.layers[:-1]):
+            if index in self.skip:
+                hidden = torch.cat([hidden, encoded], dim=1) / math.sqrt(2)
+            hidden = F.softplus(layer(hidden), beta=self.beta)
+        return hidden
+
+
+def _sphere_linear(
+    index: int, depth: int, fan_in: int, fan_out: int, encoded: int, skip: frozenset[int], radius: float
+) -> nn.Linear:
+    """One linear layer of the geometric initialisation: the whole network starts as about ‖x‖ − radius.
+
+    Columns that see sines and cosines start at zero, so the encoding plays no part at first.
+    """
+    layer = nn.Linear(fan_in, fan_out)
+    with torch.no_grad():
+        if index == depth:
+            layer.weight.normal_(math.sqrt(math.pi / fan_in), 1e-4)
+            layer.bias.fill_(-radius)
+            return layer
+        layer.weight.normal_(0.0, math.sqrt(2 / fan_out))
+        layer.bias.zero_()
+        if index == 0:
+            layer.weight[:, 3:] = 0.0
+        elif index in skip:
+            layer.weight[:, fan_in - (encoded - 3) :] = 0.0
+    return layer

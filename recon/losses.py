@@ -1,0 +1,43 @@
+"""The losses of IDR (section 3.3 of the paper), as plain functions. P is the set of sampled pixels of a step."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+def colour_loss(
+    predicted: Float[Tensor, "hits 3"], photograph: Float[Tensor, "hits 3"], pixels: int
+) -> Float[Tensor, ""]:
+    """1/|P| · Σ ‖I − M‖₁ over the pixels where the traced surface and the mask agree that there is something.
+
+    Args:
+        predicted: colours of those pixels, in [-1, 1].
+        photograph: what the photograph shows there, in [-1, 1].
+        pixels: |P|, all pixels of the step.
+    """
+    return (predicted - photograph).abs().sum() / pixels
+
+
+def mask_loss(
+    minimum_sdf: Float[Tensor, " rays"],
+    mask: Bool[Tensor, " rays"],
+    agreed: Bool[Tensor, " rays"],
+    alpha: float,
+) -> Float[Tensor, ""]:
+    """1/(α|P|) · Σ BCE(sigmoid(−α s), mask) over all pixels but the agreed ones (IDR, equation 7).
+
+    Args:
+        minimum_sdf: s, the least signed distance along each ray.
+        mask: whether the photograph's mask has the object there.
+        agreed: pixels in P_in: the ray hit the surface and the mask has the object.
+        alpha: sharpness; grows while training.
+    """
+    logits = -alpha * minimum_sdf[~agreed]
+    target = mask[~agreed].to(logits.dtype)
+    return F.binary_cross_entropy_with_logits(logits, target, reduction="sum") / (alpha * len(mask))
+
+
+def eikonal_loss(gradient: Float[Tensor, "points 3"]) -> Float[Tensor, ""]:
+    """Mean of (‖∇f‖ − 1)² (Gropp et al., IGR): keeps f a signed distance."""
+    return ((torch.linalg.vector_norm(gradient, dim=-1) - 1) ** 2).mean()

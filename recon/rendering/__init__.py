@@ -1,0 +1,17 @@
+"""Rays from photographs, tracing them to a surface, and images of a field."""
+
+from recon.rendering.cameras import CameraBundle as CameraBundle
+from recon.rendering.intersection import intersect as intersect
+from recon.rendering.pixels import ImageSampler as ImageSampler
+from recon.rendering.pixels import PixelStore as PixelStore
+from recon.rendering.pixels import RayBatch as RayBatch
+from recon.rendering.pixels import SceneSampler as SceneSampler
+from recon.rendering.pixels import seeded as seeded
+from recon.rendering.surface import RenderedView as RenderedView
+from recon.rendering.surface import render_rays as render_rays
+from recon.rendering.surface import render_view as render_view
+from recon.rendering.surface import shade as shade
+from recon.rendering.surface import surface_colours as surface_colours
+from recon.rendering.tracing import Trace as Trace
+from recon.rendering.tracing import TracingSettings as TracingSettings
+from recon.rendering.tracing import trace as trace

@@ -1,0 +1,141 @@
+"""Photographs as pixels to draw from: every draw is a function of (seed, step)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from scipy.ndimage import distance_transform_edt
+from torch import Tensor
+
+from recon.scene import View
+
+
+@dataclass(frozen=True)
+class RayBatch:
+    """The pixels of a training step.
+
+    Attributes:
+        views: index of each pixel's view among the training views.
+        pixels: (x, y) of the pixel centres, in pixels.
+        mask: whether the mask has the object there.
+        colour: of the photograph, in [-1, 1].
+    """
+
+    views: Int[Tensor, " rays"]
+    pixels: Float[Tensor, "rays 2"]
+    mask: Bool[Tensor, " rays"]
+    colour: Float[Tensor, "rays 3"]
+
+    def to(self, device: torch.device) -> "RayBatch":
+        """The same batch on another device."""
+        return RayBatch(
+            self.views.to(device), self.pixels.to(device), self.mask.to(device), self.colour.to(device)
+        )
+
+
+class PixelStore:
+    """All pixels of some views, decoded once; views may differ in size.
+
+    Args:
+        views: whose photographs and masks to decode.
+    """
+
+    def __init__(self, views: Sequence[View]) -> None:
+        images = [view.image() for view in views]
+        masks = [view.mask() for view in views]
+        self.sizes = [image.shape[:2] for image in images]
+        counts = [height * width for height, width in self.sizes]
+        self.offsets = torch.tensor([0, *np.cumsum(counts)])
+        self.widths = torch.tensor([width for _, width in self.sizes])
+        self.colour = torch.from_numpy(
+            np.concatenate([(image.reshape(-1, 3) * 255).round().astype(np.uint8) for image in images])
+        )
+        self.mask = torch.from_numpy(np.concatenate([mask.reshape(-1) for mask in masks]))
+        self.masks = masks
+
+    def __len__(self) -> int:
+        """Number of views."""
+        return len(self.sizes)
+
+    def batch(self, views: Int[Tensor, " rays"], indices: Int[Tensor, " rays"]) -> RayBatch:
+        """The pixels with the given row-major indices inside the given views."""
+        flat = self.offsets[views] + indices
+        width = self.widths[views]
+        pixels = torch.stack([indices % width, indices // width], dim=1).float() + 0.5
+        return RayBatch(views, pixels, self.mask[flat], self.colour[flat].float() / 127.5 - 1)
+
+
+def seeded(seed: int, *counters: int) -> torch.Generator:
+    """A generator for one purpose at one step: the same for the same numbers, whatever was drawn before."""
+    mixed = int(np.random.SeedSequence([seed, *counters]).generate_state(1, np.uint64)[0])
+    return torch.Generator().manual_seed(mixed & 0x7FFF_FFFF_FFFF_FFFF)
+
+
+class ImageSampler:
+    """The published sampling: each step takes one image, each epoch all of them in a random order.
+
+    One set of pixels is drawn for each epoch and shared by its images, as in the published code.
+
+    Args:
+        store: the pixels.
+        rays: pixels for each step.
+        seed: of the draws.
+    """
+
+    def __init__(self, store: PixelStore, rays: int, seed: int) -> None:
+        self.store, self.rays, self.seed = store, rays, seed
+
+    def __call__(self, step: int) -> RayBatch:
+        """The pixels of a step."""
+        epoch, turn = divmod(step, len(self.store))
+        generator = seeded(self.seed, 1, epoch)
+        view = int(torch.randperm(len(self.store), generator=generator)[turn])
+        fraction = torch.rand(self.rays, generator=generator, dtype=torch.float64)
+        height, width = self.store.sizes[view]
+        return self.store.batch(torch.full((self.rays,), view), (fraction * height * width).long())
+
+
+class SceneSampler:
+    """Rays of all views in every step, most of them where the head is or its outline passes.
+
+    Args:
+        store: the pixels.
+        rays: pixels for each step.
+        seed: of the draws.
+        inside: share of the rays drawn inside the masks.
+        outline: share drawn from the band about the masks' outlines; the rest is uniform over the images.
+        band: half width of that band, in pixels of a 512-pixel image.
+    """
+
+    def __init__(
+        self, store: PixelStore, rays: int, seed: int, inside: float = 0.6, outline: float = 0.25, band: float = 12.0
+    ) -> None:
+        self.store, self.rays, self.seed = store, rays, seed
+        self.inside = [torch.from_numpy(np.flatnonzero(mask)) for mask in store.masks]
+        self.band = [torch.from_numpy(np.flatnonzero(_outline(mask, band * max(mask.shape) / 512))) for mask in store.masks]
+        self.counts = (round(rays * inside), round(rays * outline))
+
+    def __call__(self, step: int) -> RayBatch:
+        """The pixels of a step."""
+        generator = seeded(self.seed, 1, step)
+        inside, outline = self.counts
+        views = torch.randint(len(self.store), (self.rays,), generator=generator)
+        fraction = torch.rand(self.rays, generator=generator, dtype=torch.float64)
+        indices = torch.empty_like(views)
+        for view, (height, width) in enumerate(self.store.sizes):
+            here = views == view
+            for pool, part in ((self.inside[view], slice(0, inside)), (self.band[view], slice(inside, inside + outline))):
+                at = here[part]
+                indices[part][at] = pool[(fraction[part][at] * len(pool)).long()]
+            rest = slice(inside + outline, None)
+            at = here[rest]
+            indices[rest][at] = (fraction[rest][at] * (height * width)).long()
+        return self.store.batch(views, indices)
+
+
+def _outline(mask: Bool[np.ndarray, "h w"], width: float) -> Bool[np.ndarray, "h w"]:
+    """Pixels within `width` of the mask's outline."""
+    distance = np.where(mask, distance_transform_edt(mask), distance_transform_edt(~mask))
+    return distance <= max(width, 1.0)

@@ -1,0 +1,193 @@
+"""Rendering through the surface: the differentiable step of training, and whole images."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from recon.fields import FieldSample, sdf_and_gradient
+from recon.rendering.cameras import CameraBundle
+from recon.rendering.intersection import intersect
+from recon.rendering.tracing import TracingSettings, trace
+
+
+class Field(Protocol):
+    """A signed distance with a feature for the colour network."""
+
+    def __call__(self, points: Tensor) -> FieldSample:
+        """Distance and feature at (n, 3) points."""
+        ...
+
+    def sdf(self, points: Tensor) -> Tensor:
+        """Distance alone."""
+        ...
+
+
+class Colour(Protocol):
+    """Colour in [-1, 1] of surface points from points, normals, directions to the camera and features."""
+
+    def __call__(self, points: Tensor, normals: Tensor, to_camera: Tensor, features: Tensor) -> Tensor:
+        """Colours (n, 3)."""
+        ...
+
+
+@dataclass(frozen=True)
+class RenderedRays:
+    """What a training step needs to know of its rays.
+
+    Attributes:
+        sdf: signed distance at each ray's point (the hit, or the point of least distance), with gradients.
+        gradient: ∇f at those points and at the extra eikonal points, with gradients.
+        hit: whether the ray meets the surface.
+        agreed: hit, and in the mask.
+        colour: colours in [-1, 1] of the agreed rays, with gradients.
+    """
+
+    sdf: Float[Tensor, " rays"]
+    gradient: Float[Tensor, "points 3"]
+    hit: Bool[Tensor, " rays"]
+    agreed: Bool[Tensor, " rays"]
+    colour: Float[Tensor, "agreed 3"]
+
+
+def render_rays(
+    field: Field,
+    colour: Colour,
+    origins: Float[Tensor, "rays 3"],
+    directions: Float[Tensor, "rays 3"],
+    mask: Bool[Tensor, " rays"],
+    settings: TracingSettings,
+    generator: torch.Generator,
+) -> RenderedRays:
+    """Trace rays and shade their hits so that gradients reach field, colour and cameras (IDR, section 3).
+
+    Eikonal points are the traced points and half as many drawn uniformly in the cube [-1, 1]³.
+
+    Args:
+        field: the geometry.
+        colour: the rendering network.
+        origins: in unit space; may carry gradients to cameras.
+        directions: unit vectors; likewise.
+        mask: whether the photograph's mask has the object.
+        settings: of the tracer.
+        generator: of the step's random draws.
+    """
+    found = trace(field.sdf, origins.detach(), directions.detach(), settings, mask=mask, generator=generator)
+    agreed = found.hit & mask
+
+    points = origins + found.depth[:, None] * directions
+    uniform = torch.rand(len(points) // 2, 3, generator=generator, dtype=points.dtype, device=generator.device) * 2 - 1
+    sample, gradient = sdf_and_gradient(field, torch.cat([points.detach(), uniform.to(points.device)]))
+    on_rays = gradient[: len(points)].detach()
+    # The network saw constant points; this adds the first-order dependence on the cameras, whose value is zero.
+    sdf = sample.sdf[: len(points)] + (on_rays * (points - points.detach())).sum(1)
+
+    surface = intersect(origins[agreed], directions[agreed], found.depth[agreed], sdf[agreed], on_rays[agreed])
+    surface_sample, normals = sdf_and_gradient(field, surface)
+    rgb = colour(surface, normals, -directions[agreed], surface_sample.feature)
+    return RenderedRays(sdf, gradient, found.hit, agreed, rgb)
+
+
+@dataclass(frozen=True)
+class RenderedView:
+    """An image of the field.
+
+    Attributes:
+        colour: sRGB in [0, 1]; white where nothing is hit.
+        normal: unit normals in camera coordinates (x right, y down, z forward); zero where nothing is hit.
+        mask: where the surface is hit.
+    """
+
+    colour: Float[Tensor, "h w 3"]
+    normal: Float[Tensor, "h w 3"]
+    mask: Bool[Tensor, "h w"]
+
+
+def render_view(
+    field: Field,
+    colour: Colour,
+    cameras: CameraBundle,
+    view: int,
+    width: int,
+    height: int,
+    *,
+    step: int = 1,
+    settings: TracingSettings | None = None,
+    chunk: int = 16_384,
+) -> RenderedView:
+    """Render one view of a camera bundle.
+
+    Args:
+        field: the geometry.
+        colour: the rendering network.
+        cameras: in unit space.
+        view: index in the bundle.
+        width: of the photograph, in pixels.
+        height: of the photograph, in pixels.
+        step: render every `step`-th pixel of each row and column, at the centre of the block that it stands for.
+        settings: of the tracer.
+        chunk: rays at a time.
+    """
+    device = cameras.centres.device
+    columns = torch.arange(0, width - step + 1, step, device=device) + step / 2
+    rows = torch.arange(0, height - step + 1, step, device=device) + step / 2
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
+    pixels = torch.stack([x, y], dim=-1).reshape(-1, 2)
+    rgb = torch.ones(len(pixels), 3, device=device)
+    normal = torch.zeros(len(pixels), 3, device=device)
+    mask = torch.zeros(len(pixels), dtype=torch.bool, device=device)
+    for at in torch.arange(len(pixels), device=device).split(chunk):
+        with torch.no_grad():
+            origins, directions = cameras.rays(torch.full_like(at, view), pixels[at])
+        found = trace(field.sdf, origins, directions, settings)
+        hit = found.hit.nonzero()[:, 0]
+        points = origins[hit] + found.depth[hit, None] * directions[hit]
+        shaded, slope = shade(field, colour, points, -directions[hit])
+        rgb[at[hit]], normal[at[hit]], mask[at[hit]] = shaded, slope, True
+    in_camera = normal @ cameras.rotations()[view].detach()
+    size = (len(rows), len(columns))
+    return RenderedView(rgb.reshape(*size, 3), in_camera.reshape(*size, 3), mask.reshape(*size))
+
+
+def shade(
+    field: Field, colour: Colour, points: Float[Tensor, "points 3"], to_camera: Float[Tensor, "points 3"]
+) -> tuple[Float[Tensor, "points 3"], Float[Tensor, "points 3"]]:
+    """Colours in [0, 1] and unit normals of surface points seen from given directions, without gradients."""
+    sample, gradient = sdf_and_gradient(field, points, create_graph=False)
+    with torch.no_grad():
+        rgb = colour(points, gradient, to_camera, sample.feature)
+    return (rgb + 1) / 2, normalize(gradient, dim=1)
+
+
+def surface_colours(
+    field: Field, colour: Colour, points: Float[Tensor, "points 3"], centres: Float[Tensor, "views 3"], chunk: int = 65_536
+) -> tuple[Float[Tensor, "points 3"], Float[Tensor, "points 3"]]:
+    """Colours in [0, 1] and unit normals of surface points, as the given cameras together see them.
+
+    A radiance depends on the direction; the network knows only the directions of its photographs. Each point takes the mean of what
+    it sends to the cameras, weighted by the fourth power of the cosine between normal and camera direction. Occlusion is not tested.
+
+    Args:
+        field: the geometry.
+        colour: the rendering network.
+        points: on the surface, in unit space.
+        centres: of the input cameras, in unit space.
+        chunk: points at a time.
+    """
+    colours, normals = [], []
+    for part in points.split(chunk):
+        sample, gradient = sdf_and_gradient(field, part, create_graph=False)
+        with torch.no_grad():
+            normal = normalize(gradient, dim=1)
+            total, weights = torch.zeros_like(part), torch.zeros_like(part[:, :1])
+            for centre in centres:
+                to_camera = normalize(centre - part, dim=1)
+                weight = (normal * to_camera).sum(1, keepdim=True).clamp_min(0.02) ** 4
+                total += weight * colour(part, gradient, to_camera, sample.feature)
+                weights += weight
+            colours.append((total / weights + 1) / 2)
+            normals.append(normal)
+    return torch.cat(colours), torch.cat(normals)

@@ -1,0 +1,304 @@
+"""Where rays meet the zero level of a signed distance: the ray tracer of IDR (supplement, section "ray tracing"), without gradients.
+
+Each ray is marched from both ends of its stretch inside the unit sphere. Rays that do not converge from the near end are searched with
+uniform samples and refined by the secant method. While training, rays that found nothing keep their point of least distance: the mask
+loss pulls there.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn.utils import parametrize
+
+DistanceFunction = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class TracingSettings:
+    """Settings of the tracer; the defaults are those of the published code. Lengths are in unit space.
+
+    Attributes:
+        radius: of the sphere that holds the object.
+        threshold: a signed distance below it counts as converged.
+        steps: of sphere tracing.
+        back_offs: how often a step that landed inside is taken back, by a half, a quarter, …
+        back_off: the part of the step that the first back-off takes back.
+        samples: of the search along rays that did not converge.
+        secant_steps: refinements of a bracketed root.
+        chunk: most points for one call of the distance function.
+    """
+
+    radius: float = 1.0
+    threshold: float = 5e-5
+    steps: int = 10
+    back_offs: int = 3
+    back_off: float = 0.5
+    samples: int = 100
+    secant_steps: int = 8
+    chunk: int = 100_000
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What the tracer found.
+
+    Attributes:
+        depth: along each ray, in unit space: of the surface where `hit`, else of the point nearest to the surface (training) or 0.
+        hit: whether the ray meets the surface.
+    """
+
+    depth: Float[Tensor, " rays"]
+    hit: Bool[Tensor, " rays"]
+
+
+@torch.no_grad()
+def trace(
+    sdf: DistanceFunction,
+    origins: Float[Tensor, "rays 3"],
+    directions: Float[Tensor, "rays 3"],
+    settings: TracingSettings | None = None,
+    *,
+    mask: Bool[Tensor, " rays"] | None = None,
+    generator: torch.Generator | None = None,
+) -> Trace:
+    """Trace rays to the first zero of `sdf` inside the sphere.
+
+    Args:
+        sdf: signed distance at (n, 3) points of unit space.
+        origins: of the rays, in unit space.
+        directions: unit vectors.
+        settings: of the tracer.
+        mask: while training, whether the photograph's mask has the object on each ray; rays without a hit (or without the mask) then get
+            the depth of their least distance.
+        generator: for the random depths of the search for the least distance; needed with `mask`.
+    """
+    with parametrize.cached():  # weight-normed weights are worked out once for all the calls below
+        return _trace(sdf, origins, directions, settings or TracingSettings(), mask, generator)
+
+
+def _trace(
+    sdf: DistanceFunction,
+    origins: Tensor,
+    directions: Tensor,
+    settings: TracingSettings,
+    mask: Tensor | None,
+    generator: torch.Generator | None,
+) -> Trace:
+    evaluate = _chunked(sdf, settings.chunk)
+    near, far, meets = intersect_sphere(origins, directions, settings.radius)
+    march = _march(evaluate, origins, directions, near, far, meets, settings)
+
+    depth, hit = march.near.clone(), march.hit.clone()
+    search = march.unfinished.nonzero()[:, 0]
+    if len(search):
+        wanted = mask[search] if mask is not None else torch.ones_like(search, dtype=torch.bool)
+        found, crossing = _search(
+            evaluate, origins[search], directions[search], march.near[search], march.far[search], wanted, settings
+        )
+        depth[search], hit[search] = found, crossing
+    if mask is not None:
+        searched = march.unfinished
+        lost = ~searched & (~mask | ~hit)
+        depth = _least_distance(
+            evaluate, origins, directions, near, far, meets, depth, hit, lost, settings, generator
+        )
+    else:
+        depth = torch.where(hit, depth, torch.zeros_like(depth))
+    return Trace(depth, hit)
+
+
+def intersect_sphere(
+    origins: Float[Tensor, "rays 3"], directions: Float[Tensor, "rays 3"], radius: float
+) -> tuple[Float[Tensor, " rays"], Float[Tensor, " rays"], Bool[Tensor, " rays"]]:
+    """Depths at which rays enter and leave the sphere about the origin, clamped to the front of the camera.
+
+    Returns:
+        Near and far depths, and whether the ray meets the sphere at all; where it does not, both are the depth of closest approach.
+    """
+    closest = -(origins * directions).sum(1)
+    distance2 = (origins * origins).sum(1) - closest**2
+    half2 = radius**2 - distance2
+    half = half2.clamp_min(0).sqrt()
+    near, far = (closest - half).clamp_min(0), (closest + half).clamp_min(0)
+    return near, far, (half2 > 0) & (far > near)
+
+
+@dataclass
+class _March:
+    near: Tensor
+    far: Tensor
+    hit: Tensor
+    unfinished: Tensor
+
+
+class _Front:
+    """One end of the marched stretch: its depths, distances and which rays still move. `sign` is +1 for the near end, -1 for the far."""
+
+    def __init__(self, sign: float, depth: Tensor, active: Tensor) -> None:
+        self.sign = sign
+        self.depth = depth.clone()
+        self.active = active.clone()
+        self.distance = torch.zeros_like(depth)
+
+    def look(self, evaluate: DistanceFunction, origins: Tensor, directions: Tensor) -> None:
+        """Evaluate the distance where the rays that still move now stand."""
+        at = self.active.nonzero()[:, 0]
+        self.distance[at] = evaluate(origins[at] + self.depth[at, None] * directions[at])
+
+    def converge(self, threshold: float) -> None:
+        """Rays within the threshold are done."""
+        self.active &= self.distance > threshold
+
+    def step(self, evaluate: DistanceFunction, origins: Tensor, directions: Tensor, settings: TracingSettings) -> None:
+        """Advance by the distance; where that lands inside, back off by shrinking parts of the step."""
+        stride = torch.where(self.active, self.distance, torch.zeros_like(self.distance))
+        self.depth += self.sign * stride
+        self.look(evaluate, origins, directions)
+        for k in range(settings.back_offs):
+            overshot = (self.active & (self.distance < 0)).nonzero()[:, 0]
+            if not len(overshot):
+                break
+            self.depth[overshot] -= self.sign * (1 - settings.back_off) / 2**k * stride[overshot]
+            self.distance[overshot] = evaluate(origins[overshot] + self.depth[overshot, None] * directions[overshot])
+
+
+def _march(
+    evaluate: DistanceFunction,
+    origins: Tensor,
+    directions: Tensor,
+    near: Tensor,
+    far: Tensor,
+    meets: Tensor,
+    settings: TracingSettings,
+) -> _March:
+    """Sphere tracing from both ends at once. Rays whose ends cross miss the surface."""
+    start, end = _Front(1.0, near, meets), _Front(-1.0, far, meets)
+    start.look(evaluate, origins, directions)
+    end.look(evaluate, origins, directions)
+    for iteration in range(settings.steps + 1):
+        start.converge(settings.threshold)
+        end.converge(settings.threshold)
+        if iteration == settings.steps or not bool((start.active | end.active).any()):
+            break
+        start.step(evaluate, origins, directions, settings)
+        end.step(evaluate, origins, directions, settings)
+        apart = start.depth < end.depth
+        start.active &= apart
+        end.active &= apart
+    hit = meets & (start.depth < end.depth)
+    return _March(start.depth, end.depth, hit, start.active & hit)
+
+
+def _search(
+    evaluate: DistanceFunction,
+    origins: Tensor,
+    directions: Tensor,
+    near: Tensor,
+    far: Tensor,
+    wanted: Tensor,
+    settings: TracingSettings,
+) -> tuple[Tensor, Tensor]:
+    """Bracket the first sign change among uniform samples and refine it; rays without one keep their least distance.
+
+    Args:
+        wanted: rays whose crossing is worth refining.
+
+    Returns:
+        Depths, and whether there was a crossing.
+    """
+    rays, count = len(near), settings.samples
+    fractions = torch.linspace(0, 1, count, dtype=near.dtype, device=near.device)
+    depths = near[:, None] + fractions * (far - near)[:, None]
+    points = origins[:, None] + depths[:, :, None] * directions[:, None]
+    distances = evaluate(points.reshape(-1, 3)).reshape(rays, count)
+    inside = distances < 0
+    crossing = inside.any(1)
+    first = inside.to(torch.uint8).argmax(1)  # the first of equal maxima
+    row = torch.arange(rays, device=near.device)
+    depth = depths[row, torch.where(crossing & wanted, first, distances.argmin(1))]
+
+    refine = (crossing & wanted & (first > 0)).nonzero()[:, 0]
+    if len(refine):
+        low, high = depths[refine, first[refine] - 1], depths[refine, first[refine]]
+        f_low, f_high = distances[refine, first[refine] - 1], distances[refine, first[refine]]
+        depth[refine] = secant(
+            lambda t, at=refine: evaluate(origins[at] + t[:, None] * directions[at]),
+            low, high, f_low, f_high, settings.secant_steps,
+        )  # fmt: skip
+    return depth, crossing
+
+
+def secant(
+    distance_at: Callable[[Tensor], Tensor], low: Tensor, high: Tensor, f_low: Tensor, f_high: Tensor, steps: int
+) -> Float[Tensor, " rays"]:
+    """Refine roots bracketed by low (outside, f > 0) and high (inside, f < 0) with the regula falsi.
+
+    Args:
+        distance_at: signed distance at one depth for each ray.
+        low: depths outside the object.
+        high: depths inside the object.
+        f_low: distances at `low`.
+        f_high: distances at `high`.
+        steps: evaluations to spend.
+    """
+    low, high, f_low, f_high = low.clone(), high.clone(), f_low.clone(), f_high.clone()
+    depth = _regula_falsi(low, high, f_low, f_high)
+    for _ in range(steps):
+        f = distance_at(depth)
+        outside = f > 0
+        low, f_low = torch.where(outside, depth, low), torch.where(outside, f, f_low)
+        high, f_high = torch.where(outside, high, depth), torch.where(outside, f_high, f)
+        depth = _regula_falsi(low, high, f_low, f_high)
+    return depth
+
+
+def _regula_falsi(low: Tensor, high: Tensor, f_low: Tensor, f_high: Tensor) -> Tensor:
+    span = (f_low - f_high).clamp_min(torch.finfo(f_low.dtype).tiny)
+    return low + (high - low) * f_low / span
+
+
+def _least_distance(
+    evaluate: DistanceFunction,
+    origins: Tensor,
+    directions: Tensor,
+    near: Tensor,
+    far: Tensor,
+    meets: Tensor,
+    depth: Tensor,
+    hit: Tensor,
+    lost: Tensor,
+    settings: TracingSettings,
+    generator: torch.Generator | None,
+) -> Tensor:
+    """Give lost rays the depth of their least distance among random depths, or of the closest approach to the origin.
+
+    A ray that hits outside the mask is searched from its hit on.
+    """
+    out = torch.where(lost & ~meets, (-(origins * directions).sum(1)).clamp_min(0), depth)
+    at = (lost & meets).nonzero()[:, 0]
+    if len(at):
+        start = torch.where(hit[at], depth[at], near[at])
+        draws = torch.rand(settings.samples, generator=generator, dtype=near.dtype, device=_device(generator, near))
+        depths = start[:, None] + draws.to(near.device) * (far[at] - start)[:, None]
+        points = origins[at, None] + depths[:, :, None] * directions[at, None]
+        least = evaluate(points.reshape(-1, 3)).reshape(len(at), -1).argmin(1)
+        out[at] = depths[torch.arange(len(at), device=near.device), least]
+    return out
+
+
+def _device(generator: torch.Generator | None, like: Tensor) -> torch.device:
+    return generator.device if generator is not None else like.device
+
+
+def _chunked(sdf: DistanceFunction, chunk: int) -> DistanceFunction:
+    """The same function, called with at most `chunk` points."""
+
+    def evaluate(points: Tensor) -> Tensor:
+        if len(points) <= chunk:
+            return sdf(points)
+        return torch.cat([sdf(part) for part in points.split(chunk)])
+
+    return evaluate

@@ -1,0 +1,1 @@
+"""The shell over the core: Lightning modules, callbacks, configuration and run folders."""

@@ -1,0 +1,175 @@
+"""What happens around the training steps: progress, checkpoints, stopping on a signal, training curves."""
+
+import csv
+import io
+import logging
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytorch_lightning as pl
+from tqdm import tqdm
+
+from recon.files import replacing
+
+log = logging.getLogger(__name__)
+
+
+class Progress(pl.Callback):
+    """Loss, PSNR, mask IoU, rays per second and time left: a bar on a terminal, a log line now and then elsewhere.
+
+    Args:
+        steps: of the whole training.
+        every_s: seconds between log lines where there is no terminal.
+    """
+
+    def __init__(self, steps: int, every_s: float = 15.0) -> None:
+        self.steps, self.every_s = steps, every_s
+        self.bar: tqdm | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin at the step that the trainer has reached."""
+        self.first = trainer.global_step
+        self.rays = 0
+        self.started = self.shown = time.monotonic()
+        if sys.stderr.isatty():
+            self.bar = tqdm(total=self.steps, initial=self.first, unit="step", dynamic_ncols=True, desc="training")
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Show the step's figures, at most four times a second."""
+        self.rays += len(batch.views)
+        now = time.monotonic()
+        step = trainer.global_step
+        if now - self.shown < (0.25 if self.bar else self.every_s) and step != self.steps:
+            return
+        self.shown = now
+        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        speed = self.rays / (now - self.started)
+        text = (
+            f"loss {figures.get('loss', float('nan')):.4f}  psnr {figures.get('psnr', float('nan')):.1f} dB  "
+            f"mask IoU {figures.get('mask_iou', float('nan')):.3f}  {speed / 1000:.1f}k rays/s"
+        )
+        if self.bar:
+            self.bar.update(step - self.bar.n)
+            self.bar.set_postfix_str(text)
+        else:
+            left = (now - self.started) / max(step - self.first, 1) * (self.steps - step)
+            log.info("step %d/%d  %s  %s left", step, self.steps, text, _clock(left))
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Close the bar."""
+        if self.bar:
+            self.bar.update(trainer.global_step - self.bar.n)
+            self.bar.close()
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"
+
+
+class LastCheckpoint(pl.Callback):
+    """Saves `last.ckpt` every so many steps, at the end, and when a signal asks the run to stop.
+
+    SIGINT and SIGTERM end the run after the present step, with its state saved; a second signal interrupts at once.
+
+    Args:
+        path: of the checkpoint.
+        every: steps between saves.
+    """
+
+    def __init__(self, path: Path, every: int) -> None:
+        self.path, self.every = path, every
+        self.stopped_by: signal.Signals | None = None
+        self.train_s = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Training time so far, so that a resumed run reports all of it."""
+        return {"train_s": self.train_s}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the time of the run before."""
+        self.train_s = float(state_dict["train_s"])
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Listen for signals."""
+        self.clock = time.monotonic()
+        self.handlers = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save if it is time to, or if the run is to stop."""
+        now = time.monotonic()
+        self.train_s += now - self.clock
+        self.clock = now
+        if self.stopped_by is not None:
+            trainer.should_stop = True
+        if self.stopped_by is not None or trainer.global_step % self.every == 0:
+            trainer.save_checkpoint(self.path)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save the final state and give the signals back."""
+        trainer.save_checkpoint(self.path)
+        self._restore()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Give the signals back."""
+        self._restore()
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        if self.stopped_by is not None:
+            raise KeyboardInterrupt
+        self.stopped_by = signal.Signals(number)
+        log.warning("%s: stopping after this step; once more interrupts at once", self.stopped_by.name)
+
+    def _restore(self) -> None:
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
+
+
+class CurveFile(pl.Callback):
+    """Training curves in a CSV file: a row every so many steps; a resumed run goes on in the same file.
+
+    Args:
+        path: of the file.
+        every: steps between rows.
+    """
+
+    columns = ("step", "loss", "loss_colour", "loss_mask", "loss_eikonal", "psnr", "mask_iou", "learning_rate", "train_s")
+
+    def __init__(self, path: Path, every: int) -> None:
+        self.path, self.every = path, every
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keep the rows up to the step reached; drop later ones, which a resumed run draws again."""
+        rows = []
+        if trainer.global_step and self.path.is_file():
+            with self.path.open(newline="") as file:
+                rows = [row for row in csv.DictReader(file) if int(row["step"]) <= trainer.global_step]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self.columns, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        with replacing(self.path) as temporary:
+            temporary.write_text(text.getvalue())
+        self.before_s = float(rows[-1]["train_s"]) if rows else 0.0
+        self.started = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Append a row if it is time to."""
+        if trainer.global_step % self.every and trainer.global_step != trainer.max_steps:
+            return
+        row: dict[str, Any] = {name: f"{float(value):.6g}" for name, value in trainer.callback_metrics.items()}
+        row["step"] = trainer.global_step
+        row["learning_rate"] = f"{trainer.optimizers[0].param_groups[0]['lr']:.6g}"
+        row["train_s"] = f"{self.before_s + time.monotonic() - self.started:.2f}"
+        with self.path.open("a", newline="") as file:
+            csv.DictWriter(file, self.columns, restval="", extrasaction="ignore", lineterminator="\n").writerow(row)

@@ -1,0 +1,43 @@
+"""Training pixels as a Lightning data module."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, IterableDataset
+
+from recon.rendering import RayBatch
+
+
+class _Steps(IterableDataset):
+    """Batches of consecutive steps, from the step that the trainer has reached."""
+
+    def __init__(self, sampler: Callable[[int], RayBatch], first_step: Callable[[], int]) -> None:
+        self.sampler, self.first_step = sampler, first_step
+
+    def __iter__(self) -> Iterator[RayBatch]:
+        step = self.first_step()
+        while True:
+            yield self.sampler(step)
+            step += 1
+
+
+class RayData(pl.LightningDataModule):
+    """Endless batches, each a function of (seed, step), so that a resumed run sees what an uninterrupted one would.
+
+    Args:
+        sampler: gives the pixels of a step.
+    """
+
+    def __init__(self, sampler: Callable[[int], RayBatch]) -> None:
+        super().__init__()
+        self.sampler = sampler
+
+    def train_dataloader(self) -> DataLoader:
+        """Batches from the trainer's present step on."""
+        return DataLoader(_Steps(self.sampler, lambda: self.trainer.global_step), batch_size=None)
+
+    def transfer_batch_to_device(self, batch: RayBatch, device: torch.device, dataloader_idx: int) -> Any:
+        """Move a batch."""
+        return batch.to(device)

@@ -1,0 +1,154 @@
+"""IDR as a Lightning module: one training step is rays in, losses out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from recon.errors import ReconError
+from recon.losses import colour_loss, eikonal_loss, mask_loss
+from recon.rendering import CameraBundle, RayBatch, TracingSettings, render_rays, seeded
+from recon.systems.schedules import stepped
+
+MAX_BAD_STEPS = 20
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Weights and schedules of the losses and of Adam. Milestones are fractions of the whole training.
+
+    The defaults are IDR's: of 2000 epochs, α doubles at 250, 500, … 1250, and the learning rate halves at 1000 and 1500.
+
+    Attributes:
+        mask_weight: of the mask loss.
+        eikonal_weight: of the eikonal loss.
+        alpha: initial sharpness of the mask loss.
+        alpha_factor: what it is multiplied by at each milestone.
+        alpha_milestones: when.
+        learning_rate: of the networks.
+        learning_rate_factor: what it is multiplied by at each milestone.
+        learning_rate_milestones: when.
+        camera_learning_rate: of the cameras, where they are refined; constant.
+    """
+
+    mask_weight: float = 100.0
+    eikonal_weight: float = 0.1
+    alpha: float = 50.0
+    alpha_factor: float = 2.0
+    alpha_milestones: Sequence[float] = (0.125, 0.25, 0.375, 0.5, 0.625)
+    learning_rate: float = 1e-4
+    learning_rate_factor: float = 0.5
+    learning_rate_milestones: Sequence[float] = (0.5, 0.75)
+    camera_learning_rate: float = 1e-4
+
+
+@dataclass(frozen=True)
+class StepTerms:
+    """A step's losses and the figures shown of it."""
+
+    total: Tensor
+    shown: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Reconstruction(pl.LightningModule):
+    """A signed distance field, a rendering network and cameras, optimised through the surface.
+
+    Args:
+        sdf: gives a `FieldSample` for points of unit space.
+        colour: the rendering network.
+        cameras: of the training views, in unit space.
+        tracing: settings of the tracer.
+        objective: losses and schedules.
+        steps: length of the whole training.
+        seed: of every random draw, together with the step.
+    """
+
+    def __init__(
+        self,
+        sdf: nn.Module,
+        colour: nn.Module,
+        cameras: CameraBundle,
+        tracing: TracingSettings,
+        objective: Objective,
+        steps: int,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.sdf, self.colour, self.cameras = sdf, colour, cameras
+        self.tracing, self.objective = tracing, objective
+        self.steps, self.seed = steps, seed
+        self._bad_steps = 0
+
+    def losses(self, batch: RayBatch, step: int) -> StepTerms:
+        """The losses of IDR for the pixels of one step (equation 6 and following)."""
+        objective = self.objective
+        origins, directions = self.cameras.rays(batch.views, batch.pixels)
+        generator = seeded(self.seed, 2, step)
+        rendered = render_rays(self.sdf, self.colour, origins, directions, batch.mask, self.tracing, generator)
+
+        alpha = objective.alpha * stepped(step / self.steps, objective.alpha_milestones, objective.alpha_factor)
+        photograph = batch.colour[rendered.agreed]
+        colour = colour_loss(rendered.colour, photograph, len(batch.mask))
+        mask = mask_loss(rendered.sdf, batch.mask, rendered.agreed, alpha)
+        eikonal = eikonal_loss(rendered.gradient)
+        total = colour + objective.mask_weight * mask + objective.eikonal_weight * eikonal
+        with torch.no_grad():
+            union = (rendered.hit | batch.mask).sum().clamp_min(1)
+            square = ((rendered.colour - photograph) / 2).square().mean() if len(photograph) else torch.ones(())
+            shown = {
+                "loss": total.detach(),
+                "loss_colour": colour.detach(),
+                "loss_mask": mask.detach(),
+                "loss_eikonal": eikonal.detach(),
+                "psnr": -10 * torch.log10(square.clamp_min(1e-10)),
+                "mask_iou": rendered.agreed.sum() / union,
+            }
+        return StepTerms(total, shown)
+
+    def training_step(self, batch: RayBatch, batch_idx: int) -> Tensor | None:
+        """One step; a loss that is not finite is skipped and counted."""
+        terms = self.losses(batch, self.global_step)
+        self.log_dict(dict(terms.shown), on_step=True, on_epoch=False)
+        if torch.isfinite(terms.total):
+            return terms.total
+        self._count_bad_step("loss", {name: float(value) for name, value in terms.shown.items()})
+        return None
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Never let a gradient that is not finite reach the weights: such a step changes nothing but Adam's decay."""
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        if gradients and not torch.isfinite(torch.stack([g.sum() for g in gradients]).sum()):
+            for gradient in gradients:
+                gradient.zero_()
+            self._count_bad_step("gradient", {})
+        else:
+            self._bad_steps = 0
+
+    def _count_bad_step(self, what: str, shown: Mapping[str, float]) -> None:
+        self._bad_steps += 1
+        if self._bad_steps >= MAX_BAD_STEPS:
+            detail = f" Last figures: {dict(shown)}." if shown else ""
+            raise ReconError(
+                f"The {what} was not finite in {MAX_BAD_STEPS} steps in a row (step {self.global_step}).{detail} "
+                "The last good state is in checkpoints/last.ckpt; try a lower objective.learning_rate."
+            )
+
+    def configure_optimizers(self) -> Any:
+        """Adam over networks (stepped rate) and, where they are refined, cameras (constant rate)."""
+        objective = self.objective
+        networks = [*self.sdf.parameters(), *self.colour.parameters()]
+        groups: list[dict[str, Any]] = [{"params": networks, "lr": objective.learning_rate}]
+        rates = [self._learning_rate_factor]
+        if cameras := list(self.cameras.parameters()):
+            groups.append({"params": cameras, "lr": objective.camera_learning_rate})
+            rates.append(lambda step: 1.0)
+        optimizer = torch.optim.Adam(groups)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rates)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _learning_rate_factor(self, step: int) -> float:
+        objective = self.objective
+        return stepped(step / self.steps, objective.learning_rate_milestones, objective.learning_rate_factor)
