@@ -1,0 +1,165 @@
+"""Mesh files, written whole or not at all: binary PLY and glTF binary (GLB).
+
+Both keep the coordinates of the mesh as they are, for a reconstruction world millimetres. The glTF
+specification reads lengths as metres; `metres=True` puts a root node of scale 0.001 over the mesh for viewers
+that need true size, and leaves the stored coordinates in mm.
+
+Colours come in as sRGB. PLY stores them as they are, 8 bits, which is what every reader expects. glTF defines
+COLOR_0 as linear light, so there they are linearised, and stored with 16 bits because 8 linear bits band the
+shadows. Vertex colours were chosen over a texture: an extracted mesh has about one vertex per pixel of the
+photographs, and needs no UV layout.
+"""
+
+import json
+import os
+import struct
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import trimesh
+from jaxtyping import Float
+
+from recon.errors import MeshError
+
+Colours = Float[np.ndarray, "vertices 3"]
+Normals = Float[np.ndarray, "vertices 3"]
+
+
+def save(
+    mesh: trimesh.Trimesh,
+    path: Path | str,
+    *,
+    colours: Colours | None = None,
+    normals: Normals | None = None,
+    metres: bool = False,
+) -> Path:
+    """Writes a mesh as the suffix of `path` says: `.ply` or `.glb`.
+
+    Args:
+        mesh: Its coordinates are written as they are, as float32.
+        path: Where to; an existing file is replaced in one step, and stays whole if anything goes wrong.
+        colours: sRGB in [0, 1], one per vertex.
+        normals: Unit vectors, one per vertex.
+        metres: GLB only: a root node that scales mm to the metres of the glTF specification.
+
+    Returns:
+        The path.
+
+    Raises:
+        MeshError: Unknown suffix; colours or normals of the wrong number, or not finite; the file cannot be
+            written.
+    """
+    path = Path(path)
+    vertices = np.asarray(mesh.vertices, np.float64)
+    for name, array in (("vertices", vertices), ("colours", colours), ("normals", normals)):
+        if array is not None and (array.shape != vertices.shape or not np.isfinite(array).all()):
+            raise MeshError(
+                f"{path}: {name} must be finite and of shape {vertices.shape}; got shape {array.shape}"
+            )
+    if not len(mesh.faces):
+        raise MeshError(f"{path}: the mesh has no faces")
+    if path.suffix == ".ply":
+        data = _ply(mesh, colours, normals)
+    elif path.suffix == ".glb":
+        data = _glb(mesh, colours, normals, metres)
+    else:
+        raise MeshError(f"{path}: meshes are written as .ply or .glb, not '{path.suffix}'")
+    _write(path, data)
+    return path
+
+
+def srgb_to_linear(colours: Float[np.ndarray, "*any"]) -> Float[np.ndarray, "*any"]:
+    """Linear light of sRGB values in [0, 1] (IEC 61966-2-1)."""
+    colours = np.clip(colours, 0.0, 1.0)
+    return np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+
+
+def _ply(mesh: trimesh.Trimesh, colours: Colours | None, normals: Normals | None) -> bytes:
+    columns: list[tuple[str, str, str, np.ndarray]] = [
+        (name, "<f4", "float", mesh.vertices[:, i]) for i, name in enumerate(("x", "y", "z"))
+    ]
+    if normals is not None:
+        columns += [(name, "<f4", "float", normals[:, i]) for i, name in enumerate(("nx", "ny", "nz"))]
+    if colours is not None:
+        rgb = np.rint(np.clip(colours, 0, 1) * 255)
+        columns += [(name, "u1", "uchar", rgb[:, i]) for i, name in enumerate(("red", "green", "blue"))]
+    table = np.empty(len(mesh.vertices), dtype=[(name, kind) for name, kind, _, _ in columns])
+    for name, _, _, values in columns:
+        table[name] = values
+    faces = np.empty(len(mesh.faces), dtype=[("count", "u1"), ("corners", "<i4", 3)])
+    faces["count"], faces["corners"] = 3, mesh.faces
+    header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(table)}"]
+    header += [f"property {kind} {name}" for name, _, kind, _ in columns]
+    header += [f"element face {len(faces)}", "property list uchar int vertex_indices", "end_header", ""]
+    return "\n".join(header).encode() + table.tobytes() + faces.tobytes()
+
+
+_FLOAT, _USHORT, _UINT = 5126, 5123, 5125  # component types of glTF 2.0 §3.6.2.2
+_ARRAY, _ELEMENTS = 34962, 34963  # buffer view targets
+
+
+def _glb(mesh: trimesh.Trimesh, colours: Colours | None, normals: Normals | None, metres: bool) -> bytes:
+    """GLB container of glTF 2.0 §4: a JSON chunk describing one mesh, a binary chunk with its arrays."""
+    positions = np.asarray(mesh.vertices, "<f4")
+    bounds = {"min": positions.min(axis=0).tolist(), "max": positions.max(axis=0).tolist()}
+    arrays: list[tuple[str, np.ndarray, dict[str, Any]]] = [
+        ("POSITION", positions, {"componentType": _FLOAT, "type": "VEC3", **bounds})
+    ]
+    if normals is not None:
+        arrays.append(("NORMAL", np.asarray(normals, "<f4"), {"componentType": _FLOAT, "type": "VEC3"}))
+    if colours is not None:
+        rgba = np.concatenate([srgb_to_linear(colours), np.ones((len(colours), 1))], axis=1)
+        rgba = np.rint(rgba * 65535).astype("<u2")
+        arrays.append(("COLOR_0", rgba, {"componentType": _USHORT, "type": "VEC4", "normalized": True}))
+    arrays.append(("", np.asarray(mesh.faces, "<u4").reshape(-1), {"componentType": _UINT, "type": "SCALAR"}))
+
+    binary, views, accessors, attributes = b"", [], [], {}
+    for i, (name, array, accessor) in enumerate(arrays):
+        target = _ARRAY if name else _ELEMENTS
+        views.append({"buffer": 0, "byteOffset": len(binary), "byteLength": array.nbytes, "target": target})
+        accessors.append({"bufferView": i, "count": len(array), **accessor})
+        binary += array.tobytes()  # every row is a multiple of four bytes, as the format wants
+        if name:
+            attributes[name] = i
+    node: dict[str, Any] = {"mesh": 0, "name": "head"}
+    if metres:
+        node["scale"] = [0.001] * 3
+    material = {
+        "pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 1.0},
+        "name": "skin and hair",
+    }
+    document = {
+        "asset": {"version": "2.0", "generator": "headrecon"},
+        "scene": 0,
+        "scenes": [{"nodes": [0]}],
+        "nodes": [node],
+        "meshes": [{"primitives": [{"attributes": attributes, "indices": len(arrays) - 1, "material": 0}]}],
+        "materials": [material],
+        "buffers": [{"byteLength": len(binary)}],
+        "bufferViews": views,
+        "accessors": accessors,
+    }
+    text = json.dumps(document, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 4)
+    chunks = (
+        struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(binary), b"BIN\0") + binary
+    )
+    return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Writes beside the target and moves into place, so that no reader ever sees half a file."""
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        os.chmod(temporary, 0o644)  # mkstemp makes files private
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise MeshError(f"{path}: cannot write the mesh: {error}") from error
