@@ -15,6 +15,7 @@ from recon.errors import SceneError
 from recon.scene.camera import Camera
 from recon.scene.images import read_image, read_mask
 from recon.scene.obj import read_obj
+from recon.scene.selection import spread
 
 
 class View:
@@ -171,14 +172,60 @@ class Scene:
             SceneError: More views are asked for than there are, an index is out of range, or one is named
                 twice.
         """
-        from recon.scene.selection import check_list, spread_views
+        if not isinstance(views, (int, np.integer)):
+            return self._checked(views)
+        count = int(views)
+        if count in self.default_views:
+            return list(self.default_views[count])
+        present = self.available()
+        if count < 1:
+            raise SceneError(f"expected a number of views of at least 1, got {count}")
+        if count > len(present):
+            lacking = len(self.views) - len(present)
+            note = f" ({lacking} more lack their image or mask)" if lacking else ""
+            raise SceneError(f"{count} views asked for, but scene {self.name!r} has {len(present)}{note}")
+        unit = self.unit_from_world
+        cameras = [self.views[index].camera.transformed(unit) for index in present]
+        return [present[position] for position in spread(cameras, count, self.front())]
 
-        if isinstance(views, (int, np.integer)):
-            count = int(views)
-            if count in self.default_views:
-                return list(self.default_views[count])
-            return spread_views(self, count)
-        return check_list(self, views)
+    def front(self) -> Float[np.ndarray, " 3"] | None:
+        """Direction in unit space from the middle of the head to where the face looks, or None if unknown.
+
+        With landmarks it points from the mean of the others to nose_tip; else to the camera of the first
+        view of the shortest default list, which in H3DS is the frontal one.
+
+        Raises:
+            MeshError: The scene has landmarks, but its mesh cannot be read.
+        """
+        truth = self.ground_truth
+        if truth is not None and "nose_tip" in truth.landmarks and len(truth.landmarks) > 1:
+            vertices = np.asarray(truth.mesh().vertices)
+            others = [index for name, index in truth.landmarks.items() if name != "nose_tip"]
+            nose = vertices[truth.landmarks["nose_tip"]] - vertices[others].mean(axis=0)
+            return self.unit_from_world[:3, :3] @ nose
+        if self.default_views:
+            first = self.default_views[min(self.default_views)][0]
+            if first < len(self.views) and self.views[first].image_path.is_file():
+                return self.views[first].camera.transformed(self.unit_from_world).centre
+        return None
+
+    def _checked(self, views: Sequence[int]) -> list[int]:
+        """An explicit list: indices of views, each named once."""
+        indices: list[int] = []
+        count = len(self.views)
+        for view in views:
+            if isinstance(view, bool) or not isinstance(view, (int, np.integer)):
+                raise SceneError(f"view {view!r} is not an index: views of {self.name!r} are 0..{count - 1}")
+            if not 0 <= view < count:
+                raise SceneError(
+                    f"scene {self.name!r} has no view {view}: its {count} views are 0..{count - 1}"
+                )
+            if view in indices:
+                raise SceneError(f"view {view} is named twice in {list(views)}: name each view once")
+            indices.append(int(view))
+        if not indices:
+            raise SceneError("the list of views is empty: name at least one")
+        return indices
 
 
 def read_landmarks(path: Path) -> dict[str, int]:

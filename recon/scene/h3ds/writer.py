@@ -182,7 +182,8 @@ def _write_pictures(
         size = (camera.height, camera.width)
         if pixels.shape[:2] != size or foreground.shape != size:
             raise SceneError(
-                f"view {index}: (h, w) differ: camera {size}, image {pixels.shape[:2]}, mask {foreground.shape}"
+                f"view {index}: (h, w) differ: camera {size}, image {pixels.shape[:2]}, mask "
+                f"{foreground.shape}"
             )
         if foreground.dtype != bool:
             integer = np.issubdtype(foreground.dtype, np.integer)

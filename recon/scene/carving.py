@@ -1,0 +1,133 @@
+"""A coarse visual hull in unit space: do masks and cameras agree?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from recon.scene.camera import Camera
+
+RESOLUTION = 40
+# With many views a few inexact masks must not empty the volume: this share of them may disagree with a voxel.
+TOLERATED = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Silhouette:
+    """One mask seen from a camera in unit space, both reduced to cells of about one voxel.
+
+    Attributes:
+        camera: Camera in unit space, in pixels of the full mask.
+        cell: Side of a cell in pixels.
+        touched: (rows, columns) cells with any foreground: what carving must keep.
+        covered: (rows, columns) cells of mostly foreground within the sphere's outline: what the volume
+            must explain.
+        pixels: Number of foreground pixels.
+        outside: Share of the mask whose rays miss the unit sphere.
+        index: View index.
+    """
+
+    camera: Camera
+    cell: int
+    touched: Bool[np.ndarray, "rows columns"]
+    covered: Bool[np.ndarray, "rows columns"]
+    pixels: int
+    outside: float
+    index: int
+
+    @classmethod
+    def of(cls, camera: Camera, mask: Bool[np.ndarray, "h w"], index: int) -> Silhouette:
+        """Reduce a mask to cells of about one voxel at the distance of the sphere's centre."""
+        depth = max(float(np.linalg.norm(camera.centre)), 1e-9)
+        voxel_px = camera.intrinsics[0, 0] / depth * 2 / RESOLUTION
+        cell = int(np.clip(voxel_px, 1, max(mask.shape)))
+        rows, columns = -(-mask.shape[0] // cell), -(-mask.shape[1] // cell)
+        padded = np.zeros((rows * cell, columns * cell), dtype=bool)
+        padded[: mask.shape[0], : mask.shape[1]] = mask
+        share = padded.reshape(rows, cell, columns, cell).mean(axis=(1, 3))
+        v, u = np.mgrid[:rows, :columns]
+        centres = (np.stack([u, v], axis=-1).reshape(-1, 2) + 0.5) * cell
+        hits = _hits_sphere(camera, centres).reshape(rows, columns)
+        total = share.sum()
+        outside = float(share[~hits].sum() / total) if total else 0.0
+        return cls(camera, cell, share > 0, (share > 0.5) & hits, int(mask.sum()), outside, index)
+
+    def radius(self) -> float:
+        """Radius in unit space of a disc of the mask's area at the distance of the sphere's centre."""
+        focal = np.sqrt(self.camera.intrinsics[0, 0] * self.camera.intrinsics[1, 1])
+        return float(np.sqrt(self.pixels / np.pi) / focal * np.linalg.norm(self.camera.centre))
+
+    def cells(self, points: Float[np.ndarray, "points 3"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Row and column of the cell in which each point is seen, and whether it is in the picture."""
+        pixels, depth = self.camera.project(points)
+        with np.errstate(invalid="ignore"):
+            columns, rows = np.floor(np.nan_to_num(pixels, posinf=-1, neginf=-1) / self.cell).T
+        inside = (depth > 0) & (rows >= 0) & (columns >= 0)
+        inside &= (pixels[:, 0] < self.camera.width) & (pixels[:, 1] < self.camera.height)
+        return np.where(inside, rows, 0).astype(int), np.where(inside, columns, 0).astype(int), inside
+
+    def keeps(self, points: Float[np.ndarray, "points 3"]) -> Bool[np.ndarray, " points"]:
+        """Points that this view does not carve away: seen in the mask, or outside of the picture."""
+        rows, columns, inside = self.cells(points)
+        return ~inside | self.touched[rows, columns]
+
+    def explained(self, points: Float[np.ndarray, "points 3"]) -> float:
+        """Share of the mask (within the sphere's outline) on which a point of the volume is seen."""
+        total = int(self.covered.sum())
+        if not total or not len(points):
+            return 0.0
+        rows, columns, inside = self.cells(points)
+        seen = np.zeros_like(self.covered)
+        seen[rows[inside], columns[inside]] = True
+        # Points are a voxel apart, so a cell may fall between two of them: neighbours count.
+        grown = seen.copy()
+        grown[1:] |= seen[:-1]
+        grown[:-1] |= seen[1:]
+        wide = grown.copy()
+        wide[:, 1:] |= grown[:, :-1]
+        wide[:, :-1] |= grown[:, 1:]
+        return float((wide & self.covered).sum() / total)
+
+
+def agreement(silhouettes: Sequence[Silhouette]) -> Float[np.ndarray, " views"]:
+    """For each view, the share of its mask that the volume common to all masks explains (1: consistent)."""
+    points, kept = _carve(silhouettes)
+    allowed = int(TOLERATED * len(silhouettes)) if len(silhouettes) >= 10 else 0
+    volume = points[kept.sum(axis=0) >= len(silhouettes) - allowed]
+    return np.array([silhouette.explained(volume) for silhouette in silhouettes])
+
+
+def culprits(silhouettes: Sequence[Silhouette]) -> list[int]:
+    """Indices of the views that disagree: one if the others agree without it, else all suspects."""
+    if len(silhouettes) == 2:
+        return [silhouette.index for silhouette in silhouettes]
+    points, kept = _carve(silhouettes)
+    votes = kept.sum(axis=0)
+    scores = []
+    for number in range(len(silhouettes)):
+        volume = points[votes - kept[number] == len(silhouettes) - 1]
+        others = [other.explained(volume) for k, other in enumerate(silhouettes) if k != number]
+        scores.append(min(others))
+    best = max(scores)
+    if best < 0.5:
+        return sorted(silhouette.index for silhouette in silhouettes)
+    return [s.index for s, score in zip(silhouettes, scores, strict=True) if score > best - 0.05]
+
+
+def _carve(silhouettes: Sequence[Silhouette]) -> tuple[np.ndarray, np.ndarray]:
+    """Grid points inside the unit sphere, and (views, points) which view keeps which."""
+    axis = (np.arange(RESOLUTION) + 0.5) / RESOLUTION * 2 - 1
+    points = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
+    points = points[(points**2).sum(axis=1) <= 1]
+    return points, np.stack([silhouette.keeps(points) for silhouette in silhouettes])
+
+
+def _hits_sphere(camera: Camera, pixels: np.ndarray) -> np.ndarray:
+    """Whether the ray through each pixel meets the unit sphere in front of the camera."""
+    origins, directions = camera.rays(pixels)
+    along = -(origins * directions).sum(axis=1)
+    closest = (origins**2).sum(axis=1) - along**2
+    return (closest <= 1) & (along > 0)

@@ -1,0 +1,114 @@
+"""Reader of the IDR / DTU layout: `cameras.npz`, a folder of images, a folder of masks, names of any pattern.
+
+Images in alphabetical order belong to world_mat_0, world_mat_1, ...: that is how IDR and NeuS pair them. A
+mask belongs to the image with the same name or, failing that, with the same last number in its name
+(`000012.png` and `012.png`, `img_0012.jpg` and `mask_0012.png`). Only folders whose names share nothing are
+paired in order.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+
+from recon.errors import SceneError
+from recon.scene.cameras_npz import CameraFile, lazy_camera
+from recon.scene.scene import Scene, View
+
+IMAGE_FOLDERS = ("image", "images")
+MASK_FOLDERS = ("mask", "masks")
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+PIXEL_CENTRE = 0.0
+
+log = logging.getLogger(__name__)
+
+
+def matches(folder: Path) -> bool:
+    """Whether a folder holds a folder of images."""
+    return _subfolder(folder, IMAGE_FOLDERS) is not None
+
+
+def read_scene(folder: Path, *, pixel_centre: float = PIXEL_CENTRE) -> Scene:
+    """Read one scene; images and masks are opened when they are asked for.
+
+    Args:
+        folder: The scene's folder.
+        pixel_centre: Where its cameras put the centre of the first pixel; the published IDR code shoots
+            rays through integer coordinates, so 0.0.
+
+    Raises:
+        SceneError: Images or `cameras.npz` are missing, more cameras than images leave open which belongs
+            to which, or masks cannot be paired with images.
+    """
+    folder = Path(folder)
+    image_folder = _subfolder(folder, IMAGE_FOLDERS) or folder / IMAGE_FOLDERS[0]
+    images = _pictures(image_folder)
+    if not images:
+        raise SceneError(f"{image_folder} holds no image ({', '.join(EXTENSIONS)})")
+    cameras = CameraFile(folder / "cameras.npz")
+    if cameras.count > len(images):
+        raise SceneError(
+            f"{cameras.path} has {cameras.count} cameras for {len(images)} images in {image_folder}: they "
+            "are paired "
+            "in alphabetical order, so put the missing images back or remove their cameras"
+        )
+    numbers = [_number(path) for path in images]
+    if None not in numbers and numbers != sorted(numbers, key=lambda number: number or 0):
+        log.warning(
+            "%s: the alphabetical order of the images is not that of their numbers; cameras follow the "
+            "alphabetical one, as in IDR. Pad the numbers with zeros if that is not meant.",
+            image_folder,
+        )
+    masks = _pair_masks(folder, images)
+    views = tuple(
+        View(index, image.stem, lazy_camera(cameras, index, image, pixel_centre), image, mask)
+        for index, (image, mask) in enumerate(zip(images, masks, strict=True))
+    )
+    return Scene(folder.name, folder, views, cameras.scale_mat())
+
+
+def _subfolder(folder: Path, names: tuple[str, ...]) -> Path | None:
+    return next((folder / name for name in names if (folder / name).is_dir()), None)
+
+
+def _pictures(folder: Path) -> list[Path]:
+    """Image files in alphabetical order; hidden files are passed over."""
+    if not folder.is_dir():
+        return []
+    return sorted(
+        path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS and path.name[0] != "."
+    )
+
+
+def _number(path: Path) -> int | None:
+    """The last number in a file's name."""
+    digits = re.findall(r"\d+", path.stem)
+    return int(digits[-1]) if digits else None
+
+
+def _pair_masks(folder: Path, images: list[Path]) -> list[Path]:
+    """The mask of each image; a path that does not exist where one is missing."""
+    mask_folder = _subfolder(folder, MASK_FOLDERS) or folder / MASK_FOLDERS[0]
+    masks = _pictures(mask_folder)
+    by_stem = {mask.stem: mask for mask in masks}
+    if not masks or any(image.stem in by_stem for image in images):
+        return [by_stem.get(image.stem, mask_folder / f"{image.stem}.png") for image in images]
+    by_number = {_number(mask): mask for mask in masks}
+    numbers = [_number(image) for image in images]
+    distinct = None not in by_number and len(by_number) == len(masks) and len(set(numbers)) == len(images)
+    if distinct and any(number in by_number for number in numbers):
+        return [by_number.get(number) or _renumbered(masks[0], number) for number in numbers]
+    if len(masks) != len(images):
+        raise SceneError(
+            f"{mask_folder} has {len(masks)} masks for {len(images)} images and their names do not pair: "
+            "name each mask like its image"
+        )
+    return masks
+
+
+def _renumbered(mask: Path, number: int | None) -> Path:
+    """The name that a mask of another number would have."""
+    start, digits = list(re.finditer(r"\d+", mask.stem))[-1].span(), len(re.findall(r"\d+", mask.stem)[-1])
+    stem = f"{mask.stem[: start[0]]}{number or 0:0{digits}d}{mask.stem[start[1] :]}"
+    return mask.with_name(stem + mask.suffix)

@@ -1,0 +1,221 @@
+"""Checks of a scene before it is used: every problem is one error that names the file and the remedy.
+
+Pictures come first (readable, of one size, masks neither missing nor empty nor full), then each camera by
+itself (finite, rigid, focal length in pixels, looking at the object), then all of them together: the unit
+sphere must hold what the masks show, and the volume carved by all masks must explain each of them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from recon.errors import ReconError, SceneError
+from recon.scene.camera import Camera
+from recon.scene.carving import Silhouette, agreement, culprits
+from recon.scene.images import read_image
+from recon.scene.scene import Scene, View
+
+# Focal lengths outside this range of image widths are in other units: no lens for heads is that wide or long.
+FOCAL_WIDTHS = (0.1, 100.0)
+# A mask may reach out of the unit sphere a little (shoulders cut by it); beyond this the sphere is wrong.
+OUTSIDE_WARN, OUTSIDE_ERROR = 0.02, 0.2
+# Below this radius in unit space the object is a dot in its sphere.
+SMALLEST_RADIUS = 0.1
+# How much of each mask the commonly carved volume must explain.
+AGREEMENT = 0.5
+
+log = logging.getLogger(__name__)
+
+
+def validate(scene: Scene, view_ids: Sequence[int] | None = None) -> None:
+    """Raise the first problem of the named views (all views without names).
+
+    Args:
+        scene: The scene.
+        view_ids: View indices; repetitions are checked once.
+
+    Raises:
+        SceneError: The first problem; its message names the file and what to do.
+    """
+    for problem in _find(scene, view_ids):
+        raise problem
+
+
+def problems(scene: Scene, view_ids: Sequence[int] | None = None) -> list[SceneError]:
+    """All problems of the named views (all views without names), and of the ground truth's index files."""
+    return [*_find(scene, view_ids), *_truth_problems(scene)]
+
+
+def _find(scene: Scene, view_ids: Sequence[int] | None) -> Iterator[SceneError]:
+    indices = list(dict.fromkeys(range(len(scene.views)) if view_ids is None else view_ids))
+    if not indices:
+        yield SceneError(f"{scene.root}: no views to use")
+    silhouettes = []
+    for index in indices:
+        if not 0 <= index < len(scene.views):
+            count = len(scene.views)
+            yield SceneError(
+                f"scene {scene.name!r} has no view {index}: its {count} views are 0..{count - 1}"
+            )
+            continue
+        view = scene.views[index]
+        try:
+            mask = _checked_pictures(view)
+            camera = _checked_camera(scene, view)
+            silhouette = Silhouette.of(camera.transformed(scene.unit_from_world), mask, index)
+            _check_sphere(scene, view, silhouette)
+        except SceneError as problem:
+            yield problem
+        else:
+            silhouettes.append(silhouette)
+    if len(silhouettes) == len(indices) and len(indices) > 1:
+        yield from _check_together(scene, silhouettes)
+
+
+def _checked_pictures(view: View) -> np.ndarray:
+    """The mask of a view whose image and mask are usable together."""
+    image = read_image(view.image_path)
+    if not view.mask_path.is_file():
+        raise SceneError(
+            f"mask {view.mask_path} is missing: every photograph that is used needs its foreground mask; "
+            f"put it there or leave view {view.index} out (views=[...])"
+        )
+    mask = view.mask()
+    if mask.shape != image.shape[:2]:
+        raise SceneError(
+            f"mask {view.mask_path} is {mask.shape[1]}x{mask.shape[0]}, but its image {view.image_path} is "
+            f"{image.shape[1]}x{image.shape[0]}: resize the mask (nearest neighbour) to the image's size"
+        )
+    if not mask.any():
+        raise SceneError(
+            f"mask {view.mask_path} is empty: no value is above half of its range. If it was saved with "
+            "values 0 and 1, "
+            "save it with 0 and 255"
+        )
+    if mask.all():
+        raise SceneError(
+            f"mask {view.mask_path} is full: every pixel is foreground. Save the head as white on black"
+        )
+    return mask
+
+
+def _checked_camera(scene: Scene, view: View) -> Camera:
+    """The camera of a view that can be one: finite, rigid, not mirrored, focal length in pixels."""
+    camera = view.camera
+    where = _camera_place(scene, view)
+    K, pose = camera.intrinsics, camera.world_from_camera
+    if not (np.isfinite(K).all() and np.isfinite(pose).all()):
+        raise SceneError(f"{where} holds NaN or infinity: recalibrate or leave that view out (views=[...])")
+    R = pose[:3, :3]
+    if np.abs(R.T @ R - np.eye(3)).max() > 1e-4 or np.abs(pose[3] - [0, 0, 0, 1]).max() > 1e-6:
+        raise SceneError(f"{where} is not rigid: its pose must be a rotation and a translation only")
+    if np.linalg.det(R) < 0:
+        raise SceneError(f"{where} is mirrored: the determinant of its rotation is -1; flip one axis")
+    focal = np.diag(K)[:2]
+    widths = focal / camera.width
+    if (focal <= 0).any():
+        raise SceneError(f"{where} is mirrored: focal lengths {focal.round(3).tolist()} must be positive")
+    if widths.min() < FOCAL_WIDTHS[0] or widths.max() > FOCAL_WIDTHS[1]:
+        raise SceneError(
+            f"{where}: focal length {focal.round(4).tolist()} is {widths.round(5).tolist()} image widths. It "
+            "must be in "
+            f"pixels of the {camera.width}x{camera.height} image: scale the intrinsics"
+        )
+    if not 0.5 < focal[0] / focal[1] < 2 or abs(K[0, 1]) > 0.1 * focal[0]:
+        raise SceneError(
+            f"{where} is not rigid: fx {focal[0]:.4g}, fy {focal[1]:.4g} and skew {K[0, 1]:.4g} do not "
+            "belong to "
+            "one camera; world_mat must be K [R | t] with a rotation R"
+        )
+    off_centre = np.abs(K[:2, 2] / [camera.width, camera.height] - 0.5)
+    if off_centre.max() > 1.5:
+        raise SceneError(
+            f"{where}: principal point {K[:2, 2].round(1).tolist()} is far outside of the "
+            f"{camera.width}x{camera.height} "
+            "image: the camera was made for another image size"
+        )
+    return camera
+
+
+def _check_sphere(scene: Scene, view: View, silhouette: Silhouette) -> None:
+    """The view looks at the unit sphere from outside, and the sphere holds what the mask shows."""
+    where, camera = _camera_place(scene, view), silhouette.camera
+    cameras = scene.root / "cameras.npz"
+    remedy = f"scale_mat_0 in {cameras} must take the unit sphere to the sphere around the head"
+    distance = float(np.linalg.norm(camera.centre))
+    if distance <= 1:
+        raise SceneError(
+            f"{where}: the camera stands inside the unit sphere ({distance:.3g} radii from its centre); "
+            f"{remedy}"
+        )
+    if camera.camera_from_world[2, 3] <= 0:
+        raise SceneError(
+            f"{where}: the object is behind the camera: the camera is mirrored, its pose is inverted "
+            f"(camera_from_world is expected in K [R | t]), or it looks away; or {remedy}"
+        )
+    outside = silhouette.outside
+    if outside > OUTSIDE_ERROR:
+        raise SceneError(
+            f"{view.mask_path}: {outside:.0%} of the mask lies outside of the unit sphere as {where} sees "
+            "it: the "
+            f"camera looks elsewhere, or the object is larger than the sphere; {remedy}"
+        )
+    if outside > OUTSIDE_WARN:
+        log.warning("%s: %.0f %% of the mask lies outside of the unit sphere", view.mask_path, 100 * outside)
+    radius = silhouette.radius()
+    if radius < SMALLEST_RADIUS:
+        raise SceneError(
+            f"{view.mask_path}: the object fills only {radius:.2g} of the unit sphere's radius as {where} "
+            f"sees it; {remedy}"
+        )
+
+
+def _check_together(scene: Scene, silhouettes: Sequence[Silhouette]) -> Iterator[SceneError]:
+    """All masks show one object: the volume common to all explains each of them."""
+    explained = agreement(silhouettes)
+    if explained.min() >= AGREEMENT:
+        return
+    guilty = culprits(silhouettes)
+    names = ", ".join(str(scene.views[index].mask_path) for index in guilty)
+    if explained.max() == 0:
+        what = "the masks have no volume in common"
+    else:
+        what = f"the volume common to all masks explains only {explained.min():.0%} of one of them"
+    who = f"view {guilty[0]} disagrees with the others" if len(guilty) == 1 else f"views {guilty} disagree"
+    yield SceneError(
+        f"{scene.root}: {what}: {who} ({names}). Its camera in cameras.npz belongs to another picture, or "
+        "the mask "
+        "shows something else"
+    )
+
+
+def _truth_problems(scene: Scene) -> Iterator[SceneError]:
+    """Landmarks and regions point into the ground truth's vertices."""
+    truth = scene.ground_truth
+    if truth is None:
+        return
+    try:
+        count = len(truth.mesh().vertices)
+        lists = {truth.landmarks_path: list(truth.landmarks.values())}
+        lists |= {
+            truth.regions_folder / f"{name}.txt": truth.region(name).tolist() for name in truth.regions()
+        }
+    except ReconError as problem:
+        yield SceneError(str(problem))
+        return
+    for path, indices in lists.items():
+        if indices and max(indices) >= count:
+            yield SceneError(
+                f"{path} names vertex {max(indices)}, but {truth.mesh_path} has {count}: they are of "
+                "different versions"
+            )
+
+
+def _camera_place(scene: Scene, view: View) -> str:
+    """How messages name a view's camera."""
+    path: Path = scene.root / "cameras.npz"
+    return f"{path}, world_mat_{view.index}" if path.is_file() else f"{scene.root}, camera {view.index}"
