@@ -1,0 +1,91 @@
+"""Images that can be asked for by name. `PASSES` is open: a further pass is one more entry.
+
+Each pass is a function of an `Exposure`. Depth, normals and labels are those of the surface at the pixel's centre; masks are
+true coverage above one half; colours are anti-aliased.
+"""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from recon.errors import ConfigError
+from recon.synth.photograph import Exposure
+from recon.synth.raster import EMPTY
+from recon.synth.sensor import develop, srgb
+
+Pass = Callable[[Exposure], np.ndarray]
+
+
+def rgb(exposure: Exposure) -> UInt8[np.ndarray, "h w 3"]:
+    """The photograph, 8-bit sRGB. Its noise is seeded by the subject and the camera's place."""
+    place = np.rint(exposure.camera.centre * 1000).astype(np.int64)
+    seed = (exposure.prepared.subject.seed, *(int(c) & 0xFFFFFFFF for c in place))
+    return develop(exposure.linear, exposure.prepared.look.sensor, seed)
+
+
+def mask(exposure: Exposure) -> Bool[np.ndarray, "h w"]:
+    """Head, hair and shoulders: pixels that are more than half covered."""
+    return exposure.coverage > 0.5
+
+
+def hair_mask(exposure: Exposure) -> Bool[np.ndarray, "h w"]:
+    """Hair: pixels that it covers by more than half."""
+    return exposure.hair_coverage > 0.5
+
+
+def depth(exposure: Exposure) -> Float[np.ndarray, "h w"]:
+    """Distance along the optical axis, mm, float32; 0 where there is nothing."""
+    nearness, _ = exposure.buffers.centres()
+    return np.where(nearness > 0, 1.0 / np.where(nearness > 0, nearness, 1.0), 0.0).astype(np.float32)
+
+
+def normals(exposure: Exposure) -> Float[np.ndarray, "h w 3"]:
+    """Unit surface normals in camera axes (x right, y down, z forward); zeros where there is nothing."""
+    values = exposure.at_centres("normal")
+    length = np.linalg.norm(values, axis=2, keepdims=True)
+    turned = values @ exposure.camera.world_from_camera[:3, :3]
+    return np.where(length > 0, turned / np.maximum(length, 1e-9), 0.0).astype(np.float32)
+
+
+def labels(exposure: Exposure) -> UInt8[np.ndarray, "h w"]:
+    """Labels of `recon.synth.parts`, 0 for the background."""
+    _, primitive = exposure.buffers.centres()
+    by_surface = np.array(exposure.prepared.labels, np.uint8)
+    return np.where(primitive == EMPTY, 0, by_surface[exposure.prepared.kind[primitive]]).astype(np.uint8)
+
+
+def albedo(exposure: Exposure) -> UInt8[np.ndarray, "h w 3"]:
+    """Colour without light, 8-bit sRGB, black where there is nothing."""
+    return np.rint(srgb(exposure.albedo) * 255.0).astype(np.uint8)
+
+
+PASSES: dict[str, Pass] = {
+    "rgb": rgb,
+    "mask": mask,
+    "hair_mask": hair_mask,
+    "depth": depth,
+    "normals": normals,
+    "labels": labels,
+    "albedo": albedo,
+}
+
+
+def render_passes(exposure: Exposure, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """The named images of one exposure.
+
+    Args:
+        exposure: of `recon.synth.photograph.expose`.
+        names: keys of `PASSES`.
+
+    Returns:
+        Images by name.
+
+    Raises:
+        ConfigError: unknown name.
+    """
+    wanted = tuple(names)
+    unknown = [name for name in wanted if name not in PASSES]
+    if unknown:
+        raise ConfigError(f"unknown pass {', '.join(unknown)}: known are {', '.join(sorted(PASSES))}")
+    return {name: PASSES[name](exposure) for name in wanted}

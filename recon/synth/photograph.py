@@ -1,0 +1,310 @@
+"""Takes pictures of a subject: `prepare` once, then `expose` once per camera.
+
+`prepare` merges the subject's surfaces and single hairs, bakes the light and paints what does not depend on the view.
+`expose` rasterises, shades fragment by fragment and adds up linear light; `recon.synth.passes` turns the result into named
+images, `recon.synth.sensor` into a photograph. Everything happens in the canonical head frame.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from recon.scene import Camera
+from recon.synth import curves as curve_module
+from recon.synth.appearance import Look
+from recon.synth.curves import Curves, surface_normals
+from recon.synth.eyes import shade_eye
+from recon.synth.hair_shading import fibre_light, shade_hair
+from recon.synth.light import Bake, bake, diffuse_over
+from recon.synth.parts import BEARD, BROW, CLOTH, EYE, HAIR, LASH, SKIN, Part, Subject
+from recon.synth.raster import Buffers, Fragments, draw, interpolate, sample, splat
+from recon.synth.shading import Points, Shaded, normalised, shade_cloth
+from recon.synth.skin import paint_skin, shade_skin
+
+FIBRES = (BROW, LASH, BEARD)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A subject ready to be photographed.
+
+    Attributes:
+        subject: the person.
+        look: its colours and its room.
+        vertices: (v, 3) of all parts, then of all curves.
+        normals: (v, 3) unit.
+        faces: (f, 3) of all parts.
+        segments: (s, 2) of all curves.
+        segment_width_mm: (s,).
+        kind: (f + s,) number of the surface that a primitive belongs to: parts first, then curves.
+        labels: label of every surface.
+        attributes: (v, c) float32 columns named by `columns`.
+        columns: slices of `attributes` by name.
+        bake: the light at the vertices of the parts.
+    """
+
+    subject: Subject
+    look: Look
+    vertices: Float[np.ndarray, "v 3"]
+    normals: Float[np.ndarray, "v 3"]
+    faces: Int[np.ndarray, "f 3"]
+    segments: Int[np.ndarray, "s 2"]
+    segment_width_mm: Float[np.ndarray, " s"]
+    kind: Int[np.ndarray, " primitives"]
+    labels: tuple[int, ...]
+    attributes: Float[np.ndarray, "v c"]
+    columns: dict[str, slice]
+    bake: Bake
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """What one camera saw, before it becomes files.
+
+    Attributes:
+        prepared: the subject.
+        camera: the camera, canonical head frame.
+        buffers: nearness and primitive per sub-pixel.
+        linear: (h, w, 3) linear light with background.
+        albedo: (h, w, 3) linear albedo, black where there is nothing.
+        coverage: (h, w) share of each pixel that the subject covers.
+        hair_coverage: (h, w) share that its hair covers.
+    """
+
+    prepared: Prepared
+    camera: Camera
+    buffers: Buffers
+    linear: Float[np.ndarray, "h w 3"]
+    albedo: Float[np.ndarray, "h w 3"]
+    coverage: Float[np.ndarray, "h w"]
+    hair_coverage: Float[np.ndarray, "h w"]
+
+    def at_centres(self, name: str) -> Float[np.ndarray, "h w c"]:
+        """A vertex attribute of `Prepared.columns` at the pixel centres; zeros where there is nothing."""
+        values = self.prepared.attributes[:, self.prepared.columns[name]]
+        step = self.buffers.samples
+        rows, columns = (np.arange(n) * step + step // 2 for n in (self.camera.height, self.camera.width))
+        return sample(self.buffers, rows, columns, values)
+
+
+def prepare(subject: Subject, look: Look, *, hair_every: int = 1) -> Prepared:
+    """Merges, bakes and paints a subject.
+
+    Args:
+        subject: the person.
+        look: colours and room.
+        hair_every: draws one strand in this many over the hair surface; 0 draws none.
+
+    Returns:
+        Arrays that all views share.
+    """
+    parts = subject.parts
+    normals = [surface_normals(part.vertices, part.faces) for part in parts]
+    starts = np.cumsum([0, *(len(part.vertices) for part in parts)])
+    vertices = np.concatenate([part.vertices for part in parts])
+    faces = np.concatenate([part.faces + start for part, start in zip(parts, starts[:-1], strict=True)])
+    light = bake(vertices, np.concatenate(normals), faces, look.room)
+    light = _soften(light, parts, starts)
+    hairs, anchors = _grow(subject, look, parts, normals, starts, hair_every)
+    columns, attributes = _attributes(parts, normals, light, look)
+    tangents = slice(columns["tangent"].start, columns["tangent"].stop)
+    blocks, segments, kinds = [attributes], [], []
+    point_count = len(vertices)
+    for k, (hair, anchor) in enumerate(zip(hairs, anchors, strict=True)):
+        block = attributes[anchor].copy()
+        block[:, tangents] = hair.tangent
+        blocks.append(block)
+        segments.append(hair.segments + point_count)
+        kinds.append(np.full(len(hair.segments), len(parts) + k))
+        point_count += len(hair.vertices)
+    merged = np.concatenate(blocks)
+    return Prepared(
+        subject=subject,
+        look=look,
+        vertices=np.concatenate([vertices, *(hair.vertices for hair in hairs)]),
+        normals=merged[:, columns["normal"]].astype(np.float64),
+        faces=faces,
+        segments=np.concatenate([np.zeros((0, 2), np.int64), *segments]),
+        segment_width_mm=np.concatenate([np.zeros(0), *(hair.width_mm for hair in hairs)]),
+        kind=np.concatenate([np.repeat(np.arange(len(parts)), [len(part.faces) for part in parts]), *kinds]),
+        labels=(*(part.label for part in parts), *(hair.label for hair in hairs)),
+        attributes=merged,
+        columns=columns,
+        bake=light,
+    )
+
+
+def expose(prepared: Prepared, camera: Camera, *, samples: int = 3) -> Exposure:
+    """Renders one view.
+
+    Args:
+        prepared: the subject.
+        camera: in the canonical head frame.
+        samples: sub-pixels per pixel along one axis, odd.
+
+    Returns:
+        Linear light and what the passes need.
+    """
+    buffers = draw(
+        prepared.vertices,
+        prepared.faces,
+        camera,
+        segments=prepared.segments,
+        segment_width_mm=prepared.segment_width_mm,
+        samples=samples,
+    )
+    labels = np.array(prepared.labels)[prepared.kind]
+    group = np.where(np.isin(labels, (HAIR, *FIBRES)), -1, prepared.kind)
+    fragments = buffers.resolve(group)
+    colour = np.zeros((len(fragments), 3), np.float32)
+    albedo = np.zeros((len(fragments), 3), np.float32)
+    kinds = prepared.kind[fragments.primitive]
+    for kind, label in enumerate(prepared.labels):
+        mine = kinds == kind
+        if mine.any():
+            points = _points(prepared, camera, fragments.where(mine), kind)
+            shaded = _shade(points, label, prepared, curve=kind >= len(prepared.subject.parts))
+            colour[mine], albedo[mine] = shaded.colour, shaded.albedo
+    height, width = camera.height, camera.width
+    coverage = buffers.coverage()
+    background = _background(prepared, camera)
+    linear = splat(fragments, colour, height, width) + (1.0 - coverage)[..., None] * background
+    hair = (labels[fragments.primitive] == HAIR).astype(np.float32)[:, None]
+    return Exposure(
+        prepared=prepared,
+        camera=camera,
+        buffers=buffers,
+        linear=linear,
+        albedo=splat(fragments, albedo, height, width),
+        coverage=coverage,
+        hair_coverage=splat(fragments, hair, height, width)[..., 0],
+    )
+
+
+def _soften(light: Bake, parts: tuple[Part, ...], starts: np.ndarray) -> Bake:
+    """Lets baked light spread a little over each surface; noise of the shadow maps goes with it."""
+    ambient, openness, lamps = light.ambient.copy(), light.openness.copy(), light.lamps.copy()
+    for part, start, stop in zip(parts, starts[:-1], starts[1:], strict=True):
+        both = np.concatenate([light.ambient, light.openness[:, None], light.lamps], axis=1)[start:stop]
+        rounds = 1 if part.label == EYE else 2
+        soft = diffuse_over(both, part.faces, rounds)
+        ambient[start:stop], openness[start:stop], lamps[start:stop] = soft[:, :3], soft[:, 3], soft[:, 4:]
+    return Bake(ambient, openness, lamps, light.harmonics)
+
+
+def _grow(
+    subject: Subject,
+    look: Look,
+    parts: tuple[Part, ...],
+    normals: list[np.ndarray],
+    starts: np.ndarray,
+    hair_every: int,
+) -> tuple[list[Curves], list[np.ndarray]]:
+    """Single hairs, and for each of their vertices the merged vertex that lends its light."""
+    names = [part.name for part in parts]
+    present = {part.label for part in parts}
+    skin = names.index("skin")
+    hairs: list[Curves] = []
+    anchors: list[np.ndarray] = []
+    if BROW not in present:
+        brows = curve_module.grow_brows(
+            subject, parts[skin].vertices, normals[skin], density=1.0, seed=look.hair.seed
+        )
+        hairs.append(brows)
+        anchors.append(brows.anchor + starts[skin])
+    if LASH not in present:
+        lashes = curve_module.grow_lashes(subject, parts[skin].vertices, normals[skin], seed=look.hair.seed)
+        hairs.append(lashes)
+        anchors.append(lashes.anchor + starts[skin])
+    if hair_every and subject.strands is not None and "hair" in names:
+        owner = names.index("hair")
+        strands = curve_module.hair_curves(subject, parts[owner].vertices, every=hair_every)
+        hairs.append(strands)
+        anchors.append(strands.anchor + starts[owner])
+    return hairs, anchors
+
+
+def _attributes(
+    parts: tuple[Part, ...], normals: list[np.ndarray], light: Bake, look: Look
+) -> tuple[dict[str, slice], np.ndarray]:
+    named: dict[str, np.ndarray] = {
+        "canonical": np.concatenate([part.canonical for part in parts]),
+        "position": np.concatenate([part.vertices for part in parts]),
+        "normal": np.concatenate(normals),
+        "tangent": np.concatenate([part.tangent for part in parts]),
+        "ambient": light.ambient,
+        "openness": light.openness[:, None],
+        "lamps": light.lamps,
+    }
+    scalars: dict[str, np.ndarray] = {}
+    start = 0
+    total = sum(len(part.vertices) for part in parts)
+    for part in parts:
+        stop = start + len(part.vertices)
+        own = dict(part.scalars)
+        if part.label == SKIN:
+            own |= paint_skin(part.canonical, look.skin)
+        for name, values in own.items():
+            scalars.setdefault(name, np.zeros(total, np.float32))[start:stop] = values
+        start = stop
+    named |= {f"scalar {name}": values[:, None] for name, values in scalars.items()}
+    columns, at = {}, 0
+    for name, values in named.items():
+        columns[name] = slice(at, at + values.shape[1])
+        at += values.shape[1]
+    return columns, np.concatenate([values.astype(np.float32) for values in named.values()], axis=1)
+
+
+def _points(prepared: Prepared, camera: Camera, fragments: Fragments, kind: int) -> Points:
+    faces = len(prepared.faces)
+    curve = kind >= len(prepared.subject.parts)
+    corners = prepared.segments if curve else prepared.faces
+    values = interpolate(fragments, corners, prepared.attributes, faces if curve else 0)
+    column = prepared.columns
+    position = values[:, column["position"]]
+    view = normalised(camera.centre.astype(np.float32) - position)
+    normal = normalised(values[:, column["normal"]])
+    away = np.einsum("ij,ij->i", normal, view)
+    # A normal that was interpolated past the silhouette is bent back to the horizon.
+    normal = normalised(normal - np.minimum(away - 0.02, 0.0)[:, None] * view)
+    return Points(
+        canonical=values[:, column["canonical"]],
+        position=position,
+        normal=normal,
+        tangent=normalised(values[:, column["tangent"]]),
+        view=view,
+        ambient=values[:, column["ambient"]],
+        openness=values[:, column["openness"]][:, 0],
+        lamps=values[:, column["lamps"]],
+        scalars={
+            name.removeprefix("scalar "): values[:, place][:, 0]
+            for name, place in column.items()
+            if name.startswith("scalar ")
+        },
+    )
+
+
+def _shade(points: Points, label: int, prepared: Prepared, *, curve: bool) -> Shaded:
+    look, light = prepared.look, prepared.bake
+    if label == SKIN:
+        return shade_skin(points, look, light)
+    if label == EYE:
+        return shade_eye(points, look, light)
+    if label == HAIR:
+        return shade_hair(points, look, light)
+    if label in FIBRES:
+        dark = 0.35 if label == LASH else 1.0
+        albedo = np.broadcast_to(np.array(look.hair.brow, np.float32) * dark, (len(points), 3)).copy()
+        still = np.zeros(len(points), np.float32)
+        lit = fibre_light(points, points.tangent, albedo, light, look.room.lamps, shine=0.5, wobble=still)
+        return Shaded(lit, albedo)
+    if label == CLOTH:
+        return shade_cloth(points, look.cloth, light, look.room)
+    return shade_skin(points, look, light)
+
+
+def _background(prepared: Prepared, camera: Camera) -> np.ndarray:
+    columns, rows = np.meshgrid(np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5)
+    _, directions = camera.rays(np.stack([columns.ravel(), rows.ravel()], axis=1))
+    return prepared.look.room.radiance(directions).reshape(camera.height, camera.width, 3)

@@ -1,0 +1,418 @@
+"""A software rasteriser: triangles and thin curves into one z-buffer, resolved into weighted fragments for deferred shading.
+
+Everything is drawn on a grid of `samples` x `samples` sub-pixels. `Buffers.resolve` then groups the sub-pixels of one pixel
+that show the same surface into one fragment, so that shading costs once per pixel inside a surface and still weighs every
+surface by its true coverage at silhouettes (multi-sample anti-aliasing). `samples` is odd: the middle sub-pixel is the pixel's
+centre, and "more than half covered" is never a tie.
+
+Depths are kept as *nearness*, a number that is linear on the screen and grows towards the camera: the inverse depth in a
+perspective view, the negative depth in an orthographic one. Curves are drawn one sub-pixel wide; a curve thinner than that
+covers a sub-pixel with the probability of its width (stochastic transparency), from a hash that does not depend on the view.
+"""
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from recon.scene import Camera
+
+NEAREST_MM = 10.0
+EMPTY = -1
+
+
+@dataclass(frozen=True)
+class Fragments:
+    """Surface samples to shade, sorted by pixel.
+
+    Attributes:
+        pixel: (n,) row-major index of the pixel.
+        primitive: (n,) triangle index, or `triangles + segment index` for curves.
+        weights: (n, 3) perspective-correct barycentric weights; a segment uses the first two.
+        coverage: (n,) share of the pixel's area.
+    """
+
+    pixel: Int[np.ndarray, " n"]
+    primitive: Int[np.ndarray, " n"]
+    weights: Float[np.ndarray, "n 3"]
+    coverage: Float[np.ndarray, " n"]
+
+    def __len__(self) -> int:
+        """Number of fragments."""
+        return len(self.pixel)
+
+    def where(self, keep: Bool[np.ndarray, " n"]) -> "Fragments":
+        """The fragments where `keep` is true."""
+        return Fragments(self.pixel[keep], self.primitive[keep], self.weights[keep], self.coverage[keep])
+
+
+@dataclass(frozen=True)
+class Buffers:
+    """What `draw` leaves behind: nearness and primitive of every sub-pixel.
+
+    Attributes:
+        nearness: (h*samples, w*samples) float32, 1/mm, 0 where nothing was drawn.
+        primitive: (h*samples, w*samples) int32, -1 where nothing was drawn.
+        samples: sub-pixels per pixel along one axis.
+        screen: (v, 3) sub-pixel column and row, and nearness of every vertex.
+        faces: (f, 3) vertex indices of the triangles.
+        segments: (s, 2) vertex indices of the curve segments.
+    """
+
+    nearness: Float[np.ndarray, "rows columns"]
+    primitive: Int[np.ndarray, "rows columns"]
+    samples: int
+    screen: Float[np.ndarray, "v 3"]
+    faces: Int[np.ndarray, "f 3"]
+    segments: Int[np.ndarray, "s 2"]
+
+    def coverage(self) -> Float[np.ndarray, "h w"]:
+        """Share of every pixel that is covered by anything, in steps of 1 / samples²."""
+        return _block_mean(self.primitive != EMPTY, self.samples)
+
+    def centres(self) -> tuple[Float[np.ndarray, "h w"], Int[np.ndarray, "h w"]]:
+        """Nearness and primitive at the pixel centres."""
+        half, step = self.samples // 2, self.samples
+        return self.nearness[half::step, half::step], self.primitive[half::step, half::step]
+
+    def resolve(self, group: Int[np.ndarray, " primitives"], *, gap: float = 0.004) -> Fragments:
+        """Groups sub-pixels into fragments.
+
+        Args:
+            group: a number per primitive (triangles, then segments). Sub-pixels of one pixel are merged when their groups are
+                equal and not negative; a negative group merges only with the very same primitive.
+            gap: relative difference in nearness above which sub-pixels are never merged (a nose before a cheek).
+
+        Returns:
+            Fragments of all covered pixels; coverages of a pixel sum to its coverage.
+        """
+        pixel, primitive, where, count = _merge(self.nearness, self.primitive, group, self.samples, gap)
+        weights = _weights(where, primitive, self.screen, self.faces, self.segments, self.primitive.shape[1])
+        return Fragments(pixel, primitive, weights, count.astype(np.float32) / self.samples**2)
+
+
+def draw(
+    vertices: Float[np.ndarray, "v 3"],
+    faces: Int[np.ndarray, "f 3"],
+    camera: Camera,
+    *,
+    segments: Int[np.ndarray, "s 2"] | None = None,
+    segment_width_mm: Float[np.ndarray, " s"] | None = None,
+    samples: int = 3,
+) -> Buffers:
+    """Draws triangles (both sides) and curve segments as `camera` sees them.
+
+    Args:
+        vertices: world mm.
+        faces: triangles.
+        camera: perspective camera; primitives nearer than 10 mm are left out whole.
+        segments: pairs of vertices, drawn as thin lines.
+        segment_width_mm: their width; where it is less than a sub-pixel, sub-pixels are left out at random in proportion.
+        samples: sub-pixels per pixel along one axis, odd.
+
+    Returns:
+        The z-buffer.
+    """
+    if samples % 2 == 0:
+        raise ValueError(f"samples must be odd so that one sub-pixel is the pixel centre, not {samples}")
+    pose = np.linalg.inv(camera.world_from_camera)
+    local = vertices @ pose[:3, :3].T + pose[:3, 3]
+    depth = local[:, 2]
+    visible = depth > NEAREST_MM
+    nearness = np.where(visible, 1.0 / np.where(visible, depth, 1.0), -1.0)
+    pixels = (local @ camera.intrinsics.T)[:, :2] * nearness[:, None]
+    screen = np.concatenate([pixels * samples, nearness[:, None]], axis=1)
+    shape = (camera.height * samples, camera.width * samples)
+    buffer = np.zeros(shape, np.float32)
+    primitive = np.full(shape, EMPTY, np.int32)
+    faces32 = np.ascontiguousarray(faces, np.int32)
+    _draw_triangles(screen, faces32, buffer, primitive)
+    segments32 = np.zeros((0, 2), np.int32) if segments is None else np.ascontiguousarray(segments, np.int32)
+    if len(segments32):
+        width = np.full(len(segments32), 1.0) if segment_width_mm is None else segment_width_mm
+        focal = float(camera.intrinsics[0, 0]) * samples
+        _draw_segments(screen, segments32, width.astype(np.float64) * focal, len(faces32), buffer, primitive)
+    return Buffers(buffer, primitive, samples, screen, faces32, segments32)
+
+
+def draw_depth(
+    screen: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"], height: int, width: int
+) -> Float[np.ndarray, "h w"]:
+    """Nearness of the nearest triangle at every pixel centre, -inf where there is none.
+
+    Args:
+        screen: column, row and nearness of every vertex (any units, larger is nearer).
+        faces: triangles.
+        height: rows of the map.
+        width: columns of the map.
+
+    Returns:
+        float32 map: a shadow map, when the "camera" is a lamp.
+    """
+    buffer = np.full((height, width), -np.inf, np.float32)
+    _draw_nearness(screen, faces, buffer)
+    return buffer
+
+
+def interpolate(
+    fragments: Fragments,
+    corners: Int[np.ndarray, "p k"],
+    values: Float[np.ndarray, "v c"],
+    first: int = 0,
+) -> Float[np.ndarray, "n c"]:
+    """Vertex attributes at fragments.
+
+    Args:
+        fragments: of one kind, triangles (k = 3) or segments (k = 2).
+        corners: vertex indices of the primitives.
+        values: one row per vertex.
+        first: number of the first primitive of `corners`.
+
+    Returns:
+        float32 values.
+    """
+    return _interpolate(fragments.primitive - first, fragments.weights, corners, values.astype(np.float32))
+
+
+def sample(
+    buffers: Buffers,
+    rows: Int[np.ndarray, " h"],
+    columns: Int[np.ndarray, " w"],
+    values: Float[np.ndarray, "v c"],
+) -> Float[np.ndarray, "h w c"]:
+    """Vertex attributes at a grid of sub-pixels; zeros where nothing was drawn."""
+    primitive = buffers.primitive[np.ix_(rows, columns)].ravel()
+    where = (rows[:, None] * buffers.primitive.shape[1] + columns).ravel()
+    out = np.zeros((len(where), values.shape[1]), np.float32)
+    triangles = len(buffers.faces)
+    for corners, first, chosen in (
+        (buffers.faces, 0, (primitive >= 0) & (primitive < triangles)),
+        (buffers.segments, triangles, primitive >= triangles),
+    ):
+        weights = _weights(
+            where[chosen], primitive[chosen].astype(np.int64), buffers.screen, buffers.faces, buffers.segments,
+            buffers.primitive.shape[1],
+        )  # fmt: skip
+        local = primitive[chosen].astype(np.int64) - first
+        out[chosen] = _interpolate(local, weights, corners, values.astype(np.float32))
+    return out.reshape(len(rows), len(columns), -1)
+
+
+def splat(
+    fragments: Fragments, values: Float[np.ndarray, "n c"], height: int, width: int
+) -> Float[np.ndarray, "h w c"]:
+    """Sum of values weighted by coverage, per pixel."""
+    image = np.zeros((height * width, values.shape[1]), np.float32)
+    _accumulate(fragments.pixel, fragments.coverage, values.astype(np.float32), image)
+    return image.reshape(height, width, -1)
+
+
+def _block_mean(mask: Bool[np.ndarray, "rows columns"], samples: int) -> Float[np.ndarray, "h w"]:
+    rows, columns = mask.shape
+    blocks = mask.reshape(rows // samples, samples, columns // samples, samples)
+    return blocks.mean(axis=(1, 3), dtype=np.float32)
+
+
+@numba.njit(cache=True)
+def _draw_triangles(screen, faces, buffer, primitive):  # type: ignore[no-untyped-def]
+    rows, columns = buffer.shape
+    for f in range(len(faces)):
+        a, b, c = faces[f]
+        ax, ay, az = screen[a]
+        bx, by, bz = screen[b]
+        cx, cy, cz = screen[c]
+        if az <= 0.0 or bz <= 0.0 or cz <= 0.0:
+            continue
+        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+        if area == 0.0:
+            continue
+        top = max(int(np.ceil(min(ay, by, cy) - 0.5)), 0)
+        bottom = min(int(np.floor(max(ay, by, cy) - 0.5)), rows - 1)
+        left = max(int(np.ceil(min(ax, bx, cx) - 0.5)), 0)
+        right = min(int(np.floor(max(ax, bx, cx) - 0.5)), columns - 1)
+        inverse = 1.0 / area
+        for y in range(top, bottom + 1):
+            py = y + 0.5
+            for x in range(left, right + 1):
+                px = x + 0.5
+                wa = ((bx - px) * (cy - py) - (by - py) * (cx - px)) * inverse
+                wb = ((cx - px) * (ay - py) - (cy - py) * (ax - px)) * inverse
+                wc = 1.0 - wa - wb
+                if wa < 0.0 or wb < 0.0 or wc < 0.0:
+                    continue
+                near = np.float32(wa * az + wb * bz + wc * cz)
+                if near > buffer[y, x]:
+                    buffer[y, x] = near
+                    primitive[y, x] = f
+
+
+@numba.njit(cache=True)
+def _draw_nearness(screen, faces, buffer):  # type: ignore[no-untyped-def]
+    rows, columns = buffer.shape
+    for f in range(len(faces)):
+        a, b, c = faces[f]
+        ax, ay, az = screen[a]
+        bx, by, bz = screen[b]
+        cx, cy, cz = screen[c]
+        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+        if area == 0.0:
+            continue
+        top = max(int(np.ceil(min(ay, by, cy) - 0.5)), 0)
+        bottom = min(int(np.floor(max(ay, by, cy) - 0.5)), rows - 1)
+        left = max(int(np.ceil(min(ax, bx, cx) - 0.5)), 0)
+        right = min(int(np.floor(max(ax, bx, cx) - 0.5)), columns - 1)
+        inverse = 1.0 / area
+        for y in range(top, bottom + 1):
+            py = y + 0.5
+            for x in range(left, right + 1):
+                px = x + 0.5
+                wa = ((bx - px) * (cy - py) - (by - py) * (cx - px)) * inverse
+                wb = ((cx - px) * (ay - py) - (cy - py) * (ax - px)) * inverse
+                wc = 1.0 - wa - wb
+                if wa >= 0.0 and wb >= 0.0 and wc >= 0.0:
+                    near = np.float32(wa * az + wb * bz + wc * cz)
+                    if near > buffer[y, x]:
+                        buffer[y, x] = near
+
+
+@numba.njit(cache=True)
+def _hash01(a, b):  # type: ignore[no-untyped-def]
+    # numba widens products of 32-bit numbers to 64 bits; the mask brings them back.
+    mask = np.uint64(0xFFFFFFFF)
+    n = (np.uint64(a) * np.uint64(0x9E3779B1) + np.uint64(b) * np.uint64(0x85EBCA77)) & mask
+    n ^= n >> np.uint64(15)
+    n = (n * np.uint64(0x2C1B3C6D)) & mask
+    n ^= n >> np.uint64(12)
+    n = (n * np.uint64(0x297A2D39)) & mask
+    n ^= n >> np.uint64(15)
+    return n * (1.0 / 4294967296.0)
+
+
+@numba.njit(cache=True)
+def _draw_segments(screen, segments, width, first, buffer, primitive):  # type: ignore[no-untyped-def]
+    """Lines one sub-pixel wide, stepped along their longer axis; nearer than the surface under them by a hair's breadth."""
+    rows, columns = buffer.shape
+    for s in range(len(segments)):
+        a, b = segments[s]
+        ax, ay, az = screen[a]
+        bx, by, bz = screen[b]
+        if az <= 0.0 or bz <= 0.0:
+            continue
+        dx, dy = bx - ax, by - ay
+        along_x = abs(dx) >= abs(dy)
+        length = max(abs(dx), abs(dy))
+        if length == 0.0:
+            continue
+        thick = width[s] * 0.5 * (az + bz) * np.sqrt(dx * dx + dy * dy) / length
+        lines = max(int(np.ceil(thick)), 1)
+        share = thick / lines
+        start, stop = (ax, bx) if along_x else (ay, by)
+        low = int(np.ceil(min(start, stop) - 0.5))
+        high = int(np.ceil(max(start, stop) - 0.5))
+        for step in range(low, high):
+            t = (step + 0.5 - start) / (stop - start)
+            near = np.float32((az + (bz - az) * t) * 1.0003)
+            across = ay + dy * t if along_x else ax + dx * t
+            for line in range(lines):
+                if _hash01(s * 31 + line, step - low) > share:
+                    continue
+                other = int(np.floor(across + line - 0.5 * (lines - 1)))
+                x, y = (step, other) if along_x else (other, step)
+                if 0 <= x < columns and 0 <= y < rows and near > buffer[y, x]:
+                    buffer[y, x] = near
+                    primitive[y, x] = first + s
+
+
+@numba.njit(cache=True)
+def _merge(nearness, primitive, group, samples, gap):  # type: ignore[no-untyped-def]
+    rows, columns = primitive.shape
+    height, width = rows // samples, columns // samples
+    total = samples * samples
+    covered = 0
+    for y in range(rows):
+        for x in range(columns):
+            covered += primitive[y, x] >= 0
+    out_pixel = np.empty(covered, np.int64)
+    out_primitive = np.empty(covered, np.int64)
+    out_where = np.empty(covered, np.int64)
+    out_count = np.empty(covered, np.int64)
+    middle = total // 2
+    n = 0
+    for v in range(height):
+        for u in range(width):
+            first = n
+            for k in range(total):
+                # The centre comes first: a fragment is shaded there if it can be.
+                i = middle if k == 0 else (k - 1 if k <= middle else k)
+                y, x = v * samples + i // samples, u * samples + i % samples
+                p = primitive[y, x]
+                if p < 0:
+                    continue
+                near = nearness[y, x]
+                joined = False
+                for j in range(first, n):
+                    q = out_primitive[j]
+                    other = nearness[out_where[j] // columns, out_where[j] % columns]
+                    same = p == q or (group[p] >= 0 and group[p] == group[q])
+                    if same and abs(other - near) <= gap * near:
+                        out_count[j] += 1
+                        joined = True
+                        break
+                if not joined:
+                    out_pixel[n] = v * width + u
+                    out_primitive[n] = p
+                    out_where[n] = y * columns + x
+                    out_count[n] = 1
+                    n += 1
+    return out_pixel[:n].copy(), out_primitive[:n].copy(), out_where[:n].copy(), out_count[:n].copy()
+
+
+@numba.njit(cache=True)
+def _weights(where, primitive, screen, faces, segments, columns):  # type: ignore[no-untyped-def]
+    out = np.zeros((len(where), 3), np.float32)
+    triangles = len(faces)
+    for i in range(len(where)):
+        py, px = where[i] // columns + 0.5, where[i] % columns + 0.5
+        p = primitive[i]
+        if p < triangles:
+            a, b, c = faces[p]
+            ax, ay, az = screen[a]
+            bx, by, bz = screen[b]
+            cx, cy, cz = screen[c]
+            area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+            wa = ((bx - px) * (cy - py) - (by - py) * (cx - px)) / area * az
+            wb = ((cx - px) * (ay - py) - (cy - py) * (ax - px)) / area * bz
+            wc = ((ax - px) * (by - py) - (ay - py) * (bx - px)) / area * cz
+            total = wa + wb + wc
+            out[i, 0], out[i, 1], out[i, 2] = wa / total, wb / total, wc / total
+        else:
+            a, b = segments[p - triangles]
+            ax, ay, az = screen[a]
+            bx, by, bz = screen[b]
+            dx, dy = bx - ax, by - ay
+            t = ((px - ax) * dx + (py - ay) * dy) / max(dx * dx + dy * dy, 1e-12)
+            t = min(max(t, 0.0), 1.0)
+            wa, wb = (1.0 - t) * az, t * bz
+            out[i, 0], out[i, 1] = wa / (wa + wb), wb / (wa + wb)
+    return out
+
+
+@numba.njit(cache=True)
+def _interpolate(primitive, weights, corners, values):  # type: ignore[no-untyped-def]
+    n, k, channels = len(primitive), corners.shape[1], values.shape[1]
+    out = np.zeros((n, channels), np.float32)
+    for i in range(n):
+        for j in range(k):
+            vertex = corners[primitive[i], j]
+            w = weights[i, j]
+            for c in range(channels):
+                out[i, c] += w * values[vertex, c]
+    return out
+
+
+@numba.njit(cache=True)
+def _accumulate(pixel, coverage, values, image):  # type: ignore[no-untyped-def]
+    for i in range(len(pixel)):
+        for c in range(values.shape[1]):
+            image[pixel[i], c] += coverage[i] * values[i, c]

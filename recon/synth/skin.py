@@ -1,0 +1,87 @@
+"""Skin: two pigments painted on the neutral head, fine relief, light that softens under the surface.
+
+Albedo follows a two-pigment model in the manner of Donner and Jensen (2008): melanin and haemoglobin darken a pale base by
+exponentials whose rates differ per colour channel. The rates were set by eye against published mean skin colours.
+"""
+
+import numpy as np
+from jaxtyping import Float
+
+from recon.synth import face_map
+from recon.synth.appearance import HairLook, Look, SkinLook
+from recon.synth.light import Bake
+from recon.synth.noise import fractal, noise
+from recon.synth.shading import Points, Shaded, bumped, diffuse, gloss
+
+BASE = np.array([0.74, 0.585, 0.485], np.float32)
+MELANIN = np.array([0.75, 1.25, 1.80], np.float32)
+BLOOD = np.array([0.10, 0.90, 0.78], np.float32)
+SUBSURFACE = (0.30, 0.13, 0.08)
+
+
+def paint_skin(canonical: Float[np.ndarray, "v 3"], look: SkinLook) -> dict[str, Float[np.ndarray, " v"]]:
+    """Pigments at vertices: everything on the skin that varies over more than a few millimetres.
+
+    Args:
+        canonical: vertices on the neutral head, mm.
+        look: pigments.
+
+    Returns:
+        "melanin", "blood", "beard" (share of beard ground), "gloss" (factor), each (v,).
+    """
+    seed = look.seed
+    broad = fractal(canonical, 38.0, seed, octaves=3, gain=0.6)
+    patches = fractal(canonical, 9.0, seed + 1, octaves=2)
+    flush = face_map.flushed(canonical)
+    dark = face_map.shaded(canonical)
+    blood = look.haemoglobin * (1.0 + 0.22 * look.mottling * broad + 0.30 * look.mottling * patches)
+    blood += 0.30 * look.flush * flush + 0.12 * dark
+    melanin = look.melanin * (1.0 + 0.10 * broad + 0.08 * look.mottling * patches + 0.10 * dark) + 0.03 * dark
+    # The neck sees less sun than the face, the forehead's blood lies deeper.
+    neck = np.clip((-70.0 - canonical[:, 1]) / 40.0, 0.0, 1.0)
+    melanin *= 1.0 - 0.10 * neck
+    blood -= 0.05 * face_map.blob(canonical, (0.0, 85.0, 100.0), (40.0, 20.0, 40.0))
+    oil = 1.0 + 0.5 * face_map.blob(canonical, (0.0, 75.0, 105.0), (28.0, 22.0, 30.0))
+    oil += 0.6 * face_map.blob(canonical, (0.0, 10.0, 125.0), (11.0, 22.0, 25.0))
+    oil *= 1.0 - 0.35 * neck
+    return {
+        "melanin": melanin.astype(np.float32),
+        "blood": np.maximum(blood, 0.05).astype(np.float32),
+        "beard": (look.stubble * face_map.beard(canonical)).astype(np.float32),
+        "gloss": (look.gloss * oil).astype(np.float32),
+    }
+
+
+def skin_albedo(points: Points, look: SkinLook, hair: HairLook) -> Float[np.ndarray, "n 3"]:
+    """Albedo with the fine pattern on top of `paint_skin`'s pigments (in `points.scalars`)."""
+    speckle = noise(points.canonical, 1.9, look.seed + 2)
+    lip = face_map.lips(points.canonical)
+    melanin = points.scalars["melanin"] * (1.0 + 0.10 * look.mottling * speckle)
+    if look.freckles > 0.02:
+        spots = noise(points.canonical, 3.1, look.seed + 3) + 0.4 * speckle
+        where = np.exp(-(((points.canonical[:, 1] - 8.0) / 28.0) ** 2)) * (points.canonical[:, 2] > 50)
+        melanin = melanin + 0.35 * look.freckles * where * np.clip((spots - 0.33) * 4.0, 0.0, 1.0)
+    blood = points.scalars["blood"] * (1.0 + 0.10 * look.mottling * speckle)
+    blood = blood + lip * (look.lip_red * (0.75 + 0.25 * speckle) + 0.2 * look.haemoglobin)
+    melanin = melanin + 0.05 * lip
+    albedo = BASE * np.exp(-melanin[:, None] * MELANIN - blood[:, None] * BLOOD)
+    hairs = np.clip(0.55 + 0.9 * noise(points.canonical, 1.1, look.seed + 4), 0.0, 1.0)
+    ground = (0.55 * points.scalars["beard"] * hairs)[:, None]
+    below = 0.5 * albedo * np.array([0.80, 0.92, 1.0], np.float32) + 0.35 * np.array(hair.brow, np.float32)
+    return (albedo * (1 - ground) + below * ground).astype(np.float32)
+
+
+def shade_skin(points: Points, look: Look, bake: Bake) -> Shaded:
+    """Skin under the room's light."""
+    skin, lamps = look.skin, look.room.lamps
+    albedo = skin_albedo(points, skin, look.hair)
+    lip = face_map.lips(points.canonical)
+    normal = bumped(points, [(1.3, 0.10), (3.4, 0.05)], skin.seed + 10)
+    light = diffuse(points, normal, bake, lamps, wrap=SUBSURFACE)
+    # Shadows on skin stay warm: light that enters beside them comes out red.
+    warm = 1.0 + (1.0 - points.openness)[:, None] * np.array([0.10, 0.0, -0.04], np.float32)
+    sharp = gloss(points, normal, bake, lamps, roughness=skin.roughness)
+    broad = gloss(points, normal, bake, lamps, roughness=min(skin.roughness + 0.22, 0.75))
+    strength = points.scalars["gloss"] * (1.0 + 0.5 * lip) * (1.0 - 0.5 * points.scalars["beard"])
+    shine = (0.45 * sharp + 0.55 * broad) * strength[:, None]
+    return Shaded(albedo * light * warm + shine, albedo)
