@@ -69,7 +69,7 @@ class PixelStore:
 
 def seeded(seed: int, *counters: int) -> torch.Generator:
     """A generator for one purpose at one step: the same for the same numbers, whatever was drawn before."""
-    mixed = int(np.random.SeedSequence([seed, *counters]).generate_state(1, np.uint64)[0])
+    mixed = int(np.random.SeedSequence([len(counters), seed, *counters]).generate_state(1, np.uint64)[0])
     return torch.Generator().manual_seed(mixed & 0x7FFF_FFFF_FFFF_FFFF)
 
 

@@ -1,7 +1,7 @@
 """Rendering through the surface: the differentiable step of training, and whole images."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -14,6 +14,7 @@ from recon.rendering.intersection import intersect
 from recon.rendering.tracing import TracingSettings, trace
 
 
+@runtime_checkable
 class Field(Protocol):
     """A signed distance with a feature for the colour network."""
 
@@ -26,6 +27,7 @@ class Field(Protocol):
         ...
 
 
+@runtime_checkable
 class Colour(Protocol):
     """Colour in [-1, 1] of surface points from points, normals, directions to the camera and features."""
 

@@ -1,0 +1,153 @@
+"""Configuration: the resolvers that conf/ uses, resuming, and building objects from it."""
+
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import hydra
+import torch
+import yaml
+from omegaconf import DictConfig, OmegaConf
+
+import recon
+from recon.errors import ConfigError
+
+CONF = Path(__file__).parents[2] / "conf"
+PRESETS = ("cpu", "gpu", "paper")
+TRUSTED = ("recon.", "pytorch_lightning.loggers.")
+
+
+def register_resolvers() -> None:
+    """Make the resolvers of conf/ known to OmegaConf; call before Hydra composes."""
+    for name, resolver in {
+        "by_preset": lambda values, *, _root_: values[preset_of(_root_)],
+        "asset": lambda path: str(Path(recon.__file__).parent / "assets" / path),
+        "run_folder": _run_folder,
+        "option_help": option_help,
+    }.items():
+        OmegaConf.register_new_resolver(name, resolver, replace=True)
+
+
+def preset_of(cfg: DictConfig) -> str:
+    """The preset of a configuration; `auto` is decided by the device.
+
+    Raises:
+        ConfigError: if there is no such preset.
+    """
+    if cfg.preset == "auto":
+        return "gpu" if device_of(cfg).type == "cuda" else "cpu"
+    if cfg.preset not in PRESETS:
+        raise ConfigError(f"preset is auto, {', '.join(PRESETS)}; not {cfg.preset!r}")
+    return cfg.preset
+
+
+def device_of(cfg: DictConfig) -> torch.device:
+    """The device that `trainer.accelerator` means on this machine.
+
+    Raises:
+        ConfigError: if it is not cpu, gpu or auto, or asks for a GPU that is not there.
+    """
+    wanted = cfg.trainer.accelerator
+    if wanted not in ("cpu", "gpu", "auto"):
+        raise ConfigError(f"trainer.accelerator is cpu, gpu or auto; not {wanted!r}")
+    if wanted == "gpu" and not torch.cuda.is_available():
+        raise ConfigError(
+            "trainer.accelerator=gpu, but PyTorch sees no CUDA device. Use trainer.accelerator=cpu, or install a CUDA build of PyTorch."
+        )
+    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def settle(cfg: DictConfig, overrides: list[str]) -> DictConfig:
+    """The configuration that really runs: resolved, and on resuming that of the run to continue with the overrides on top.
+
+    Raises:
+        ConfigError: if the folder to resume holds no configuration, or an override names an unknown option.
+    """
+    if cfg.resume is None:
+        OmegaConf.resolve(cfg)
+        return cfg
+    path = Path(cfg.resume) / "config.yaml"
+    if not path.is_file():
+        raise ConfigError(f"resume={cfg.resume}: there is no {path}. Give the folder of an earlier run, such as runs/2026-11-20/18-10-13-demo-idr.")
+    stored = OmegaConf.load(path)
+    assert isinstance(stored, DictConfig)
+    OmegaConf.set_struct(stored, True)
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if not key.startswith("hydra."):
+            try:
+                OmegaConf.update(stored, key.lstrip("+~"), yaml.safe_load(value), force_add=key.startswith("+"))
+            except Exception as error:
+                raise ConfigError(f"{override}: {error}") from error
+    return stored
+
+
+def build(config: DictConfig, **arguments: Any) -> Any:
+    """Instantiate what `_target_` names, if it is one of ours: a configuration from elsewhere cannot call anything else.
+
+    Raises:
+        ConfigError: if the target is not trusted, does not exist, or does not take its arguments.
+    """
+    target = config.get("_target_", "")
+    if not str(target).startswith(TRUSTED):
+        raise ConfigError(f"_target_: {target!r} is not one of {', '.join(TRUSTED)}*: refusing to instantiate it.")
+    try:
+        return hydra.utils.instantiate(config, **arguments)
+    except ModuleNotFoundError as error:
+        extra = "wandb" if "wandb" in str(error).lower() else "tensorboard"
+        raise ConfigError(f"{target} needs a package that is not installed: pip install 'headrecon[{extra}]'") from error
+    except hydra.errors.InstantiationException as error:
+        raise ConfigError(str(error)) from error
+
+
+def _run_folder(root: str, *, _root_: DictConfig) -> str:
+    """`root`/<date>/<time>-<scene>-<method>, or the folder that is resumed."""
+    if _root_.get("resume"):
+        return str(_root_.resume)
+    scene = re.sub(r"[^\w.-]+", "_", Path(str(_root_.scene)).name) or "scene"
+    now = datetime.now()
+    method = _root_.method.name if "method" in _root_ else "run"
+    return str(Path(root) / f"{now:%Y-%m-%d}" / f"{now:%H-%M-%S}-{scene}-{method}")
+
+
+def option_help(name: str) -> str:
+    """The text of --help: every option of conf/<name>.yaml and its groups with the comment that stands beside it."""
+    main = CONF / f"{name}.yaml"
+    lines = [main.read_text().splitlines()[0].lstrip("# "), "", "Options (key=value):"]
+    lines += _options(main, "")
+    defaults = next(iter(yaml.safe_load_all(main.read_text())))["defaults"]
+    for entry in defaults:
+        if isinstance(entry, dict):
+            ((group, choice),) = entry.items()
+            choices = ", ".join(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
+            chosen = CONF / group / f"{choice}.yaml"
+            lines += ["", f"{group}={choice}    (choices: {choices})", f"  {chosen.read_text().splitlines()[0].lstrip('# ')}"]
+            lines += _options(chosen, f"{group}.")
+    lines += [
+        "",
+        "Values by preset read cpu / gpu / paper. Hydra's own powers work too: -m for sweeps (views=3,4,8 seed=0,1,2), --cfg job [--resolve]",
+        "to see the configuration, hydra.run.dir=FOLDER for the run folder. Exit codes: 0 done, 1 bad input, 130 stopped by a signal.",
+    ]
+    return "\n".join(lines).replace("$", "$$")
+
+
+def _options(path: Path, prefix: str) -> list[str]:
+    """One line for each option of a yaml file, read with its comments."""
+    lines, parents = [], [(-1, prefix)]
+    for raw in path.read_text().splitlines():
+        match = re.match(r"^(\s*)(?:- )?([A-Za-z_]\w*):\s*(.*?)\s*(?:\s# (.*))?$", raw)
+        if not match or raw.lstrip().startswith("#"):
+            continue
+        indent, key, value, comment = len(match[1]), match[2], match[3], match[4]
+        while parents[-1][0] >= indent:
+            parents.pop()
+        full = parents[-1][1] + key
+        if not value:
+            parents.append((indent, full + "."))
+        if full.startswith(("hydra", "defaults")) or (not value and not comment):
+            continue
+        by_preset = re.fullmatch(r"\$\{by_preset:\{cpu:(.*?),gpu:(.*?),paper:(.*?)\}\}", value)
+        shown = " / ".join(by_preset.groups()) if by_preset else value
+        lines.append(f"  {f'{full}={shown}':<44} {comment or ''}".rstrip())
+    return lines

@@ -1,0 +1,155 @@
+"""What a finished run leaves: mesh.ply and mesh.glb, renders/*.png, metrics.json."""
+
+import json
+import logging
+import resource
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import trimesh
+from jaxtyping import Float
+
+from recon.errors import ReconError
+from recon.evaluation import evaluate, mask_iou, psnr
+from recon.files import replacing
+from recon.meshing import clean, extract, save, to_world
+from recon.rendering import CameraBundle, surface_colours
+from recon.systems.pictures import compare, write_png
+from recon.systems.run import Task
+
+log = logging.getLogger(__name__)
+
+
+def write(task: Task) -> dict[str, Any]:
+    """Write everything of the run folder that comes after training, and return what metrics.json holds.
+
+    Raises:
+        MeshError: if the field has no surface.
+    """
+    task.system.eval().to(_device(task))
+    begun = time.monotonic()
+    mesh = _mesh(task)
+    mesh_s = time.monotonic() - begun
+    log.info("mesh: %d vertices in %.1f s", len(mesh.vertices), mesh_s)
+
+    held_out = _spread([v for v in range(len(task.scene.views)) if v not in task.views], task.cfg.render.heldout)
+    inputs = _render(task, list(dict.fromkeys(task.views)), "input")
+    others = _render(task, held_out, "heldout")
+    metrics = {
+        "scene": task.scene.name,
+        "views": task.views,
+        "method": task.cfg.method.name,
+        "prior": task.cfg.method.get("prior"),
+        "seed": task.cfg.seed,
+        "device": str(_device(task)),
+        "steps": task.system.steps,
+        "train_s": round(task.train_s, 2),
+        "mesh_s": round(mesh_s, 2),
+        "wall_s": None,
+        "peak_rss_mb": None,
+        "mesh_vertices": len(mesh.vertices),
+        "psnr_input": inputs["psnr"],
+        "psnr_heldout": others["psnr"],
+        "mask_iou_input": inputs["mask_iou"],
+        "mask_iou_heldout": others["mask_iou"],
+        **_score(task, mesh),
+    }
+    metrics["wall_s"] = round(time.monotonic() - task.started, 2)
+    metrics["peak_rss_mb"] = _peak_rss_mb()
+    with replacing(task.folder / "metrics.json") as temporary:
+        temporary.write_text(json.dumps(metrics, indent=2) + "\n")
+    _report(task.folder, metrics)
+    return metrics
+
+
+def _mesh(task: Task) -> trimesh.Trimesh:
+    """Extract the surface, colour it as the input cameras see it, and write it in world mm."""
+    system = task.system
+    surface = clean(extract(system.sdf.sdf, resolution=task.cfg.mesh.resolution, device=_device(task)))
+    points = torch.as_tensor(surface.vertices, dtype=torch.float32, device=_device(task))
+    colours, normals = (t.cpu().double().numpy() for t in surface_colours(system.sdf, system.colour, points, system.cameras.centres.detach()))
+    mesh = to_world(surface, task.scene.scale_mat)
+    normals = normals @ _rotation(task.scene.scale_mat).T
+    for name in ("mesh.ply", "mesh.glb"):
+        save(mesh, task.folder / name, colours=colours, normals=normals)
+    return mesh
+
+
+def _render(task: Task, views: list[int], kind: str) -> dict[str, float | None]:
+    """Write photo | render | normals | error for views, and return mean PSNR (dB, inside the mask) and mask IoU."""
+    scores: list[tuple[float, float]] = []
+    for view_id in views:
+        view = task.scene.views[view_id]
+        # Input views are seen from their refined cameras, held-out views from the given ones.
+        if kind == "input":
+            cameras, index = task.system.cameras, task.views.index(view_id)
+        else:
+            cameras, index = CameraBundle([view.camera], task.scene.scale_mat).to(_device(task)), 0
+        picture = compare(task.system, cameras, index, view, step=task.cfg.render.step)
+        scores.append((psnr(picture.render, picture.photo, picture.mask), mask_iou(picture.hit, picture.mask)))
+        write_png(task.folder / "renders" / f"{kind}_{view_id:04d}.png", picture.sheet())
+        log.info("%s view %d: PSNR %.1f dB, mask IoU %.3f", kind, view_id, *scores[-1])
+    if not scores:
+        return {"psnr": None, "mask_iou": None}
+    mean = np.mean(scores, axis=0)
+    return {"psnr": round(float(mean[0]), 3), "mask_iou": round(float(mean[1]), 4)}
+
+
+def _score(task: Task, mesh: trimesh.Trimesh) -> dict[str, Any]:
+    """Errors against the ground truth in mm, official protocol and strict; null without ground truth."""
+    scores: dict[str, Any] = {"protocol": None, "face_mm": None, "head_mm": None, "face_mm_strict": None, "head_mm_strict": None}
+    truth = task.scene.ground_truth
+    if truth is None or not task.cfg.evaluate:
+        return scores
+    scores["protocol"] = f"h3ds {task.scene.version}".strip()
+    for name, region in (("face", "face_sphere"), ("head", None)):
+        for suffix, mode in (("mm", "official"), ("mm_strict", "strict")):
+            try:
+                scores[f"{name}_{suffix}"] = round(evaluate(truth, mesh, region=region, mode=mode).mean_mm, 4)
+            except ReconError as error:
+                log.warning("%s error (%s) cannot be told: %s", name, mode, error)
+    return scores
+
+
+def _spread(views: list[int], count: int | None) -> list[int]:
+    """`count` of the views, evenly over their order; all of them for None."""
+    if count is None or count >= len(views):
+        return views
+    at = np.linspace(0, len(views), count, endpoint=False).astype(int)
+    return [views[i] for i in at]
+
+
+def _rotation(similarity: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "3 3"]:
+    linear = similarity[:3, :3]
+    return linear / np.cbrt(np.linalg.det(linear))
+
+
+def _device(task: Task) -> torch.device:
+    from recon.systems.config import device_of
+
+    return device_of(task.cfg)
+
+
+def _peak_rss_mb() -> float:
+    """Peak resident memory of the process; the kernel counts kilobytes on Linux and bytes on macOS."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1024**2 if sys.platform == "darwin" else 1024), 1)
+
+
+def _report(folder: Path, metrics: Mapping[str, Any]) -> None:
+    """Say what came out."""
+    if metrics["face_mm"] is not None:
+        log.info(
+            "face %.2f mm, head %.2f mm (%s, official); strict %s / %s mm",
+            metrics["face_mm"], metrics["head_mm"], metrics["protocol"], metrics["face_mm_strict"], metrics["head_mm_strict"],
+        )  # fmt: skip
+    log.info(
+        "done in %.0f s (training %.0f s, mesh %.1f s), peak memory %.0f MB",
+        metrics["wall_s"], metrics["train_s"], metrics["mesh_s"], metrics["peak_rss_mb"],
+    )  # fmt: skip
+    log.info("look at %s and %s", folder / "mesh.glb", folder / "renders")

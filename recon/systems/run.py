@@ -1,0 +1,159 @@
+"""One run: from a configuration to a trained system."""
+
+import logging
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from recon import scene as scenes
+from recon.errors import ConfigError
+from recon.rendering import CameraBundle, PixelStore
+from recon.scene import Scene
+from recon.systems.callbacks import CurveFile, LastCheckpoint, Progress
+from recon.systems.checkpoint import AtomicCheckpointIO
+from recon.systems.config import build, device_of, preset_of
+from recon.systems.data import RayData
+from recon.systems.reconstruction import Objective, Reconstruction
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Task:
+    """A reconstruction, ready to train.
+
+    Attributes:
+        cfg: resolved configuration.
+        folder: of the run.
+        scene: what is reconstructed.
+        views: ids of the input views.
+        system: networks, cameras and losses.
+        data: the training pixels.
+        loggers: Lightning loggers beside metrics.csv.
+        started: `time.monotonic()` at the start of the run.
+        train_s: seconds spent training, those of an interrupted run before included.
+    """
+
+    cfg: DictConfig
+    folder: Path
+    scene: Scene
+    views: list[int]
+    system: Reconstruction
+    data: RayData
+    loggers: list[pl.loggers.Logger]
+    started: float
+    train_s: float = 0.0
+
+
+def prepare(cfg: DictConfig, folder: Path) -> Task:
+    """Open and check everything that can fail before any work starts.
+
+    Raises:
+        SceneError: if scene, views, images, masks or cameras cannot be used.
+        ConfigError: if the configuration cannot be run.
+    """
+    started = time.monotonic()
+    device = device_of(cfg)
+    _configure_torch(cfg)
+    scene, views = open_scene(cfg)
+    log.info("scene %s: %d views, reconstructing from %s", scene.name, len(scene.views), views)
+    scenes.validate(scene, views)
+    log.info("method %s, preset %s on %s", cfg.method.name, preset_of(cfg), device)
+
+    # Initial weights are the first random draw of a run.
+    torch.manual_seed(cfg.seed)
+    random.seed(cfg.seed)
+    np.random.seed(cfg.seed)
+    steps = int(cfg.steps or cfg.method.epochs * len(views))
+    inputs = [scene.views[view] for view in views]
+    cameras = CameraBundle([view.camera for view in inputs], scene.scale_mat, refine=cfg.method.refine_cameras)
+    system = Reconstruction(
+        build(cfg.field.sdf),
+        build(cfg.field.colour),
+        cameras,
+        build(cfg.renderer),
+        Objective(**OmegaConf.to_container(cfg.method.objective)),  # type: ignore[arg-type]
+        steps,
+        cfg.seed,
+    )
+    sampler = build(cfg.data.sampler, store=PixelStore(inputs), seed=cfg.seed)
+    loggers = [build(logger) for logger in cfg.logger.loggers]
+    return Task(cfg, folder, scene, views, system, RayData(sampler), loggers, started)
+
+
+def open_scene(cfg: DictConfig) -> tuple[Scene, list[int]]:
+    """The scene that `scene=` names and the views that `views=` selects.
+
+    Raises:
+        SceneError: if either is unknown.
+    """
+    name = str(cfg.scene)
+    where = cfg.scenes.get(name, name)
+    scene = scenes.open(where, h3ds_root=cfg.data.h3ds_root, pixel_centre=cfg.data.pixel_centre)
+    wanted = cfg.views
+    if isinstance(wanted, (ListConfig, Sequence)) and not isinstance(wanted, str):
+        return scene, scene.select([int(view) for view in wanted])
+    if not isinstance(wanted, int):
+        raise ConfigError(f"views={wanted}: expected a number (views=3) or a list (views=[0,18,65]).")
+    return scene, scene.select(wanted)
+
+
+def record(cfg: DictConfig, overrides: list[str], folder: Path) -> None:
+    """Write config.yaml and overrides.yaml into the run folder; a resumed run keeps those of its start."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if cfg.resume is None and not (folder / "config.yaml").exists():
+        OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
+        OmegaConf.save(OmegaConf.create(overrides), folder / "overrides.yaml")
+
+
+def train(task: Task) -> bool:
+    """Train to the end, or to a signal.
+
+    Returns:
+        Whether the training is complete.
+    """
+    cfg, folder, system = task.cfg, task.folder, task.system
+    path = folder / "checkpoints" / "last.ckpt"
+    last = LastCheckpoint(path, cfg.trainer.checkpoint_every)
+    trainer = pl.Trainer(
+        accelerator=cfg.trainer.accelerator,
+        devices=1,
+        precision=cfg.trainer.precision,
+        max_steps=system.steps,
+        max_epochs=-1,
+        callbacks=[CurveFile(folder / "metrics.csv", cfg.trainer.log_every), Progress(system.steps), last],
+        logger=task.loggers or False,
+        log_every_n_steps=cfg.trainer.log_every,
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        plugins=[AtomicCheckpointIO()],
+        default_root_dir=folder,
+    )
+    log.info("training %d steps; everything of this run goes to %s", system.steps, folder)
+    trainer.fit(system, datamodule=task.data, ckpt_path=path if path.is_file() else None)
+    task.train_s = last.train_s
+    return last.stopped_by is None
+
+
+def discard_if_empty(folder: Path) -> None:
+    """Remove a run folder that holds nothing but its log: a run that was refused leaves nothing behind."""
+    if folder.is_dir() and all(path.name == "train.log" for path in folder.iterdir()):
+        (folder / "train.log").unlink(missing_ok=True)
+        for parent in (folder, folder.parent):
+            if not any(parent.iterdir()):
+                parent.rmdir()
+
+
+def _configure_torch(cfg: DictConfig) -> None:
+    """Threads, and no denormal numbers: the exponentials of a sharp softplus are full of them, and each costs as much as a hundred others."""
+    if cfg.trainer.threads:
+        torch.set_num_threads(int(cfg.trainer.threads))
+    torch.set_flush_denormal(True)

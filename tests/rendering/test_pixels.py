@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+import torch
+
+from recon.rendering import ImageSampler, PixelStore, SceneSampler, seeded
+from recon.scene import View
+
+
+class FakeView(View):
+    """A photograph whose colour tells its pixel."""
+
+    def __init__(self, height, width, view):
+        self.height, self.width, self.view = height, width, view
+
+    def image(self):
+        rows, columns = np.mgrid[: self.height, : self.width]
+        return np.stack([rows / 255, columns / 255, np.full_like(rows, self.view) / 255], -1).astype(np.float32)
+
+    def mask(self):
+        rows, columns = np.mgrid[: self.height, : self.width]
+        return (rows - self.height / 2) ** 2 + (columns - self.width / 2) ** 2 < (self.width / 4) ** 2
+
+
+@pytest.fixture
+def store():
+    return PixelStore([FakeView(60, 80, 0), FakeView(40, 50, 1), FakeView(60, 80, 2)])
+
+
+def check(batch, store):
+    rows, columns, view = ((batch.colour + 1) * 127.5).round().T
+    torch.testing.assert_close(batch.pixels, torch.stack([columns, rows], dim=1) + 0.5)
+    assert torch.equal(view.long(), batch.views)
+    for view in range(len(store)):
+        at = batch.views == view
+        x, y = batch.pixels[at].long().T
+        assert torch.equal(batch.mask[at], torch.from_numpy(store.masks[view])[y, x])
+
+
+@pytest.mark.parametrize("sampler", [ImageSampler, SceneSampler])
+def test_colour_mask_and_position_belong_together(store, sampler):
+    for step in range(5):
+        check(sampler(store, 200, seed=3)(step), store)
+
+
+@pytest.mark.parametrize("sampler", [ImageSampler, SceneSampler])
+def test_a_step_is_a_function_of_seed_and_step(store, sampler):
+    first, again = sampler(store, 100, seed=1), sampler(store, 100, seed=1)
+    first(0), first(1)
+    assert torch.equal(first(7).pixels, again(7).pixels)
+    assert not torch.equal(first(7).pixels, first(10).pixels)
+    assert not torch.equal(first(7).pixels, sampler(store, 100, seed=2)(7).pixels)
+
+
+def test_an_epoch_takes_every_image_once_with_the_same_pixels(store):
+    sampler = ImageSampler(store, 50, seed=0)
+    epoch = [sampler(step) for step in range(3, 6)]
+    assert sorted(int(batch.views[0]) for batch in epoch) == [0, 1, 2]
+    large = [batch.pixels for batch in epoch if int(batch.views[0]) != 1]
+    assert torch.equal(large[0], large[1])
+    orders = {tuple(int(sampler(3 * e + i).views[0]) for i in range(3)) for e in range(20)}
+    assert len(orders) > 2
+
+
+def test_scene_sampler_keeps_its_shares(store):
+    batch = SceneSampler(store, 4000, seed=0, inside=0.5, outline=0.25, band=40.0)(0)
+    assert batch.mask[:2000].all()
+    assert 0.2 < batch.mask[2000:3000].float().mean() < 0.8
+    share = np.mean([m.mean() for m in store.masks])
+    assert abs(batch.mask[3000:].float().mean() - share) < 0.06
+    assert torch.bincount(batch.views).min() > 1200
+
+
+def test_seeded_generators_differ_in_every_counter():
+    draws = {float(torch.rand(1, generator=seeded(*key))) for key in [(0, 1, 2), (0, 2, 1), (1, 1, 2), (0, 1, 2, 0), (0, 1)]}
+    assert len(draws) == 5

@@ -1,0 +1,44 @@
+import math
+
+import torch
+
+from recon.losses import colour_loss, eikonal_loss, mask_loss
+
+
+def test_colour_loss_by_hand():
+    predicted = torch.tensor([[0.5, 0.0, -1.0], [0.0, 0.0, 0.0]])
+    photograph = torch.tensor([[0.0, 0.25, -1.0], [1.0, 0.0, 0.0]])
+    # (0.5 + 0.25 + 0) + 1 over four sampled pixels, two of which did not agree
+    assert math.isclose(colour_loss(predicted, photograph, 4).item(), 1.75 / 4, rel_tol=1e-6)
+
+
+def test_colour_loss_of_no_agreed_pixel_is_zero_and_differentiable():
+    empty = torch.zeros(0, 3, requires_grad=True)
+    loss = colour_loss(empty, torch.zeros(0, 3), 8)
+    loss.backward()
+    assert loss.item() == 0 and empty.grad is not None
+
+
+def test_mask_loss_by_hand():
+    sdf = torch.tensor([0.02, -0.01, 0.03])
+    mask = torch.tensor([True, False, True])
+    agreed = torch.tensor([False, False, True])
+    alpha = 50.0
+
+    def sigmoid(x):
+        return 1 / (1 + math.exp(-x))
+
+    expected = (-math.log(sigmoid(-1.0)) - math.log(1 - sigmoid(0.5))) / (alpha * 3)
+    assert math.isclose(mask_loss(sdf, mask, agreed, alpha).item(), expected, rel_tol=1e-5)
+
+
+def test_mask_loss_pulls_the_right_way():
+    sdf = torch.tensor([0.1, 0.1], requires_grad=True)
+    mask_loss(sdf, torch.tensor([True, False]), torch.tensor([False, False]), 50.0).backward()
+    # descending lowers the distance where the mask has the object and raises it elsewhere
+    assert sdf.grad is not None and sdf.grad[0] > 0 > sdf.grad[1]
+
+
+def test_eikonal_loss_by_hand():
+    gradient = torch.tensor([[3.0, 4.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    assert math.isclose(eikonal_loss(gradient).item(), (16 + 0 + 1) / 3, rel_tol=1e-6)

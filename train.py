@@ -1,0 +1,40 @@
+"""Reconstruct a head from a few photographs: python train.py scene=demo views=3."""
+
+import logging
+import sys
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from recon.errors import ReconError
+from recon.systems import config, outputs, run
+
+log = logging.getLogger("train")
+config.register_resolvers()
+
+
+@hydra.main(config_path="conf", config_name="train", version_base="1.3")
+def main(cfg: DictConfig) -> None:
+    """Scene and views in; training; mesh, renders and metrics out."""
+    job = HydraConfig.get()
+    folder = Path(job.runtime.output_dir)
+    try:
+        cfg = config.settle(cfg, list(job.overrides.task))
+        task = run.prepare(cfg, folder)
+        run.record(cfg, list(job.overrides.task), folder)
+        finished = run.train(task)
+        if finished:
+            outputs.write(task)
+    except ReconError as error:
+        log.error("%s", error)
+        run.discard_if_empty(folder)
+        sys.exit(1)
+    if not finished:
+        log.warning("stopped at a signal; go on with: python train.py resume=%s", folder)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
