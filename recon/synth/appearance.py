@@ -1,7 +1,7 @@
 """What a subject looks like apart from its shape: every number that colour and light need, drawn from a seed.
 
-Colours are linear sRGB albedos. The same seed gives the same look whatever the shape, and a caller may fix any field with
-`dataclasses.replace` (a named subject's recipe does).
+Colours are linear sRGB albedos. The same seed gives the same look whatever the shape, and a caller may fix
+any field with `dataclasses.replace` (a named subject's recipe does).
 """
 
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ HAIR_COLOURS: dict[str, tuple[float, float, float]] = {
 IRIS_COLOURS: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
     "brown": ((0.11, 0.050, 0.022), (0.045, 0.020, 0.010)),
     "hazel": ((0.17, 0.095, 0.035), (0.09, 0.085, 0.045)),
-    "green": ((0.16, 0.130, 0.060), (0.10, 0.125, 0.075)),
-    "blue": ((0.16, 0.190, 0.210), (0.09, 0.140, 0.210)),
+    "green": ((0.16, 0.125, 0.060), (0.11, 0.120, 0.080)),
+    "blue": ((0.15, 0.170, 0.180), (0.10, 0.140, 0.180)),
     "grey": ((0.17, 0.180, 0.180), (0.10, 0.120, 0.135)),
 }
 """Colour near the pupil and colour near the rim."""
@@ -161,7 +161,8 @@ def draw_look(seed: int) -> Look:
     """Draws a look.
 
     Args:
-        seed: any non-negative number; each group has a stream of its own, so adding a draw to one leaves the others alone.
+        seed: any non-negative number; each group has a stream of its own, so adding a draw to one leaves the
+            others alone.
 
     Returns:
         The look.
@@ -194,14 +195,14 @@ def _draw_skin(rng: np.random.Generator) -> SkinLook:
     fair = np.clip(1.2 - 1.6 * melanin, 0.0, 1.0)
     return SkinLook(
         melanin=melanin,
-        haemoglobin=float(rng.uniform(0.22, 0.42)),
+        haemoglobin=float(rng.uniform(0.16, 0.34)),
         flush=float(rng.uniform(0.5, 1.3)),
         mottling=float(rng.uniform(0.6, 1.4)),
         freckles=float(fair * max(0.0, rng.uniform(-1.2, 1.0))),
         stubble=float(max(0.0, rng.uniform(-0.8, 0.9))),
         gloss=float(rng.uniform(0.7, 1.35)),
         roughness=float(rng.uniform(0.30, 0.42)),
-        lip_red=float(rng.uniform(0.5, 1.1)),
+        lip_red=float(rng.uniform(0.25, 0.7)),
         seed=_seed(rng),
     )
 
@@ -213,7 +214,8 @@ def _draw_hair(rng: np.random.Generator, skin: SkinLook) -> HairLook:
     mix = np.clip((skin.melanin - 0.15) / 0.5, 0.0, 1.0)
     name = str(rng.choice(names, p=(1 - mix) * fair + mix * dark))
     albedo = np.array(HAIR_COLOURS[name]) * np.exp(rng.normal(0.0, 0.15)) * np.exp(rng.normal(0.0, 0.06, 3))
-    brow = np.minimum(albedo, 0.10 + 0.3 * albedo) * rng.uniform(0.55, 0.9)
+    # Brows are darker than hair and never light.
+    brow = albedo * min(1.0, 0.14 / albedo.max()) * rng.uniform(0.55, 0.9)
     old = name in ("grey", "white")
     return HairLook(
         name=name,

@@ -1,7 +1,8 @@
 """The camera path: somebody walks around a seated person with a tablet, 60 to 100 cm away.
 
-Poses are in the canonical head frame (mm, +Y up, +Z out of the face); azimuth 0 is in front, positive to the subject's
-left. Views are numbered along the walk, from behind over the right side, the front and the left side to behind again.
+Poses are in the canonical head frame (mm, +Y up, +Z out of the face); azimuth 0 is in front, positive to the
+subject's left. Views are numbered along the walk, from behind over the right side, the front and the left
+side to behind again.
 """
 
 from dataclasses import dataclass
@@ -20,8 +21,8 @@ DEFAULT_AZIMUTHS: dict[int, tuple[float, ...]] = {
     6: (0.0, -60.0, 60.0, -120.0, 120.0, 180.0),
     8: (-45.0, 45.0, -135.0, 135.0, 0.0, -90.0, 90.0, 180.0),
 }
-"""Where the default lists look from, as in the data set: one in front; three in front and to both sides; more spread all
-round, four within eight within sixteen within thirty-two."""
+"""Where the default lists look from, as in the data set: one in front; three in front and to both sides; more
+spread all round, four within eight within sixteen within thirty-two."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def draw_orbit(
 
 
 def walk_azimuths(count: int, rng: np.random.Generator, shake: float) -> Float[np.ndarray, " count"]:
-    """Azimuths from -180 to 180 degrees, about twice as dense in front as behind, one of them straight in front."""
+    """Azimuths from -180 to 180 degrees, about twice as dense in front as behind, one of them in front."""
     u = (np.arange(count) - count // 2) / count * 2.0
     azimuth = 180.0 * (0.62 * u + 0.38 * np.sign(u) * np.abs(u) ** 2.2)
     jitter = shake * 0.22 * rng.uniform(-1, 1, count) * np.gradient(azimuth)
@@ -88,7 +89,7 @@ def walk_azimuths(count: int, rng: np.random.Generator, shake: float) -> Float[n
 
 
 def default_views(azimuth_deg: Float[np.ndarray, " n"]) -> dict[int, tuple[int, ...]]:
-    """Default lists for the usual numbers of views, by the nearest azimuth; numbers above `n` have no list."""
+    """Default lists for the usual numbers of views, by the nearest azimuth; numbers above `n` get none."""
     lists: dict[int, tuple[int, ...]] = {}
     for number in VIEW_COUNTS:
         if number > len(azimuth_deg):
@@ -125,7 +126,7 @@ def look_at(
 
 
 def unit_sphere(points: Float[np.ndarray, "v 3"], *, margin: float = 1.05) -> Float[np.ndarray, "4 4"]:
-    """scale_mat: the similarity that takes the unit sphere to a sphere around all points, `margin` times larger.
+    """scale_mat: takes the unit sphere to the sphere around all points, `margin` times larger.
 
     The centre is that of the bounding box, the radius that of the farthest point from it.
     """

@@ -1,4 +1,4 @@
-"""Single hairs drawn as curves: brows, lashes and, where the subject has them, strands on top of the hair surface."""
+"""Single hairs drawn as curves: brows, lashes, and strands on top of the hair surface."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 from recon.synth import face_map
 from recon.synth.parts import BROW, HAIR, LASH, Subject
 
-BROW_HAIRS, UPPER_LASHES, LOWER_LASHES = 420, 110, 60
+BROW_HAIRS, UPPER_LASHES, LOWER_LASHES = 560, 120, 45
 POINTS = 7
 
 
@@ -81,8 +81,8 @@ def grow_brows(
     heading = np.stack([np.sign(flat[:, 0]) * np.cos(steep), np.sin(steep), np.zeros(len(keep))], axis=1)
     heading -= np.einsum("ij,ij->i", heading, up)[:, None] * up
     heading /= np.linalg.norm(heading, axis=1, keepdims=True)
-    length = rng.uniform(5.0, 8.5, len(keep)) * (1.0 - 0.35 * along)
-    bend = np.cross(up, heading) * (np.sign(flat[:, 0]) * rng.normal(0.10, 0.12, len(keep)))[:, None]
+    length = rng.uniform(4.5, 7.5, len(keep)) * (1.0 - 0.35 * along)
+    bend = np.cross(up, heading) * (np.sign(flat[:, 0]) * rng.normal(0.08, 0.06, len(keep)))[:, None]
     t = np.linspace(0.0, 1.0, POINTS)[None, :, None]
     lift = 0.25 + 1.1 * t * (1.0 - 0.55 * t)
     points = (
@@ -90,7 +90,7 @@ def grow_brows(
         + length[:, None, None] * t * (heading[:, None] - bend[:, None] * t)
         + lift * up[:, None]
     )
-    return _curves(BROW, points, np.linspace(0.13, 0.05, POINTS - 1), vertices)
+    return _curves(BROW, points, np.linspace(0.15, 0.06, POINTS - 1), vertices)
 
 
 def grow_lashes(
@@ -115,7 +115,7 @@ def grow_lashes(
         outer = 0.0 if side < 0 else 1.0
         for lid, count, length, rise in (
             (upper, UPPER_LASHES, 8.5, 0.55),
-            (lower, LOWER_LASHES, 4.5, -0.75),
+            (lower, LOWER_LASHES, 3.2, -0.7),
         ):
             hairs.append(_lid_hairs(rng, lid, count, length, rise, outer))
     points = np.concatenate(hairs)
@@ -175,7 +175,7 @@ def _lid_hairs(
     root = curve(at) + rng.normal(0.0, 0.15, (count, 3)) + np.array([0.0, 0.0, 0.3])
     centre = lid.mean(axis=0)
     fan = np.clip((root[:, 0] - centre[0]) / 14.0, -1.0, 1.0)
-    outward = np.stack([0.75 * fan, np.full(count, 0.35 * rise), np.ones(count)], axis=1)
+    outward = np.stack([0.55 * fan, np.full(count, 0.35 * rise), np.ones(count)], axis=1)
     outward += rng.normal(0.0, 0.10, outward.shape)
     outward /= np.linalg.norm(outward, axis=1, keepdims=True)
     curl = np.stack([0.35 * fan, np.full(count, rise), np.zeros(count)], axis=1)

@@ -1,7 +1,7 @@
 """Eyes: white, iris, pupil and the wet reflection, painted on the eyeball by the distance from its axis.
 
-The iris lies behind the cornea, so its colour is looked up where the refracted view ray meets the iris plane; normals are
-those of an ideal eyeball with a corneal bulge, whatever the mesh underneath.
+The iris lies behind the cornea, so its colour is looked up where the refracted view ray meets the iris plane;
+normals are those of an ideal eyeball with a corneal bulge, whatever the mesh underneath.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
-"""Where things are on the neutral head: lips, brows, cheeks, ears, beard, as smooth functions of canonical coordinates.
+"""Where lips, brows, cheeks, ears and beard are: smooth functions of canonical coordinates.
 
-The landmark positions are those of the public ICT-FaceKit Light neutral head (MIT, © 2020 USC Institute for Creative
-Technologies), in mm, right half only (x < 0 is the subject's right); the head is symmetric.
+The landmark positions are those of the public ICT-FaceKit Light neutral head (MIT, © 2020 USC Institute for
+Creative Technologies), in mm, right half only (x < 0 is the subject's right); the head is symmetric.
 """
 
 from functools import lru_cache
@@ -15,8 +15,10 @@ from skimage.draw import polygon
 EYE_CENTRE = np.array([30.94, 36.14, 78.4])
 """Centre of the left eyeball; its radius is 15 mm and its axis is +Z."""
 
-_OUTER_LIP = [(-25.3, -35.2), (-17.0, -27.8), (-7.3, -24.2), (0.0, -24.8), (7.3, -24.2), (17.0, -27.8), (25.3, -35.2),
-              (18.0, -40.6), (10.3, -43.0), (0.0, -43.8), (-10.3, -43.0), (-18.0, -40.6)]  # fmt: skip
+_OUTER_LIP = [
+    (-25.3, -35.2), (-17.0, -27.8), (-7.3, -24.2), (0.0, -24.8), (7.3, -24.2), (17.0, -27.8),
+    (25.3, -35.2), (18.0, -40.6), (10.3, -43.0), (0.0, -43.8), (-10.3, -43.0), (-18.0, -40.6),
+]  # fmt: skip
 _MAP_MM, _MAP_X, _MAP_Y = 0.2, (-36.0, 36.0), (-56.0, -12.0)
 
 
@@ -76,8 +78,8 @@ def beard(canonical: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
 def brow_line() -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, " n"]]:
     """Middle line of the left brow from the nose outwards, mm, and its half height there."""
     line = np.array(
-        [(10.5, 55.2, 107.5), (17.0, 57.6, 106.5), (24.1, 59.6, 104.8), (37.9, 60.6, 98.3), (49.3, 57.6, 89.9),
-         (57.0, 51.5, 80.0)]
+        [(10.5, 55.2, 107.5), (17.0, 57.6, 106.5), (24.1, 59.6, 104.8), (37.9, 60.6, 98.3),
+         (49.3, 57.6, 89.9), (57.0, 51.5, 80.0)]
     )  # fmt: skip
     half = np.array([4.2, 4.6, 4.4, 3.4, 2.2, 1.0])
     t = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])

@@ -1,8 +1,8 @@
 """Hair: light on fibres rather than on a surface.
 
-Two reflections along the fibre after Marschner et al. (2003) in the form of Kajiya and Kay (1989): a white one shifted to
-the root by the cuticle's tilt, and a broader one in the hair's own colour shifted to the tip. The surface carries streaks
-along the direction of growth in place of single hairs.
+Two reflections along the fibre after Marschner et al. (2003) in the form of Kajiya and Kay (1989): a white
+one shifted to the root by the cuticle's tilt, and a broader one in the hair's own colour shifted to the tip.
+The surface carries streaks along the direction of growth in place of single hairs.
 """
 
 from collections.abc import Sequence

@@ -1,17 +1,18 @@
 """Light that does not depend on the view, computed once per subject at its vertices.
 
-The surroundings are cut into directions spread over the sphere; a depth map per direction says which vertices see out that
-way. The sums give ambient irradiance with soft shadows and ambient occlusion; lamps get several finer maps each, jittered
-over the lamp's disc, for shadows with soft edges. Room and subject stand still, so one bake serves all views.
+The surroundings are cut into directions spread over the sphere; a depth map per direction says which vertices
+see out that way. The sums give ambient irradiance with soft shadows and ambient occlusion; lamps get several
+finer maps each, jittered over the lamp's disc, for shadows with soft edges. Room and subject stand still, so
+one bake serves all views.
 """
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from jaxtyping import Float, Int
 from scipy import sparse
 
+from recon.synth.compiled import compiled
 from recon.synth.raster import draw_depth
 from recon.synth.room import Lamp, Room, sphere_directions
 
@@ -174,7 +175,7 @@ def _lamp_visibility(
     return total / LAMP_SAMPLES
 
 
-@numba.njit(cache=True)
+@compiled
 def _compare(depth, position, nearness):  # type: ignore[no-untyped-def]
     rows, columns = depth.shape
     out = np.empty(len(position), np.float32)

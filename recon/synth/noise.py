@@ -1,13 +1,14 @@
-"""Seeded procedural noise in three dimensions: the raw material of skin mottling, pores, fabric and hair streaks.
+"""Seeded noise in three dimensions: the raw material of skin mottling, pores, fabric and hair streaks.
 
-Gradient noise after Perlin ("Improving noise", 2002): quintic interpolation between gradients that hang on the integer
-lattice. Here the gradients come from an integer hash of lattice point and seed, so that any seed gives another field and
-no table is stored.
+Gradient noise after Perlin ("Improving noise", 2002): quintic interpolation between gradients that hang on
+the integer lattice. Here the gradients come from an integer hash of lattice point and seed, so that any seed
+gives another field and no table is stored.
 """
 
-import numba
 import numpy as np
 from jaxtyping import Float
+
+from recon.synth.compiled import compiled
 
 
 def noise(points: Float[np.ndarray, "n 3"], wavelength_mm: float, seed: int) -> Float[np.ndarray, " n"]:
@@ -35,7 +36,7 @@ def noise_gradient(
 def fractal(
     points: Float[np.ndarray, "n 3"], wavelength_mm: float, seed: int, *, octaves: int = 3, gain: float = 0.5
 ) -> Float[np.ndarray, " n"]:
-    """Sum of octaves of `noise`, each of half the wavelength and `gain` times the height of the one before."""
+    """Sum of octaves of `noise`, each of half the wavelength and `gain` times the height of the last."""
     total = np.zeros(len(points), np.float32)
     for octave in range(octaves):
         total += gain**octave * noise(points, wavelength_mm / 2**octave, seed + 7919 * octave)
@@ -49,7 +50,7 @@ def streaks(
     length_mm: float,
     seed: int,
 ) -> Float[np.ndarray, " n"]:
-    """Noise smeared along a direction field (line integral convolution with straight lines and a Gaussian window).
+    """Noise smeared along a direction field (line integral convolution, straight lines, Gaussian window).
 
     A function of the point and the tangent only, so that all views see the same streaks.
 
@@ -72,7 +73,7 @@ def streaks(
     )
 
 
-@numba.njit(cache=True, inline="always")
+@compiled
 def _lattice(x, y, z, seed):  # type: ignore[no-untyped-def]
     # numba widens products of 32-bit numbers to 64 bits; the mask brings them back.
     mask = np.uint64(0xFFFFFFFF)
@@ -87,7 +88,7 @@ def _lattice(x, y, z, seed):  # type: ignore[no-untyped-def]
     return n
 
 
-@numba.njit(cache=True)
+@compiled
 def _noise(points, frequency, seed):  # type: ignore[no-untyped-def]
     out = np.empty((len(points), 4), np.float32)
     scale = np.float32(1.0 / 511.5)
@@ -125,7 +126,7 @@ def _noise(points, frequency, seed):  # type: ignore[no-untyped-def]
     return out
 
 
-@numba.njit(cache=True)
+@compiled
 def _streaks(points, tangents, frequency, length, seed):  # type: ignore[no-untyped-def]
     taps = 13
     offsets = np.empty(taps, np.float32)

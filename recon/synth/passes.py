@@ -1,7 +1,7 @@
 """Images that can be asked for by name. `PASSES` is open: a further pass is one more entry.
 
-Each pass is a function of an `Exposure`. Depth, normals and labels are those of the surface at the pixel's centre; masks are
-true coverage above one half; colours are anti-aliased.
+Each pass is a function of an `Exposure`. Depth, normals and labels are those of the surface at the pixel's
+centre; masks are true coverage above one half; colours are anti-aliased.
 """
 
 from collections.abc import Callable, Iterable

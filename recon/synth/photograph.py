@@ -1,8 +1,9 @@
 """Takes pictures of a subject: `prepare` once, then `expose` once per camera.
 
-`prepare` merges the subject's surfaces and single hairs, bakes the light and paints what does not depend on the view.
-`expose` rasterises, shades fragment by fragment and adds up linear light; `recon.synth.passes` turns the result into named
-images, `recon.synth.sensor` into a photograph. Everything happens in the canonical head frame.
+`prepare` merges the subject's surfaces and single hairs, bakes the light and paints what does not depend on
+the view. `expose` rasterises, shades fragment by fragment and adds up linear light; `recon.synth.passes`
+turns the result into named images, `recon.synth.sensor` into a photograph. Everything happens in the
+canonical head frame.
 """
 
 from dataclasses import dataclass

@@ -1,22 +1,25 @@
-"""A software rasteriser: triangles and thin curves into one z-buffer, resolved into weighted fragments for deferred shading.
+"""A software rasteriser: triangles and thin curves into one z-buffer, then into fragments for shading.
 
-Everything is drawn on a grid of `samples` x `samples` sub-pixels. `Buffers.resolve` then groups the sub-pixels of one pixel
-that show the same surface into one fragment, so that shading costs once per pixel inside a surface and still weighs every
-surface by its true coverage at silhouettes (multi-sample anti-aliasing). `samples` is odd: the middle sub-pixel is the pixel's
-centre, and "more than half covered" is never a tie.
+Everything is drawn on a grid of `samples` x `samples` sub-pixels. `Buffers.resolve` then groups the
+sub-pixels of one pixel that show the same surface into one fragment, so that shading costs once per pixel
+inside a surface and still weighs every surface by its true coverage at silhouettes (multi-sample
+anti-aliasing). `samples` is odd: the middle sub-pixel is the pixel's centre, and "more than half covered" is
+never a tie.
 
-Depths are kept as *nearness*, a number that is linear on the screen and grows towards the camera: the inverse depth in a
-perspective view, the negative depth in an orthographic one. Curves are drawn one sub-pixel wide; a curve thinner than that
-covers a sub-pixel with the probability of its width (stochastic transparency), from a hash that does not depend on the view.
+Depths are kept as *nearness*, a number that is linear on the screen and grows towards the camera: the inverse
+    depth in a
+perspective view, the negative depth in an orthographic one. Curves are drawn one sub-pixel wide; a curve
+thinner than that covers a sub-pixel with the probability of its width (stochastic transparency), from a hash
+that does not depend on the view.
 """
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from recon.scene import Camera
+from recon.synth.compiled import compiled
 
 NEAREST_MM = 10.0
 EMPTY = -1
@@ -80,9 +83,11 @@ class Buffers:
         """Groups sub-pixels into fragments.
 
         Args:
-            group: a number per primitive (triangles, then segments). Sub-pixels of one pixel are merged when their groups are
-                equal and not negative; a negative group merges only with the very same primitive.
-            gap: relative difference in nearness above which sub-pixels are never merged (a nose before a cheek).
+            group: a number per primitive (triangles, then segments). Sub-pixels of one pixel are merged when
+                their groups are equal and not negative; a negative group merges only with the very same
+                primitive.
+            gap: relative difference in nearness above which sub-pixels are never merged (a nose before a
+                cheek).
 
         Returns:
             Fragments of all covered pixels; coverages of a pixel sum to its coverage.
@@ -108,7 +113,8 @@ def draw(
         faces: triangles.
         camera: perspective camera; primitives nearer than 10 mm are left out whole.
         segments: pairs of vertices, drawn as thin lines.
-        segment_width_mm: their width; where it is less than a sub-pixel, sub-pixels are left out at random in proportion.
+        segment_width_mm: their width; where it is less than a sub-pixel, sub-pixels are left out at random in
+            proportion.
         samples: sub-pixels per pixel along one axis, odd.
 
     Returns:
@@ -191,8 +197,8 @@ def sample(
         (buffers.segments, triangles, primitive >= triangles),
     ):
         weights = _weights(
-            where[chosen], primitive[chosen].astype(np.int64), buffers.screen, buffers.faces, buffers.segments,
-            buffers.primitive.shape[1],
+            where[chosen], primitive[chosen].astype(np.int64), buffers.screen, buffers.faces,
+            buffers.segments, buffers.primitive.shape[1],
         )  # fmt: skip
         local = primitive[chosen].astype(np.int64) - first
         out[chosen] = _interpolate(local, weights, corners, values.astype(np.float32))
@@ -214,7 +220,7 @@ def _block_mean(mask: Bool[np.ndarray, "rows columns"], samples: int) -> Float[n
     return blocks.mean(axis=(1, 3), dtype=np.float32)
 
 
-@numba.njit(cache=True)
+@compiled
 def _draw_triangles(screen, faces, buffer, primitive):  # type: ignore[no-untyped-def]
     rows, columns = buffer.shape
     for f in range(len(faces)):
@@ -247,7 +253,7 @@ def _draw_triangles(screen, faces, buffer, primitive):  # type: ignore[no-untype
                     primitive[y, x] = f
 
 
-@numba.njit(cache=True)
+@compiled
 def _draw_nearness(screen, faces, buffer):  # type: ignore[no-untyped-def]
     rows, columns = buffer.shape
     for f in range(len(faces)):
@@ -276,7 +282,7 @@ def _draw_nearness(screen, faces, buffer):  # type: ignore[no-untyped-def]
                         buffer[y, x] = near
 
 
-@numba.njit(cache=True)
+@compiled
 def _hash01(a, b):  # type: ignore[no-untyped-def]
     # numba widens products of 32-bit numbers to 64 bits; the mask brings them back.
     mask = np.uint64(0xFFFFFFFF)
@@ -289,9 +295,9 @@ def _hash01(a, b):  # type: ignore[no-untyped-def]
     return n * (1.0 / 4294967296.0)
 
 
-@numba.njit(cache=True)
+@compiled
 def _draw_segments(screen, segments, width, first, buffer, primitive):  # type: ignore[no-untyped-def]
-    """Lines one sub-pixel wide, stepped along their longer axis; nearer than the surface under them by a hair's breadth."""
+    """Lines one sub-pixel wide, stepped along the longer axis, a hair's breadth nearer than they are."""
     rows, columns = buffer.shape
     for s in range(len(segments)):
         a, b = segments[s]
@@ -324,7 +330,7 @@ def _draw_segments(screen, segments, width, first, buffer, primitive):  # type: 
                     primitive[y, x] = first + s
 
 
-@numba.njit(cache=True)
+@compiled
 def _merge(nearness, primitive, group, samples, gap):  # type: ignore[no-untyped-def]
     rows, columns = primitive.shape
     height, width = rows // samples, columns // samples
@@ -368,7 +374,7 @@ def _merge(nearness, primitive, group, samples, gap):  # type: ignore[no-untyped
     return out_pixel[:n].copy(), out_primitive[:n].copy(), out_where[:n].copy(), out_count[:n].copy()
 
 
-@numba.njit(cache=True)
+@compiled
 def _weights(where, primitive, screen, faces, segments, columns):  # type: ignore[no-untyped-def]
     out = np.zeros((len(where), 3), np.float32)
     triangles = len(faces)
@@ -398,7 +404,7 @@ def _weights(where, primitive, screen, faces, segments, columns):  # type: ignor
     return out
 
 
-@numba.njit(cache=True)
+@compiled
 def _interpolate(primitive, weights, corners, values):  # type: ignore[no-untyped-def]
     n, k, channels = len(primitive), corners.shape[1], values.shape[1]
     out = np.zeros((n, channels), np.float32)
@@ -411,7 +417,7 @@ def _interpolate(primitive, weights, corners, values):  # type: ignore[no-untype
     return out
 
 
-@numba.njit(cache=True)
+@compiled
 def _accumulate(pixel, coverage, values, image):  # type: ignore[no-untyped-def]
     for i in range(len(pixel)):
         for c in range(values.shape[1]):

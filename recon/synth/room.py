@@ -1,7 +1,8 @@
-"""The room around the subject: one procedural panorama that is both the out-of-focus background and the ambient light.
+"""The room around the subject: one procedural panorama, both blurred background and ambient light.
 
-The room stands still while the tablet walks around the subject, so every view sees its own stretch of the same wall and the
-light on the subject never moves. Directions are in the canonical head frame (+Y up, +Z out of the face, +X subject's left).
+The room stands still while the tablet walks around the subject, so every view sees its own stretch of the
+same wall and the light on the subject never moves. Directions are in the canonical head frame (+Y up, +Z out
+of the face, +X subject's left).
 """
 
 from dataclasses import dataclass
@@ -33,7 +34,8 @@ class Room:
     """Ambient light and lamps.
 
     Attributes:
-        panorama: (h, w, 3) linear radiance; row 0 looks up, column 0 looks along -Z, columns turn by +X, +Z, -X.
+        panorama: (h, w, 3) linear radiance; row 0 looks up, column 0 looks along -Z, columns turn by +X, +Z,
+            -X.
         lamps: the lights that cast shadows.
     """
 
@@ -71,7 +73,7 @@ def direction(azimuth_deg: float, elevation_deg: float) -> Float[np.ndarray, "3"
 
 
 def draw_room(rng: np.random.Generator) -> Room:
-    """Draws a room: walls with a tint, ceiling, floor, furniture as soft blobs, one or two windows, and lamps.
+    """Draws a room: tinted walls, ceiling, floor, furniture as soft blobs, one or two windows, and lamps.
 
     Args:
         rng: consumed.
@@ -94,7 +96,7 @@ def draw_room(rng: np.random.Generator) -> Room:
         tone = wall * rng.uniform(0.8, 1.15)
         _box(panorama, azimuth, elevation, (corner + 90 * side, 90), (-28, 45), tone)
     for _ in range(rng.integers(5, 11)):
-        colour = rng.uniform(0.04, 0.5) * (1 + rng.uniform(-0.35, 0.35, 3))
+        colour = rng.uniform(0.04, 0.5) * (1 + rng.uniform(-0.2, 0.2, 3))
         low = rng.uniform(-40, 5)
         _box(
             panorama, azimuth, elevation, (rng.uniform(0, 360), rng.uniform(8, 38)),
@@ -109,7 +111,7 @@ def draw_room(rng: np.random.Generator) -> Room:
             elevation,
             (window - size / 2 + 150 * k, size),
             (-5, 34),
-            np.array([1.9, 2.0, 2.15]),
+            np.array([1.15, 1.2, 1.28]),
         )
     panorama = _blur(panorama, rng.uniform(2.2, 3.6))
     lamps = [_lamp(rng, window, (18, 42), rng.uniform(0.45, 0.85), rng.uniform(5, 10), cool=True)]

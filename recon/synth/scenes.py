@@ -27,7 +27,7 @@ class Pictures:
 
 
 def draw_placement(rng: np.random.Generator) -> Float[np.ndarray, "4 4"]:
-    """world_from_canonical as scans have it: y down, face towards -z, somewhat turned, the origin anywhere in the head.
+    """world_from_canonical as scans have it: y down, face towards -z, turned, origin anywhere.
 
     Args:
         rng: consumed.
@@ -123,7 +123,7 @@ def write_subject_scene(
 def describe(
     subject: Subject, look: Look, orbit: Orbit, placement: Float[np.ndarray, "4 4"]
 ) -> dict[str, Any]:
-    """What was drawn, ready for JSON: the subject's recipe, the look's numbers, lamps, azimuths, placement."""
+    """What was drawn, ready for JSON: the subject's recipe, the look, lamps, azimuths, placement."""
     groups = {name: asdict(getattr(look, name)) for name in ("skin", "hair", "eyes", "cloth", "sensor")}
     lamps = [
         {"direction": lamp.direction.round(4).tolist(), "irradiance": lamp.irradiance.round(4).tolist(),

@@ -1,4 +1,4 @@
-"""From linear light to the file that a tablet would have written: exposure, white balance, contrast, blur, noise, sRGB."""
+"""From linear light to a tablet's file: exposure, white balance, contrast, blur, noise, sRGB."""
 
 import io
 

@@ -1,7 +1,8 @@
 """What all surfaces share when they are shaded: the points, lambertian and glossy light, fabric.
 
-A shader takes `Points` of one kind of surface and returns linear colour and albedo. Everything it reads is interpolated from
-vertices or computed from canonical coordinates, so two views of the same point agree up to gloss.
+A shader takes `Points` of one kind of surface and returns linear colour and albedo. Everything it reads is
+interpolated from vertices or computed from canonical coordinates, so two views of the same point agree up to
+gloss.
 """
 
 from collections.abc import Sequence
@@ -98,7 +99,8 @@ def diffuse(
         normal: with fine detail.
         bake: of the subject.
         lamps: of the room.
-        wrap: per channel, how far in cosine the terminator is softened: red light travels furthest under skin.
+        wrap: per channel, how far in cosine the terminator is softened: red light travels furthest under
+            skin.
 
     Returns:
         (n, 3) linear.
@@ -125,7 +127,7 @@ def gloss(
     roughness: float,
     reflectance: float = 0.028,
 ) -> Float[np.ndarray, "n 3"]:
-    """White reflection of lamps (GGX lobe, Schlick's Fresnel) and of the surroundings (irradiance as a stand-in)."""
+    """White reflection of lamps (GGX lobe, Schlick's Fresnel) and of the surroundings (irradiance)."""
     cos_view = np.clip(dot(normal, points.view), 1e-3, 1.0)
     alpha = roughness * roughness
     total = np.zeros((len(points), 3), np.float32)
@@ -141,7 +143,8 @@ def gloss(
         total += strength[:, None] * lamp.irradiance.astype(np.float32)
     mirror = 2.0 * cos_view[:, None] * normal - points.view
     sky = np.maximum(harmonic_basis(mirror) @ bake.harmonics, 0.0)
-    fresnel = reflectance + (1 - roughness - reflectance) * (1 - cos_view) ** 5
+    # Rough surfaces lose most of the mirror at grazing angles to their own relief.
+    fresnel = reflectance + 0.4 * (1 - roughness) ** 2 * (1 - cos_view) ** 5
     return total + (fresnel * points.openness**1.5)[:, None] * sky
 
 

@@ -1,7 +1,8 @@
 """Skin: two pigments painted on the neutral head, fine relief, light that softens under the surface.
 
-Albedo follows a two-pigment model in the manner of Donner and Jensen (2008): melanin and haemoglobin darken a pale base by
-exponentials whose rates differ per colour channel. The rates were set by eye against published mean skin colours.
+Albedo follows a two-pigment model in the manner of Donner and Jensen (2008): melanin and haemoglobin darken a
+pale base by exponentials whose rates differ per colour channel. The rates were set by eye against published
+mean skin colours.
 """
 
 import numpy as np
@@ -15,7 +16,7 @@ from recon.synth.shading import Points, Shaded, bumped, diffuse, gloss
 
 BASE = np.array([0.74, 0.585, 0.485], np.float32)
 MELANIN = np.array([0.75, 1.25, 1.80], np.float32)
-BLOOD = np.array([0.10, 0.90, 0.78], np.float32)
+BLOOD = np.array([0.12, 0.90, 0.72], np.float32)
 SUBSURFACE = (0.30, 0.13, 0.08)
 
 
@@ -35,7 +36,7 @@ def paint_skin(canonical: Float[np.ndarray, "v 3"], look: SkinLook) -> dict[str,
     flush = face_map.flushed(canonical)
     dark = face_map.shaded(canonical)
     blood = look.haemoglobin * (1.0 + 0.22 * look.mottling * broad + 0.30 * look.mottling * patches)
-    blood += 0.30 * look.flush * flush + 0.12 * dark
+    blood += 0.20 * look.flush * flush + 0.10 * dark
     melanin = look.melanin * (1.0 + 0.10 * broad + 0.08 * look.mottling * patches + 0.10 * dark) + 0.03 * dark
     # The neck sees less sun than the face, the forehead's blood lies deeper.
     neck = np.clip((-70.0 - canonical[:, 1]) / 40.0, 0.0, 1.0)
@@ -76,7 +77,7 @@ def shade_skin(points: Points, look: Look, bake: Bake) -> Shaded:
     skin, lamps = look.skin, look.room.lamps
     albedo = skin_albedo(points, skin, look.hair)
     lip = face_map.lips(points.canonical)
-    normal = bumped(points, [(1.3, 0.10), (3.4, 0.05)], skin.seed + 10)
+    normal = bumped(points, [(1.3, 0.055), (3.4, 0.03)], skin.seed + 10)
     light = diffuse(points, normal, bake, lamps, wrap=SUBSURFACE)
     # Shadows on skin stay warm: light that enters beside them comes out red.
     warm = 1.0 + (1.0 - points.openness)[:, None] * np.array([0.10, 0.0, -0.04], np.float32)
