@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import trimesh
@@ -161,7 +162,7 @@ class Scene:
         """Views whose image and mask are there: all of them, but for a partial copy."""
         return [view.index for view in self.views if view.available]
 
-    def select(self, views: int | Sequence[int]) -> list[int]:
+    def select(self, views: int | Sequence[Any]) -> list[int]:
         """View indices for a number of views or an explicit list.
 
         A number takes the data set's own default list for it where there is one (it may repeat a view, and
@@ -209,7 +210,7 @@ class Scene:
                 return self.views[first].camera.transformed(self.unit_from_world).centre
         return None
 
-    def _checked(self, views: Sequence[int]) -> list[int]:
+    def _checked(self, views: Sequence[Any]) -> list[int]:
         """An explicit list: indices of views, each named once."""
         indices: list[int] = []
         count = len(self.views)

@@ -2,13 +2,11 @@
 
 The rule, for scenes in any frame:
 
-1. Up is the mean of the cameras' up axes; the middle of the head is the origin of unit space. Each camera
-has an
-   azimuth around that axis.
-2. Front is a direction that the scene knows: that of the first view of its shortest default list (in H3DS
-the frontal
-   one), else from the middle of the other landmarks to nose_tip. Without either it is the direction in which
-   the cameras stand densest.
+1. Up is the mean of the cameras' up axes; the middle of the head is the origin of unit space. Each camera has
+   an azimuth around that axis.
+2. Front is a direction that the scene knows: from the middle of the other landmarks to nose_tip, else to the
+   first view of its shortest default list (in H3DS the frontal one). Without either it is the direction in
+   which the cameras stand densest.
 3. Targets stand symmetrically around the front, 45 degrees apart, closer when that many would not fit on the
    circle. If the cameras cover an arc only, the targets are squeezed into it.
 4. Each target gets a camera of its own so that the sum of the angles between them is smallest (an assignment

@@ -42,7 +42,7 @@ def write_scene(
     version: str = "generated-1",
     jpeg_quality: int = 95,
     mask_bits: int = 8,
-    mesh_decimals: int = 4,
+    mesh_decimals: int | None = 4,
     vertex_colours: bool = False,
     extras: Callable[[Path], None] | None = None,
     overwrite: bool = False,
@@ -69,7 +69,7 @@ def write_scene(
         version: Data version of the whole root; must agree with a root that exists.
         jpeg_quality: 1 to 100; from 90 on, colour is not subsampled.
         mask_bits: 8 (values 0 and 255) or 1 per mask pixel.
-        mesh_decimals: Digits behind the point in the OBJ, mm.
+        mesh_decimals: Digits behind the point in the OBJ, mm; None keeps float64 exactly.
         vertex_colours: Write the mesh's vertex colours too.
         extras: Called with the hidden folder before it is moved, to add further files to the scene.
         overwrite: Replace a scene of that name.
