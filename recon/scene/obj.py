@@ -6,6 +6,7 @@ them meaningless. Here a file's vertices come back as they stand in it, used or 
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,21 +59,12 @@ def read_obj(path: Path | str) -> ObjData:
         raise MeshError(f"{path} cannot be read: {error.strerror or error}") from error
     if b"\\" in text:
         text = text.replace(b"\\\r\n", b" ").replace(b"\\\n", b" ")
-    rows: dict[bytes, list[bytes]] = {b"v": [], b"vn": [], b"vt": [], b"f": []}
-    # How many vertices and texture coordinates stand before each face: what a negative index counts back
-    # from.
-    seen: list[tuple[int, int]] = []
+    rows, before = _sort_lines(text)
     positions, texels, faces = rows[b"v"], rows[b"vt"], rows[b"f"]
-    for line in text.splitlines():
-        parts = line.split(None, 1)
-        if len(parts) == 2 and parts[0] in rows:
-            rows[parts[0]].append(parts[1].split(b"#", 1)[0] if b"#" in parts[1] else parts[1])
-            if parts[0] == b"f":
-                seen.append((len(positions), len(texels)))
     if not positions:
         raise MeshError(f"{path} has no vertices: is it a Wavefront OBJ file?")
     vertices, colours = _positions(positions, path)
-    triangles, texture_faces = _triangles(faces, seen, path)
+    triangles, texture_faces = _triangles(faces, before, path)
     _check_range(triangles, len(vertices), "vertex", path)
     if texture_faces is not None:
         _check_range(texture_faces[texture_faces[:, 0] >= 0], len(texels), "texture coordinate", path)
@@ -122,6 +114,35 @@ def write_obj(
     path.write_text(body, encoding="ascii")
 
 
+def _sort_lines(text: bytes) -> tuple[dict[bytes, list[bytes]], dict[int, tuple[int, int]]]:
+    """Lines by kind, without their keyword and comment.
+
+    Also, for each face that may hold negative indices, how many vertices and texture coordinates stand
+    before it: that is what they count back from.
+    """
+    rows: dict[bytes, list[bytes]] = {b"v": [], b"vn": [], b"vt": [], b"f": []}
+    before: dict[int, tuple[int, int]] = {}
+    positions, texels, faces = rows[b"v"], rows[b"vt"], rows[b"f"]
+    commented = b"#" in text
+    for line in text.splitlines():
+        if commented and b"#" in line:
+            line = line.split(b"#", 1)[0]
+        start = line[:2]
+        if start == b"v ":
+            positions.append(line[2:])
+        elif start == b"f ":
+            if b"-" in line:
+                before[len(faces)] = (len(positions), len(texels))
+            faces.append(line[2:])
+        else:
+            parts = line.split(None, 1)
+            if len(parts) == 2 and parts[0] in rows:
+                if parts[0] == b"f":
+                    before[len(faces)] = (len(positions), len(texels))
+                rows[parts[0]].append(parts[1])
+    return rows, before
+
+
 def _positions(rows: list[bytes], path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """(n, 3) positions, and (n, 3) colours if at least one row has six or more numbers (others get 0)."""
     flat = _parse(b" ".join(rows), path)
@@ -154,13 +175,19 @@ def _numbers(rows: list[bytes], width: int, path: Path) -> np.ndarray:
 def _parse(text: bytes, path: Path) -> np.ndarray:
     """All numbers of a text, float64."""
     try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return np.fromstring(text, dtype=np.float64, sep=" ")
+    except (ValueError, DeprecationWarning):
+        pass  # find out which word it is
+    try:
         return np.array(text.split(), dtype=np.float64)
     except ValueError as error:
         raise MeshError(f"{path}: not a number where a coordinate should be ({error})") from error
 
 
 def _triangles(
-    rows: list[bytes], seen: list[tuple[int, int]], path: Path
+    rows: list[bytes], before: dict[int, tuple[int, int]], path: Path
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Vertex and texture indices from 0 of all triangles; texture indices are -1 where a face has none."""
     if not rows:
@@ -168,25 +195,24 @@ def _triangles(
     groups: dict[tuple[int, int, int], list[int]] = {}
     for number, row in enumerate(rows):
         groups.setdefault((len(row.split()), row.count(b"/"), row.count(b"//")), []).append(number)
-    before = np.array(seen, dtype=np.int64)
-    pieces, texture_pieces, order = [], [], []
+    counts = np.zeros((len(rows), 2), dtype=np.int64)
+    if before:
+        counts[list(before)] = list(before.values())
+    pieces, order = [], []
     for (corners, slashes, doubles), members in groups.items():
         if corners < 3:
             raise MeshError(f"{path}: face {members[0]} has fewer than three corners")
-        picked = [rows[number] for number in members]
-        corner_indices = _corners(picked, corners, slashes, doubles, path)
-        corner_indices = np.where(
-            corner_indices < 0, corner_indices + before[members][:, None, :], corner_indices - 1
-        )
+        indices = _corners([rows[number] for number in members], corners, slashes, doubles, path)
+        indices = np.where(indices < 0, indices + counts[members][:, None, :], indices - 1)
         fan = np.array([[0, i, i + 1] for i in range(1, corners - 1)])
-        split = corner_indices[:, fan].reshape(-1, 3, 2)
-        pieces.append(split[..., 0])
-        texture_pieces.append(split[..., 1])
+        pieces.append(indices[:, fan].reshape(-1, 3, 2))
         order.append(np.repeat(members, corners - 2))
-    back = np.argsort(np.concatenate(order), kind="stable")
-    triangles = np.concatenate(pieces)[back]
-    texture = np.concatenate(texture_pieces)[back]
-    return triangles, texture if (texture >= 0).any() else None
+    if len(pieces) == 1:
+        corner_pairs = pieces[0]
+    else:
+        corner_pairs = np.concatenate(pieces)[np.argsort(np.concatenate(order), kind="stable")]
+    texture = np.ascontiguousarray(corner_pairs[..., 1])
+    return np.ascontiguousarray(corner_pairs[..., 0]), texture if (texture >= 0).any() else None
 
 
 def _corners(rows: list[bytes], corners: int, slashes: int, doubles: int, path: Path) -> np.ndarray:
@@ -195,7 +221,7 @@ def _corners(rows: list[bytes], corners: int, slashes: int, doubles: int, path: 
     forms = {(0, 0): 1, (corners, 0): 2, (2 * corners, corners): 2, (2 * corners, 0): 3}
     try:
         if (slashes, doubles) in forms:
-            flat = np.array(text.replace(b"//", b" ").replace(b"/", b" ").split(), dtype=np.int64)
+            flat = _integers(text.replace(b"//", b" ").replace(b"/", b" ") if slashes else text)
             table = flat.reshape(len(rows), corners, forms[slashes, doubles])
             vertex = table[..., 0]
             texture = table[..., 1] if slashes and not doubles else np.zeros_like(vertex)
@@ -210,6 +236,16 @@ def _corners(rows: list[bytes], corners: int, slashes: int, doubles: int, path: 
     if (vertex == 0).any():
         raise MeshError(f"{path}: a face uses vertex 0, but OBJ counts from 1")
     return np.stack([vertex, texture], axis=-1)
+
+
+def _integers(text: bytes) -> np.ndarray:
+    """All integers of a text; anything else is a ValueError."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            return np.fromstring(text, dtype=np.int64, sep=" ")
+        except DeprecationWarning as error:
+            raise ValueError(str(error)) from error
 
 
 def _check_range(indices: np.ndarray, count: int, what: str, path: Path) -> None:
