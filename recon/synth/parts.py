@@ -35,8 +35,8 @@ class Part:
         name: "skin", "hair", "eye_left", "eye_right", "cloth", "beard", ...; unique within a subject.
         vertices: Positions, mm, canonical head frame.
         faces: Triangles with outward winding. The surface may be open (strand ribbons, brows).
-        canonical: The same points on the neutral head model, mm: coordinates for procedural texture that do not
-            depend on the identity. For hair the point of the scalp that the surface grew from.
+        canonical: The same points on the neutral head model, mm: coordinates for procedural texture that
+            do not depend on the identity. For hair the point of the scalp that the surface grew from.
         tangent: Unit direction of hair growth, root to tip, along the surface; zeros where nothing grows.
         label: One of the constants of this module.
         scalars: Further per-vertex attributes by name, each float in [0, 1] unless its name has a unit.
@@ -89,8 +89,8 @@ class Subject:
         landmark_vertices: The six H3DS landmarks by name, as vertex indices of `truth`.
         regions: Vertex indices of `truth` by region name: "face", "face_sphere", "nose".
         strands: Hair strands, None for a bald head.
-        recipe: Everything that was drawn (split, identity and expression weights, style and its parameters), ready
-            for JSON.
+        recipe: Everything that was drawn (split, identity and expression weights, style and its
+            parameters), ready for JSON.
     """
 
     seed: int

@@ -1,5 +1,17 @@
-"""Synthetic people: `make_subject(seed)` draws identity, expression, hair and clothes and builds their surfaces."""
+"""Synthetic people: `make_subject(seed)` draws identity, expression, hair and clothes and builds them."""
 
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import trimesh
+
+from recon.errors import ConfigError
+from recon.synth.hair import Hair, Skin, body_field, build_hair
+from recon.synth.hair_scalp import draw_hairline, scalp_mask
+from recon.synth.hair_styles import draw_style
+from recon.synth.identity import HeadShape, Identity, draw_identity, generator, shape_head
+from recon.synth.model import H3DS_LANDMARKS, HeadModel, load_head_model
 from recon.synth.parts import (
     BEARD,
     BROW,
@@ -14,6 +26,9 @@ from recon.synth.parts import (
     Strands,
     Subject,
 )
+from recon.synth.surface import sphere_region, transfer_region, union_mesh
+from recon.synth.surface_bust import Bust, draw_bust, garment_mesh
+from recon.synth.surface_regions import beard_distance_mm, brow_mask, face_zone, lip_mask, nose_zone
 
 __all__ = [
     "BEARD",
@@ -28,4 +43,207 @@ __all__ = [
     "Part",
     "Strands",
     "Subject",
+    "build_subject",
+    "draw_recipe",
+    "make_subject",
 ]
+
+_TRANSFER_MM = 6.0
+"""How far a vertex of the truth may lie from the nearest vertex of a part and still belong to it."""
+
+
+def make_subject(
+    seed: int,
+    *,
+    split: str = "train",
+    style: str | None = None,
+    model: HeadModel | None = None,
+    spacing_mm: float = 1.5,
+) -> Subject:
+    """Draws and builds one synthetic person. The same arguments give the same bytes.
+
+    Args:
+        seed: Which person of the split; not negative.
+        split: "train", "val" or "test"; no identity or style parameter of one split occurs in another.
+        style: Hair family, one of `hair_styles.FAMILIES`; drawn by default.
+        model: Head model; by default the one of `load_head_model()`.
+        spacing_mm: Grid spacing of the truth's distance field.
+
+    Raises:
+        ConfigError: Unknown split or style, negative seed, or no head model.
+    """
+    model = model or load_head_model()
+    return build_subject(
+        draw_recipe(seed, split=split, style=style, model=model), model=model, spacing_mm=spacing_mm
+    )
+
+
+def draw_recipe(
+    seed: int, *, split: str = "train", style: str | None = None, model: HeadModel | None = None
+) -> dict[str, Any]:
+    """Draws everything about one person, without building it; arguments as for `make_subject`.
+
+    Returns:
+        A JSON-ready dictionary with keys name, seed, split, identity, hair (None for a bald head), bust
+        and person (age in years, melanin and redness of the skin, hair colour, in [0, 1]).
+    """
+    model = model or load_head_model()
+    identity = draw_identity(model, seed, split)
+    rng = generator(seed, split, purpose=1)
+    age = float(rng.uniform(18, 75))
+    drawn = draw_style(rng, split, style)
+    hair = None
+    if drawn is not None:
+        hairline = draw_hairline(rng, receding=np.clip((age - 25) / 60, 0, 0.8))
+        hair = Hair(drawn, hairline, int(rng.integers(2**31))).recipe()
+    return {
+        "name": f"{split}-{seed:06d}",
+        "seed": seed,
+        "split": split,
+        "identity": identity.recipe(),
+        "hair": hair,
+        "bust": draw_bust(rng).recipe(),
+        "person": {
+            "age_years": age,
+            "melanin": float(rng.beta(1.3, 1.8)),
+            "redness": float(rng.uniform()),
+            "hair_melanin": float(rng.beta(2.0, 1.2)),
+            "hair_redness": float(rng.uniform() ** 2),
+            "hair_grey": float(np.clip((age - 38) / 40, 0, 1) * rng.uniform()),
+            "stubble": float(max(rng.uniform(-1.2, 1.0), 0.0)),
+        },
+    }
+
+
+def build_subject(
+    recipe: Mapping[str, Any], *, model: HeadModel | None = None, spacing_mm: float = 1.5
+) -> Subject:
+    """Builds the person of a recipe (see `draw_recipe`).
+
+    Raises:
+        ConfigError: The recipe lacks a part, or there is no head model.
+    """
+    model = model or load_head_model()
+    try:
+        identity = Identity.from_recipe(recipe["identity"])
+        bust = Bust.from_recipe(recipe["bust"])
+        hair = Hair.from_recipe(recipe["hair"]) if recipe["hair"] is not None else None
+        seed, name = int(recipe["seed"]), str(recipe["name"])
+    except (KeyError, TypeError) as error:
+        raise ConfigError(f"not a subject's recipe ({error}); `draw_recipe` makes one") from error
+    shape = shape_head(model, identity)
+    topology = model.refinement
+    neck = next(cap for cap in topology.caps if cap.name == "neck")
+    garment = garment_mesh(bust, shape.skin, topology.faces, neck.loop)
+    cloth = np.asarray(garment.vertices), np.asarray(garment.faces, dtype=np.int64)
+
+    inside_mm = _hairline_distance(hair, topology.canonical)
+    parts = [_skin_part(model, shape, inside_mm, hair), *_eye_parts(model, shape), _cloth_part(*cloth)]
+    strands = None
+    if hair is not None:
+        skin = Skin(shape.skin, topology.faces, topology.canonical, topology.faces[topology.cap_of_face == 0])
+        body = body_field(skin, cloth, inside_mm, hair.style.reach_mm())
+        part, strands = build_hair(hair, skin, body)
+        parts.append(part)
+    truth = union_mesh([(part.vertices, part.faces) for part in parts], spacing_mm)
+    landmarks = {key: shape.landmarks68[index] for key, index in H3DS_LANDMARKS.items()}
+    return Subject(
+        seed,
+        name,
+        tuple(parts),
+        truth,
+        landmarks,
+        shape.landmarks68,
+        {key: _nearest_vertex(truth, point) for key, point in landmarks.items()},
+        _regions(model, shape, parts, truth, inside_mm),
+        strands,
+        dict(recipe),
+    )
+
+
+def _hairline_distance(hair: Hair | None, canonical: np.ndarray) -> np.ndarray:
+    """Distance from the hairline; a bald head is all skin."""
+    if hair is None:
+        return np.full(len(canonical), -1.0)
+    return hair.hairline.distance_mm(canonical)
+
+
+def _skin_part(model: HeadModel, shape: HeadShape, inside_mm: np.ndarray, hair: Hair | None) -> Part:
+    canonical = model.refinement.canonical
+    scalp = scalp_mask(inside_mm) if hair is not None else np.zeros(len(canonical))
+    mouth = next(cap for cap in model.refinement.caps if cap.name == "mouth")
+    inner = np.zeros(len(canonical))
+    inner[mouth.loop] = 0.5
+    inner[mouth.apex] = 1.0
+    beard = np.clip(beard_distance_mm(model, canonical) / 10.0, 0, 1)
+    scalars = {
+        "scalp": scalp,
+        "stubble": beard,
+        "brow": brow_mask(model, canonical),
+        "lip": lip_mask(model, canonical),
+        "mouth": inner,
+    }
+    return Part(
+        "skin",
+        shape.skin,
+        model.refinement.faces,
+        canonical.astype(np.float32),
+        np.zeros(canonical.shape, dtype=np.float32),
+        SKIN,
+        {name: value.astype(np.float32) for name, value in scalars.items()},
+    )
+
+
+def _eye_parts(model: HeadModel, shape: HeadShape) -> list[Part]:
+    parts = []
+    for side, name in enumerate(("eye_left", "eye_right")):
+        vertices, faces = shape.eyes[side], model.eye_refinement[side][0]
+        arm = vertices - shape.eye_centres[side]
+        gaze = shape.irises[side] - shape.eye_centres[side]
+        cosine = arm @ gaze / np.maximum(np.linalg.norm(arm, axis=1) * np.linalg.norm(gaze), 1e-9)
+        from_axis = np.arccos(np.clip(cosine, -1, 1)) * np.linalg.norm(arm, axis=1)
+        neutral = model.eye_refinement[side][1] @ model.eyes[side]
+        parts.append(
+            Part(
+                name,
+                vertices,
+                faces,
+                neutral.astype(np.float32),
+                np.zeros(vertices.shape, dtype=np.float32),
+                EYE,
+                {"gaze_mm": from_axis.astype(np.float32)},
+            )
+        )
+    return parts
+
+
+def _cloth_part(vertices: np.ndarray, faces: np.ndarray) -> Part:
+    still = np.zeros(vertices.shape, dtype=np.float32)
+    return Part("cloth", vertices, faces, vertices.astype(np.float32), still, CLOTH)
+
+
+def _nearest_vertex(mesh: trimesh.Trimesh, point: np.ndarray) -> int:
+    return int(np.linalg.norm(np.asarray(mesh.vertices) - point, axis=1).argmin())
+
+
+def _regions(
+    model: HeadModel, shape: HeadShape, parts: list[Part], truth: trimesh.Trimesh, inside_mm: np.ndarray
+) -> dict[str, np.ndarray]:
+    canonical = model.refinement.canonical
+    in_face = np.zeros(len(canonical), dtype=bool)
+    in_face[: model.refinement.matrix.shape[0]] = model.refinement.matrix @ model.face_vertex > 0.5
+    vertices = np.asarray(truth.vertices)
+    # every vertex of the truth asks for the nearest vertex of any part; the eyes between the lids count as
+    # face
+    skin_face = face_zone(canonical, in_face, inside_mm)
+    members = [skin_face if p.name == "skin" else np.full(len(p.vertices), p.label == EYE) for p in parts]
+    noses = [
+        nose_zone(canonical) if p.name == "skin" else np.zeros(len(p.vertices), dtype=bool) for p in parts
+    ]
+    source = np.concatenate([p.vertices for p in parts])
+    face, nose = np.concatenate(members), np.concatenate(noses)
+    return {
+        "face": transfer_region(vertices, source, face, _TRANSFER_MM),
+        "face_sphere": sphere_region(vertices, shape.landmarks68[H3DS_LANDMARKS["nose_tip"]]),
+        "nose": transfer_region(vertices, source, nose, _TRANSFER_MM),
+    }

@@ -1,0 +1,158 @@
+"""Hair of one subject: style and hairline in, strands and a renderable closed surface out."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int64
+from scipy.spatial import cKDTree
+
+from recon.synth.hair_grow import Body, clump, curl, frizz, grow_guides, interpolate_children
+from recon.synth.hair_scalp import Hairline, Roots, sample_roots
+from recon.synth.hair_styles import HairStyle
+from recon.synth.hair_volume import hair_surface
+from recon.synth.parts import HAIR, Part, Strands
+from recon.synth.surface_grid import Grid, signed_distance_grid
+from recon.synth.surface_tidy import vertex_normals
+
+_BODY_SPACING_MM = 4.0
+_STAND_OFF_MM = 0.5
+
+
+@dataclass(frozen=True)
+class Skin:
+    """The skin that hair grows on.
+
+    Attributes:
+        vertices, faces: Closed skin, mm.
+        canonical: The same vertices on the neutral head.
+        growing: Faces that may carry hair.
+    """
+
+    vertices: Float[np.ndarray, "vertices 3"]
+    faces: Int64[np.ndarray, "faces 3"]
+    canonical: Float[np.ndarray, "vertices 3"]
+    growing: Int64[np.ndarray, "growing 3"]
+
+
+@dataclass(frozen=True)
+class Hair:
+    """Style and hairline of one subject, and the seed of its strands."""
+
+    style: HairStyle
+    hairline: Hairline
+    seed: int
+
+    def recipe(self) -> dict[str, Any]:
+        """Returns everything that was drawn, ready for JSON."""
+        return {"style": self.style.recipe(), "hairline": asdict(self.hairline), "seed": self.seed}
+
+    @staticmethod
+    def from_recipe(recipe: Mapping[str, Any]) -> "Hair":
+        """The inverse of `recipe`."""
+        return Hair(
+            HairStyle.from_recipe(recipe["style"]), Hairline(**recipe["hairline"]), int(recipe["seed"])
+        )
+
+
+def body_field(
+    skin: Skin,
+    garment: tuple[np.ndarray, np.ndarray],
+    inside_mm: Float[np.ndarray, " vertices"],
+    reach_mm: float,
+) -> Body:
+    """Distance field of head and shoulders for hair to collide with.
+
+    Args:
+        skin: The subject's skin.
+        garment: Vertices and faces of the clothes.
+        inside_mm: Distance of every skin vertex from the hairline.
+        reach_mm: How far hair can reach from the head.
+    """
+    vertices = np.concatenate([skin.vertices, garment[0]])
+    faces = np.concatenate([skin.faces, garment[1] + len(skin.vertices)])
+    grid = Grid.around(vertices.min(axis=0), vertices.max(axis=0), _BODY_SPACING_MM, reach_mm)
+    distance = signed_distance_grid(vertices, faces, grid, 1.5 * _BODY_SPACING_MM, extend=True)
+    scalp = inside_mm > 5.0
+    own, neutral = skin.vertices[scalp], skin.canonical[scalp]
+    scale = np.ptp(own, axis=0) / np.ptp(neutral, axis=0)
+    return Body(grid, distance, own.min(axis=0) - neutral.min(axis=0) * scale, scale)
+
+
+def grow(hair: Hair, skin: Skin, body: Body) -> tuple[np.ndarray, np.ndarray, Roots]:
+    """Grows all strands of a subject.
+
+    Returns:
+        Strands (strands, points, 3) in mm, the guide of each, and their roots.
+    """
+    rng = np.random.default_rng(hair.seed)
+    style = hair.style
+    normals = vertex_normals(skin.vertices, skin.faces)
+    inside = hair.hairline.distance_mm(skin.canonical)
+
+    def roots(count: int) -> Roots:
+        return sample_roots(rng, count, skin.vertices, normals, skin.canonical, skin.growing, inside)
+
+    guide_roots = roots(style.guides)
+    guides = grow_guides(style, guide_roots, body, rng)
+    child_roots = roots(style.children)
+    strands, guide_of = interpolate_children(guides, guide_roots, child_roots, body, rng, style.layers)
+    strands = clump(strands, guides, guide_of, style)
+    strands = curl(strands, guide_of, style, rng)
+    strands = frizz(strands, style, rng)
+    strands = body.push_out(strands, _STAND_OFF_MM)
+    strands[:, 0] = child_roots.positions
+    return strands, guide_of, child_roots
+
+
+def build_hair(hair: Hair, skin: Skin, body: Body) -> tuple[Part, Strands]:
+    """Grows hair and meshes it.
+
+    Returns:
+        The closed hair surface as a part, and its strands. Scalars of the part: "along" (0 at the root, 1
+        at the tip of the nearest strand) and "lock" (a random number per clump).
+    """
+    strands, guide_of, roots = grow(hair, skin, body)
+    covered = roots.inside_mm > 4.0
+    foot = roots.positions[covered]
+    undercoat = np.stack(
+        [foot, foot + roots.normals[covered] * min(2.0, 0.3 * hair.style.volume_side_mm)], axis=1
+    )
+    mesh = hair_surface(strands, hair.style.thickness_mm, undercoat)
+    vertices, faces = np.asarray(mesh.vertices), np.asarray(mesh.faces, dtype=np.int64)
+
+    points = strands.shape[1]
+    tangents = np.gradient(strands, axis=1)
+    tangents /= np.maximum(np.linalg.norm(tangents, axis=2, keepdims=True), 1e-9)
+    gap, nearest = cKDTree(strands.reshape(-1, 3)).query(vertices, k=3)
+    weight = 1.0 / (gap + 0.5)
+    weight /= weight.sum(axis=1, keepdims=True)
+    strand = nearest // points
+    tangent = np.einsum("nk,nkc->nc", weight, tangents.reshape(-1, 3)[nearest])
+    normal = vertex_normals(vertices, faces)
+    tangent -= np.einsum("nc,nc->n", tangent, normal)[:, None] * normal
+    tangent /= np.maximum(np.linalg.norm(tangent, axis=1, keepdims=True), 1e-9)
+    lock = np.random.default_rng([hair.seed, 1]).uniform(size=int(guide_of.max()) + 1)
+    along = (weight * (nearest % points)).sum(axis=1) / (points - 1)
+    part = Part(
+        "hair",
+        vertices,
+        faces,
+        np.einsum("nk,nkc->nc", weight, roots.canonical[strand]).astype(np.float32),
+        tangent.astype(np.float32),
+        HAIR,
+        {"along": along.astype(np.float32), "lock": lock[guide_of[strand[:, 0]]].astype(np.float32)},
+    )
+    return part, as_strands(strands, roots.faces, guide_of)
+
+
+def as_strands(strands: np.ndarray, root_faces: np.ndarray, guide_of: np.ndarray) -> Strands:
+    """Packs strands of equal point count."""
+    count, points, _ = strands.shape
+    return Strands(
+        strands.reshape(-1, 3).astype(np.float32),
+        np.arange(count + 1, dtype=np.int64) * points,
+        root_faces.astype(np.int64),
+        guide_of.astype(np.int64),
+    )
