@@ -3,8 +3,8 @@
 The lattice is never held whole. Cells are halved from a coarse root down to the wanted size, and at each size
 only those that may hold the surface go on. Two rules choose them:
 
-* Down to the `coarse` size, a child goes on if its parent's corners change sign, or if |sdf| at the corner that
-  it shares with its parent is below `lipschitz` times its own diagonal: every point of the child is that near
+* Down to the `coarse` size, a child goes on if its parent's corners change sign, or if |sdf| at the corner
+  that it shares with its parent is below `lipschitz` times its own diagonal: all of the child is that near
   to this corner, so with a correct Lipschitz bound no part of the surface is lost, not even a small one that
   touches nothing else.
 * Below it, a child goes on if the parent's corner values, interpolated to the child's corners and widened by

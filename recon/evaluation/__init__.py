@@ -1,0 +1,29 @@
+"""How good a reconstruction is: the official H3DS protocol, a strict one beside it, and image measures.
+
+>>> evaluate(scene.ground_truth, mesh, region="face_sphere").mean_mm                 # doctest: +SKIP
+>>> evaluate(scene.ground_truth, mesh, mode="strict").summary()                      # doctest: +SKIP
+"""
+
+from recon.evaluation.evaluator import Evaluation as Evaluation
+from recon.evaluation.evaluator import Evaluator as Evaluator
+from recon.evaluation.evaluator import GroundTruthLike as GroundTruthLike
+from recon.evaluation.evaluator import Prediction as Prediction
+from recon.evaluation.evaluator import evaluate as evaluate
+from recon.evaluation.images import mask_iou as mask_iou
+from recon.evaluation.images import psnr as psnr
+from recon.evaluation.images import ssim as ssim
+from recon.evaluation.official import OfficialResult as OfficialResult
+from recon.evaluation.strict import StrictResult as StrictResult
+
+__all__ = [
+    "Evaluation",
+    "Evaluator",
+    "GroundTruthLike",
+    "OfficialResult",
+    "Prediction",
+    "StrictResult",
+    "evaluate",
+    "mask_iou",
+    "psnr",
+    "ssim",
+]

@@ -1,0 +1,332 @@
+"""Scores predictions against one ground truth; what belongs to the ground truth is prepared once."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import trimesh
+from jaxtyping import Bool, Float, Int
+
+from recon.errors import EvaluationError
+from recon.evaluation import official as official_protocol
+from recon.evaluation import strict as strict_protocol
+from recon.evaluation.alignment import procrustes, transform
+from recon.evaluation.checks import check_mesh, check_size_and_place
+from recon.evaluation.nearest import PointSet
+from recon.evaluation.official import OfficialResult, coarse_alignment
+from recon.evaluation.strict import StrictResult, rigid_fit
+from recon.evaluation.surface import Surface
+
+log = logging.getLogger(__name__)
+
+Mode = Literal["official", "strict"]
+Region = Literal["face", "face_sphere", "nose"]
+Landmarks = Mapping[str, "int | np.integer | Float[np.ndarray, '3']"]
+
+_SCALE_TOLERANCE = 0.05
+
+
+@runtime_checkable
+class GroundTruthLike(Protocol):
+    """What a ground truth must offer; `recon.scene.GroundTruth` does.
+
+    Attributes:
+        landmarks: Vertex index of each landmark, by name.
+    """
+
+    @property
+    def landmarks(self) -> Mapping[str, int]: ...  # noqa: D102
+
+    def mesh(self) -> trimesh.Trimesh:
+        """The mesh, mm, vertices in the order that the indices mean."""
+        ...
+
+    def region(self, name: str) -> np.ndarray:
+        """The vertex indices of a region, in the order of its file."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """One score.
+
+    Attributes:
+        mode: Which protocol: numbers of different modes must never be compared.
+        protocol: Its full name, for tables.
+        region: What was scored; None is the whole head.
+        mean_mm: The headline number.
+        result: Everything else.
+    """
+
+    mode: Mode
+    protocol: str
+    region: Region | None
+    mean_mm: float
+    result: OfficialResult | StrictResult
+
+    def summary(self) -> dict[str, Any]:
+        """The numbers without the arrays, ready for JSON."""
+        numbers: dict[str, Any] = {
+            "protocol": self.protocol,
+            "region": self.region or "head",
+            "mean_mm": self.mean_mm,
+        }
+        if isinstance(self.result, OfficialResult):
+            numbers["median_mm"] = float(np.median(self.result.distances_gt))
+            numbers["icp_iterations"] = self.result.icp.iterations
+            numbers["icp_capped"] = self.result.icp.capped
+            numbers["scale"] = self.result.scale
+            numbers["reflected"] = self.result.reflected
+        else:
+            numbers["gt_to_pred_mm"] = float(self.result.gt_to_pred.mean())
+            numbers["pred_to_gt_mm"] = float(self.result.pred_to_gt.mean())
+            numbers["normal_deg"] = self.result.normal_deg
+            numbers |= {f"f_score_{mm:g}mm": share for mm, share in self.result.f_score.items()}
+            numbers["icp_iterations"] = self.result.fit.steps
+            numbers["icp_converged"] = self.result.fit.converged
+        return numbers
+
+
+class Prediction:
+    """A checked prediction with its search trees, which several scores can share.
+
+    Args:
+        mesh: World frame of the scene, mm. It is not changed.
+        landmarks: Vertex index or xyz (mm) of each landmark, by name, or None.
+        name: How messages call it.
+
+    Raises:
+        EvaluationError: The mesh cannot be scored, or a landmark is not on it.
+    """
+
+    def __init__(
+        self, mesh: trimesh.Trimesh, *, landmarks: Landmarks | None = None, name: str = "prediction"
+    ) -> None:
+        check_mesh(mesh, name)
+        self.mesh, self.name = mesh, name
+        self.points = PointSet(np.asarray(mesh.vertices, np.float64))
+        self.landmarks = None if landmarks is None else _places(landmarks, self.points.points, name)
+
+    @cached_property
+    def surface(self) -> Surface:
+        """For exact distances; strict mode only."""
+        return Surface(self.mesh)
+
+
+class Evaluator:
+    """Scores predictions of one scene.
+
+    Args:
+        ground_truth: Mesh, landmarks and regions.
+        name: How messages call it, for instance the scene.
+
+    Raises:
+        EvaluationError: The ground truth's mesh cannot be measured.
+    """
+
+    def __init__(self, ground_truth: GroundTruthLike, *, name: str = "ground truth") -> None:
+        self.name = name
+        self._truth = ground_truth
+        self.mesh = ground_truth.mesh()
+        check_mesh(self.mesh, name)
+        self.points = PointSet(np.asarray(self.mesh.vertices, np.float64))
+        self._regions: dict[str, Int[np.ndarray, " region"]] = {}
+        self._kept: dict[str, PointSet] = {}
+        self._coarse: tuple[Prediction, PointSet, float] | None = None
+
+    @cached_property
+    def surface(self) -> Surface:
+        """For exact distances; strict mode only."""
+        return Surface(self.mesh)
+
+    def region(self, name: str) -> Int[np.ndarray, " region"]:
+        """Vertex indices of a region, checked.
+
+        Raises:
+            EvaluationError: The ground truth does not have it, or its indices do not fit the mesh.
+        """
+        if name not in self._regions:
+            try:
+                indices = np.asarray(self._truth.region(name)).astype(np.int64)
+            except (KeyError, OSError) as error:
+                raise EvaluationError(
+                    f"{self.name}: there is no region '{name}', which the protocol needs: {error}"
+                ) from error
+            if not len(indices) or indices.min() < 0 or indices.max() >= len(self.points.points):
+                raise EvaluationError(
+                    f"{self.name}: region '{name}' must list vertices between 0 and "
+                    f"{len(self.points.points) - 1}; it lists {len(indices)}"
+                    + (f", {indices.min()} to {indices.max()}" if len(indices) else "")
+                )
+            self._regions[name] = indices
+        return self._regions[name]
+
+    def evaluate(
+        self,
+        prediction: trimesh.Trimesh | Prediction,
+        *,
+        region: Region | None = None,
+        mode: Mode = "official",
+        landmarks: Landmarks | None = None,
+        cost_divisor: float = 1.0,
+    ) -> Evaluation:
+        """Scores a prediction.
+
+        Args:
+            prediction: World frame of the scene, mm. Pass a `Prediction` to score it more than once.
+            region: None for the whole head (aligned on `face`); `face_sphere` is the "face" of the published
+                tables.
+            mode: `official` (specs/h3ds.md §2) or `strict` (`recon.evaluation.strict`).
+            landmarks: Vertex index or xyz of each landmark of the prediction; None takes the prediction as
+                placed. Only with a mesh, a `Prediction` brings its own.
+            cost_divisor: Official only; 3 for the numbers of trimesh before 4.6.
+
+        Returns:
+            The score. What is odd about it is logged as a warning.
+
+        Raises:
+            EvaluationError: It cannot be scored, and why.
+        """
+        if not isinstance(prediction, Prediction):
+            prediction = Prediction(prediction, landmarks=landmarks)
+        elif landmarks is not None:
+            raise EvaluationError(
+                "give the landmarks to Prediction(...), not to evaluate, when passing a Prediction"
+            )
+        if mode == "strict":
+            return self._strict(prediction, region)
+        return self._official(prediction, region, cost_divisor)
+
+    def _landmark_pairs(
+        self, prediction: Prediction
+    ) -> tuple[dict[str, np.ndarray], Mapping[str, np.ndarray]]:
+        truth = {name: self.points.points[index] for name, index in self._truth.landmarks.items()}
+        return truth, prediction.landmarks or {}
+
+    def _official(self, prediction: Prediction, region: Region | None, cost_divisor: float) -> Evaluation:
+        placed = prediction.landmarks is not None
+        check_size_and_place(
+            self.points.points, prediction.points.points, prediction.name, scaled=placed, placed=placed
+        )
+        points, coarse_scale = self._coarsely_aligned(prediction)
+        kept = None
+        if region is not None:
+            kept = self._kept.setdefault(region, PointSet(self.points.points[self.region(region)]))
+        result = official_protocol.official(
+            self.points,
+            points,
+            self.region(region or "face"),
+            kept=kept,
+            coarse_scale=coarse_scale,
+            cost_divisor=cost_divisor,
+        )
+        _warn(result, prediction.name, region)
+        return Evaluation("official", official_protocol.PROTOCOL, region, result.mean_mm, result)
+
+    def _coarsely_aligned(self, prediction: Prediction) -> tuple[PointSet, float]:
+        if prediction.landmarks is None:
+            return prediction.points, 1.0
+        if (
+            self._coarse is None or self._coarse[0] is not prediction
+        ):  # regions of one prediction share the tree
+            matrix = coarse_alignment(*self._landmark_pairs(prediction))
+            scale = float(np.cbrt(np.linalg.det(matrix[:3, :3])))
+            self._coarse = (prediction, PointSet(transform(matrix, prediction.points.points)), scale)
+        return self._coarse[1], self._coarse[2]
+
+    def _strict(self, prediction: Prediction, region: Region | None) -> Evaluation:
+        placed = prediction.landmarks is not None
+        check_size_and_place(self.points.points, prediction.points.points, prediction.name, placed=placed)
+        start = np.eye(4)
+        if placed:
+            truth, found = self._landmark_pairs(prediction)
+            coarse_alignment(truth, found)  # the same demands on the landmarks in both modes
+            start = procrustes(
+                np.array([found[n] for n in truth]), np.array(list(truth.values())), scale=False
+            )
+        fit = rigid_fit(self.surface, prediction.surface, self._faces(region or "face"), start)
+        result = strict_protocol.strict(self.surface, prediction.surface, self._faces(region), fit)
+        return Evaluation("strict", strict_protocol.PROTOCOL, region, result.mean_mm, result)
+
+    def _faces(self, region: str | None) -> Bool[np.ndarray, " gt_faces"] | None:
+        if region is None:
+            return None
+        member = np.zeros(len(self.points.points), bool)
+        member[self.region(region)] = True
+        faces: Bool[np.ndarray, " gt_faces"] = member[self.surface.faces].all(axis=1)
+        if not faces.any():
+            raise EvaluationError(
+                f"{self.name}: region '{region}' holds no whole face, so it has no surface to measure"
+            )
+        return faces
+
+
+def evaluate(
+    ground_truth: GroundTruthLike,
+    prediction: trimesh.Trimesh,
+    *,
+    region: Region | None = None,
+    mode: Mode = "official",
+    landmarks: Landmarks | None = None,
+) -> Evaluation:
+    """Scores one prediction; for several of one scene, or several regions, `Evaluator` is faster.
+
+    Args:
+        ground_truth: Mesh, landmarks and regions of the scene.
+        prediction: World frame of the scene, mm.
+        region: None for the whole head; `face_sphere` is the "face" of the published tables.
+        mode: `official` or `strict`.
+        landmarks: Vertex index or xyz of each landmark of the prediction, by name.
+
+    Returns:
+        The score; its `mean_mm` is the headline number.
+
+    Raises:
+        EvaluationError: It cannot be scored, and why.
+    """
+    return Evaluator(ground_truth).evaluate(prediction, region=region, mode=mode, landmarks=landmarks)
+
+
+def _places(
+    landmarks: Landmarks, vertices: Float[np.ndarray, "vertices 3"], name: str
+) -> dict[str, Float[np.ndarray, "3"]]:
+    places = {}
+    for key, value in landmarks.items():
+        if isinstance(value, int | np.integer):
+            if not 0 <= value < len(vertices):
+                raise EvaluationError(
+                    f"{name}: landmark '{key}' is vertex {value}, but they are 0 to {len(vertices) - 1}"
+                )
+            places[key] = vertices[int(value)]
+            continue
+        place = np.asarray(value, float)
+        if place.shape != (3,) or not np.isfinite(place).all():
+            raise EvaluationError(
+                f"{name}: landmark '{key}' must be a vertex index or three finite numbers, not {value}"
+            )
+        places[key] = place
+    return places
+
+
+def _warn(result: OfficialResult, name: str, region: Region | None) -> None:
+    what = f"{name}, {region or 'head'}"
+    if result.icp.capped:
+        log.warning(
+            "%s: the official ICP stopped at %d steps, not settled; the number depends on "
+            "how the prediction was placed",
+            what,
+            result.icp.iterations,
+        )
+    if result.reflected:
+        log.warning(
+            "%s: the official ICP mirrored the prediction; the number is not about its true shape", what
+        )
+    if abs(result.scale - 1) > _SCALE_TOLERANCE:
+        log.warning(
+            "%s: the official alignment scaled the prediction by %.4g; its size is not judged",
+            what,
+            result.scale,
+        )

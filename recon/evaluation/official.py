@@ -1,0 +1,125 @@
+"""The published H3DS protocol (specs/h3ds.md §2), with the diagnostics that the published package lacks.
+
+What it measures: the mean over ground-truth vertices of the distance to the nearest predicted *vertex*, after
+an ICP with free scale and reflection. It rewards dense predictions and forgives a wrong scale;
+docs/evaluation.md shows by how much.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from recon.errors import EvaluationError
+from recon.evaluation.alignment import IcpResult, procrustes, similarity_icp, transform
+from recon.evaluation.nearest import PointSet
+
+PROTOCOL = "H3DS 0.4.0 official"
+
+
+@dataclass(frozen=True, eq=False)
+class OfficialResult:
+    """What the published `evaluate_scene` returns, and how it came about.
+
+    Attributes:
+        distances_gt: From each (kept) vertex of the ground truth to the nearest vertex of the prediction, mm.
+            The headline number is its mean.
+        aligned: Vertices of the prediction after alignment, mm.
+        icp: How the ICP went.
+        scale: Scale applied to the prediction in all, by landmarks and ICP.
+        reflected: Whether the ICP mirrored the prediction.
+    """
+
+    distances_gt: Float[np.ndarray, " gt_vertices"]
+    aligned: Float[np.ndarray, "pred_vertices 3"]
+    icp: IcpResult
+    scale: float
+    reflected: bool
+    kept_gt: PointSet = field(repr=False)
+
+    @cached_property
+    def distances_pred(self) -> Float[np.ndarray, " pred_vertices"]:
+        """From each aligned predicted vertex to the nearest (kept) ground-truth vertex, mm; not scored."""
+        return self.kept_gt.distances(self.aligned)
+
+    @property
+    def mean_mm(self) -> float:
+        """The headline number."""
+        return float(self.distances_gt.mean())
+
+
+def official(
+    gt: PointSet,
+    pred: PointSet,
+    region: Int[np.ndarray, " region"],
+    *,
+    kept: PointSet | None = None,
+    coarse_scale: float = 1.0,
+    cost_divisor: float = 1.0,
+) -> OfficialResult:
+    """Aligns and measures as the published package does, from the point where the coarse alignment is done.
+
+    Args:
+        gt: All vertices of the ground truth, mm.
+        pred: All vertices of the prediction, after `coarse_alignment` where there are landmarks.
+        region: Indices of the ground-truth vertices that the ICP fits: the scored region, or `face` for the
+            whole head.
+        kept: The ground-truth vertices that are scored, where they are not all.
+        coarse_scale: Scale that the coarse alignment applied, for the diagnostics.
+        cost_divisor: See `similarity_icp`.
+
+    Returns:
+        Distances and diagnostics.
+
+    Raises:
+        EvaluationError: The region has fewer than three points, or the ICP collapses the prediction to a
+            point.
+    """
+    kept = gt if kept is None else kept
+    icp = similarity_icp(gt.points[region], pred, cost_divisor=cost_divisor)
+    determinant = float(np.linalg.det(icp.matrix[:3, :3]))
+    gt_to_pred_scale = float(np.cbrt(abs(determinant)))
+    if not gt_to_pred_scale > 0:
+        raise EvaluationError(
+            "the alignment collapsed: the prediction has hardly any extent near the ground truth"
+        )
+    # The published code moves the prediction onto the ground truth and builds its kd-tree again. A similarity
+    # scales all distances alike: moving the ground truth the other way serves with the tree that is there.
+    distances_gt = pred.distances(transform(icp.matrix, kept.points)) / gt_to_pred_scale
+    return OfficialResult(
+        distances_gt=distances_gt,
+        aligned=transform(np.linalg.inv(icp.matrix), pred.points),
+        icp=icp,
+        scale=coarse_scale / gt_to_pred_scale,
+        reflected=determinant < 0,
+        kept_gt=kept,
+    )
+
+
+def coarse_alignment(
+    gt_landmarks: Mapping[str, Float[np.ndarray, "3"]], pred_landmarks: Mapping[str, Float[np.ndarray, "3"]]
+) -> Float[np.ndarray, "4 4"]:
+    """The similarity from predicted to true landmarks, by name (specs/h3ds.md §2, step 1).
+
+    Args:
+        gt_landmarks: Points of the ground truth, mm. Every one of them is used.
+        pred_landmarks: Points of the prediction, by the same names; further ones are ignored.
+
+    Returns:
+        4x4 similarity without reflection.
+
+    Raises:
+        EvaluationError: A landmark is missing on the prediction, or they do not determine a similarity.
+    """
+    missing = sorted(set(gt_landmarks) - set(pred_landmarks))
+    if missing:
+        raise EvaluationError(
+            f"the prediction lacks the landmarks {', '.join(missing)}; "
+            f"it has {', '.join(sorted(pred_landmarks)) or 'none'}. "
+            "Give all of the ground truth's, or no landmarks at all."
+        )
+    source = np.array([pred_landmarks[name] for name in gt_landmarks], float)
+    target = np.array([gt_landmarks[name] for name in gt_landmarks], float)
+    return procrustes(source, target, scale=True, reflection=False)

@@ -1,0 +1,145 @@
+"""A triangle surface that finds its point nearest to a query, exactly, and gives even samples of itself."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import trimesh
+from jaxtyping import Bool, Float, Int
+from scipy.spatial import cKDTree
+
+from recon.evaluation.triangles import CylinderTree, closest_on_triangles, cylinder_squares, cylinders_around
+
+_CHUNK = 16384  # queries at a time, which bounds the memory of the pairs
+_NEIGHBOURS = 16  # triangles looked at before the tree is asked
+
+
+@dataclass(frozen=True, eq=False)
+class Closest:
+    """Nearest surface points of some queries.
+
+    Attributes:
+        points: On the surface, mm.
+        distances: From query to point, mm.
+        faces: The triangle that each point lies on; of several at the same distance, any.
+    """
+
+    points: Float[np.ndarray, "queries 3"]
+    distances: Float[np.ndarray, " queries"]
+    faces: Int[np.ndarray, " queries"]
+
+
+class Surface:
+    """Triangles with cached normals, areas and search tree.
+
+    Attributes:
+        vertices: (vertices, 3) float64, mm.
+        faces: (faces, 3); those without area are left out of everything.
+    """
+
+    def __init__(self, mesh: trimesh.Trimesh) -> None:
+        self.vertices = np.asarray(mesh.vertices, np.float64)
+        faces = np.asarray(mesh.faces, np.int64)
+        a, b, c = self.vertices[faces].transpose(1, 0, 2)
+        cross = np.cross(b - a, c - a)
+        length = np.linalg.norm(cross, axis=1)
+        solid = length > 0
+        self.faces = faces[solid]
+        self.areas: Float[np.ndarray, " faces"] = length[solid] / 2
+        self.normals: Float[np.ndarray, "faces 3"] = cross[solid] / length[solid, None]
+
+    @cached_property
+    def _triangles(self) -> Float[np.ndarray, "faces 3 3"]:
+        return self.vertices[self.faces]
+
+    @cached_property
+    def _centroids(self) -> cKDTree:
+        return cKDTree(self._triangles.mean(axis=1))
+
+    @cached_property
+    def _radius(self) -> float:
+        """The largest distance from a triangle's centroid to its corners."""
+        return float(
+            np.linalg.norm(self._triangles - self._triangles.mean(axis=1, keepdims=True), axis=2).max()
+        )
+
+    @cached_property
+    def _cylinders(self) -> Float[np.ndarray, "faces 9"]:
+        return cylinders_around(self._triangles, self.normals)
+
+    @cached_property
+    def _tree(self) -> CylinderTree:
+        return CylinderTree(self._triangles, self.normals * self.areas[:, None])
+
+    def closest(self, queries: Float[np.ndarray, "queries 3"]) -> Closest:
+        """The nearest point of the surface for each query, exact."""
+        parts = [self._closest(queries[start : start + _CHUNK]) for start in range(0, len(queries), _CHUNK)]
+        if not parts:
+            return Closest(np.zeros((0, 3)), np.zeros(0), np.zeros(0, np.int64))
+        return Closest(
+            np.concatenate([p.points for p in parts]),
+            np.concatenate([p.distances for p in parts]),
+            np.concatenate([p.faces for p in parts]),
+        )
+
+    def _closest(self, queries: Float[np.ndarray, "queries 3"]) -> Closest:
+        """The triangles with the nearest centroids first; then the tree, where these may not be all."""
+        count = min(_NEIGHBOURS, len(self.faces))
+        reach, near = self._centroids.query(queries, k=range(1, count + 1), workers=-1)
+        face = near[:, 0].astype(np.int64)
+        point = closest_on_triangles(queries, self._triangles[face])
+        best = Closest(point, np.linalg.norm(queries - point, axis=1), face)
+        query, triangle = (
+            np.repeat(np.arange(len(queries)), count - 1),
+            near[:, 1:].reshape(-1).astype(np.int64),
+        )
+        nearer = cylinder_squares(queries[query], self._cylinders[triangle]) <= best.distances[query] ** 2
+        self._improve(best, queries, query[nearer], triangle[nearer])
+        # a triangle that is not among them has its centroid further away than `reach`
+        rows = np.flatnonzero(reach[:, -1] - self._radius <= best.distances * (1 + 1e-12))
+        if len(rows) and count < len(self.faces):
+            query, triangle = self._tree.candidates(queries[rows], best.distances[rows] ** 2)
+            self._improve(best, queries, rows[query], triangle)
+        return best
+
+    def _improve(
+        self,
+        best: Closest,
+        queries: Float[np.ndarray, "queries 3"],
+        query: Int[np.ndarray, " pairs"],
+        triangle: Int[np.ndarray, " pairs"],
+    ) -> None:
+        """Puts into `best` what is nearer among pairs of query and triangle; queries in ascending order."""
+        points = closest_on_triangles(queries[query], self._triangles[triangle])
+        distances = np.linalg.norm(queries[query] - points, axis=1)
+        order = np.lexsort((distances, query))
+        first = order[np.flatnonzero(np.diff(query[order], prepend=-1))]  # the nearest of each query
+        first = first[distances[first] < best.distances[query[first]]]
+        rows = query[first]
+        best.points[rows], best.distances[rows], best.faces[rows] = (
+            points[first],
+            distances[first],
+            triangle[first],
+        )
+
+    def sample(
+        self, count: int, *, seed: int = 0, faces: Bool[np.ndarray, " faces"] | None = None
+    ) -> tuple[Float[np.ndarray, "count 3"], Int[np.ndarray, " count"]]:
+        """Points spread evenly by area: one at random in each of `count` equal shares of it.
+
+        Args:
+            count: Number of points.
+            seed: Of the generator; the same seed gives the same points.
+            faces: The faces to sample; all without it.
+
+        Returns:
+            Points, mm, and the face of each.
+        """
+        generator = np.random.default_rng(seed)
+        areas = self.areas if faces is None else np.where(faces, self.areas, 0.0)
+        cumulative = np.cumsum(areas)
+        shares = (np.arange(count) + generator.random(count)) / count * cumulative[-1]
+        chosen = np.minimum(np.searchsorted(cumulative, shares, side="right"), np.flatnonzero(areas)[-1])
+        root, v = np.sqrt(generator.random(count)), generator.random(count)
+        weights = np.stack([1 - root, root * (1 - v), root * v], axis=1)  # uniform in a triangle (Turk 1990)
+        return np.einsum("nk,nkd->nd", weights, self._triangles[chosen]), chosen
