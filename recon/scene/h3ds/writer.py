@@ -114,7 +114,7 @@ def write_scene(
         if extras is not None:
             extras(work)
         with _locked(root):
-            _move_in_place(work, target)
+            move_in_place(work, target)
             _enter(root, name, version, len(cameras), default_views or {}, tags)
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -228,9 +228,9 @@ def _locked(root: Path) -> Iterator[None]:
         yield
 
 
-def _move_in_place(work: Path, target: Path) -> None:
-    """Put a finished folder in its place; an old one is moved aside first and then removed."""
-    if not target.exists():
+def move_in_place(work: Path, target: Path) -> None:
+    """Put a finished file or folder in its place; an old folder is moved aside first, then removed."""
+    if not target.is_dir():
         os.replace(work, target)
         return
     aside = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
