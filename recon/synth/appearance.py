@@ -4,7 +4,9 @@ Colours are linear sRGB albedos. The same seed gives the same look whatever the 
 any field with `dataclasses.replace` (a named subject's recipe does).
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -182,6 +184,65 @@ def draw_look(seed: int) -> Look:
     )
 
 
+def look_of(recipe: Mapping[str, Any], seed: int) -> Look:
+    """The look of a subject whose recipe says what sort of person it is.
+
+    Args:
+        recipe: of `recon.synth.subject.draw_recipe`; its "person" gives melanin, redness, hair_melanin,
+            hair_redness, hair_grey and stubble in [0, 1] and age_years. Without "person" everything is drawn.
+        seed: of all that the recipe leaves open.
+
+    Returns:
+        The look.
+    """
+    look = draw_look(seed)
+    person = recipe.get("person")
+    if person is None:
+        return look
+    melanin = float(0.07 * (1.5 / 0.07) ** person["melanin"])
+    fair = float(np.clip(1.2 - 1.6 * melanin, 0.0, 1.0))
+    young = float(np.clip((60.0 - person["age_years"]) / 35.0, 0.0, 1.0))
+    skin = replace(
+        look.skin,
+        melanin=melanin,
+        haemoglobin=0.16 + 0.18 * float(person["redness"]),
+        freckles=look.skin.freckles * fair * young,
+        stubble=float(person["stubble"]),
+        mottling=look.skin.mottling * (1.15 - 0.3 * young),
+    )
+    hair_rng, eye_rng = (np.random.default_rng([seed, stream, 0x100D]) for stream in range(2))
+    hair = _hair_from_pigment(hair_rng, look.hair, person, melanin)
+    return replace(look, skin=skin, hair=hair, eyes=_draw_eyes(eye_rng, skin))
+
+
+def _hair_from_pigment(
+    rng: np.random.Generator, drawn: HairLook, person: Mapping[str, float], skin_melanin: float
+) -> HairLook:
+    """Hair colour between blond and black by eumelanin, redder by pheomelanin; dark skin, dark hair."""
+    scale = [HAIR_COLOURS[name] for name in ("blond", "light_brown", "brown", "dark_brown", "black")]
+    least = np.clip((skin_melanin - 0.15) / 0.35, 0.0, 1.0) * 0.85
+    amount = float(np.clip(person["hair_melanin"], least, 1.0))
+    at = amount * (len(scale) - 1)
+    logs = np.log(np.array(scale))
+    albedo = np.exp([np.interp(at, np.arange(len(scale)), logs[:, c]) for c in range(3)])
+    red = float(np.clip(person["hair_redness"], 0.0, 1.0)) * (1.0 - 0.9 * least)
+    albedo = np.exp((1 - red) * np.log(albedo) + red * np.log(np.array(HAIR_COLOURS["red"]) * (1.2 - amount)))
+    albedo = albedo * np.exp(rng.normal(0.0, 0.04, 3))
+    names = ("blond", "light_brown", "brown", "dark_brown", "black")
+    return replace(
+        drawn,
+        name="red" if red > 0.6 else names[round(at)],
+        albedo=_triple(albedo),
+        brow=_brow(albedo, rng),
+        grey=float(person["hair_grey"]),
+    )
+
+
+def _brow(albedo: np.ndarray, rng: np.random.Generator) -> tuple[float, float, float]:
+    """Brows are darker than hair and never light."""
+    return _triple(albedo * min(1.0, 0.14 / albedo.max()) * rng.uniform(0.55, 0.9))
+
+
 def _triple(values: np.ndarray) -> tuple[float, float, float]:
     return float(values[0]), float(values[1]), float(values[2])
 
@@ -214,13 +275,11 @@ def _draw_hair(rng: np.random.Generator, skin: SkinLook) -> HairLook:
     mix = np.clip((skin.melanin - 0.15) / 0.5, 0.0, 1.0)
     name = str(rng.choice(names, p=(1 - mix) * fair + mix * dark))
     albedo = np.array(HAIR_COLOURS[name]) * np.exp(rng.normal(0.0, 0.15)) * np.exp(rng.normal(0.0, 0.06, 3))
-    # Brows are darker than hair and never light.
-    brow = albedo * min(1.0, 0.14 / albedo.max()) * rng.uniform(0.55, 0.9)
     old = name in ("grey", "white")
     return HairLook(
         name=name,
         albedo=_triple(albedo),
-        brow=_triple(brow),
+        brow=_brow(albedo, rng),
         grey=float(rng.uniform(0.2, 0.5) if old else max(0.0, rng.uniform(-0.3, 0.15))),
         root=float(rng.uniform(0.5, 0.85)),
         contrast=float(rng.uniform(0.7, 1.2)),

@@ -47,7 +47,7 @@ def draw_orbit(
     *,
     size: int = SIZE,
     shake: float = 1.0,
-    margin: float = 0.035,
+    margin: float = 0.02,
 ) -> Orbit:
     """Draws a walk around `points` that keeps all of them in every picture.
 
@@ -64,13 +64,13 @@ def draw_orbit(
     """
     azimuth = walk_azimuths(count, rng, shake)
     turn = np.radians(azimuth)
-    distance = rng.uniform(740, 860) + shake * (70 * _sway(rng, turn) + 12 * rng.standard_normal(count))
+    distance = rng.uniform(740, 860) + shake * (45 * _sway(rng, turn) + 12 * rng.standard_normal(count))
     distance = np.clip(distance, 600, 1000)
     elevation = rng.uniform(-2, 6) + shake * (7.0 * _sway(rng, turn) + 1.0 * rng.standard_normal(count))
     roll = shake * (1.2 * _sway(rng, turn) + 0.8 * rng.standard_normal(count))
     centre = 0.5 * (points.min(axis=0) + points.max(axis=0))
     aim = centre + shake * np.stack(
-        [6 * _sway(rng, turn) + 3 * rng.standard_normal(count) for _ in range(3)], axis=1
+        [4 * _sway(rng, turn) + 2.5 * rng.standard_normal(count) for _ in range(3)], axis=1
     )
     poses = [look_at(aim[i], azimuth[i], elevation[i], distance[i], roll[i]) for i in range(count)]
     focal = min(_widest_focal(pose, points, size, margin) for pose in poses)

@@ -18,4 +18,4 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     The tests' import hook wraps every function in a checker that numba cannot compile, so the bare function
     is taken out of its wrapping first.
     """
-    return numba.njit(cache=True)(inspect.unwrap(function))  # type: ignore[no-any-return]
+    return numba.njit(cache=True)(inspect.unwrap(function))

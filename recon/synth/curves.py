@@ -1,17 +1,21 @@
 """Single hairs drawn as curves: brows, lashes, and strands on top of the hair surface."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.interpolate import CubicSpline
 from scipy.spatial import cKDTree
 
 from recon.synth import face_map
 from recon.synth.parts import BROW, HAIR, LASH, Subject
 
-BROW_HAIRS, UPPER_LASHES, LOWER_LASHES = 560, 120, 45
+BROW_HAIRS, UPPER_LASHES, LOWER_LASHES = 560, 90, 36
 POINTS = 7
+HAIR_MM = 0.34
+"""Thickness of a drawn hair; it stands for a few real ones."""
+ROOT_MM, LIFT_MM, ASIDE_MM = 7.0, 9.0, 5.0
+"""Strands reach the surface this far from their roots, from at most this depth and this far aside."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Curves:
         width_mm: (s,) thickness; hairs are sparse, so it may be below a real hair's.
         tangent: (v, 3) unit, root to tip.
         anchor: (v,) index of the vertex of the surface that lends light, normal and canonical coordinates.
+        scalars: further attributes of the vertices.
     """
 
     label: int
@@ -33,6 +38,7 @@ class Curves:
     width_mm: Float[np.ndarray, " s"]
     tangent: Float[np.ndarray, "v 3"]
     anchor: Int[np.ndarray, " v"]
+    scalars: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def grow_brows(
@@ -114,21 +120,33 @@ def grow_lashes(
         upper, lower = ring[[0, 1, 2, 3]], ring[[0, 5, 4, 3]]
         outer = 0.0 if side < 0 else 1.0
         for lid, count, length, rise in (
-            (upper, UPPER_LASHES, 8.5, 0.55),
+            (upper, UPPER_LASHES, 7.0, 0.5),
             (lower, LOWER_LASHES, 3.2, -0.7),
         ):
             hairs.append(_lid_hairs(rng, lid, count, length, rise, outer))
     points = np.concatenate(hairs)
-    return _curves(LASH, points, np.linspace(0.14, 0.05, POINTS - 1), vertices)
+    return _curves(LASH, points, np.linspace(0.15, 0.05, POINTS - 1), vertices)
 
 
-def hair_curves(subject: Subject, hair_vertices: Float[np.ndarray, "v 3"], *, every: int = 1) -> Curves:
-    """The subject's strands as curves over its hair surface.
+def hair_curves(
+    subject: Subject,
+    surface: Float[np.ndarray, "v 3"],
+    normals: Float[np.ndarray, "v 3"],
+    visible: Bool[np.ndarray, " v"],
+    *,
+    seed: int,
+) -> Curves:
+    """The subject's strands, combed onto the outside of its hair surface.
+
+    The surface is the hull of all strands; those that lie beneath it are lifted to it (not at their roots),
+    so that the strands seen are the outer layer and no budget is spent on hidden hair.
 
     Args:
         subject: with strands.
-        hair_vertices: of the hair surface, mm.
-        every: keeps one strand in `every`.
+        surface: vertices of the hair surface, mm.
+        normals: smooth outward normals there.
+        visible: which of them can be seen from outside.
+        seed: of the small differences in height.
 
     Returns:
         The strands.
@@ -136,20 +154,45 @@ def hair_curves(subject: Subject, hair_vertices: Float[np.ndarray, "v 3"], *, ev
     strands = subject.strands
     if strands is None:
         raise ValueError(f"subject {subject.name!r} has no strands")
+    rng = np.random.default_rng([seed, 0x4A12])
     count = np.diff(strands.offsets)
     owner = np.repeat(np.arange(len(count)), count)
-    keep = (owner % every == 0) & (count[owner] > 1)
-    points, owner = strands.points[keep].astype(np.float64), owner[keep]
-    same = owner[1:] == owner[:-1]
-    starts = np.flatnonzero(same)
-    segments = np.stack([starts, starts + 1], axis=1)
-    step = np.zeros_like(points)
-    step[:-1][same] = (points[1:] - points[:-1])[same]
-    last = np.flatnonzero(np.append(~same, True))
-    step[last] = step[np.maximum(last - 1, 0)]
-    step /= np.maximum(np.linalg.norm(step, axis=1, keepdims=True), 1e-9)
-    _, anchor = cKDTree(hair_vertices).query(points)
-    return Curves(HAIR, points, segments, np.full(len(segments), 0.16), step, anchor)
+    points = strands.points.astype(np.float64)
+    along = _arc(points, strands.offsets)
+    outer = np.flatnonzero(visible)
+    _, nearest = cKDTree(surface[outer]).query(points)
+    anchor = outer[nearest]
+    up = normals[anchor]
+    offset = points - surface[anchor]
+    height = np.einsum("ij,ij->i", offset, up)
+    aside = np.linalg.norm(offset - height[:, None] * up, axis=1)
+    layer = rng.uniform(0.0, 1.0, len(count))[owner]
+    lift = np.maximum(0.15 + 1.1 * layer - height, 0.0) * np.clip(along / ROOT_MM, 0.0, 1.0)
+    lift[(height < -LIFT_MM) | (aside > ASIDE_MM)] = 0.0
+    points = points + lift[:, None] * up
+    starts = np.flatnonzero(owner[1:] == owner[:-1])
+    tangent = np.zeros_like(points)
+    tangent[starts] = points[starts + 1] - points[starts]
+    last = strands.offsets[1:] - 1
+    tangent[last] = tangent[np.maximum(last - 1, 0)]
+    tangent /= np.maximum(np.linalg.norm(tangent, axis=1, keepdims=True), 1e-9)
+    tip = along / np.maximum(along[last][owner], 1e-9)
+    return Curves(
+        HAIR,
+        points,
+        np.stack([starts, starts + 1], axis=1),
+        HAIR_MM * (1.0 - 0.5 * tip[starts] ** 2),
+        tangent,
+        anchor,
+        {
+            "strand": rng.standard_normal(len(count))[owner],
+            "lock": np.random.default_rng([seed, 0x10C]).standard_normal(int(strands.guides.max()) + 1)[
+                strands.guides
+            ][owner],
+            "layer": layer,
+            "along": tip,
+        },
+    )
 
 
 def surface_normals(
@@ -165,6 +208,15 @@ def surface_normals(
             normals[:, axis] += np.bincount(faces[:, corner], cross[:, axis], minlength=len(vertices))
     length = np.linalg.norm(normals, axis=1, keepdims=True)
     return np.where(length > 1e-12, normals / np.maximum(length, 1e-12), [0.0, 0.0, 1.0])
+
+
+def _arc(points: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Arc length from the root at every point of every strand, mm."""
+    step = np.zeros(len(points))
+    step[1:] = np.linalg.norm(np.diff(points, axis=0), axis=1)
+    step[offsets[:-1]] = 0.0
+    total = np.cumsum(step)
+    return total - np.repeat(total[offsets[:-1]], np.diff(offsets))
 
 
 def _lid_hairs(

@@ -11,6 +11,7 @@ from recon.synth.appearance import EyeLook, Look
 from recon.synth.face_map import EYE_CENTRE
 from recon.synth.light import Bake
 from recon.synth.noise import fractal, noise
+from recon.synth.parts import Part
 from recon.synth.room import Lamp, Room
 from recon.synth.shading import Points, Shaded, diffuse, dot, normalised
 
@@ -22,8 +23,11 @@ WHITE = np.array([0.63, 0.575, 0.535], np.float32)
 def shade_eye(points: Points, look: Look, bake: Bake) -> Shaded:
     """An eyeball under the room's light, with its lids' shadow."""
     eyes = look.eyes
-    normal, offset = eye_normal(points.canonical)
-    iris_offset = _refracted_offset(points, normal, offset)
+    turn = gaze_rotation(np.where(points.tangent[:, 2:] > 0, points.tangent, np.array([0, 0, 1], np.float32)))
+    own_normal, offset = eye_normal(points.canonical)
+    own_view = np.einsum("nji,nj->ni", turn, points.view)
+    iris_offset = _refracted_offset(own_view, own_normal, offset)
+    normal = np.einsum("nij,nj->ni", turn, own_normal)
     albedo = eye_albedo(points.canonical, offset, iris_offset, eyes)
     radius = np.linalg.norm(offset[:, :2], axis=1)
     in_iris = _step(eyes.iris_mm + 0.5, eyes.iris_mm - 0.5, radius)
@@ -37,6 +41,42 @@ def shade_eye(points: Points, look: Look, bake: Bake) -> Shaded:
     wet = _reflection(points, normal, look.room) * (0.3 + 0.7 * points.openness)[:, None]
     wet *= (0.35 + 0.65 * in_iris)[:, None]
     return Shaded(albedo * light * caustic[:, None] + wet, albedo)
+
+
+def eye_frame(part: Part) -> tuple[Float[np.ndarray, "v 3"], Float[np.ndarray, "3"]]:
+    """An eyeball in its own frame, and where it looks.
+
+    Args:
+        part: with the scalar "gaze_mm", the distance along the ball from the point it looks out of; without
+            it the eye looks straight ahead.
+
+    Returns:
+        Canonical coordinates of an eye of the neutral head that looks along +Z, turned so that its axis meets
+        the part's gaze; and the gaze, a unit vector.
+    """
+    if "gaze_mm" not in part.scalars:
+        return part.canonical, np.array([0.0, 0.0, 1.0])
+    back = part.scalars["gaze_mm"] > 9.0
+    centre = _ball_centre(part.vertices[back])
+    front = part.vertices[np.argmin(part.scalars["gaze_mm"])]
+    gaze = (front - centre) / np.linalg.norm(front - centre)
+    local = (part.vertices - centre) @ gaze_rotation(gaze[None].astype(np.float32))[0]
+    side = np.sign(part.canonical[:, 0].mean())
+    home = EYE_CENTRE * np.array([side, 1.0, 1.0])
+    return (local + home).astype(np.float32), gaze
+
+
+def gaze_rotation(gaze: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3 3"]:
+    """Rotations whose third column is the gaze and whose first is horizontal."""
+    across = normalised(np.stack([gaze[:, 2], np.zeros(len(gaze), gaze.dtype), -gaze[:, 0]], axis=1))
+    return np.stack([across, np.cross(gaze, across), gaze], axis=2)
+
+
+def _ball_centre(points: np.ndarray) -> np.ndarray:
+    """Centre of the sphere nearest to points, by linear least squares."""
+    system = np.concatenate([2.0 * points, np.ones((len(points), 1))], axis=1)
+    solution, *_ = np.linalg.lstsq(system, (points**2).sum(axis=1), rcond=None)
+    return solution[:3]
 
 
 def eye_normal(
@@ -90,12 +130,12 @@ def eye_albedo(
     return (white * (1 - share) + iris * share).astype(np.float32)
 
 
-def _refracted_offset(points: Points, normal: np.ndarray, offset: np.ndarray) -> np.ndarray:
+def _refracted_offset(view: np.ndarray, normal: np.ndarray, offset: np.ndarray) -> np.ndarray:
     """Where the view ray, bent into the eye (ratio 1 / 1.336), meets the plane of the iris: x and y, mm."""
-    cosine = np.clip(dot(normal, points.view), 0.0, 1.0)
+    cosine = np.clip(dot(normal, view), 0.0, 1.0)
     ratio = 1.0 / 1.336
     inside = ratio * cosine - np.sqrt(1.0 - ratio**2 * (1.0 - cosine**2))
-    bent = inside[:, None] * normal - ratio * points.view
+    bent = inside[:, None] * normal - ratio * view
     radius = np.linalg.norm(offset[:, :2], axis=1)
     depth = IRIS_DEPTH_MM * np.clip(1.0 - (radius / 6.6) ** 2, 0.0, 1.0)
     travel = np.minimum(depth / np.maximum(-bent[:, 2], 0.25), 4.0)

@@ -16,22 +16,35 @@ from recon.synth.noise import fractal, streaks
 from recon.synth.room import Lamp
 from recon.synth.shading import Points, Shaded, dot, normalised
 
-STRAND_MM, LOCK_MM = 0.55, 2.4
-GREY = np.array([0.62, 0.61, 0.60], np.float32)
+STRAND_MM, LOCK_MM = 0.42, 2.2
+GREY = np.array([0.43, 0.425, 0.42], np.float32)
 
 
 def shade_hair(points: Points, look: Look, bake: Bake) -> Shaded:
     """A hair surface under the room's light."""
     hair = look.hair
-    fine = streaks(points.position, points.tangent, STRAND_MM, 9.0, hair.seed)
-    lock = streaks(points.position, points.tangent, LOCK_MM, 14.0, hair.seed + 1)
+    fine = streaks(points.position, points.tangent, STRAND_MM, 5.0, hair.seed)
+    lock = streaks(points.position, points.tangent, LOCK_MM, 9.0, hair.seed + 1)
     albedo = hair_albedo(points, fine, lock, hair)
     tangent = normalised(
         points.tangent + 0.10 * fine[:, None] * points.normal + 0.06 * lock[:, None] * points.normal
     )
     light = fibre_light(points, tangent, albedo, bake, look.room.lamps, shine=hair.shine, wobble=fine)
     # Between strands and locks one looks into the dark: deep streaks get less light.
-    depth = np.exp(hair.contrast * (0.26 * np.minimum(fine, 1.5) + 0.22 * np.minimum(lock, 1.5)) - 0.05)
+    depth = np.exp(hair.contrast * (0.30 * np.minimum(fine, 1.5) + 0.20 * np.minimum(lock, 1.5)) - 0.25)
+    return Shaded(light * depth[:, None], albedo)
+
+
+def shade_strands(points: Points, look: Look, bake: Bake) -> Shaded:
+    """Single strands under the room's light: the surface's fibres with a tone and a depth of their own."""
+    hair = look.hair
+    strand, lock = points.scalars["strand"], points.scalars["lock"]
+    albedo = hair_albedo(points, strand, lock, hair)
+    tilt = (0.06 * strand)[:, None] * points.normal
+    tangent = normalised(points.tangent + tilt)
+    light = fibre_light(points, tangent, albedo, bake, look.room.lamps, shine=hair.shine, wobble=strand)
+    # Strands of the lower layer lie in the shade of those above.
+    depth = 0.45 + 0.65 * points.scalars["layer"]
     return Shaded(light * depth[:, None], albedo)
 
 
@@ -40,12 +53,15 @@ def hair_albedo(
 ) -> Float[np.ndarray, "n 3"]:
     """Albedo: base colour, differences between strands and locks, darker roots, single white strands."""
     broad = fractal(points.position, 30.0, look.seed + 2, octaves=2)
-    root = points.scalars.get("root", np.zeros(len(points), np.float32))
+    root = np.exp(-4.0 * points.scalars["along"])
     shade = look.contrast * (0.16 * fine + 0.16 * lock) + 0.20 * broad + np.log(look.root) * root
     albedo = np.array(look.albedo, np.float32) * np.exp(shade)[:, None]
     if look.grey > 0.0:
-        white = np.clip((fine - 1.6 + 3.0 * look.grey) * 1.2, 0.0, 1.0)[:, None] * min(1.0, 2.0 * look.grey)
-        albedo = albedo * (1 - white) + GREY * white
+        # `grey` of the strands are white: the quantile of a logistic stand-in for the normal distribution.
+        cut = np.log(max(1.0 - look.grey, 1e-3) / max(look.grey, 1e-3)) / 1.7
+        white = 1.0 / (1.0 + np.exp(np.clip(-3.0 * (0.8 * fine + 0.6 * lock - cut), -30, 30)))
+        white = 0.55 * look.grey + 0.45 * white
+        albedo = albedo * (1 - white[:, None]) + GREY * white[:, None]
     return np.minimum(albedo, 0.9).astype(np.float32)
 
 
@@ -78,7 +94,7 @@ def fibre_light(
     tinted = np.sqrt(np.clip(albedo, 0.0, 1.0))
     across_view = normalised(points.view - dot(points.view, tangent)[:, None] * tangent)
     sky = np.maximum(harmonic_basis(across_view) @ bake.harmonics, 0.0)
-    total += shine * (points.openness**1.5)[:, None] * sky * (0.035 + 0.16 * tinted)
+    total += shine * (points.openness**1.5)[:, None] * sky * (0.010 + 0.12 * albedo)
     view_angle = np.arcsin(np.clip(dot(tangent, points.view), -1.0, 1.0))
     for k, lamp in enumerate(lamps):
         towards = lamp.direction.astype(np.float32)
@@ -90,7 +106,7 @@ def fibre_light(
         white = _lobe(half + np.radians(5.0 + 2.0 * wobble), 7.0)
         own = _lobe(half - np.radians(8.0 - 3.0 * wobble), 14.0)
         scatter = albedo * (np.sqrt(1.0 - along**2) * 0.85)[:, None]
-        glint = shine * (0.10 * white[:, None] + 0.55 * own[:, None] * tinted * albedo**0.5)
+        glint = shine * (0.07 * white[:, None] + 0.55 * own[:, None] * tinted * albedo**0.5)
         total += (scatter + glint) * lit[:, None] * lamp.irradiance.astype(np.float32)
     return total.astype(np.float32)
 

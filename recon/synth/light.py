@@ -16,7 +16,7 @@ from recon.synth.compiled import compiled
 from recon.synth.raster import draw_depth
 from recon.synth.room import Lamp, Room, sphere_directions
 
-AMBIENT_DIRECTIONS, AMBIENT_MAP = 96, 256
+AMBIENT_DIRECTIONS, AMBIENT_MAP = 80, 192
 LAMP_SAMPLES, LAMP_MAP = 8, 640
 BOUNCE = np.array([0.34, 0.22, 0.17], np.float32)
 """Mean colour that blocked directions send back: light between skin, hair and clothes."""
@@ -39,6 +39,37 @@ class Bake:
     harmonics: Float[np.ndarray, "9 3"]
 
 
+@dataclass(frozen=True)
+class Casters:
+    """Triangles that throw shadows, and a ball around them."""
+
+    vertices: Float[np.ndarray, "v 3"]
+    faces: Int[np.ndarray, "f 3"]
+    centre: Float[np.ndarray, "3"]
+    radius: float
+
+    @classmethod
+    def around(cls, vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]) -> "Casters":
+        """All given triangles."""
+        centre = 0.5 * (vertices.min(axis=0) + vertices.max(axis=0))
+        radius = float(np.linalg.norm(vertices - centre, axis=1).max()) * 1.01
+        return cls(vertices, np.ascontiguousarray(faces, np.int32), centre, radius)
+
+    def coarse(self, cell_mm: float) -> "Casters":
+        """The same shape with all vertices of a cubic cell merged into one: cheap, for blurred shadows."""
+        cells = np.floor(self.vertices / cell_mm).astype(np.int64)
+        cells -= cells.min(axis=0)
+        span = cells.max(axis=0) + 1
+        key = (cells[:, 0] * span[1] + cells[:, 1]) * span[2] + cells[:, 2]
+        _, merged = np.unique(key, return_inverse=True)
+        count = np.bincount(merged)
+        means = np.stack([np.bincount(merged, column) / count for column in self.vertices.T], axis=1)
+        faces = merged[self.faces]
+        a, b, c = faces.T
+        faces = faces[(a != b) & (b != c) & (a != c)].astype(np.int32)
+        return Casters(means, np.unique(faces, axis=0), self.centre, self.radius)
+
+
 def bake(
     vertices: Float[np.ndarray, "v 3"],
     normals: Float[np.ndarray, "v 3"],
@@ -56,9 +87,8 @@ def bake(
     Returns:
         The bake.
     """
-    centre = 0.5 * (vertices.min(axis=0) + vertices.max(axis=0))
-    radius = float(np.linalg.norm(vertices - centre, axis=1).max()) * 1.01
-    faces32 = np.ascontiguousarray(faces, np.int32)
+    casters = Casters.around(vertices, faces)
+    blurred = casters.coarse(2.0 * casters.radius / AMBIENT_MAP)
     directions = sphere_directions(AMBIENT_DIRECTIONS)
     radiance = room.radiance(directions)
     ambient = np.zeros((len(vertices), 3), np.float32)
@@ -66,26 +96,22 @@ def bake(
     total = np.zeros(len(vertices), np.float32)
     for direction, colour in zip(directions, radiance, strict=True):
         cosine = np.maximum(normals @ direction, 0.0).astype(np.float32)
-        visible = visibility(vertices, normals, faces32, direction, centre, radius, AMBIENT_MAP)
-        seen += cosine * visible
+        visible = cosine * visibility(vertices, normals, blurred, direction, AMBIENT_MAP)
+        seen += visible
         total += cosine
-        ambient += (cosine * visible)[:, None] * colour
+        ambient += visible[:, None] * colour
     ambient *= 4.0 / AMBIENT_DIRECTIONS
     openness = seen / np.maximum(total, 1e-6)
     ambient += (1.0 - openness)[:, None] * BOUNCE * ambient.mean(axis=0)
-    lamps = np.stack(
-        [_lamp_visibility(vertices, normals, faces32, lamp, centre, radius) for lamp in room.lamps], axis=1
-    )
+    lamps = np.stack([_lamp_visibility(vertices, normals, casters, lamp) for lamp in room.lamps], axis=1)
     return Bake(ambient, openness, lamps, irradiance_harmonics(room))
 
 
 def visibility(
     vertices: Float[np.ndarray, "v 3"],
     normals: Float[np.ndarray, "v 3"],
-    faces: Int[np.ndarray, "f 3"],
+    casters: Casters,
     direction: Float[np.ndarray, "3"],
-    centre: Float[np.ndarray, "3"],
-    radius: float,
     size: int,
 ) -> Float[np.ndarray, " v"]:
     """Which vertices see out along `direction`, by an orthographic shadow map of size x size.
@@ -96,16 +122,12 @@ def visibility(
     helper = np.array([0.0, 0.0, 1.0]) if abs(direction[1]) > 0.9 else np.array([0.0, 1.0, 0.0])
     across = np.cross(helper, direction)
     across /= np.linalg.norm(across)
-    axes = np.stack([across, np.cross(direction, across), direction])
-    texel = 2 * radius / size
-    local = (vertices - centre) @ axes.T
-    screen = np.empty_like(local)
-    screen[:, :2] = local[:, :2] / texel + size / 2
-    screen[:, 2] = local[:, 2]
-    depth = draw_depth(screen, faces, size, size)
+    texel = 2 * casters.radius / size
+    axes = np.stack([across / texel, np.cross(direction, across) / texel, direction])
+    offset = np.array([size / 2, size / 2, 0.0]) - axes @ casters.centre
+    depth = draw_depth(casters.vertices @ axes.T + offset, casters.faces, size, size)
     # Moved off the surface by about a texel, or a surface would shadow itself.
-    moved = local + (normals @ axes.T) * (1.1 * texel)
-    return _compare(depth, moved[:, :2] / texel + size / 2, moved[:, 2] + 0.4 * texel)
+    return _seen(depth, vertices, normals, axes, offset, texel)
 
 
 def harmonic_basis(normals: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 9"]:
@@ -153,14 +175,7 @@ def diffuse_over(
     return out
 
 
-def _lamp_visibility(
-    vertices: np.ndarray,
-    normals: np.ndarray,
-    faces: np.ndarray,
-    lamp: Lamp,
-    centre: np.ndarray,
-    radius: float,
-) -> np.ndarray:
+def _lamp_visibility(vertices: np.ndarray, normals: np.ndarray, casters: Casters, lamp: Lamp) -> np.ndarray:
     helper = np.array([0.0, 1.0, 0.0]) if abs(lamp.direction[1]) < 0.9 else np.array([1.0, 0.0, 0.0])
     across = np.cross(lamp.direction, helper)
     across /= np.linalg.norm(across)
@@ -171,25 +186,29 @@ def _lamp_visibility(
         turn = k * np.pi * (3 - np.sqrt(5))
         towards = lamp.direction + spread * (np.cos(turn) * across + np.sin(turn) * along)
         towards /= np.linalg.norm(towards)
-        total += visibility(vertices, normals, faces, towards, centre, radius, LAMP_MAP)
+        total += visibility(vertices, normals, casters, towards, LAMP_MAP)
     return total / LAMP_SAMPLES
 
 
 @compiled
-def _compare(depth, position, nearness):  # type: ignore[no-untyped-def]
+def _seen(depth, vertices, normals, axes, offset, texel):  # type: ignore[no-untyped-def]
     rows, columns = depth.shape
-    out = np.empty(len(position), np.float32)
-    for i in range(len(position)):
-        x, y = position[i, 0] - 0.5, position[i, 1] - 0.5
+    out = np.empty(len(vertices), np.float32)
+    for i in range(len(vertices)):
+        px = vertices[i, 0] + 1.1 * texel * normals[i, 0]
+        py = vertices[i, 1] + 1.1 * texel * normals[i, 1]
+        pz = vertices[i, 2] + 1.1 * texel * normals[i, 2]
+        x = axes[0, 0] * px + axes[0, 1] * py + axes[0, 2] * pz + offset[0] - 0.5
+        y = axes[1, 0] * px + axes[1, 1] * py + axes[1, 2] * pz + offset[1] - 0.5
+        near = axes[2, 0] * px + axes[2, 1] * py + axes[2, 2] * pz + offset[2] + 0.4 * texel
         x0, y0 = int(np.floor(x)), int(np.floor(y))
         fx, fy = x - x0, y - y0
         total = 0.0
         for corner in range(4):
             ox, oy = corner & 1, corner >> 1
-            weight = (fx if ox else 1 - fx) * (fy if oy else 1 - fy)
             column, row = x0 + ox, y0 + oy
             inside = 0 <= column < columns and 0 <= row < rows
-            if not inside or nearness[i] >= depth[row, column]:
-                total += weight
+            if not inside or near >= depth[row, column]:
+                total += (fx if ox else 1 - fx) * (fy if oy else 1 - fy)
         out[i] = total
     return out

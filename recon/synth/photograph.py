@@ -15,8 +15,8 @@ from recon.scene import Camera
 from recon.synth import curves as curve_module
 from recon.synth.appearance import Look
 from recon.synth.curves import Curves, surface_normals
-from recon.synth.eyes import shade_eye
-from recon.synth.hair_shading import fibre_light, shade_hair
+from recon.synth.eyes import eye_frame, shade_eye
+from recon.synth.hair_shading import fibre_light, shade_hair, shade_strands
 from recon.synth.light import Bake, bake, diffuse_over
 from recon.synth.parts import BEARD, BROW, CLOTH, EYE, HAIR, LASH, SKIN, Part, Subject
 from recon.synth.raster import Buffers, Fragments, draw, interpolate, sample, splat
@@ -89,13 +89,13 @@ class Exposure:
         return sample(self.buffers, rows, columns, values)
 
 
-def prepare(subject: Subject, look: Look, *, hair_every: int = 1) -> Prepared:
+def prepare(subject: Subject, look: Look, *, strands: bool = True) -> Prepared:
     """Merges, bakes and paints a subject.
 
     Args:
         subject: the person.
         look: colours and room.
-        hair_every: draws one strand in this many over the hair surface; 0 draws none.
+        strands: draws the subject's strands over its hair surface.
 
     Returns:
         Arrays that all views share.
@@ -107,14 +107,19 @@ def prepare(subject: Subject, look: Look, *, hair_every: int = 1) -> Prepared:
     faces = np.concatenate([part.faces + start for part, start in zip(parts, starts[:-1], strict=True)])
     light = bake(vertices, np.concatenate(normals), faces, look.room)
     light = _soften(light, parts, starts)
-    hairs, anchors = _grow(subject, look, parts, normals, starts, hair_every)
+    normals = [
+        normalised(diffuse_over(normal, part.faces, 8)) if part.label == HAIR else normal
+        for part, normal in zip(parts, normals, strict=True)
+    ]
+    hairs, anchors = _grow(subject, look, parts, normals, light, starts, strands)
     columns, attributes = _attributes(parts, normals, light, look)
-    tangents = slice(columns["tangent"].start, columns["tangent"].stop)
     blocks, segments, kinds = [attributes], [], []
     point_count = len(vertices)
     for k, (hair, anchor) in enumerate(zip(hairs, anchors, strict=True)):
         block = attributes[anchor].copy()
-        block[:, tangents] = hair.tangent
+        block[:, columns["tangent"]] = hair.tangent
+        for name, values in hair.scalars.items():
+            block[:, columns[f"scalar {name}"]] = values[:, None]
         blocks.append(block)
         segments.append(hair.segments + point_count)
         kinds.append(np.full(len(hair.segments), len(parts) + k))
@@ -199,62 +204,81 @@ def _grow(
     look: Look,
     parts: tuple[Part, ...],
     normals: list[np.ndarray],
+    light: Bake,
     starts: np.ndarray,
-    hair_every: int,
+    strands: bool,
 ) -> tuple[list[Curves], list[np.ndarray]]:
     """Single hairs, and for each of their vertices the merged vertex that lends its light."""
     names = [part.name for part in parts]
     present = {part.label for part in parts}
-    skin = names.index("skin")
-    hairs: list[Curves] = []
-    anchors: list[np.ndarray] = []
+    skin, seed = names.index("skin"), look.hair.seed
+    grown: list[tuple[Curves, int]] = []
     if BROW not in present:
-        brows = curve_module.grow_brows(
-            subject, parts[skin].vertices, normals[skin], density=1.0, seed=look.hair.seed
-        )
-        hairs.append(brows)
-        anchors.append(brows.anchor + starts[skin])
+        brows = curve_module.grow_brows(subject, parts[skin].vertices, normals[skin], density=1.0, seed=seed)
+        grown.append((brows, skin))
     if LASH not in present:
-        lashes = curve_module.grow_lashes(subject, parts[skin].vertices, normals[skin], seed=look.hair.seed)
-        hairs.append(lashes)
-        anchors.append(lashes.anchor + starts[skin])
-    if hair_every and subject.strands is not None and "hair" in names:
-        owner = names.index("hair")
-        strands = curve_module.hair_curves(subject, parts[owner].vertices, every=hair_every)
-        hairs.append(strands)
-        anchors.append(strands.anchor + starts[owner])
-    return hairs, anchors
+        lashes = curve_module.grow_lashes(subject, parts[skin].vertices, normals[skin], seed=seed)
+        grown.append((lashes, skin))
+    if strands and subject.strands is not None and "hair" in names:
+        hair = names.index("hair")
+        visible = light.openness[starts[hair] : starts[hair + 1]] > 0.08
+        curves = curve_module.hair_curves(subject, parts[hair].vertices, normals[hair], visible, seed=seed)
+        grown.append((curves, hair))
+    return [curves for curves, _ in grown], [curves.anchor + starts[owner] for curves, owner in grown]
 
 
 def _attributes(
     parts: tuple[Part, ...], normals: list[np.ndarray], light: Bake, look: Look
 ) -> tuple[dict[str, slice], np.ndarray]:
+    """One float32 row per vertex of the parts, and where each attribute stands in it."""
+    own = [_painted(part, look) for part in parts]
+    names = sorted({name for scalars in own for name in scalars} | {"strand", "lock", "layer", "along"})
+    zeros = [np.zeros(len(part.vertices), np.float32) for part in parts]
     named: dict[str, np.ndarray] = {
-        "canonical": np.concatenate([part.canonical for part in parts]),
+        "canonical": np.concatenate([_texture_place(part) for part in parts]),
         "position": np.concatenate([part.vertices for part in parts]),
         "normal": np.concatenate(normals),
-        "tangent": np.concatenate([part.tangent for part in parts]),
+        "tangent": np.concatenate(
+            [_texture_axis(part, normal) for part, normal in zip(parts, normals, strict=True)]
+        ),
         "ambient": light.ambient,
         "openness": light.openness[:, None],
         "lamps": light.lamps,
     }
-    scalars: dict[str, np.ndarray] = {}
-    start = 0
-    total = sum(len(part.vertices) for part in parts)
-    for part in parts:
-        stop = start + len(part.vertices)
-        own = dict(part.scalars)
-        if part.label == SKIN:
-            own |= paint_skin(part.canonical, look.skin)
-        for name, values in own.items():
-            scalars.setdefault(name, np.zeros(total, np.float32))[start:stop] = values
-        start = stop
-    named |= {f"scalar {name}": values[:, None] for name, values in scalars.items()}
+    for name in names:
+        values = [scalars.get(name, zero) for scalars, zero in zip(own, zeros, strict=True)]
+        named[f"scalar {name}"] = np.concatenate(values)[:, None]
     columns, at = {}, 0
-    for name, values in named.items():
-        columns[name] = slice(at, at + values.shape[1])
-        at += values.shape[1]
+    for name, column in named.items():
+        columns[name] = slice(at, at + column.shape[1])
+        at += column.shape[1]
     return columns, np.concatenate([values.astype(np.float32) for values in named.values()], axis=1)
+
+
+def _painted(part: Part, look: Look) -> dict[str, np.ndarray]:
+    """The part's own scalars, and pigments where it is skin."""
+    return part.scalars | paint_skin(part.canonical, look.skin) if part.label == SKIN else part.scalars
+
+
+def _texture_place(part: Part) -> np.ndarray:
+    """Coordinates for texture: canonical ones, or an eyeball's own frame, which looks where the eye looks."""
+    return eye_frame(part)[0] if part.label == EYE else part.canonical
+
+
+def _texture_axis(part: Part, normal: np.ndarray) -> np.ndarray:
+    """Direction of growth, or the gaze of an eye."""
+    if part.label == HAIR:
+        return _combed(part, normal)
+    if part.label != EYE:
+        return part.tangent
+    return np.broadcast_to(eye_frame(part)[1].astype(np.float32), part.vertices.shape)
+
+
+def _combed(part: Part, normal: np.ndarray) -> np.ndarray:
+    """The part's directions of growth, smoothed over neighbours and laid along the surface."""
+    smooth = diffuse_over(part.tangent, part.faces, 12)
+    smooth -= np.einsum("ij,ij->i", smooth, normal)[:, None] * normal
+    return normalised(smooth).astype(np.float32)
 
 
 def _points(prepared: Prepared, camera: Camera, fragments: Fragments, kind: int) -> Points:
@@ -293,12 +317,13 @@ def _shade(points: Points, label: int, prepared: Prepared, *, curve: bool) -> Sh
     if label == EYE:
         return shade_eye(points, look, light)
     if label == HAIR:
-        return shade_hair(points, look, light)
+        return shade_strands(points, look, light) if curve else shade_hair(points, look, light)
     if label in FIBRES:
         dark = 0.35 if label == LASH else 1.0
         albedo = np.broadcast_to(np.array(look.hair.brow, np.float32) * dark, (len(points), 3)).copy()
         still = np.zeros(len(points), np.float32)
-        lit = fibre_light(points, points.tangent, albedo, light, look.room.lamps, shine=0.5, wobble=still)
+        shine = 0.1 if label == LASH else 0.4
+        lit = fibre_light(points, points.tangent, albedo, light, look.room.lamps, shine=shine, wobble=still)
         return Shaded(lit, albedo)
     if label == CLOTH:
         return shade_cloth(points, look.cloth, light, look.room)

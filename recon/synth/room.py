@@ -89,12 +89,12 @@ def draw_room(rng: np.random.Generator) -> Room:
     ceiling = rng.uniform(0.55, 0.9) * np.array([1 + 0.5 * warm, 1.0, 1 - 0.6 * warm])
     floor = rng.uniform(0.08, 0.3) * np.array([1.1, 0.92, 0.75])
     panorama = np.broadcast_to(wall, (HEIGHT, WIDTH, 3)).copy()
-    _box(panorama, azimuth, elevation, (0, 361), (rng.uniform(38, 52), 91), ceiling)
-    _box(panorama, azimuth, elevation, (0, 361), (-91, -rng.uniform(22, 34)), floor)
+    _box(panorama, azimuth, elevation, (0.0, 361.0), (rng.uniform(38, 52), 91.0), ceiling)
+    _box(panorama, azimuth, elevation, (0.0, 361.0), (-91.0, -rng.uniform(22, 34)), floor)
     corner = rng.uniform(0, 360)
     for side in range(4):
         tone = wall * rng.uniform(0.8, 1.15)
-        _box(panorama, azimuth, elevation, (corner + 90 * side, 90), (-28, 45), tone)
+        _box(panorama, azimuth, elevation, (corner + 90.0 * side, 90.0), (-28.0, 45.0), tone)
     for _ in range(rng.integers(5, 11)):
         colour = rng.uniform(0.04, 0.5) * (1 + rng.uniform(-0.2, 0.2, 3))
         low = rng.uniform(-40, 5)
@@ -110,14 +110,14 @@ def draw_room(rng: np.random.Generator) -> Room:
             azimuth,
             elevation,
             (window - size / 2 + 150 * k, size),
-            (-5, 34),
+            (-5.0, 34.0),
             np.array([1.15, 1.2, 1.28]),
         )
     panorama = _blur(panorama, rng.uniform(2.2, 3.6))
-    lamps = [_lamp(rng, window, (18, 42), rng.uniform(0.45, 0.85), rng.uniform(5, 10), cool=True)]
+    lamps = [_lamp(rng, window, (18.0, 42.0), rng.uniform(0.45, 0.85), rng.uniform(5, 10), cool=True)]
     if rng.uniform() < 0.6:
         other = window + rng.choice([-1, 1]) * rng.uniform(80, 170)
-        lamps.append(_lamp(rng, other, (25, 60), rng.uniform(0.15, 0.4), rng.uniform(4, 8), cool=False))
+        lamps.append(_lamp(rng, other, (25.0, 60.0), rng.uniform(0.15, 0.4), rng.uniform(4, 8), cool=False))
     return Room(panorama.astype(np.float32), tuple(lamps))
 
 

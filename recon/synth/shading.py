@@ -155,12 +155,12 @@ def shade_cloth(points: Points, look: ClothLook, bake: Bake, room: Room) -> Shad
         phase = np.sin(points.position[:, 1] * (2 * np.pi / look.stripe_mm))
         share = np.clip(phase * 4 + 0.5, 0, 1)[:, None].astype(np.float32)
         tone = tone * (1 - share) + share * np.array(look.second, np.float32)
-    uneven = 0.25 * fractal(points.position, 22.0, look.seed) + look.weave * noise(
+    uneven = 0.08 * fractal(points.position, 40.0, look.seed) + look.weave * noise(
         points.position, 1.6, look.seed + 5
     )
     albedo = tone * np.exp(uneven)[:, None]
     layered = Points(**{**points.__dict__, "canonical": points.position})
-    normal = bumped(layered, [(26.0, 0.22), (9.0, 0.10), (1.8, 0.12)], look.seed)
+    normal = bumped(layered, [(55.0, 0.10), (1.8, 0.14)], look.seed)
     light = diffuse(points, normal, bake, room.lamps, wrap=(0.12, 0.12, 0.12))
     # Fibres that stand out catch light at grazing angles.
     rim = (1.0 - np.clip(dot(normal, points.view), 0, 1)) ** 3

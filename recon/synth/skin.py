@@ -66,6 +66,13 @@ def skin_albedo(points: Points, look: SkinLook, hair: HairLook) -> Float[np.ndar
     blood = blood + lip * (look.lip_red * (0.75 + 0.25 * speckle) + 0.2 * look.haemoglobin)
     melanin = melanin + 0.05 * lip
     albedo = BASE * np.exp(-melanin[:, None] * MELANIN - blood[:, None] * BLOOD)
+    if "scalp" in points.scalars:
+        # Roots and the shade between them darken the scalp.
+        roots = points.scalars["scalp"] * np.clip(
+            0.62 + 0.5 * noise(points.canonical, 1.3, look.seed + 6), 0, 1
+        )
+        dark = 0.75 * np.array(hair.albedo, np.float32) + 0.06 * albedo
+        albedo = albedo * (1 - roots[:, None]) + dark * roots[:, None]
     hairs = np.clip(0.55 + 0.9 * noise(points.canonical, 1.1, look.seed + 4), 0.0, 1.0)
     ground = (0.55 * points.scalars["beard"] * hairs)[:, None]
     below = 0.5 * albedo * np.array([0.80, 0.92, 1.0], np.float32) + 0.35 * np.array(hair.brow, np.float32)
