@@ -5,15 +5,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from scipy.spatial import cKDTree
 
+from recon.synth.hair_flow import off_the_face
 from recon.synth.hair_grow import Body, clump, curl, frizz, grow_guides, interpolate_children
 from recon.synth.hair_scalp import Hairline, Roots, sample_roots
 from recon.synth.hair_styles import HairStyle
 from recon.synth.hair_volume import hair_surface
-from recon.synth.parts import HAIR, Part, Strands
+from recon.synth.model import HeadModel
+from recon.synth.parts import BEARD, HAIR, Part, Strands
 from recon.synth.surface_grid import Grid, signed_distance_grid
+from recon.synth.surface_regions import beard_distance_mm
 from recon.synth.surface_tidy import vertex_normals
 
 _BODY_SPACING_MM = 4.0
@@ -37,29 +40,55 @@ class Skin:
 
 
 @dataclass(frozen=True)
-class Hair:
-    """Style and hairline of one subject, and the seed of its strands."""
+class Growth:
+    """Where hair grows, how, and the seed of its strands: the hair of the head, or a beard.
+
+    Attributes:
+        style: How it grows.
+        hairline: Border on the scalp; None for a beard.
+        coverage: One of `BEARD_COVERAGE` for a beard, None for the scalp.
+        seed: Seed of the strands.
+    """
 
     style: HairStyle
-    hairline: Hairline
+    hairline: Hairline | None
+    coverage: str | None
     seed: int
 
     def recipe(self) -> dict[str, Any]:
         """Returns everything that was drawn, ready for JSON."""
-        return {"style": self.style.recipe(), "hairline": asdict(self.hairline), "seed": self.seed}
+        return asdict(self)
 
     @staticmethod
-    def from_recipe(recipe: Mapping[str, Any]) -> "Hair":
+    def from_recipe(recipe: Mapping[str, Any]) -> "Growth":
         """The inverse of `recipe`."""
-        return Hair(
-            HairStyle.from_recipe(recipe["style"]), Hairline(**recipe["hairline"]), int(recipe["seed"])
+        line = recipe["hairline"]
+        return Growth(
+            HairStyle.from_recipe(recipe["style"]),
+            Hairline(**line) if line is not None else None,
+            recipe["coverage"],
+            int(recipe["seed"]),
         )
+
+    def inside_mm(
+        self, model: HeadModel, canonical: Float[np.ndarray, "points 3"]
+    ) -> Float[np.ndarray, " points"]:
+        """Distance of points of the neutral head from the border, positive where hair grows."""
+        if self.hairline is not None:
+            return self.hairline.distance_mm(canonical)
+        beard = beard_distance_mm(model, canonical)
+        x, y = np.abs(canonical[:, 0]), canonical[:, 1]
+        if self.coverage == "goatee":
+            return np.minimum(beard, 33.0 - x)
+        if self.coverage == "moustache":
+            return np.minimum(beard, np.minimum(36.0 - x, y + 42.0))
+        return beard
 
 
 def body_field(
     skin: Skin,
     garment: tuple[np.ndarray, np.ndarray],
-    inside_mm: Float[np.ndarray, " vertices"],
+    scalp: Bool[np.ndarray, " vertices"],
     reach_mm: float,
 ) -> Body:
     """Distance field of head and shoulders for hair to collide with.
@@ -67,21 +96,28 @@ def body_field(
     Args:
         skin: The subject's skin.
         garment: Vertices and faces of the clothes.
-        inside_mm: Distance of every skin vertex from the hairline.
+        scalp: True for the skin vertices of the scalp, which place the neutral head.
         reach_mm: How far hair can reach from the head.
     """
     vertices = np.concatenate([skin.vertices, garment[0]])
     faces = np.concatenate([skin.faces, garment[1] + len(skin.vertices)])
     grid = Grid.around(vertices.min(axis=0), vertices.max(axis=0), _BODY_SPACING_MM, reach_mm)
     distance = signed_distance_grid(vertices, faces, grid, 1.5 * _BODY_SPACING_MM, extend=True)
-    scalp = inside_mm > 5.0
     own, neutral = skin.vertices[scalp], skin.canonical[scalp]
     scale = np.ptp(own, axis=0) / np.ptp(neutral, axis=0)
     return Body(grid, distance, own.min(axis=0) - neutral.min(axis=0) * scale, scale)
 
 
-def grow(hair: Hair, skin: Skin, body: Body) -> tuple[np.ndarray, np.ndarray, Roots]:
-    """Grows all strands of a subject.
+def grow(
+    hair: Growth, skin: Skin, body: Body, inside_mm: Float[np.ndarray, " vertices"]
+) -> tuple[np.ndarray, np.ndarray, Roots]:
+    """Grows all strands of the scalp or the beard.
+
+    Args:
+        hair: What to grow.
+        skin: The subject's skin.
+        body: What strands collide with.
+        inside_mm: Distance of every skin vertex from the border of the growth.
 
     Returns:
         Strands (strands, points, 3) in mm, the guide of each, and their roots.
@@ -89,10 +125,9 @@ def grow(hair: Hair, skin: Skin, body: Body) -> tuple[np.ndarray, np.ndarray, Ro
     rng = np.random.default_rng(hair.seed)
     style = hair.style
     normals = vertex_normals(skin.vertices, skin.faces)
-    inside = hair.hairline.distance_mm(skin.canonical)
 
     def roots(count: int) -> Roots:
-        return sample_roots(rng, count, skin.vertices, normals, skin.canonical, skin.growing, inside)
+        return sample_roots(rng, count, skin.vertices, normals, skin.canonical, skin.growing, inside_mm)
 
     guide_roots = roots(style.guides)
     guides = grow_guides(style, guide_roots, body, rng)
@@ -101,25 +136,30 @@ def grow(hair: Hair, skin: Skin, body: Body) -> tuple[np.ndarray, np.ndarray, Ro
     strands = clump(strands, guides, guide_of, style)
     strands = curl(strands, guide_of, style, rng)
     strands = frizz(strands, style, rng)
+    flat = body.neutral(strands.reshape(-1, 3))
+    flat = off_the_face(style, flat, np.repeat(child_roots.canonical, style.points, axis=0))
+    strands = body.own(flat).reshape(strands.shape)
     strands = body.push_out(strands, _STAND_OFF_MM)
     strands[:, 0] = child_roots.positions
     return strands, guide_of, child_roots
 
 
-def build_hair(hair: Hair, skin: Skin, body: Body) -> tuple[Part, Strands]:
-    """Grows hair and meshes it.
+def build_hair(
+    hair: Growth, skin: Skin, body: Body, inside_mm: Float[np.ndarray, " vertices"]
+) -> tuple[Part, Strands]:
+    """Grows hair and meshes it; arguments as for `grow`.
 
     Returns:
         The closed hair surface as a part, and its strands. Scalars of the part: "along" (0 at the root, 1
         at the tip of the nearest strand) and "lock" (a random number per clump).
     """
-    strands, guide_of, roots = grow(hair, skin, body)
+    strands, guide_of, roots = grow(hair, skin, body, inside_mm)
     covered = roots.inside_mm > 4.0
     foot = roots.positions[covered]
     undercoat = np.stack(
         [foot, foot + roots.normals[covered] * min(2.0, 0.3 * hair.style.volume_side_mm)], axis=1
     )
-    mesh = hair_surface(strands, hair.style.thickness_mm, undercoat)
+    mesh = hair_surface(strands, hair.style.thickness_mm, undercoat, closing_mm=hair.style.closing_mm)
     vertices, faces = np.asarray(mesh.vertices), np.asarray(mesh.faces, dtype=np.int64)
 
     points = strands.shape[1]
@@ -136,12 +176,12 @@ def build_hair(hair: Hair, skin: Skin, body: Body) -> tuple[Part, Strands]:
     lock = np.random.default_rng([hair.seed, 1]).uniform(size=int(guide_of.max()) + 1)
     along = (weight * (nearest % points)).sum(axis=1) / (points - 1)
     part = Part(
-        "hair",
+        "hair" if hair.hairline is not None else "beard",
         vertices,
         faces,
         np.einsum("nk,nkc->nc", weight, roots.canonical[strand]).astype(np.float32),
         tangent.astype(np.float32),
-        HAIR,
+        HAIR if hair.hairline is not None else BEARD,
         {"along": along.astype(np.float32), "lock": lock[guide_of[strand[:, 0]]].astype(np.float32)},
     )
     return part, as_strands(strands, roots.faces, guide_of)

@@ -14,6 +14,8 @@ from recon.synth.hair_scalp import Roots
 from recon.synth.hair_styles import HairStyle
 from recon.synth.surface_grid import Grid
 
+_DOWN = np.array([0.0, -1.0, 0.0])
+
 
 @dataclass(frozen=True)
 class Body:
@@ -36,6 +38,11 @@ class Body:
         result: np.ndarray = (points - self.centre) / self.scale
         return result
 
+    def own(self, points: np.ndarray) -> np.ndarray:
+        """The inverse of `neutral`."""
+        result: np.ndarray = points * self.scale + self.centre
+        return result
+
     def at(self, points: Float[np.ndarray, "points 3"]) -> tuple[np.ndarray, np.ndarray]:
         """Returns signed distances and unit outward directions at points."""
         gradient = self.grid.sample_gradient(self.distance, points)
@@ -56,46 +63,128 @@ def grow_guides(style: HairStyle, roots: Roots, body: Body, rng: np.random.Gener
 
     Each step turns the direction towards the combing flow (tangential near the head), towards gravity, and
     towards the layer that the strand rides in above the skin; then it is pushed out of head and shoulders.
+    Tied hair runs to its tie first and goes on as a tail or a bun.
 
     Returns:
         Points, shape (roots, style.points, 3).
     """
-    neutral_root = roots.canonical
-    length = style.length_mm(neutral_root) * rng.uniform(
-        1 - style.raggedness, 1 + 0.3 * style.raggedness, len(roots)
-    )
-    length = np.maximum(length * np.clip(0.35 + roots.inside_mm / style.fade_mm, 0.35, 1.0), 1.5)
-    volume = np.minimum(style.volume_mm(neutral_root), 0.75 * length + 1.0)
-    volume = volume * np.clip(0.25 + roots.inside_mm / 22.0, 0.25, 1.0)
-    step = length / (style.points - 1)
+    length, volume = _length_and_volume(style, roots, body, rng)
+    tied = Tie(style, body, rng, len(roots)) if style.flow == "tie" else None
+    steps = style.points - 1
+    stride = length / steps
 
     out = np.empty((len(roots), style.points, 3))
-    at = roots.positions + 0.3 * roots.normals
     out[:, 0] = roots.positions
-    flow = flow_direction(style, body.neutral(at), neutral_root)
-    flow = _tangential(flow, roots.normals)
-    lift = style.lift
-    direction = _unit(lift * roots.normals + (1 - lift) * flow)
-    down = np.array([0.0, -1.0, 0.0])
+    at = roots.positions + 0.3 * roots.normals
+    combed = _tangential(flow_direction(style, body.neutral(at), roots.canonical), roots.normals)
+    direction = _unit(style.lift * roots.normals + (1 - style.lift) * combed)
     for k in range(1, style.points):
-        travelled = step * k
+        travelled = stride * k
         distance, normal = body.at(at)
         # tips sink into the hair below them instead of ending in a ledge
-        sink = 1 - style.tuck * (k / (style.points - 1)) ** 2
+        sink = 1 - style.tuck * (k / steps) ** 2
         layer = volume * sink * (1 - np.exp(-travelled / style.rise_mm)) + 0.4
+        # over the ears hair lies close, or they would stand out through it
+        layer = layer * (1 - 0.75 * _over_ear(body.neutral(at)))
         near = np.exp(-np.clip(distance - layer, 0, None) / 18.0)[:, None]
-        flow = flow_direction(style, body.neutral(at), neutral_root)
-        combed = _tangential(flow, normal)
+        combed = _tangential(flow_direction(style, body.neutral(at), roots.canonical), normal)
         towards = np.clip((layer - distance) / 8.0, -0.7, 1.0)[:, None] * normal
         weight = style.gravity * np.clip(travelled / 60.0, 0.15, 1.0)[:, None]
-        want = near * (combed + style.layering * towards) + weight * (1 - 0.6 * near) * down
-        turn = (1 - style.stiffness) ** (10.0 / np.maximum(step, 1e-3))
-        inertia = np.clip(turn, 0.0, 0.95)[:, None] if style.stiffness > 0 else 0.0
-        direction = _unit(inertia * direction + (1 - inertia) * _unit(want))
-        at = at + direction * step[:, None]
-        at = body.push_out(at, np.minimum(0.6, layer))
+        want = near * (combed + style.layering * towards) + weight * (1 - 0.6 * near) * _DOWN
+        if tied is not None:
+            want = tied.steer(at, want)
+        # what is left of the old direction after one stride
+        memory = style.stiffness ** np.maximum(stride / 8.0, 0.05)[:, None]
+        direction = _unit(memory * direction + (1 - memory) * _unit(want))
+        at = body.push_out(at + direction * stride[:, None], np.minimum(0.6, layer))
         out[:, k] = at
-    return out
+    return cut_below(out, style, body, rng)
+
+
+def _length_and_volume(
+    style: HairStyle, roots: Roots, body: Body, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Length and layer height of every guide, both smaller at the hairline."""
+    ragged = rng.uniform(1 - style.raggedness, 1 + 0.3 * style.raggedness, len(roots))
+    length = style.length_mm(roots.canonical)
+    volume = style.volume_mm(roots.canonical)
+    if style.flow == "tie":
+        to_tie = np.linalg.norm(roots.canonical - np.asarray(style.tie_mm), axis=1)
+        length = 1.25 * to_tie + style.tail_mm + 2 * np.pi * 1.3 * style.bun_mm
+    else:
+        length = length * np.clip(0.35 + roots.inside_mm / style.fade_mm, 0.35, 1.0)
+    length = np.maximum(length * ragged, 1.5)
+    volume = np.minimum(volume, 0.75 * length + 1.0)
+    return length, volume * np.clip(0.25 + roots.inside_mm / 22.0, 0.25, 1.0)
+
+
+class Tie:
+    """Steers strands to a tie behind the head and, once through it, into a tail or around a bun."""
+
+    def __init__(self, style: HairStyle, body: Body, rng: np.random.Generator, count: int):
+        self._style = style
+        self._tie = np.asarray(style.tie_mm) * body.scale + body.centre
+        outward = body.at(self._tie[None])[1][0]
+        self._out = outward
+        self._bun = self._tie + outward * 0.75 * style.bun_mm
+        # every guide winds around its own axis close to the bun's
+        self._axis = _unit(outward + rng.normal(0, 0.45, (count, 3)))
+        self._radius = style.bun_mm * rng.uniform(0.45, 1.0, count)
+        self._apart = rng.normal(0, 0.09, (count, 3))
+        self._through = np.zeros(count, dtype=bool)
+        self._since = np.zeros(count)
+
+    def steer(self, at: np.ndarray, want: np.ndarray) -> np.ndarray:
+        """Returns the wanted directions with the tie's pull; remembers which strands have passed it."""
+        towards = self._tie - at
+        gap = np.linalg.norm(towards, axis=1)
+        self._through |= gap < 14.0
+        self._since += self._through
+        close = np.exp(-gap / 30.0)[:, None]
+        pulled = (1 - close) * want + close * 1.5 * _unit(towards)
+        if self._style.bun_mm > 0:
+            after = self._around_bun(at)
+        else:
+            after = _unit(self._out * np.exp(-self._since / 3.0)[:, None] + 0.9 * _DOWN + self._apart)
+        return np.where(self._through[:, None], after, pulled)
+
+    def _around_bun(self, at: np.ndarray) -> np.ndarray:
+        arm = at - self._bun
+        flat = arm - np.einsum("ni,ni->n", arm, self._axis)[:, None] * self._axis
+        around = _unit(np.cross(self._axis, arm))
+        distance = np.linalg.norm(arm, axis=1)
+        inward = np.clip((self._radius - distance) / 8.0, -1, 1)[:, None] * _unit(arm)
+        level = -(arm - flat) / np.maximum(self._radius, 1.0)[:, None] * 0.5
+        result: np.ndarray = around + 0.8 * inward + level
+        return result
+
+
+def _over_ear(neutral: np.ndarray) -> np.ndarray:
+    """1 at the ears of the neutral head, falling to 0 around them."""
+    gap = np.stack([np.abs(neutral[:, 0]) - 88.0, neutral[:, 1] - 10.0, neutral[:, 2]], axis=1)
+    gap /= [30.0, 38.0, 30.0]
+    result: np.ndarray = np.exp(-((gap * gap).sum(axis=1) ** 2))
+    return result
+
+
+def cut_below(strands: np.ndarray, style: HairStyle, body: Body, rng: np.random.Generator) -> np.ndarray:
+    """Cuts strands where they first fall below the style's end plane; spaces their points evenly again."""
+    if style.cut_mm is None:
+        return strands
+    count, points, _ = strands.shape
+    plane = style.cut_mm * body.scale[1] + body.centre[1] - rng.uniform(0, 25 * style.raggedness, count)
+    below = strands[:, :, 1] < plane[:, None]
+    first = np.where(below.any(axis=1), below.argmax(axis=1), points - 1).astype(np.float64)
+    row = np.flatnonzero(below.any(axis=1) & (first > 0))
+    k = first[row].astype(int)
+    above, under = strands[row, k - 1, 1], strands[row, k, 1]
+    first[row] = k - 1 + (above - plane[row]) / np.maximum(above - under, 1e-9)
+    first = np.maximum(first, 1.0)
+    place = first[:, None] * np.linspace(0, 1, points)
+    low = np.minimum(place.astype(int), points - 2)
+    t = (place - low)[..., None]
+    index = np.arange(count)[:, None]
+    return strands[index, low] * (1 - t) + strands[index, low + 1] * t
 
 
 def interpolate_children(

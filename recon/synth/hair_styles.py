@@ -1,14 +1,11 @@
-"""Hair styles: families, their parameters, and how they are drawn."""
+"""Hair styles: the parameters from which strands are grown."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-
-from recon.errors import ConfigError
-from recon.synth.identity import split_quantile
 
 FAMILIES = (
     "bald",
@@ -33,7 +30,8 @@ class HairStyle:
 
     Attributes:
         family: One of `FAMILIES`.
-        flow: Combing field: "whorl", "back", "part", "down", "tie" or "out" (see `hair_flow`).
+        flow: Combing field: "whorl", "back", "part", "fringe", "loose", "down", "tie", "out" or "beard"
+            (see `hair_flow`).
         length_top_mm, length_side_mm, length_back_mm: Strand lengths over the head.
         length_front_mm: Length just behind the forehead line, None for that of the top.
         volume_top_mm, volume_side_mm: Height of the outer layer above the skin.
@@ -54,6 +52,11 @@ class HairStyle:
         fade_mm: Width over which hair gets shorter towards the hairline.
         tie_mm: Where tied hair is gathered.
         points: Points per strand.
+        cut_mm: Height on the neutral head below which strands are cut, None for no cut.
+        parted_z_mm: Long hair rooted in front of this falls before the shoulders, the rest behind.
+        tail_mm: Length of tied hair beyond the tie.
+        bun_mm: Radius of the bun that tied hair is wound into, 0 for a tail.
+        closing_mm: Gaps between locks narrower than twice this are filled in the hair surface.
         layers: Share of the hair's thickness over which strands are spread; 0 puts all in the outer layer.
         thickness_mm: Radius of the lock that a child stands for in the hair surface.
     """
@@ -83,9 +86,14 @@ class HairStyle:
     frizz_mm: float = 0.8
     raggedness: float = 0.3
     fade_mm: float = 14.0
-    tie_mm: tuple[float, float, float] = (0.0, 40.0, -120.0)
+    tie_mm: tuple[float, float, float] = (0.0, 60.0, -100.0)
     points: int = 16
     layers: float = 0.8
+    cut_mm: float | None = None
+    parted_z_mm: float = 30.0
+    tail_mm: float = 0.0
+    bun_mm: float = 0.0
+    closing_mm: float = 5.0
     thickness_mm: float = 1.7
 
     def recipe(self) -> dict[str, Any]:
@@ -99,7 +107,8 @@ class HairStyle:
 
     def reach_mm(self) -> float:
         """How far from head and shoulders a strand can get, mm."""
-        return 40.0 + max(self.volume_top_mm, self.volume_side_mm)
+        loose = max(self.tail_mm, 2.2 * self.bun_mm)
+        return 40.0 + max(self.volume_top_mm, self.volume_side_mm) + 4 * self.curl_radius_mm + loose
 
     def length_mm(self, root: Float[np.ndarray, "roots 3"]) -> Float[np.ndarray, " roots"]:
         """Strand length at scalp points of the neutral head."""
@@ -130,85 +139,3 @@ def _smooth(t: np.ndarray) -> np.ndarray:
     t = np.clip(t, 0, 1)
     result: np.ndarray = t * t * (3 - 2 * t)
     return result
-
-
-def draw_style(rng: np.random.Generator, split: str, family: str | None = None) -> HairStyle | None:
-    """Draws a style of a family (drawn too by default); None for a bald head.
-
-    Raises:
-        ConfigError: Unknown family.
-    """
-    if family is None:
-        family = str(rng.choice(FAMILIES, p=_SHARES))
-    if family not in FAMILIES:
-        raise ConfigError(f"hair style must be one of {', '.join(FAMILIES)}, got {family!r}")
-    if family == "bald":
-        return None
-    q = split_quantile(float(rng.uniform()), split)
-    return _DRAWS[family](rng, q)
-
-
-def _side_parted(rng: np.random.Generator, q: float) -> HairStyle:
-    top = 70.0 + 50.0 * q
-    sides = float(rng.uniform(14, 34))
-    return HairStyle(
-        "side_parted",
-        flow="part",
-        parting_mm=float(rng.choice([-1, 1]) * rng.uniform(18, 38)),
-        length_top_mm=top,
-        length_side_mm=sides,
-        length_back_mm=sides,
-        volume_top_mm=float(rng.uniform(13, 24)),
-        volume_side_mm=float(rng.uniform(5, 9)),
-        lift=float(rng.uniform(0.4, 0.65)),
-        slant=float(rng.uniform(0.35, 0.75)),
-        clumping=float(rng.uniform(0.4, 0.7)),
-        frizz_mm=float(rng.uniform(0.4, 1.2)),
-    )
-
-
-def _swept_back(rng: np.random.Generator, q: float) -> HairStyle:
-    sides = float(rng.uniform(14, 45))
-    return HairStyle(
-        "swept_back",
-        flow="back",
-        slant=float(rng.uniform(-0.12, 0.12)),
-        length_top_mm=75.0 + 60.0 * q,
-        length_side_mm=sides,
-        length_back_mm=sides,
-        volume_top_mm=float(rng.uniform(10, 25)),
-        volume_side_mm=float(rng.uniform(5, 9)),
-        rise_mm=float(rng.uniform(9, 16)),
-        lift=float(rng.uniform(0.5, 0.75)),
-        clumping=float(rng.uniform(0.4, 0.7)),
-        frizz_mm=float(rng.uniform(0.4, 1.2)),
-    )
-
-
-def _short(rng: np.random.Generator, q: float) -> HairStyle:
-    sides = float(rng.uniform(8, 18))
-    return HairStyle(
-        "short",
-        length_top_mm=18.0 + 27.0 * q,
-        length_side_mm=sides,
-        length_back_mm=sides,
-        volume_top_mm=float(rng.uniform(8, 14)),
-        volume_side_mm=float(rng.uniform(3.5, 6)),
-        lift=float(rng.uniform(0.4, 0.75)),
-        swirl=float(rng.uniform(-0.9, 0.9)),
-        clumping=float(rng.uniform(0.3, 0.6)),
-        children=8000,
-        points=10,
-        thickness_mm=1.4,
-        frizz_mm=float(rng.uniform(0.4, 1.2)),
-    )
-
-
-_SHARES = tuple(
-    0.25 if family in ("bald", "short", "side_parted", "swept_back") else 0.0 for family in FAMILIES
-)
-_DRAWS: dict[str, Callable[[np.random.Generator, float], HairStyle]] = {
-    "short": _short,
-    "side_parted": _side_parted,
-    "swept_back": _swept_back,
-}

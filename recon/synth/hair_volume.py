@@ -21,7 +21,7 @@ def hair_surface(
     undercoat: Float[np.ndarray, "stubs 2 3"] | None = None,
     spacing_mm: float = 1.75,
     closing_mm: float = 5.0,
-    inset_mm: float = 0.9,
+    inset_mm: float = 0.6,
     smoothing: float = 0.6,
 ) -> trimesh.Trimesh:
     """Closed surface of hair.
@@ -43,14 +43,14 @@ def hair_surface(
     """
     low, high = strands.min(axis=(0, 1)), strands.max(axis=(0, 1))
     grid = Grid.around(low, high, spacing_mm, closing_mm + radius_mm + 3 * spacing_mm)
-    band = 3.0
+    band = 2.0
     locks = np.full(grid.shape, np.float32(np.inf), dtype=np.float32)
     local = ((strands - grid.origin) / spacing_mm).astype(np.float64)
-    radii = np.linspace(1.0, 0.5, strands.shape[1]) * radius_mm / spacing_mm
+    radii = np.linspace(1.0, 0.5, strands.shape[1]) * company(strands) * radius_mm / spacing_mm
     _splat_locks(local, radii, locks, band)
     if undercoat is not None:
         stubs = ((undercoat - grid.origin) / spacing_mm).astype(np.float64)
-        _splat_locks(stubs, np.full(2, _UNDERCOAT_RADIUS_MM / spacing_mm), locks, band)
+        _splat_locks(stubs, np.full(stubs.shape[:2], _UNDERCOAT_RADIUS_MM / spacing_mm), locks, band)
     filled = _close(locks, closing_mm / spacing_mm, band)
     field = np.minimum(locks, filled + np.float32(inset_mm / spacing_mm))
     field = ndimage.gaussian_filter(np.clip(field, -band, band), smoothing)
@@ -59,26 +59,44 @@ def hair_surface(
 
 def _close(locks: Float32[np.ndarray, "x y z"], radius: float, band: float) -> Float32[np.ndarray, "x y z"]:
     """Field of the closing of a union of locks, in grid steps; negative inside, hollows filled."""
-    distance = sweep_distance(np.maximum(locks, -band), np.float32(band - 1.0))
+    distance = sweep_distance(np.maximum(locks, -band), np.float32(band - 1.0), limit=radius + 1)
     outside, _ = ndimage.label(distance > radius)
     outside = outside == outside[0, 0, 0]
     # inside the dilated union, the distance back to its outer border
     depth = np.where(outside, 0.0, np.inf).astype(np.float32)
     rim = ~outside & ndimage.binary_dilation(outside)
     depth[rim] = np.clip(radius - distance[rim], 0.0, 1.0)
-    depth = sweep_distance(depth, np.float32(1e-6), keep=rim | outside)
+    depth = sweep_distance(depth, np.float32(1e-6), keep=rim | outside, limit=radius + 1)
     return np.where(outside, distance - radius, -depth).astype(np.float32) + np.float32(radius)
+
+
+def company(
+    strands: Float[np.ndarray, "strands points 3"], cell_mm: float = 4.0
+) -> Float[np.ndarray, "strands points"]:
+    """How far points of strands are among others: 0 for a stray hair, which no scan shows, 1 in a lock."""
+    cell = np.floor((strands.reshape(-1, 3) - strands.min(axis=(0, 1))) / cell_mm).astype(np.int64)
+    shape = tuple(cell.max(axis=0) + 1)
+    index = np.ravel_multi_index(tuple(cell.T), shape)
+    crowd = np.bincount(index, minlength=int(np.prod(shape))).reshape(shape).astype(np.float32)
+    crowd = 27 * ndimage.uniform_filter(crowd, 3, mode="constant")
+    # one strand leaves as many points in a neighbourhood as its own steps are short
+    step = np.linalg.norm(np.diff(strands, axis=1), axis=2).mean(axis=1)
+    own = np.repeat(np.clip(3 * cell_mm / np.maximum(step, 0.5), 1.0, strands.shape[1]), strands.shape[1])
+    share = crowd.reshape(-1)[index] / own
+    return np.clip((share - 1.5) / 2.0, 0.0, 1.0).reshape(strands.shape[:2])
 
 
 @compiled
 def _splat_locks(strands: np.ndarray, radii: np.ndarray, field: np.ndarray, band: float) -> None:
-    """Lowers field to the distance of every segment less its tapering radius, within the band, in grid steps."""
+    """Lowers field to the distance of every segment less its radius, within the band, in steps."""
     nx, ny, nz = field.shape
     count, points, _ = strands.shape
     for s in range(count):
         for k in range(points - 1):
             a, b = strands[s, k], strands[s, k + 1]
-            ra, rb = radii[k], radii[k + 1]
+            ra, rb = radii[s, k], radii[s, k + 1]
+            if ra <= 0.0 and rb <= 0.0:
+                continue
             reach = max(ra, rb) + band
             x0 = max(int(np.ceil(min(a[0], b[0]) - reach)), 0)
             x1 = min(int(np.floor(max(a[0], b[0]) + reach)), nx - 1)

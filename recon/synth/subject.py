@@ -7,9 +7,10 @@ import numpy as np
 import trimesh
 
 from recon.errors import ConfigError
-from recon.synth.hair import Hair, Skin, body_field, build_hair
-from recon.synth.hair_scalp import draw_hairline, scalp_mask
-from recon.synth.hair_styles import draw_style
+from recon.synth.hair import Growth, Skin, body_field, build_hair
+from recon.synth.hair_families import SHORT_FAMILIES, draw_beard, draw_style
+from recon.synth.hair_scalp import Hairline, draw_hairline, scalp_mask
+from recon.synth.hair_styles import HairStyle
 from recon.synth.identity import HeadShape, Identity, draw_identity, generator, shape_head
 from recon.synth.model import H3DS_LANDMARKS, HeadModel, load_head_model
 from recon.synth.parts import (
@@ -65,7 +66,7 @@ def make_subject(
     Args:
         seed: Which person of the split; not negative.
         split: "train", "val" or "test"; no identity or style parameter of one split occurs in another.
-        style: Hair family, one of `hair_styles.FAMILIES`; drawn by default.
+        style: Hair family, one of `hair_families.FAMILIES`; drawn by default.
         model: Head model; by default the one of `load_head_model()`.
         spacing_mm: Grid spacing of the truth's distance field.
 
@@ -84,8 +85,8 @@ def draw_recipe(
     """Draws everything about one person, without building it; arguments as for `make_subject`.
 
     Returns:
-        A JSON-ready dictionary with keys name, seed, split, identity, hair (None for a bald head), bust
-        and person (age in years, melanin and redness of the skin, hair colour, in [0, 1]).
+        A JSON-ready dictionary: name, seed, split, identity, hair (None for a bald head), beard (or None),
+        bust and person (age in years, melanin and redness of the skin, hair colour, in [0, 1]).
     """
     model = model or load_head_model()
     identity = draw_identity(model, seed, split)
@@ -94,14 +95,18 @@ def draw_recipe(
     drawn = draw_style(rng, split, style)
     hair = None
     if drawn is not None:
-        hairline = draw_hairline(rng, receding=np.clip((age - 25) / 60, 0, 0.8))
-        hair = Hair(drawn, hairline, int(rng.integers(2**31))).recipe()
+        receding = float(np.clip((age - 25) / 60, 0, 0.8)) * (1.0 if drawn.family in SHORT_FAMILIES else 0.15)
+        hair = Growth(drawn, draw_hairline(rng, receding), None, int(rng.integers(2**31))).recipe()
+    beard = None
+    if rng.uniform() < (0.28 if drawn is None or drawn.family in SHORT_FAMILIES else 0.06):
+        beard = Growth(*_beard(rng, split), int(rng.integers(2**31))).recipe()
     return {
         "name": f"{split}-{seed:06d}",
         "seed": seed,
         "split": split,
         "identity": identity.recipe(),
         "hair": hair,
+        "beard": beard,
         "bust": draw_bust(rng).recipe(),
         "person": {
             "age_years": age,
@@ -127,7 +132,9 @@ def build_subject(
     try:
         identity = Identity.from_recipe(recipe["identity"])
         bust = Bust.from_recipe(recipe["bust"])
-        hair = Hair.from_recipe(recipe["hair"]) if recipe["hair"] is not None else None
+        hair, beard = (
+            Growth.from_recipe(r) if r is not None else None for r in (recipe["hair"], recipe["beard"])
+        )
         seed, name = int(recipe["seed"]), str(recipe["name"])
     except (KeyError, TypeError) as error:
         raise ConfigError(f"not a subject's recipe ({error}); `draw_recipe` makes one") from error
@@ -137,14 +144,19 @@ def build_subject(
     garment = garment_mesh(bust, shape.skin, topology.faces, neck.loop)
     cloth = np.asarray(garment.vertices), np.asarray(garment.faces, dtype=np.int64)
 
-    inside_mm = _hairline_distance(hair, topology.canonical)
+    canonical = topology.canonical
+    inside_mm = hair.inside_mm(model, canonical) if hair is not None else np.full(len(canonical), -1.0)
     parts = [_skin_part(model, shape, inside_mm, hair), *_eye_parts(model, shape), _cloth_part(*cloth)]
     strands = None
-    if hair is not None:
-        skin = Skin(shape.skin, topology.faces, topology.canonical, topology.faces[topology.cap_of_face == 0])
-        body = body_field(skin, cloth, inside_mm, hair.style.reach_mm())
-        part, strands = build_hair(hair, skin, body)
+    skin = Skin(shape.skin, topology.faces, canonical, topology.faces[topology.cap_of_face == 0])
+    grown = [growth for growth in (hair, beard) if growth is not None]
+    if grown:
+        scalp = Hairline().distance_mm(canonical) > 5.0
+        body = body_field(skin, cloth, scalp, max(growth.style.reach_mm() for growth in grown))
+    for growth in grown:
+        part, curves = build_hair(growth, skin, body, growth.inside_mm(model, canonical))
         parts.append(part)
+        strands = curves if growth is hair else strands
     truth = union_mesh([(part.vertices, part.faces) for part in parts], spacing_mm)
     landmarks = {key: shape.landmarks68[index] for key, index in H3DS_LANDMARKS.items()}
     return Subject(
@@ -161,14 +173,12 @@ def build_subject(
     )
 
 
-def _hairline_distance(hair: Hair | None, canonical: np.ndarray) -> np.ndarray:
-    """Distance from the hairline; a bald head is all skin."""
-    if hair is None:
-        return np.full(len(canonical), -1.0)
-    return hair.hairline.distance_mm(canonical)
+def _beard(rng: np.random.Generator, split: str) -> tuple[HairStyle, None, str]:
+    style, coverage = draw_beard(rng, split)
+    return style, None, coverage
 
 
-def _skin_part(model: HeadModel, shape: HeadShape, inside_mm: np.ndarray, hair: Hair | None) -> Part:
+def _skin_part(model: HeadModel, shape: HeadShape, inside_mm: np.ndarray, hair: Growth | None) -> Part:
     canonical = model.refinement.canonical
     scalp = scalp_mask(inside_mm) if hair is not None else np.zeros(len(canonical))
     mouth = next(cap for cap in model.refinement.caps if cap.name == "mouth")

@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 
 from recon.errors import MeshError
 from recon.synth.surface_grid import Grid, mesh_from_grid, signed_distance_grid
-from recon.synth.surface_tidy import largest_component, taubin_smooth
+from recon.synth.surface_tidy import enclosed_volume, largest_component, taubin_smooth
 
 FACE_SPHERE_MM = 95.0
 """Radius of the H3DS region `face_sphere` around the tip of the nose (specs/h3ds.md 1.3)."""
@@ -63,7 +63,7 @@ def union_mesh(
     faces = np.asarray(mesh.faces, dtype=np.int64)
     vertices = taubin_smooth(np.asarray(mesh.vertices), faces, smoothing_steps)
     result = trimesh.Trimesh(vertices, faces, process=False)
-    if not result.is_watertight or result.volume <= 0:
+    if not result.is_watertight or enclosed_volume(vertices, faces) <= 0:
         raise MeshError(
             "the union of the subject's parts is not a closed outward surface; are its parts closed?"
         )

@@ -96,7 +96,7 @@ def garment_mesh(
     x = grid.axis(0)[:, None, None]
     y = grid.axis(1)[None, :, None]
     z = grid.axis(2)[None, None, :]
-    body = _smooth_min(body, _torso(bust, x, y, z, front, back, side), 34.0)
+    body = _smooth_min(body, _torso(bust, x, y, z, front, back, side), 44.0)
     above = y - _neckline(bust, x, z, front, back)
     cloth = body - _thickness(bust, above) - _folds(bust, x, y, z, above)
     cloth = _smooth_max(cloth, above, 4.0)
@@ -119,7 +119,7 @@ def _torso(
     # the trunk's top follows the rim, which is higher at the back
     middle = (front[2] + back[2]) / 2 - 3.0
     incline = (back[1] - front[1]) / (back[2] - front[2])
-    top = (front[1] + back[1]) / 2 + incline * np.clip(z - middle, -1.2 * depth, 1.2 * depth)
+    top = (front[1] + back[1]) / 2 + 6.0 + incline * np.clip(z - middle, -1.2 * depth, 1.2 * depth)
     u, v, w = (
         np.abs(x / trunk_radii[0]),
         np.abs((y - top + 100.0) / 100.0),

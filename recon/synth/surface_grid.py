@@ -113,7 +113,10 @@ def mesh_from_grid(field: Float32[np.ndarray, "x y z"], grid: Grid, level: float
 
 
 def sweep_distance(
-    field: Float32[np.ndarray, "x y z"], known: np.float32, keep: np.ndarray | None = None
+    field: Float32[np.ndarray, "x y z"],
+    known: np.float32,
+    keep: np.ndarray | None = None,
+    limit: float = np.inf,
 ) -> Float32[np.ndarray, "x y z"]:
     """Carries distances on from known samples, in grid steps, in place: solves |grad d| = 1 by fast sweeping.
 
@@ -121,12 +124,13 @@ def sweep_distance(
         field: Distances in grid steps; infinite where unknown.
         known: Samples below this value are kept.
         keep: Instead of `known`, a mask of the samples to keep.
+        limit: Distances beyond one step past this stay infinite, which saves their cost.
 
     Returns:
         The field that came in.
     """
     fixed = field < known if keep is None else keep
-    _sweep(field, fixed)
+    _sweep(field, fixed, np.float32(limit))
     return field
 
 
@@ -183,20 +187,28 @@ def _splat_squared_distance(vertices: np.ndarray, faces: np.ndarray, field: np.n
         y1 = min(int(np.floor(max(a[1], b[1], c[1]) + band)), ny - 1)
         z0 = max(int(np.ceil(min(a[2], b[2], c[2]) - band)), 0)
         z1 = min(int(np.floor(max(a[2], b[2], c[2]) + band)), nz - 1)
-        # most samples of the box are far from a slanted triangle's plane: skip them without the full test
+        # along z only samples near the triangle's plane can be in the band
         ux, uy, uz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
         vx, vy, vz = c[0] - a[0], c[1] - a[1], c[2] - a[2]
         nnx, nny, nnz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
         scale = nnx * nnx + nny * nny + nnz * nnz
+        reach = band * np.sqrt(scale)
+        steep = abs(nnz) > 1e-6 * np.sqrt(scale)
         for x in range(x0, x1 + 1):
             p[0] = x
             for y in range(y0, y1 + 1):
                 p[1] = y
-                for z in range(z0, z1 + 1):
-                    p[2] = z
-                    height = (x - a[0]) * nnx + (y - a[1]) * nny + (z - a[2]) * nnz
+                base = (x - a[0]) * nnx + (y - a[1]) * nny - a[2] * nnz
+                first, last = z0, z1
+                if steep:
+                    s, t = (-base - reach) / nnz, (-base + reach) / nnz
+                    first = max(z0, int(np.ceil(min(s, t))))
+                    last = min(z1, int(np.floor(max(s, t))))
+                for z in range(first, last + 1):
+                    height = base + z * nnz
                     if height * height >= field[x, y, z] * scale:
                         continue
+                    p[2] = z
                     d = _point_triangle_squared(p, a, b, c)
                     if d < field[x, y, z]:
                         field[x, y, z] = d
@@ -261,7 +273,7 @@ def _apply_sign(field: np.ndarray, winding: np.ndarray, spacing: float) -> None:
 
 
 @compiled
-def _sweep(field: np.ndarray, fixed: np.ndarray) -> None:
+def _sweep(field: np.ndarray, fixed: np.ndarray, limit: float) -> None:
     """Eight Gauss-Seidel sweeps of the Godunov upwind scheme, one per octant of directions (Zhao 2005)."""
     nx, ny, nz = field.shape
     for sweep in range(8):
@@ -276,10 +288,11 @@ def _sweep(field: np.ndarray, fixed: np.ndarray) -> None:
                     a = min(field[max(x - 1, 0), y, z], field[min(x + 1, nx - 1), y, z])
                     b = min(field[x, max(y - 1, 0), z], field[x, min(y + 1, ny - 1), z])
                     c = min(field[x, y, max(z - 1, 0)], field[x, y, min(z + 1, nz - 1)])
-                    low, high = min(a, b, c), max(a, b, c)
-                    middle = max(min(a, b), min(max(a, b), c))
-                    if low == np.inf:
+                    low = min(a, b, c)
+                    if low >= limit:
                         continue
+                    high = max(a, b, c)
+                    middle = max(min(a, b), min(max(a, b), c))
                     d = low + 1.0
                     if d > middle:
                         d = (low + middle + np.sqrt(max(2.0 - (low - middle) ** 2, 0.0))) / 2

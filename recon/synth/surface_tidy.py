@@ -18,6 +18,17 @@ def face_components(faces: Int64[np.ndarray, "faces 3"], vertex_count: int) -> t
     return int(count), label
 
 
+def enclosed_volume(vertices: np.ndarray, faces: Int64[np.ndarray, "faces 3"]) -> float:
+    """Signed volume of a closed mesh, positive for outward winding."""
+    return float(_six_volumes(vertices, faces).sum() / 6)
+
+
+def _six_volumes(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    result: np.ndarray = np.einsum("ij,ij->i", a, np.cross(b, c))
+    return result
+
+
 def largest_component(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
     """Returns the component that encloses the largest volume, without unused vertices.
 
@@ -30,9 +41,7 @@ def largest_component(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
     vertices = np.asarray(mesh.vertices)
     count, label = face_components(faces, len(vertices))
     if count > 1:
-        a, b, c = (vertices[faces[:, k]] for k in range(3))
-        six_volumes = np.einsum("ij,ij->i", a, np.cross(b, c))
-        enclosed = np.bincount(label[faces[:, 0]], six_volumes, minlength=count)
+        enclosed = np.bincount(label[faces[:, 0]], _six_volumes(vertices, faces), minlength=count)
         faces = faces[label[faces[:, 0]] == enclosed.argmax()]
     used, inverse = np.unique(faces, return_inverse=True)
     return trimesh.Trimesh(vertices[used], inverse.reshape(-1, 3).astype(np.int64), process=False)
