@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from recon import scene as scenes
 from recon.errors import ReconError
+from recon.scene.scene import parse_views
 from recon.scene.sheet import contact_sheet
 
 
@@ -52,17 +53,6 @@ def main(arguments: list[str] | None = None) -> int:
     print_table(scene, indices)
     print("ok")
     return 0
-
-
-def parse_views(text: str) -> int | list[int]:
-    """`views=3` or `3` is a number of views; `views=[0,4]` or `0,4` is a list."""
-    value = text.removeprefix("views=").strip()
-    try:
-        if value.isdecimal():
-            return int(value)
-        return [int(part) for part in value.strip("[]").split(",") if part.strip()]
-    except ValueError:
-        raise ReconError(f"views: expected a number or a list such as [0,18,65], got {text!r}") from None
 
 
 def print_table(scene: scenes.Scene, indices: list[int]) -> None:

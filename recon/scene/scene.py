@@ -229,6 +229,21 @@ class Scene:
         return indices
 
 
+def parse_views(text: str) -> int | list[int]:
+    """What a command line calls views: `3` or `views=3` is a number, `[0,18,65]` or `0,18,65` a list.
+
+    Raises:
+        SceneError: It is neither.
+    """
+    value = text.removeprefix("views=").strip()
+    try:
+        if value.isdecimal():
+            return int(value)
+        return [int(part) for part in value.strip("[]").split(",") if part.strip()]
+    except ValueError:
+        raise SceneError(f"views: expected a number or a list such as [0,18,65], got {text!r}") from None
+
+
 def read_landmarks(path: Path) -> dict[str, int]:
     """Read `name vertex_index` lines, keeping their order; blank lines are passed over.
 
