@@ -48,7 +48,7 @@ def procrustes(
         raise EvaluationError(f"an alignment needs at least three pairs of points; got {len(source)}")
     source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
     a, b = source - source_mean, target - target_mean
-    a_radius, b_radius = np.sqrt((a**2).sum(axis=1).mean()), np.sqrt((b**2).sum(axis=1).mean())
+    a_radius, b_radius = np.sqrt(np.vdot(a, a) / len(a)), np.sqrt(np.vdot(b, b) / len(b))
     if not a_radius > 0 or not b_radius > 0:
         raise EvaluationError("an alignment needs points that differ; all points of one side coincide")
     u, _, vt = np.linalg.svd((b / b_radius).T @ (a / a_radius))
@@ -104,7 +104,8 @@ def similarity_icp(
         step = procrustes(points, matched, scale=True, reflection=True)
         points = transform(step, points)
         total = step @ total
-        cost = float(((points - matched) ** 2).sum(axis=1).mean()) / cost_divisor
+        left = points - matched
+        cost = float(np.vdot(left, left)) / len(left) / cost_divisor
         if old_cost - cost < threshold:
             return IcpResult(total, iteration, False, cost * cost_divisor)
         old_cost = cost

@@ -3,14 +3,14 @@
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 
-_TIE = 1e-9  # mm: nearer than this, two candidates count as equally far, and the tree itself decides
+_TIE = 1e-9  # mm: nearer than this, two candidates count as equally far, and the published tree decides
 
 
 class PointSet:
-    """Points with a kd-tree that is built on first use.
+    """Points with kd-trees that are built on first use.
 
     Attributes:
         points: (points, 3), float64.
@@ -21,99 +21,94 @@ class PointSet:
 
     @cached_property
     def tree(self) -> cKDTree:
-        """The tree, built with SciPy's defaults, as the published evaluator builds its own."""
+        """A tree for distances.
+
+        Its loose boxes make queries from afar ten times faster than SciPy's default of tight ones.
+        """
+        return cKDTree(self.points, leafsize=32, balanced_tree=False, compact_nodes=False)
+
+    @cached_property
+    def published_tree(self) -> cKDTree:
+        """The tree of the published evaluator: of points that are equally far it returns the same one."""
         return cKDTree(self.points)
 
     def distances(self, queries: Float[np.ndarray, "queries 3"]) -> Float[np.ndarray, " queries"]:
         """The distance from each query to the nearest point. Uses all cores, which changes no digit."""
         return self.tree.query(queries, workers=-1)[0]
 
-    def nearest(self, queries: Float[np.ndarray, "queries 3"]) -> Int[np.ndarray, " queries"]:
-        """The index of the point nearest to each query."""
-        return self.tree.query(queries, workers=-1)[1].astype(np.int64)
-
 
 class NearestTracker:
     """Exact nearest neighbours of points that move little between calls, as in ICP, mostly without the tree.
 
-    For each query the tree is asked for the `candidates` nearest points. When the query has since moved by m,
-    every point that is no candidate is at least (distance of the last candidate - m) away; as long as the
-    best candidate is nearer than that, it is the nearest of all. Only the queries for which this does not
-    hold go to the tree again.
+    For each query the tree is asked for several candidates. When the query has since moved by m, every point
+    that is no candidate is at least (distance of the last candidate - m) away; as long as the best candidate
+    is nearer than that, it is the nearest of all. Queries for which this does not hold go to the tree again.
+
+    Args:
+        target: Where neighbours are looked for.
+        candidates: How many to keep for each query.
     """
 
     def __init__(self, target: PointSet, candidates: int = 8) -> None:
         self._target = target
         self._count = min(candidates, len(target.points))
-        self._anchors: Float[np.ndarray, "queries 3"] | None = None
-        self._indices = np.zeros((0, 0), np.int64)
-        self._distances = np.zeros((0, 0))
+        self._anchors = np.zeros((0, 3))
 
     def nearest(self, queries: Float[np.ndarray, "queries 3"]) -> Int[np.ndarray, " queries"]:
-        """The index of the point nearest to each query; the same as asking the tree anew.
+        """The index of the point nearest to each query; the same as asking the published tree anew.
 
         Args:
             queries: As many as in the first call, in the same order.
         """
-        if self._count < 3:
-            return self._target.nearest(queries)
-        if self._anchors is None:
-            self._anchors = np.array(queries)
-            self._indices, self._distances = self._ask(queries)
-            best = self._indices[:, 0].copy()
-            self._break_ties(queries, best, np.arange(len(queries)), self._distances, self._indices)
-            return best
-        moved = np.linalg.norm(queries - self._anchors, axis=1)
-        best = self._indices[:, 0].copy()
-        to_first = np.linalg.norm(queries - self._target.points[best], axis=1)
-        open_ = np.flatnonzero(~_surely_nearer(to_first, self._distances[:, 1] - moved))
-        if len(open_):
-            self._decide_among_candidates(queries, best, open_, moved)
+        if not len(self._anchors):
+            self._anchors = np.empty_like(queries)
+            self._reach = np.empty(len(queries))  # distance of the last candidate
+            self._indices = np.empty((self._count, len(queries)), np.int64)
+            self._places = np.empty(
+                (3, self._count, len(queries))
+            )  # a contiguous row for each coordinate and rank
+            self._ask(np.arange(len(queries)), queries)
+        slot, distance, gap = _nearest_of(queries, self._places)
+        moved = np.sqrt(_squares(*(queries - self._anchors).T))
+        lost = np.flatnonzero(distance + _TIE >= self._reach - moved)
+        if len(lost):
+            self._ask(lost, queries[lost])
+            slot[lost], _, gap[lost] = _nearest_of(queries[lost], self._places[:, :, lost])
+        best = self._indices[slot, np.arange(len(queries))]
+        tied = np.flatnonzero(gap <= _TIE)
+        if len(tied):
+            best[tied] = self._target.published_tree.query(queries[tied], workers=-1)[1]
         return best
 
-    def _ask(self, queries: Float[np.ndarray, "some 3"]) -> tuple[np.ndarray, np.ndarray]:
-        distances, indices = self._target.tree.query(queries, k=self._count, workers=-1)
-        return indices.astype(np.int64), distances
-
-    def _decide_among_candidates(
-        self,
-        queries: Float[np.ndarray, "queries 3"],
-        best: Int[np.ndarray, " queries"],
-        rows: Int[np.ndarray, " open"],
-        moved: Float[np.ndarray, " queries"],
-    ) -> None:
-        candidates = self._indices[rows]
-        distances = np.linalg.norm(queries[rows, None] - self._target.points[candidates], axis=2)
-        choice = distances.argmin(axis=1)
-        known = _surely_nearer(distances.min(axis=1), self._distances[rows, -1] - moved[rows])
-        best[rows] = candidates[np.arange(len(rows)), choice]
-        self._break_ties(queries, best, rows[known], distances[known], candidates[known])
-        again = rows[~known]
-        if len(again) and self._anchors is not None:
-            self._indices[again], self._distances[again] = self._ask(queries[again])
-            self._anchors[again] = queries[again]
-            best[again] = self._indices[again, 0]
-            self._break_ties(queries, best, again, self._distances[again], self._indices[again])
-
-    def _break_ties(
-        self,
-        queries: Float[np.ndarray, "queries 3"],
-        best: Int[np.ndarray, " queries"],
-        rows: Int[np.ndarray, " some"],
-        distances: Float[np.ndarray, "some candidates"],
-        candidates: Int[np.ndarray, "some candidates"],
-    ) -> None:
-        """Leaves the choice between equally far points to the tree: it is then that of an untracked query."""
-        close = distances <= distances.min(axis=1, keepdims=True) + _TIE
-        tied = np.flatnonzero(close.sum(axis=1) > 1)
-        if len(tied):  # copies of one point are no tie: whichever is chosen has the same place
-            places = self._target.points[candidates[tied]]
-            apart = (places != self._target.points[best[rows[tied]]][:, None]).any(axis=2) & close[tied]
-            tied = rows[tied[apart.any(axis=1)]]
-            best[tied] = self._target.nearest(queries[tied])
+    def _ask(self, rows: Int[np.ndarray, " some"], queries: Float[np.ndarray, "some 3"]) -> None:
+        """Asks the tree for the candidates of some rows."""
+        distances, indices = self._target.tree.query(queries, k=range(1, self._count + 1), workers=-1)
+        self._anchors[rows] = queries
+        self._indices[:, rows] = indices.T
+        for axis in range(3):
+            self._places[axis][:, rows] = self._target.points[:, axis][indices.T]
+        everything = self._count == len(self._target.points)
+        self._reach[rows] = np.inf if everything else distances[:, -1]
 
 
-def _surely_nearer(
-    distance: Float[np.ndarray, " n"], bound: Float[np.ndarray, " n"]
-) -> Bool[np.ndarray, " n"]:
-    return np.asarray(distance + _TIE < bound)
+def _squares(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Squared lengths, coordinate by coordinate: three times as fast as a sum over a last axis of three."""
+    square = x * x
+    square += y * y
+    square += z * z
+    return square
+
+
+def _nearest_of(
+    queries: Float[np.ndarray, "n 3"], places: Float[np.ndarray, "3 candidates n"]
+) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    """Rank and distance of each query's nearest candidate, and how much further the next one is."""
+    x, y, z = np.ascontiguousarray(queries.T)
+    best, following, slot = np.full(len(x), np.inf), np.full(len(x), np.inf), np.zeros(len(x), np.int64)
+    for rank, (px, py, pz) in enumerate(places.transpose(1, 0, 2)):
+        square = _squares(px - x, py - y, pz - z)
+        slot[square < best] = rank
+        following = np.minimum(following, np.maximum(square, best))
+        best = np.minimum(best, square)
+    distance = np.sqrt(best)
+    return slot, distance, np.sqrt(following) - distance
