@@ -75,8 +75,7 @@ def print_table(scene: scenes.Scene, indices: list[int]) -> None:
         size = f"{camera.width}x{camera.height}"
         print(
             f"{index:>5} {size:>11} {camera.intrinsics[0, 0]:>9.1f} {distance:>9.1f} "
-            f"{view.mask().mean():>6.1%}  "
-            f"{view.image_path.name}"
+            f"{view.mask().mean():>6.1%}  {view.image_path.name}"
         )
 
 

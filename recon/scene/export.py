@@ -197,7 +197,6 @@ def _without_skew(view: View, scene: Scene, unit: bool) -> Camera:
     if shift > SKEW_PX:
         raise SceneError(
             f"{view.image_path}: its camera's skew moves pixels by {shift:.2f} at the edge, and this format "
-            "has no "
-            "skew: undistort the photograph first, or export to the IDR layout"
+            "has no skew: undistort the photograph first, or export to the IDR layout"
         )
     return camera

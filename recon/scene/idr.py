@@ -50,8 +50,7 @@ def read_scene(folder: Path, *, pixel_centre: float = PIXEL_CENTRE) -> Scene:
     if cameras.count > len(images):
         raise SceneError(
             f"{cameras.path} has {cameras.count} cameras for {len(images)} images in {image_folder}: they "
-            "are paired "
-            "in alphabetical order, so put the missing images back or remove their cameras"
+            "are paired in alphabetical order, so put the missing images back or remove their cameras"
         )
     numbers = [_number(path) for path in images]
     if None not in numbers and numbers != sorted(numbers, key=lambda number: number or 0):

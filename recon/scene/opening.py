@@ -42,8 +42,7 @@ def open(
             broken; the message lists what was looked for.
     """
     folder = _find(path_or_id, h3ds_root)
-    missing = [name for name in ("cameras.npz",) if not (folder / name).is_file()]
-    if missing or not idr.matches(folder):
+    if not (folder / "cameras.npz").is_file() or not idr.matches(folder):
         raise SceneError(_unknown_layout(folder))
     if not h3ds.matches(folder):
         return idr.read_scene(folder, pixel_centre=idr.PIXEL_CENTRE if pixel_centre is None else pixel_centre)

@@ -93,8 +93,7 @@ def _checked_pictures(view: View) -> np.ndarray:
     if not mask.any():
         raise SceneError(
             f"mask {view.mask_path} is empty: no value is above half of its range. If it was saved with "
-            "values 0 and 1, "
-            "save it with 0 and 255"
+            "values 0 and 1, save it with 0 and 255"
         )
     if mask.all():
         raise SceneError(
@@ -121,15 +120,13 @@ def _checked_camera(scene: Scene, view: View) -> Camera:
         raise SceneError(f"{where} is mirrored: focal lengths {focal.round(3).tolist()} must be positive")
     if widths.min() < FOCAL_WIDTHS[0] or widths.max() > FOCAL_WIDTHS[1]:
         raise SceneError(
-            f"{where}: focal length {focal.round(4).tolist()} is {widths.round(5).tolist()} image widths. It "
-            "must be in "
-            f"pixels of the {camera.width}x{camera.height} image: scale the intrinsics"
+            f"{where}: focal length {focal.round(4).tolist()} is {widths.round(5).tolist()} image widths. "
+            f"It must be in pixels of the {camera.width}x{camera.height} image: scale the intrinsics"
         )
     if not 0.5 < focal[0] / focal[1] < 2 or abs(K[0, 1]) > 0.1 * focal[0]:
         raise SceneError(
             f"{where} is not rigid: fx {focal[0]:.4g}, fy {focal[1]:.4g} and skew {K[0, 1]:.4g} do not "
-            "belong to "
-            "one camera; world_mat must be K [R | t] with a rotation R"
+            "belong to one camera; world_mat must be K [R | t] with a rotation R"
         )
     off_centre = np.abs(K[:2, 2] / [camera.width, camera.height] - 0.5)
     if off_centre.max() > 1.5:
@@ -161,8 +158,7 @@ def _check_sphere(scene: Scene, view: View, silhouette: Silhouette) -> None:
     if outside > OUTSIDE_ERROR:
         raise SceneError(
             f"{view.mask_path}: {outside:.0%} of the mask lies outside of the unit sphere as {where} sees "
-            "it: the "
-            f"camera looks elsewhere, or the object is larger than the sphere; {remedy}"
+            f"it: the camera looks elsewhere, or the object is larger than the sphere; {remedy}"
         )
     if outside > OUTSIDE_WARN:
         log.warning("%s: %.0f %% of the mask lies outside of the unit sphere", view.mask_path, 100 * outside)
@@ -188,8 +184,7 @@ def _check_together(scene: Scene, silhouettes: Sequence[Silhouette]) -> Iterator
     who = f"view {guilty[0]} disagrees with the others" if len(guilty) == 1 else f"views {guilty} disagree"
     yield SceneError(
         f"{scene.root}: {what}: {who} ({names}). Its camera in cameras.npz belongs to another picture, or "
-        "the mask "
-        "shows something else"
+        "the mask shows something else"
     )
 
 

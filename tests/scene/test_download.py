@@ -151,7 +151,7 @@ def release(tmp_path, monkeypatch):
     """A release of one scene, served by a stand-in for Google Drive."""
     make_h3ds(tmp_path / "made", "1b2a8613401e42a8", version="0.2")
     made = tmp_path / "made"
-    files = {name: (made / name).read_bytes() for name in tree(made) if name not in (".lock", "config.toml")}
+    files = {name: (made / name).read_bytes() for name in tree(made) if name != "config.toml"}
     served = tmp_path / "served.zip"
     write_zip(served, files)
     digest = hashlib.md5(served.read_bytes()).hexdigest()

@@ -1,6 +1,7 @@
 import os
 import pickle
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -110,7 +111,7 @@ def test_an_existing_scene_is_replaced_only_when_asked(tmp_path):
         make_h3ds(tmp_path)
     make_h3ds(tmp_path, azimuths=(0, 90), default_views={2: [0, 1]}, overwrite=True)
     assert len(scenes.open(folder).views) == 2
-    assert sorted(os.listdir(tmp_path)) == [".lock", "ball", "config.toml", "version.txt"]
+    assert sorted(os.listdir(tmp_path)) == ["ball", "config.toml", "version.txt"]
 
 
 @pytest.mark.parametrize(
@@ -206,6 +207,19 @@ def test_scene_ids_by_tag():
         scene_ids("sira++", "config_v3")
 
 
+def test_scene_ids_of_a_root(tmp_path):
+    make_h3ds(tmp_path / "made", "b", tags=("long", "test"))
+    make_h3ds(tmp_path / "made", "a", tags=("short", "test"))
+    assert scene_ids("test", root=tmp_path / "made") == ["a", "b"]
+    assert scene_ids("long", root=tmp_path / "made") == ["b"]
+    with pytest.raises(SceneError, match="long, short, test"):
+        scene_ids("sira++", root=tmp_path / "made")
+    (tmp_path / "version.txt").write_text("0.2\n")
+    assert len(scene_ids(root=tmp_path)) == 23
+    assert len(scene_ids(root=tmp_path, config_id="config_v2")) == 59
+    assert len(scene_ids(root=tmp_path / "nowhere")) == 59
+
+
 def test_table_entry_follows_the_version():
     assert sorted(table_entry("1b2a8613401e42a8", "0.2")["default_views_configs"]) == [
         "16",
@@ -218,3 +232,10 @@ def test_table_entry_follows_the_version():
     assert "6" in table_entry("1b2a8613401e42a8")["default_views_configs"]
     assert table_entry("e66dc6927fc5e28c", "0.2") is None
     assert table_entry("nobody") is None
+
+
+def test_many_writers_in_one_root(tmp_path):
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: make_h3ds(tmp_path, f"s{number}", azimuths=(0, 90, 45)), range(8)))
+    config = tomllib.loads((tmp_path / "config.toml").read_text())
+    assert list(config["scenes"]) == [f"s{number}" for number in range(8)]

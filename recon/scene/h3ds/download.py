@@ -87,9 +87,8 @@ def _fetch_verified(file_id: str, expected: str, archive: Path) -> None:
         size = archive.stat().st_size
         archive.unlink()
         raise SceneError(
-            f"the downloaded archive ({size} bytes) has md5 {found}, expected {expected}: it was removed and "
-            "nothing "
-            f"was unpacked; try again later, {by_hand}"
+            f"the downloaded archive ({size} bytes) has md5 {found}, expected {expected}: it was removed "
+            f"and nothing was unpacked; try again later, {by_hand}"
         )
 
 
@@ -112,11 +111,9 @@ def _unpack(archive: Path, root: Path, token: str) -> None:
         unpack(archive, root, token, work=archive.parent)
     except WrongPasswordError as error:
         raise SceneError(
-            "the token does not open the archive: each version has its own token, check which one you have. "
-            "The "
-            f"verified archive stays at {archive}, so that download with the right token starts at once; "
-            "nothing was "
-            "unpacked"
+            "the token does not open the archive: each version has its own token, check which one you "
+            f"have. The verified archive stays at {archive}, so that download with the right token starts "
+            "at once; nothing was unpacked"
         ) from error
 
 

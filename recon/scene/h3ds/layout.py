@@ -2,8 +2,8 @@
 
 ```
 <root>/version.txt                     first line: data version
-<root>/config.toml                     our generated roots only: tags, view counts and default lists of the
-scenes <root>/<scene>/full_head.obj           ground truth, mm
+<root>/config.toml                     generated roots only: tags, view counts, default lists
+<root>/<scene>/full_head.obj           ground truth, mm
 <root>/<scene>/image/img_0000.jpg      photographs
 <root>/<scene>/mask/mask_0000.png      foreground masks
 <root>/<scene>/cameras.npz             world_mat_<i>: world mm to pixels; scale_mat_0: unit to world mm
@@ -11,9 +11,10 @@ scenes <root>/<scene>/full_head.obj           ground truth, mm
 <root>/<scene>/regions/<name>.txt      vertex indices
 ```
 
-The published code takes the centre of the first pixel to be at coordinate 0; this package puts it at 0.5,
-so the reader adds 0.5 to the principal point and the writer takes it away again. `pixel_centre=0.5` reads
-files of the other convention.
+The published code takes the centre of the first pixel to be at coordinate 0; this package puts it at 0.5, so
+the reader adds 0.5 to the principal point and the writer takes it away again. `pixel_centre=0.5` reads files
+of the other convention. What a wrong choice costs, measured by triangulating the demo's surface: it moves by
+0.5 mm from 8 or 16 views and by 0.7 mm from 3; after a rigid alignment 0.01 to 0.03 mm are left.
 """
 
 from __future__ import annotations

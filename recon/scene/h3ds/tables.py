@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from recon.errors import SceneError
+from recon.scene.h3ds.layout import read_config, read_version
 
 CONFIGS = ("config_v1", "config_v2")
 _FOLDER = Path(__file__).parent.parent / "data"
@@ -36,19 +37,36 @@ def table_entry(scene_id: str, version: str = "") -> dict[str, Any] | None:
     return next((table["scenes"][scene_id] for table in ordered if scene_id in table["scenes"]), None)
 
 
-def scene_ids(tag: str | None = None, config_id: str = "config_v2") -> list[str]:
-    """Scene ids of a release in published order; with a tag, those that carry it.
+def scene_ids(
+    tag: str | None = None, config_id: str | None = None, *, root: Path | str | None = None
+) -> list[str]:
+    """Scene ids in published order; with a tag, those that carry it.
+
+    Args:
+        tag: For instance `h3d-net` (10 scenes) or `sira++` (all).
+        config_id: `config_v1` or `config_v2`. Without it the release of `root`, else `config_v2`.
+        root: A copy of the data set, whose `version.txt` names its release, or a generated one with a
+            `config.toml`.
 
     Raises:
-        SceneError: There is no such release or tag.
+        SceneError: There is no such release or tag, or the root's `config.toml` is broken.
     """
-    if config_id not in CONFIGS:
+    if config_id is not None and config_id not in CONFIGS:
         raise SceneError(f"unknown H3DS release {config_id!r}: choose one of {', '.join(CONFIGS)}")
-    scenes = tables()[config_id]["scenes"]
+    table = tables()[config_id or "config_v2"]
+    if config_id is None and root is not None:
+        own = Path(root).expanduser() / "config.toml"
+        version = read_version(Path(root).expanduser())
+        same = [known for known in tables().values() if known["version"] == version]
+        table = read_config(own) if own.is_file() else (same or [table])[0]
+    scenes = table["scenes"]
     if tag is None:
         return list(scenes)
-    tagged = [name for name, entry in scenes.items() if tag in entry["tags"]]
+    tagged = [name for name, entry in scenes.items() if tag in entry.get("tags", [])]
     if not tagged:
-        known = sorted({known for entry in scenes.values() for known in entry["tags"]})
-        raise SceneError(f"no scene of {config_id} carries the tag {tag!r}; tags are {', '.join(known)}")
+        known_tags = sorted({known for entry in scenes.values() for known in entry.get("tags", [])})
+        where = f"version {table.get('version')}"
+        raise SceneError(
+            f"no scene of {where} carries the tag {tag!r}; tags are {', '.join(known_tags) or 'none'}"
+        )
     return tagged

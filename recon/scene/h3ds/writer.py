@@ -218,14 +218,17 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 @contextlib.contextmanager
 def _locked(root: Path) -> Iterator[None]:
     """One writer at a time in a root, across processes (where the system has advisory locks)."""
-    with (root / ".lock").open("w") as handle:
-        try:
-            import fcntl
-        except ImportError:  # Windows: generate with one process there
-            yield
-            return
+    try:
+        import fcntl
+    except ImportError:  # Windows: generate with one process there
+        yield
+        return
+    handle = os.open(root, os.O_RDONLY)
+    try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(handle)
 
 
 def move_in_place(work: Path, target: Path) -> None:
