@@ -10,9 +10,10 @@ from scipy import ndimage
 
 from recon.synth.compiled import compiled
 from recon.synth.surface_grid import Grid, mesh_from_grid, sweep_distance
-from recon.synth.surface_tidy import largest_component
+from recon.synth.surface_tidy import drop_crumbs
 
 _UNDERCOAT_RADIUS_MM = 2.4
+_CRUMB_MM3 = 150.0
 
 
 def hair_surface(
@@ -54,7 +55,7 @@ def hair_surface(
     filled = _close(locks, closing_mm / spacing_mm, band)
     field = np.minimum(locks, filled + np.float32(inset_mm / spacing_mm))
     field = ndimage.gaussian_filter(np.clip(field, -band, band), smoothing)
-    return largest_component(mesh_from_grid(field, grid))
+    return drop_crumbs(mesh_from_grid(field, grid), _CRUMB_MM3)
 
 
 def _close(locks: Float32[np.ndarray, "x y z"], radius: float, band: float) -> Float32[np.ndarray, "x y z"]:

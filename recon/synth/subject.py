@@ -1,6 +1,7 @@
 """Synthetic people: `make_subject(seed)` draws identity, expression, hair and clothes and builds them."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from recon.synth.parts import (
     Strands,
     Subject,
 )
-from recon.synth.surface import sphere_region, transfer_region, union_mesh
+from recon.synth.surface import mark_regions, nearest_vertices, union_mesh
 from recon.synth.surface_bust import Bust, draw_bust, garment_mesh
 from recon.synth.surface_regions import beard_distance_mm, brow_mask, face_zone, lip_mask, nose_zone
 
@@ -47,10 +48,8 @@ __all__ = [
     "build_subject",
     "draw_recipe",
     "make_subject",
+    "with_truth",
 ]
-
-_TRANSFER_MM = 6.0
-"""How far a vertex of the truth may lie from the nearest vertex of a part and still belong to it."""
 
 
 def make_subject(
@@ -159,6 +158,7 @@ def build_subject(
         strands = curves if growth is hair else strands
     truth = union_mesh([(part.vertices, part.faces) for part in parts], spacing_mm)
     landmarks = {key: shape.landmarks68[index] for key, index in H3DS_LANDMARKS.items()}
+    vertices = np.asarray(truth.vertices)
     return Subject(
         seed,
         name,
@@ -166,10 +166,21 @@ def build_subject(
         truth,
         landmarks,
         shape.landmarks68,
-        {key: _nearest_vertex(truth, point) for key, point in landmarks.items()},
-        _regions(model, shape, parts, truth, inside_mm),
+        nearest_vertices(vertices, landmarks),
+        mark_regions(vertices, parts, landmarks["nose_tip"]),
         strands,
         dict(recipe),
+    )
+
+
+def with_truth(subject: Subject, truth: trimesh.Trimesh) -> Subject:
+    """Returns the subject with another mesh of the same surface as truth; landmarks and regions follow it."""
+    vertices = np.asarray(truth.vertices)
+    return replace(
+        subject,
+        truth=truth,
+        landmark_vertices=nearest_vertices(vertices, subject.landmarks),
+        regions=mark_regions(vertices, subject.parts, subject.landmarks["nose_tip"]),
     )
 
 
@@ -186,8 +197,12 @@ def _skin_part(model: HeadModel, shape: HeadShape, inside_mm: np.ndarray, hair: 
     inner[mouth.loop] = 0.5
     inner[mouth.apex] = 1.0
     beard = np.clip(beard_distance_mm(model, canonical) / 10.0, 0, 1)
+    in_face = np.zeros(len(canonical), dtype=bool)
+    in_face[: model.refinement.matrix.shape[0]] = model.refinement.matrix @ model.face_vertex > 0.5
     scalars = {
         "scalp": scalp,
+        "face": face_zone(canonical, in_face, inside_mm),
+        "nose": nose_zone(canonical),
         "stubble": beard,
         "brow": brow_mask(model, canonical),
         "lip": lip_mask(model, canonical),
@@ -230,30 +245,3 @@ def _eye_parts(model: HeadModel, shape: HeadShape) -> list[Part]:
 def _cloth_part(vertices: np.ndarray, faces: np.ndarray) -> Part:
     still = np.zeros(vertices.shape, dtype=np.float32)
     return Part("cloth", vertices, faces, vertices.astype(np.float32), still, CLOTH)
-
-
-def _nearest_vertex(mesh: trimesh.Trimesh, point: np.ndarray) -> int:
-    return int(np.linalg.norm(np.asarray(mesh.vertices) - point, axis=1).argmin())
-
-
-def _regions(
-    model: HeadModel, shape: HeadShape, parts: list[Part], truth: trimesh.Trimesh, inside_mm: np.ndarray
-) -> dict[str, np.ndarray]:
-    canonical = model.refinement.canonical
-    in_face = np.zeros(len(canonical), dtype=bool)
-    in_face[: model.refinement.matrix.shape[0]] = model.refinement.matrix @ model.face_vertex > 0.5
-    vertices = np.asarray(truth.vertices)
-    # every vertex of the truth asks for the nearest vertex of any part; the eyes between the lids count as
-    # face
-    skin_face = face_zone(canonical, in_face, inside_mm)
-    members = [skin_face if p.name == "skin" else np.full(len(p.vertices), p.label == EYE) for p in parts]
-    noses = [
-        nose_zone(canonical) if p.name == "skin" else np.zeros(len(p.vertices), dtype=bool) for p in parts
-    ]
-    source = np.concatenate([p.vertices for p in parts])
-    face, nose = np.concatenate(members), np.concatenate(noses)
-    return {
-        "face": transfer_region(vertices, source, face, _TRANSFER_MM),
-        "face_sphere": sphere_region(vertices, shape.landmarks68[H3DS_LANDMARKS["nose_tip"]]),
-        "nose": transfer_region(vertices, source, nose, _TRANSFER_MM),
-    }

@@ -1,18 +1,22 @@
 """The watertight truth: the union of a subject's closed parts, remeshed from its signed distance field."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import trimesh
-from jaxtyping import Bool, Float, Float32, Int64
+from jaxtyping import Float, Float32, Int64
 from scipy.spatial import cKDTree
 
 from recon.errors import MeshError
+from recon.synth.parts import BEARD, EYE, Part
 from recon.synth.surface_grid import Grid, mesh_from_grid, signed_distance_grid
 from recon.synth.surface_tidy import enclosed_volume, largest_component, taubin_smooth
 
 FACE_SPHERE_MM = 95.0
 """Radius of the H3DS region `face_sphere` around the tip of the nose (specs/h3ds.md 1.3)."""
+
+_TRANSFER_MM = 6.0
+"""How far a vertex of the truth may lie from the nearest vertex of a part and still belong to it."""
 
 
 def union_field(
@@ -70,19 +74,47 @@ def union_mesh(
     return result
 
 
-def transfer_region(
-    vertices: Float[np.ndarray, "vertices 3"],
-    source: Float[np.ndarray, "source 3"],
-    member: Bool[np.ndarray, " source"],
-    reach_mm: float,
-) -> Int64[np.ndarray, " region"]:
-    """Indices of the vertices whose nearest source point is a member and closer than `reach_mm`."""
-    low, high = source[member].min(axis=0) - reach_mm, source[member].max(axis=0) + reach_mm
+def nearest_vertices(
+    vertices: Float[np.ndarray, "vertices 3"], points: Mapping[str, Float[np.ndarray, "3"]]
+) -> dict[str, int]:
+    """For each named point the index of the nearest vertex."""
+    return {name: int(np.linalg.norm(vertices - point, axis=1).argmin()) for name, point in points.items()}
+
+
+def mark_regions(
+    vertices: Float[np.ndarray, "vertices 3"], parts: Sequence[Part], nose_tip: Float[np.ndarray, "3"]
+) -> dict[str, Int64[np.ndarray, " region"]]:
+    """Marks the H3DS regions on a mesh of a subject's surface (specs/h3ds.md 1.3).
+
+    A vertex belongs to a region where the nearest vertex of any part does: the skin says so by its scalars
+    "face" and "nose", and eyes and beard count as face.
+
+    Args:
+        vertices: Vertices of the mesh, mm.
+        parts: The subject's parts.
+        nose_tip: The landmark, mm.
+
+    Returns:
+        Ascending vertex indices of "face", "face_sphere" and "nose".
+    """
+    face, nose = [], []
+    for part in parts:
+        none = np.zeros(len(part.vertices), dtype=bool)
+        whole = none | (part.label in (EYE, BEARD))
+        face.append(part.scalars["face"] > 0.5 if "face" in part.scalars else whole)
+        nose.append(part.scalars["nose"] > 0.5 if "nose" in part.scalars else none)
+    source = np.concatenate([part.vertices for part in parts])
+    member, in_nose = np.concatenate(face), np.concatenate(nose)
+    low, high = source[member].min(axis=0) - _TRANSFER_MM, source[member].max(axis=0) + _TRANSFER_MM
     near = np.flatnonzero(((vertices >= low) & (vertices <= high)).all(axis=1))
-    gap, index = cKDTree(source).query(vertices[near], distance_upper_bound=reach_mm)
+    gap, index = cKDTree(source).query(vertices[near], distance_upper_bound=_TRANSFER_MM)
     found = np.isfinite(gap)
-    kept = near[found][member[index[found]]]
-    return kept.astype(np.int64)
+    near, index = near[found], index[found]
+    return {
+        "face": near[member[index]].astype(np.int64),
+        "face_sphere": sphere_region(vertices, nose_tip),
+        "nose": near[in_nose[index]].astype(np.int64),
+    }
 
 
 def sphere_region(

@@ -35,15 +35,30 @@ def largest_component(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
     Raises:
         MeshError: The mesh has no faces.
     """
+    return _components(mesh, None)
+
+
+def drop_crumbs(mesh: trimesh.Trimesh, volume_mm3: float) -> trimesh.Trimesh:
+    """Returns the outward components that enclose more than a volume; hollows inside are dropped too.
+
+    Raises:
+        MeshError: The mesh has no faces, or only crumbs.
+    """
+    return _components(mesh, volume_mm3)
+
+
+def _components(mesh: trimesh.Trimesh, least: float | None) -> trimesh.Trimesh:
     faces = np.asarray(mesh.faces, dtype=np.int64)
     if len(faces) == 0:
         raise MeshError("expected a mesh with faces, got an empty one")
     vertices = np.asarray(mesh.vertices)
     count, label = face_components(faces, len(vertices))
-    if count > 1:
-        enclosed = np.bincount(label[faces[:, 0]], _six_volumes(vertices, faces), minlength=count)
-        faces = faces[label[faces[:, 0]] == enclosed.argmax()]
-    used, inverse = np.unique(faces, return_inverse=True)
+    own = label[faces[:, 0]]
+    enclosed = np.bincount(own, _six_volumes(vertices, faces) / 6, minlength=count)
+    kept = faces[own == enclosed.argmax()] if least is None else faces[enclosed[own] > least]
+    if len(kept) == 0:
+        raise MeshError(f"no part of the mesh encloses more than {least} mm³")
+    used, inverse = np.unique(kept, return_inverse=True)
     return trimesh.Trimesh(vertices[used], inverse.reshape(-1, 3).astype(np.int64), process=False)
 
 
