@@ -1,6 +1,7 @@
 """The signed distance network of IDR."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -39,7 +40,7 @@ class SDFNetwork(nn.Module):
         self,
         width: int = 512,
         depth: int = 8,
-        skip: tuple[int, ...] | list[int] = (4,),
+        skip: Sequence[int] = (4,),
         octaves: int = 6,
         feature_size: int = 256,
         radius: float = 0.6,

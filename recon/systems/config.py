@@ -21,12 +21,18 @@ TRUSTED = ("recon.", "pytorch_lightning.loggers.")
 def register_resolvers() -> None:
     """Make the resolvers of conf/ known to OmegaConf; call before Hydra composes."""
     for name, resolver in {
-        "by_preset": lambda values, *, _root_: values[preset_of(_root_)],
+        "by_preset": _by_preset,
         "asset": lambda path: str(Path(recon.__file__).parent / "assets" / path),
         "run_folder": _run_folder,
         "option_help": option_help,
     }.items():
         OmegaConf.register_new_resolver(name, resolver, replace=True)
+
+
+def _by_preset(values: dict[str, Any], *, _root_: DictConfig) -> Any:
+    """The value for the present preset; `${by_preset:{cpu:1,gpu:2,paper:3}}`."""
+    value = values[preset_of(_root_)]
+    return OmegaConf.create(value) if isinstance(value, list) else value
 
 
 def preset_of(cfg: DictConfig) -> str:
@@ -94,10 +100,10 @@ def build(config: DictConfig, **arguments: Any) -> Any:
         raise ConfigError(f"_target_: {target!r} is not one of {', '.join(TRUSTED)}*: refusing to instantiate it.")
     try:
         return hydra.utils.instantiate(config, **arguments)
-    except ModuleNotFoundError as error:
-        extra = "wandb" if "wandb" in str(error).lower() else "tensorboard"
-        raise ConfigError(f"{target} needs a package that is not installed: pip install 'headrecon[{extra}]'") from error
     except hydra.errors.InstantiationException as error:
+        if isinstance(error.__cause__, ModuleNotFoundError) and "loggers" in target:
+            extra = "wandb" if "Wandb" in target else "tensorboard"
+            raise ConfigError(f"{target} needs a package that is not installed: pip install 'headrecon[{extra}]'") from error
         raise ConfigError(str(error)) from error
 
 
@@ -112,18 +118,16 @@ def _run_folder(root: str, *, _root_: DictConfig) -> str:
 
 
 def option_help(name: str) -> str:
-    """The text of --help: every option of conf/<name>.yaml and its groups with the comment that stands beside it."""
+    """The text of --help: every option of conf/<name>.yaml and of its groups' defaults, with the comment that stands beside it."""
     main = CONF / f"{name}.yaml"
-    lines = [main.read_text().splitlines()[0].lstrip("# "), "", "Options (key=value):"]
-    lines += _options(main, "")
-    defaults = next(iter(yaml.safe_load_all(main.read_text())))["defaults"]
-    for entry in defaults:
+    lines = [_first_comment(main), "", "Options (key=value):", *map(_help_line, options(main))]
+    for entry in yaml.safe_load(main.read_text())["defaults"]:
         if isinstance(entry, dict):
             ((group, choice),) = entry.items()
             choices = ", ".join(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
             chosen = CONF / group / f"{choice}.yaml"
-            lines += ["", f"{group}={choice}    (choices: {choices})", f"  {chosen.read_text().splitlines()[0].lstrip('# ')}"]
-            lines += _options(chosen, f"{group}.")
+            lines += ["", f"{group}={choice}    (choices: {choices})", f"  {_first_comment(chosen)}"]
+            lines += map(_help_line, options(chosen, f"{group}."))
     lines += [
         "",
         "Values by preset read cpu / gpu / paper. Hydra's own powers work too: -m for sweeps (views=3,4,8 seed=0,1,2), --cfg job [--resolve]",
@@ -132,22 +136,31 @@ def option_help(name: str) -> str:
     return "\n".join(lines).replace("$", "$$")
 
 
-def _options(path: Path, prefix: str) -> list[str]:
-    """One line for each option of a yaml file, read with its comments."""
-    lines, parents = [], [(-1, prefix)]
+def options(path: Path, prefix: str = "") -> list[tuple[str, str, str]]:
+    """The options of a yaml file: full name, value as written, and the comment beside it; Hydra's own are left out."""
+    found = []
+    parents = [(-1, prefix)]
     for raw in path.read_text().splitlines():
-        match = re.match(r"^(\s*)(?:- )?([A-Za-z_]\w*):\s*(.*?)\s*(?:\s# (.*))?$", raw)
+        match = re.match(r"^(\s*)(?:- )?([A-Za-z_]\w*):(.*?)(?:\s+# (.*))?$", raw)
         if not match or raw.lstrip().startswith("#"):
             continue
-        indent, key, value, comment = len(match[1]), match[2], match[3], match[4]
+        indent, key, value, comment = len(match[1]), match[2], match[3].strip(), match[4] or ""
         while parents[-1][0] >= indent:
             parents.pop()
         full = parents[-1][1] + key
         if not value:
             parents.append((indent, full + "."))
-        if full.startswith(("hydra", "defaults")) or (not value and not comment):
-            continue
-        by_preset = re.fullmatch(r"\$\{by_preset:\{cpu:(.*?),gpu:(.*?),paper:(.*?)\}\}", value)
-        shown = " / ".join(by_preset.groups()) if by_preset else value
-        lines.append(f"  {f'{full}={shown}':<44} {comment or ''}".rstrip())
-    return lines
+        if not full.startswith(("hydra", "defaults")) and (value or comment) and (key != "_target_" or comment):
+            found.append((full, value, comment))
+    return found
+
+
+def _help_line(option: tuple[str, str, str]) -> str:
+    name, value, comment = option
+    by_preset = re.fullmatch(r"\$\{by_preset:\{cpu:(.*?),gpu:(.*?),paper:(.*?)\}\}", value)
+    shown = " / ".join(by_preset.groups()) if by_preset else value
+    return f"  {f'{name}={shown}':<46} {comment}"
+
+
+def _first_comment(path: Path) -> str:
+    return path.read_text().splitlines()[0].lstrip("# ")

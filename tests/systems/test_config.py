@@ -1,0 +1,107 @@
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from recon.errors import ConfigError
+from recon.systems import config
+
+config.register_resolvers()
+GROUPS = {group.name: sorted(path.stem for path in group.glob("*.yaml")) for group in config.CONF.iterdir() if group.is_dir()}
+
+
+def composed(*overrides, name="train"):
+    with initialize_config_dir(str(config.CONF), version_base="1.3"):
+        return compose(name, overrides=list(overrides))
+
+
+@pytest.mark.parametrize("choice", [f"{group}={name}" for group, names in GROUPS.items() for name in names])
+def test_every_choice_of_every_group_composes(choice):
+    cfg = composed(choice)
+    assert cfg[choice.split("=")[0]] is not None
+
+
+@pytest.mark.parametrize(
+    ("preset", "width", "rays", "steps"), [("cpu", 128, 1024, 2500), ("gpu", 512, 4096, 6000), ("paper", 512, 2048, None)]
+)
+def test_presets(preset, width, rays, steps):
+    cfg = composed(f"preset={preset}")
+    OmegaConf.resolve(cfg)
+    assert (cfg.field.sdf.width, cfg.data.sampler.rays, cfg.steps) == (width, rays, steps)
+
+
+def test_an_override_beats_the_preset():
+    cfg = composed("preset=paper", "field.sdf.width=33", "field.sdf.skip=[1]")
+    OmegaConf.resolve(cfg)
+    assert (cfg.field.sdf.width, cfg.field.sdf.depth, list(cfg.field.sdf.skip)) == (33, 8, [1])
+
+
+def test_auto_preset_follows_the_device():
+    assert config.preset_of(composed("trainer.accelerator=cpu")) == "cpu"
+    with pytest.raises(ConfigError, match="laptop"):
+        config.preset_of(composed("preset=laptop"))
+    with pytest.raises(ConfigError, match="tpu"):
+        config.device_of(composed("trainer.accelerator=tpu"))
+
+
+def test_paper_preset_is_the_paper():
+    cfg = composed("preset=paper")
+    OmegaConf.resolve(cfg)
+    sdf, objective, tracer = cfg.field.sdf, cfg.method.objective, cfg.renderer
+    assert (sdf.depth, sdf.width, sdf.octaves, sdf.feature_size, sdf.beta, sdf.radius, list(sdf.skip)) == (8, 512, 6, 256, 100, 0.6, [4])
+    assert (objective.mask_weight, objective.eikonal_weight, objective.alpha, objective.learning_rate) == (100, 0.1, 50, 1e-4)
+    assert (tracer.steps, tracer.threshold, tracer.back_offs, tracer.samples, tracer.secant_steps) == (10, 5e-5, 3, 100, 8)
+    assert cfg.data.sampler._target_ == "recon.rendering.ImageSampler" and cfg.method.epochs == 2000
+
+
+def test_an_unknown_key_is_refused():
+    with pytest.raises(Exception, match="wdith"):
+        composed("field.sdf.wdith=3")
+
+
+def leaves(path, prefix):
+    def walk(node, name):
+        if isinstance(node, dict) and node:
+            for key, value in node.items():
+                yield from walk(value, f"{name}{key}.")
+        else:
+            yield name.rstrip(".")
+
+    content = yaml.safe_load(path.read_text())
+    for dropped in ("defaults", "hydra"):
+        content.pop(dropped, None)
+    return [name for name in walk(content, prefix) if not name.endswith("_target_")]
+
+
+def test_help_explains_every_option():
+    text = config.option_help("train").replace("$$", "$")
+    files = {"": config.CONF / "train.yaml"}
+    for group, choice in {"method": "idr", "field": "mlp", "renderer": "sphere_tracing", "trainer": "default", "logger": "csv"}.items():
+        files[f"{group}."] = config.CONF / group / f"{choice}.yaml"
+    expected = [name for prefix, path in files.items() for name in leaves(path, prefix)]
+    explained = {name: comment for prefix, path in files.items() for name, _, comment in config.options(path, prefix)}
+    assert len(expected) > 40
+    for name in expected:
+        assert explained.get(name), f"{name} has no comment in conf/"
+        assert f"\n  {name}=" in text and explained[name] in text
+
+
+def test_only_trusted_targets_are_built():
+    for target in ("os.system", "logging.os.system", "reconx.evil", "builtins.eval"):
+        with pytest.raises(ConfigError, match="refusing"):
+            config.build(OmegaConf.create({"_target_": target}))
+    assert config.build(composed().renderer).steps == 10
+    with pytest.raises(ConfigError, match="nowhere"):
+        config.build(OmegaConf.create({"_target_": "recon.nowhere.Thing"}))
+
+
+def test_missing_logger_package_names_the_install_command(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    import pytorch_lightning.loggers.wandb as module
+
+    monkeypatch.setattr(module, "_WANDB_AVAILABLE", False)
+    cfg = OmegaConf.create({"_target_": "pytorch_lightning.loggers.WandbLogger"})
+    with pytest.raises(ConfigError, match=r"headrecon\[wandb\]"):
+        config.build(cfg)

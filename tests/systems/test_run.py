@@ -1,0 +1,179 @@
+"""Whole runs on the closed-form ellipsoid: through the configuration, Lightning, meshing and metrics."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+from hydra import compose, initialize_config_dir
+
+from recon.errors import SceneError
+from recon.systems import config, outputs, run
+from recon.systems.checkpoint import load_checkpoint
+from tests import ellipsoid
+
+config.register_resolvers()
+ROOT = Path(__file__).parents[2]
+SMALL = [
+    "trainer.accelerator=cpu", "field.sdf.width=64", "field.sdf.depth=4", "field.sdf.skip=[2]", "field.sdf.feature_size=32",
+    "field.colour.width=64", "field.colour.depth=2", "data.sampler.rays=512", "renderer.samples=32", "mesh.resolution=128", "render.step=4",
+]  # fmt: skip
+TINY = [*SMALL, "data.sampler.rays=64", "steps=8", "trainer.checkpoint_every=3", "trainer.log_every=2", "mesh.resolution=48"]
+
+
+@pytest.fixture(scope="module")
+def scene_folder(tmp_path_factory):
+    return ellipsoid.write_idr_scene(tmp_path_factory.mktemp("scenes") / "ellipsoid", 6)
+
+
+def configured(scene, folder, *overrides):
+    with initialize_config_dir(str(config.CONF), version_base="1.3"):
+        cfg = compose("train", overrides=[f"scene={scene}", "views=[0,1,2,3]", *overrides])
+    return config.settle(cfg, []), Path(folder)
+
+
+def trained(scene, folder, *overrides):
+    cfg, folder = configured(scene, folder, *overrides)
+    task = run.prepare(cfg, folder)
+    run.record(cfg, list(overrides), folder)
+    return task, run.train(task)
+
+
+@pytest.mark.slow
+def test_ellipsoid_is_recovered_from_four_views(tmp_path):
+    scene = ellipsoid.write_idr_scene(tmp_path / "scene", 4)
+    begun = time.process_time()
+    task, finished = trained(
+        scene, tmp_path / "run", *SMALL, "steps=700", "method.objective.learning_rate=1e-3", "mesh.resolution=160"
+    )
+    metrics = outputs.write(task)
+    mesh = trimesh.load(tmp_path / "run" / "mesh.ply", process=False)
+    error = ellipsoid.distance_mm(np.asarray(mesh.vertices))
+    assert finished and mesh.is_watertight and mesh.volume > 0
+    assert error.mean() < 0.015 * ellipsoid.SEMI_AXES_MM.mean()
+    assert metrics["mask_iou_input"] > 0.97 and metrics["psnr_input"] > 20
+    assert time.process_time() - begun < 120  # one minute on two cores
+
+
+def test_a_run_folder_holds_what_the_contract_says(scene_folder, tmp_path):
+    task, finished = trained(scene_folder, tmp_path, *TINY, "render.heldout=1")
+    metrics = outputs.write(task)
+    assert finished
+    for name in ("mesh.ply", "mesh.glb", "metrics.json", "config.yaml", "overrides.yaml", "metrics.csv", "checkpoints/last.ckpt"):
+        assert (tmp_path / name).stat().st_size > 0, name
+    assert sorted(p.name for p in (tmp_path / "renders").iterdir()) == ["heldout_0004.png", *(f"input_000{i}.png" for i in range(4))]
+    assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
+    keys = (
+        "scene views method prior seed device steps train_s mesh_s wall_s peak_rss_mb mesh_vertices psnr_input psnr_heldout "
+        "face_mm head_mm face_mm_strict head_mm_strict"
+    )
+    assert set(keys.split()) <= set(metrics)
+    assert metrics["face_mm"] is None and metrics["views"] == [0, 1, 2, 3] and metrics["peak_rss_mb"] > 100
+    with (tmp_path / "metrics.csv").open() as file:
+        assert [int(row["step"]) for row in csv.DictReader(file)] == [2, 4, 6, 8]
+    mesh = trimesh.load(tmp_path / "mesh.ply", process=False)
+    assert np.linalg.norm(mesh.centroid - ellipsoid.CENTRE_MM) < 60  # world mm
+
+
+def same(a, b):
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    return a == b
+
+
+def test_stopped_and_resumed_equals_never_stopped_bit_for_bit(scene_folder, tmp_path, monkeypatch):
+    refined = [*TINY, "method.refine_cameras=true"]
+    trained(scene_folder, tmp_path / "whole", *refined)
+
+    cfg, folder = configured(scene_folder, tmp_path / "parts", *refined)
+    task = run.prepare(cfg, folder)
+    run.record(cfg, [], folder)
+    losses, count = task.system.losses, 0
+
+    def interrupted(batch, step):
+        nonlocal count
+        count += 1
+        if count == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+        return losses(batch, step)
+
+    monkeypatch.setattr(task.system, "losses", interrupted)
+    assert not run.train(task)
+    halfway = load_checkpoint(folder / "checkpoints" / "last.ckpt")
+    assert halfway["global_step"] == 5
+
+    with initialize_config_dir(str(config.CONF), version_base="1.3"):
+        again = config.settle(compose("train", overrides=[f"resume={folder}"]), [f"resume={folder}"])
+    assert run.train(run.prepare(again, folder))
+    whole, parts = (load_checkpoint(tmp_path / name / "checkpoints" / "last.ckpt") for name in ("whole", "parts"))
+    assert whole["global_step"] == parts["global_step"] == 8
+    assert same(whole["state_dict"], parts["state_dict"])
+    assert same(whole["optimizer_states"], parts["optimizer_states"])
+    assert not same(whole["state_dict"], halfway["state_dict"])
+    with (folder / "metrics.csv").open() as file:
+        assert [int(row["step"]) for row in csv.DictReader(file)] == [2, 4, 6, 8]
+
+
+def test_same_seed_same_weights_other_seed_others(scene_folder, tmp_path):
+    states = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        task, _ = trained(scene_folder, tmp_path / name, *TINY, f"seed={seed}")
+        states.append(task.system.state_dict())
+    assert same(states[0], states[1]) and not same(states[0], states[2])
+
+
+def test_losses_that_are_not_finite_never_reach_the_weights(scene_folder, tmp_path, monkeypatch):
+    cfg, folder = configured(scene_folder, tmp_path, *TINY)
+    task = run.prepare(cfg, folder)
+    losses = task.system.losses
+
+    def poisoned(batch, step):
+        terms = losses(batch, step)
+        return type(terms)(terms.total * (float("nan") if step == 3 else 1.0), terms.shown)
+
+    monkeypatch.setattr(task.system, "losses", poisoned)
+    assert run.train(task)
+    assert all(torch.isfinite(p).all() for p in task.system.parameters())
+
+
+def command(*arguments, folder):
+    return subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), *arguments, f"hydra.run.dir={folder}"],
+        capture_output=True, text=True, cwd=ROOT, timeout=300,
+    )  # fmt: skip
+
+
+def test_bad_input_is_one_clear_error_and_leaves_nothing(scene_folder, tmp_path):
+    result = command("scene=no_such_scene", folder=tmp_path / "run")
+    assert result.returncode == 1
+    assert "no_such_scene" in result.stdout + result.stderr and "Traceback" not in result.stdout + result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("views", ["9", "[0,0,1]", "[0,17]", "none"])
+def test_bad_views_are_refused(scene_folder, tmp_path, views):
+    cfg, folder = configured(scene_folder, tmp_path)
+    cfg.views = [int(v) for v in views[1:-1].split(",")] if views.startswith("[") else (int(views) if views.isdigit() else views)
+    with pytest.raises(Exception, match="view") as caught:
+        run.prepare(cfg, folder)
+    assert type(caught.value).__name__ in ("SceneError", "ConfigError")
+
+
+def test_a_missing_mask_stops_the_run_before_it_starts(tmp_path):
+    scene = ellipsoid.write_idr_scene(tmp_path / "scene", 3)
+    (scene / "mask" / "001.png").unlink()
+    cfg, folder = configured(scene, tmp_path / "run", "views=[0,1,2]")
+    with pytest.raises(SceneError, match="001"):
+        run.prepare(cfg, folder)
