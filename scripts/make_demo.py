@@ -1,7 +1,7 @@
 """Makes the demo subject that ships with the project: `python scripts/make_demo.py out=recon/assets/heads`.
 
-Needs the head model ($H3D_HEAD_MODEL). The same options give the same bytes. Options, as `name=value`: out (folder,
-an H3DS root), seed, style, views, vertices (of the ground truth), look (seed of colours and light).
+Needs the head model ($H3D_HEAD_MODEL). The same options give the same bytes. Options, as `name=value`: out
+(folder, an H3DS root), seed, style, views, vertices (of the ground truth), look (seed of colours and light).
 """
 
 import sys
@@ -18,7 +18,8 @@ from recon.errors import ConfigError, ReconError
 from recon.synth import cameras, scenes
 from recon.synth.appearance import look_of
 from recon.synth.model import default_path, load_head_model
-from recon.synth.subject import make_subject
+from recon.synth.subject import make_subject, with_truth
+from recon.synth.surface_decimate import decimate
 
 DEFAULTS = {
     "out": "recon/assets/heads",
@@ -39,8 +40,8 @@ Made by
 
     python scripts/make_demo.py {options}
 
-from the public ICT-FaceKit Light head model (shape only; hair, skin, clothes and light are this project's own).
-The same command gives the same bytes.
+from the public ICT-FaceKit Light head model (shape only; hair, skin, clothes and light are this project's
+own). The same command gives the same bytes.
 
 The head's shape derives from ICT-FaceKit, (c) 2020 USC Institute for Creative Technologies, MIT: see
 LICENSE-ICT-FaceKit.txt. Everything else here is under this project's own MIT licence.
@@ -67,7 +68,7 @@ def main(arguments: list[str]) -> None:
     root = Path(options.out)
     scenes.write_subject_scene(
         root,
-        scenes.with_smaller_truth(subject, options.vertices),
+        with_truth(subject, decimate(subject.truth, options.vertices)),
         look,
         orbit,
         scenes.draw_placement(np.random.default_rng([options.seed, 0xF0])),
@@ -77,7 +78,7 @@ def main(arguments: list[str]) -> None:
         mask_bits=1,
         overwrite=True,
     )
-    shown = " ".join(f"{name}={options[name]}" for name in DEFAULTS)
+    shown = " ".join(f"{name}={getattr(options, name)}" for name in DEFAULTS)
     (root / "README.md").write_text(README.format(views=options.views, options=shown), encoding="utf-8")
     (root / "LICENSE-ICT-FaceKit.txt").write_text(licence + "\n", encoding="utf-8")
     (root / ".lock").unlink(missing_ok=True)

@@ -207,12 +207,19 @@ def look_of(recipe: Mapping[str, Any], seed: int) -> Look:
         melanin=melanin,
         haemoglobin=0.16 + 0.18 * float(person["redness"]),
         freckles=look.skin.freckles * fair * young,
-        stubble=float(person["stubble"]),
+        stubble=float(person["stubble"]) if _may_have_stubble(recipe) else 0.0,
         mottling=look.skin.mottling * (1.15 - 0.3 * young),
     )
     hair_rng, eye_rng = (np.random.default_rng([seed, stream, 0x100D]) for stream in range(2))
     hair = _hair_from_pigment(hair_rng, look.hair, person, melanin)
     return replace(look, skin=skin, hair=hair, eyes=_draw_eyes(eye_rng, skin))
+
+
+def _may_have_stubble(recipe: Mapping[str, Any]) -> bool:
+    """Long and tied hair mostly belongs to people who do not shave their faces."""
+    hair = recipe.get("hair")
+    family = hair["style"]["family"] if hair else "bald"
+    return recipe.get("beard") is not None or family not in ("bob", "long", "ponytail", "bun", "fringe")
 
 
 def _hair_from_pigment(

@@ -1,6 +1,6 @@
 """Single hairs drawn as curves: brows, lashes, and strands on top of the hair surface."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -8,14 +8,16 @@ from scipy.interpolate import CubicSpline
 from scipy.spatial import cKDTree
 
 from recon.synth import face_map
-from recon.synth.parts import BROW, HAIR, LASH, Subject
+from recon.synth.parts import BROW, HAIR, LASH, Part, Subject
 
-BROW_HAIRS, UPPER_LASHES, LOWER_LASHES = 560, 90, 36
+BROW_PER_MM2, UPPER_LASHES, LOWER_LASHES = 2.6, 90, 36
 POINTS = 7
 HAIR_MM = 0.34
 """Thickness of a drawn hair; it stands for a few real ones."""
-ROOT_MM, LIFT_MM, ASIDE_MM = 7.0, 9.0, 5.0
-"""Strands reach the surface this far from their roots, from at most this depth and this far aside."""
+ROOT_MM, LIFT_MM, ASIDE_MM, STRAY_MM = 7.0, 9.0, 5.0, 3.0
+"""Strands reach the surface this far from their roots, from at most this depth and this far aside; they may
+stand out from it by this much."""
+HAIRLINE_MM, HAIRLINE_PER_MM2, HAIRLINE_MOST = 7.0, 1.6, 8000
 
 
 @dataclass(frozen=True)
@@ -65,30 +67,25 @@ def grow_brows(
     skin = subject.part("skin")
     near, _ = face_map.brows(skin.canonical)
     corners = skin.faces[(near[skin.faces] > 0).any(axis=1)]
-    triangles = vertices[corners]
-    area = np.linalg.norm(
-        np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]), axis=1
-    )
-    wanted = round(2 * BROW_HAIRS * density)
-    chosen = rng.choice(len(corners), size=6 * wanted, p=area / area.sum())
-    weights = rng.dirichlet([1.0, 1.0, 1.0], size=len(chosen))
-    roots = np.einsum("nk,nkc->nc", weights, triangles[chosen])
+    if not len(corners):
+        raise ValueError("no skin near the brows: are the canonical coordinates those of the head model?")
+    roots, weights, chosen = _scatter(rng, vertices, corners, BROW_PER_MM2 * density)
     flat = np.einsum("nk,nkc->nc", weights, skin.canonical[corners[chosen]])
     up = np.einsum("nk,nkc->nc", weights, normals[corners[chosen]])
     dense, along = face_map.brows(flat.astype(np.float32))
     # Thin towards the tail, a little loose at the head.
-    keep = np.flatnonzero(rng.uniform(size=len(chosen)) < dense * (1.0 - 0.25 * along))[:wanted]
+    keep = rng.uniform(size=len(chosen)) < dense * (1.0 - 0.25 * along)
     roots, flat, up, along = roots[keep], flat[keep], up[keep], along[keep]
     line, _ = face_map.brow_line()
     middle = np.interp(np.abs(flat[:, 0]), line[:, 0], line[:, 1])
     above = np.clip((flat[:, 1] - middle) / 4.0, -1.0, 1.0)
     steep = np.interp(along, [0.0, 0.12, 0.3, 0.6, 1.0], [85.0, 65.0, 38.0, 14.0, -14.0])
-    steep = np.radians(steep - 22.0 * above + rng.normal(0.0, 8.0, len(keep)))
-    heading = np.stack([np.sign(flat[:, 0]) * np.cos(steep), np.sin(steep), np.zeros(len(keep))], axis=1)
+    steep = np.radians(steep - 22.0 * above + rng.normal(0.0, 8.0, len(roots)))
+    heading = np.stack([np.sign(flat[:, 0]) * np.cos(steep), np.sin(steep), np.zeros(len(roots))], axis=1)
     heading -= np.einsum("ij,ij->i", heading, up)[:, None] * up
     heading /= np.linalg.norm(heading, axis=1, keepdims=True)
-    length = rng.uniform(4.5, 7.5, len(keep)) * (1.0 - 0.35 * along)
-    bend = np.cross(up, heading) * (np.sign(flat[:, 0]) * rng.normal(0.08, 0.06, len(keep)))[:, None]
+    length = rng.uniform(4.5, 7.5, len(roots)) * (1.0 - 0.35 * along)
+    bend = np.cross(up, heading) * (np.sign(flat[:, 0]) * rng.normal(0.08, 0.06, len(roots)))[:, None]
     t = np.linspace(0.0, 1.0, POINTS)[None, :, None]
     lift = 0.25 + 1.1 * t * (1.0 - 0.55 * t)
     points = (
@@ -96,7 +93,7 @@ def grow_brows(
         + length[:, None, None] * t * (heading[:, None] - bend[:, None] * t)
         + lift * up[:, None]
     )
-    return _curves(BROW, points, np.linspace(0.15, 0.06, POINTS - 1), vertices)
+    return _curves(BROW, points, np.linspace(0.12, 0.05, POINTS - 1), vertices)
 
 
 def grow_lashes(
@@ -128,25 +125,59 @@ def grow_lashes(
     return _curves(LASH, points, np.linspace(0.15, 0.05, POINTS - 1), vertices)
 
 
-def hair_curves(
-    subject: Subject,
-    surface: Float[np.ndarray, "v 3"],
-    normals: Float[np.ndarray, "v 3"],
-    visible: Bool[np.ndarray, " v"],
-    *,
-    seed: int,
-) -> Curves:
+@dataclass(frozen=True)
+class Hull:
+    """The outside of a hair surface.
+
+    Attributes:
+        vertices: (v, 3) that can be seen from outside, mm.
+        normals: (v, 3) smooth, unit.
+        tangents: (v, 3) direction of growth, unit.
+        index: (v,) their numbers among all vertices of the hair surface.
+    """
+
+    vertices: Float[np.ndarray, "v 3"]
+    normals: Float[np.ndarray, "v 3"]
+    tangents: Float[np.ndarray, "v 3"]
+    index: Int[np.ndarray, " v"]
+
+    def lift(
+        self,
+        points: Float[np.ndarray, "n 3"],
+        height_mm: Float[np.ndarray, " n"],
+        share: Float[np.ndarray, " n"],
+    ) -> tuple[Float[np.ndarray, "n 3"], Int[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
+        """Raises points beneath the surface to `height_mm` above it.
+
+        Args:
+            points: mm.
+            height_mm: wanted height.
+            share: of the way to go, 0 at roots.
+
+        Returns:
+            The points, the nearest vertex of each, and whether the point belongs to this surface at all.
+        """
+        _, nearest = cKDTree(self.vertices).query(points)
+        up = self.normals[nearest]
+        offset = points - self.vertices[nearest]
+        height = np.einsum("ij,ij->i", offset, up)
+        aside = np.linalg.norm(offset - height[:, None] * up, axis=1)
+        near = (aside < ASIDE_MM) & (height > -LIFT_MM) & (height < STRAY_MM)
+        lift = np.where(near, np.maximum(height_mm - height, 0.0) * share, 0.0)
+        return points + lift[:, None] * up, nearest, near
+
+
+def hair_curves(subject: Subject, hull: Hull, *, seed: int) -> Curves:
     """The subject's strands, combed onto the outside of its hair surface.
 
     The surface is the hull of all strands; those that lie beneath it are lifted to it (not at their roots),
-    so that the strands seen are the outer layer and no budget is spent on hidden hair.
+    so that the strands seen are the outer layer and no budget is spent on hidden hair. Stretches that leave
+    the surface are left out: the truth has no hair there.
 
     Args:
         subject: with strands.
-        surface: vertices of the hair surface, mm.
-        normals: smooth outward normals there.
-        visible: which of them can be seen from outside.
-        seed: of the small differences in height.
+        hull: of its hair.
+        seed: of the small differences between strands.
 
     Returns:
         The strands.
@@ -159,40 +190,109 @@ def hair_curves(
     owner = np.repeat(np.arange(len(count)), count)
     points = strands.points.astype(np.float64)
     along = _arc(points, strands.offsets)
-    outer = np.flatnonzero(visible)
-    _, nearest = cKDTree(surface[outer]).query(points)
-    anchor = outer[nearest]
-    up = normals[anchor]
-    offset = points - surface[anchor]
-    height = np.einsum("ij,ij->i", offset, up)
-    aside = np.linalg.norm(offset - height[:, None] * up, axis=1)
     layer = rng.uniform(0.0, 1.0, len(count))[owner]
-    lift = np.maximum(0.15 + 1.1 * layer - height, 0.0) * np.clip(along / ROOT_MM, 0.0, 1.0)
-    lift[(height < -LIFT_MM) | (aside > ASIDE_MM)] = 0.0
-    points = points + lift[:, None] * up
-    starts = np.flatnonzero(owner[1:] == owner[:-1])
-    tangent = np.zeros_like(points)
-    tangent[starts] = points[starts + 1] - points[starts]
+    points, nearest, near = hull.lift(points, 0.15 + 1.1 * layer, np.clip(along / ROOT_MM, 0.0, 1.0))
+    near |= along < ROOT_MM
+    starts = np.flatnonzero((owner[1:] == owner[:-1]) & near[1:] & near[:-1])
     last = strands.offsets[1:] - 1
-    tangent[last] = tangent[np.maximum(last - 1, 0)]
-    tangent /= np.maximum(np.linalg.norm(tangent, axis=1, keepdims=True), 1e-9)
     tip = along / np.maximum(along[last][owner], 1e-9)
+    locks = rng.standard_normal(int(strands.guides.max()) + 1)[strands.guides]
     return Curves(
         HAIR,
         points,
         np.stack([starts, starts + 1], axis=1),
         HAIR_MM * (1.0 - 0.5 * tip[starts] ** 2),
-        tangent,
-        anchor,
+        _tangents(points, strands.offsets),
+        hull.index[nearest],
         {
             "strand": rng.standard_normal(len(count))[owner],
-            "lock": np.random.default_rng([seed, 0x10C]).standard_normal(int(strands.guides.max()) + 1)[
-                strands.guides
-            ][owner],
+            "lock": locks[owner],
             "layer": layer,
             "along": tip,
         },
     )
+
+
+def bare_share(part: Part, subject: Subject, distance_mm: Float[np.ndarray, " v"]) -> Float[np.ndarray, " v"]:
+    """Where a hair surface should look like skin: at the hairline, next to the roots.
+
+    Hair thins out towards its line, but the closed surface that stands for it ends in a rim. The rim takes
+    the colour of the skin, with hairs drawn on it.
+
+    Args:
+        part: the hair surface.
+        subject: whose strands say how far along the hair a vertex is.
+        distance_mm: of the scalp point that each vertex grew from to the hairline, positive inside.
+
+    Returns:
+        1 for skin, 0 for hair.
+    """
+    if subject.strands is None or part.label != HAIR:
+        arc = np.zeros(len(part.vertices))
+    else:
+        points = subject.strands.points.astype(np.float64)
+        _, nearest = cKDTree(points).query(part.vertices)
+        arc = _arc(points, subject.strands.offsets)[nearest]
+    hair = np.maximum(_ramp(-1.0, 4.0, distance_mm), _ramp(2.5, 6.5, arc))
+    return 1.0 - hair
+
+
+def grow_hairline(
+    skin: Part,
+    normals: Float[np.ndarray, "v 3"],
+    exposed: Bool[np.ndarray, " v"],
+    hull: Hull,
+    *,
+    length_mm: float,
+    seed: int,
+) -> Curves | None:
+    """Fine short hairs across the hairline, which the hair surface ends at like a cap.
+
+    Args:
+        skin: with the scalar "scalp", 0.5 at the hairline.
+        normals: of the skin, unit.
+        exposed: skin vertices that hair does not cover.
+        hull: of the hair.
+        length_mm: of the longest.
+        seed: of the hairs.
+
+    Returns:
+        The hairs; None where no bare skin borders on hair.
+    """
+    if "scalp" not in skin.scalars:
+        return None
+    scalp = skin.scalars["scalp"]
+    distance, nearest = cKDTree(hull.vertices).query(skin.vertices, distance_upper_bound=HAIRLINE_MM)
+    wanted = (scalp > 0.03) & (scalp < 0.9) & np.isfinite(distance) & exposed
+    corners = skin.faces[wanted[skin.faces].all(axis=1)]
+    if not len(corners):
+        return None
+    rng = np.random.default_rng([seed, 0x4A1E])
+    roots, weights, chosen = _scatter(rng, skin.vertices, corners, HAIRLINE_PER_MM2)
+    at = corners[chosen]
+    dense = np.einsum("nk,nk->n", weights, scalp[at])
+    keep = np.flatnonzero(rng.uniform(size=len(roots)) < np.clip(1.6 * dense, 0.06, 1.0))[:HAIRLINE_MOST]
+    roots, at, dense = roots[keep], at[keep], dense[keep]
+    heading = hull.tangents[nearest[at[:, 0]]] + 0.22 * rng.standard_normal((len(roots), 3))
+    up = normals[at[:, 0]]
+    heading -= np.einsum("ij,ij->i", heading, up)[:, None] * up
+    heading /= np.maximum(np.linalg.norm(heading, axis=1, keepdims=True), 1e-9)
+    length = length_mm * rng.uniform(0.45, 1.0, len(roots)) * (0.45 + 0.55 * dense)
+    t = np.linspace(0.0, 1.0, POINTS)[None, :, None]
+    points = roots[:, None] + length[:, None, None] * t * (heading[:, None] + (0.12 + 0.25 * t) * up[:, None])
+    layer = rng.uniform(0.3, 1.0, len(roots))
+    flat, spread = points.reshape(-1, 3), np.repeat(layer, POINTS)
+    lifted, owner, _ = hull.lift(
+        flat, 0.2 + 0.6 * spread, np.tile(np.clip(3.0 * t[0, :, 0], 0, 1), len(roots))
+    )
+    curves = _curves(HAIR, lifted.reshape(points.shape), np.linspace(0.20, 0.08, POINTS - 1), None)
+    scalars = {
+        "strand": np.repeat(rng.standard_normal(len(roots)), POINTS),
+        "lock": np.zeros(len(flat)),
+        "layer": spread,
+        "along": np.tile(0.6 * t[0, :, 0], len(roots)),
+    }
+    return replace(curves, anchor=hull.index[owner], scalars=scalars)
 
 
 def surface_normals(
@@ -239,13 +339,39 @@ def _lid_hairs(
     )
 
 
-def _curves(label: int, points: np.ndarray, widths: np.ndarray, anchors: np.ndarray) -> Curves:
+def _ramp(low: float, high: float, value: np.ndarray) -> np.ndarray:
+    t = np.clip((value - low) / (high - low), 0.0, 1.0)
+    return t * t * (3.0 - 2.0 * t)
+
+
+def _scatter(
+    rng: np.random.Generator, vertices: np.ndarray, corners: np.ndarray, per_mm2: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points spread over triangles by area: places, barycentric weights, triangle of each."""
+    triangles = vertices[corners]
+    cross = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+    area = 0.5 * np.linalg.norm(cross, axis=1)
+    chosen = rng.choice(len(corners), size=max(round(per_mm2 * area.sum()), 1), p=area / area.sum())
+    weights = rng.dirichlet([1.0, 1.0, 1.0], size=len(chosen))
+    return np.einsum("nk,nkc->nc", weights, triangles[chosen]), weights, chosen
+
+
+def _tangents(points: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Unit direction to the next point of the strand; the last point takes that of the one before."""
+    tangent = np.zeros_like(points)
+    tangent[:-1] = points[1:] - points[:-1]
+    last = offsets[1:] - 1
+    tangent[last] = tangent[np.maximum(last - 1, 0)]
+    return tangent / np.maximum(np.linalg.norm(tangent, axis=1, keepdims=True), 1e-9)
+
+
+def _curves(label: int, points: np.ndarray, widths: np.ndarray, anchors: np.ndarray | None) -> Curves:
     count, length, _ = points.shape
     first = np.arange(count)[:, None] * length + np.arange(length - 1)
     segments = np.stack([first.ravel(), first.ravel() + 1], axis=1)
     tangent = np.gradient(points, axis=1)
     tangent /= np.maximum(np.linalg.norm(tangent, axis=2, keepdims=True), 1e-9)
-    _, anchor = cKDTree(anchors).query(points[:, 0])
+    anchor = np.zeros(count, np.int64) if anchors is None else cKDTree(anchors).query(points[:, 0])[1]
     return Curves(
         label,
         points.reshape(-1, 3),

@@ -6,24 +6,28 @@ turns the result into named images, `recon.synth.sensor` into a photograph. Ever
 canonical head frame.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from recon.scene import Camera
 from recon.synth import curves as curve_module
+from recon.synth import face_map
 from recon.synth.appearance import Look
-from recon.synth.curves import Curves, surface_normals
+from recon.synth.curves import Curves, Hull, surface_normals
 from recon.synth.eyes import eye_frame, shade_eye
+from recon.synth.hair_scalp import Hairline
 from recon.synth.hair_shading import fibre_light, shade_hair, shade_strands
 from recon.synth.light import Bake, bake, diffuse_over
+from recon.synth.noise import streaks
 from recon.synth.parts import BEARD, BROW, CLOTH, EYE, HAIR, LASH, SKIN, Part, Subject
 from recon.synth.raster import Buffers, Fragments, draw, interpolate, sample, splat
 from recon.synth.shading import Points, Shaded, normalised, shade_cloth
 from recon.synth.skin import paint_skin, shade_skin
 
-FIBRES = (BROW, LASH, BEARD)
+FIBRES = (BROW, LASH)
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ def prepare(subject: Subject, look: Look, *, strands: bool = True) -> Prepared:
         for part, normal in zip(parts, normals, strict=True)
     ]
     hairs, anchors = _grow(subject, look, parts, normals, light, starts, strands)
-    columns, attributes = _attributes(parts, normals, light, look)
+    columns, attributes = _attributes(subject, normals, light, look)
     blocks, segments, kinds = [attributes], [], []
     point_count = len(vertices)
     for k, (hair, anchor) in enumerate(zip(hairs, anchors, strict=True)):
@@ -161,7 +165,7 @@ def expose(prepared: Prepared, camera: Camera, *, samples: int = 3) -> Exposure:
         samples=samples,
     )
     labels = np.array(prepared.labels)[prepared.kind]
-    group = np.where(np.isin(labels, (HAIR, *FIBRES)), -1, prepared.kind)
+    group = np.where(np.isin(labels, (HAIR, BEARD, *FIBRES)), -1, prepared.kind)
     fragments = buffers.resolve(group)
     colour = np.zeros((len(fragments), 3), np.float32)
     albedo = np.zeros((len(fragments), 3), np.float32)
@@ -221,17 +225,39 @@ def _grow(
         grown.append((lashes, skin))
     if strands and subject.strands is not None and "hair" in names:
         hair = names.index("hair")
-        visible = light.openness[starts[hair] : starts[hair + 1]] > 0.08
-        curves = curve_module.hair_curves(subject, parts[hair].vertices, normals[hair], visible, seed=seed)
+        hull = _hull(parts[hair], normals[hair], light.openness[starts[hair] : starts[hair + 1]])
+        curves = curve_module.hair_curves(subject, hull, seed=seed)
         grown.append((curves, hair))
+        exposed = light.openness[starts[skin] : starts[skin + 1]] > 0.15
+        length = float(np.clip(0.5 * _median_length(subject), 2.0, 13.0))
+        fine = curve_module.grow_hairline(
+            parts[skin], normals[skin], exposed, hull, length_mm=length, seed=seed
+        )
+        if fine is not None:
+            grown.append((fine, hair))
     return [curves for curves, _ in grown], [curves.anchor + starts[owner] for curves, owner in grown]
 
 
+def _hull(part: Part, normals: np.ndarray, openness: np.ndarray) -> Hull:
+    index = np.flatnonzero(openness > 0.08)
+    return Hull(part.vertices[index], normals[index], _combed(part, normals)[index].astype(np.float64), index)
+
+
+def _median_length(subject: Subject) -> float:
+    """Median length of the subject's strands, mm."""
+    assert subject.strands is not None
+    points, offsets = subject.strands.points, subject.strands.offsets
+    step = np.linalg.norm(np.diff(points, axis=0), axis=1)
+    total = np.concatenate([[0.0], np.cumsum(step)])
+    return float(np.median(total[offsets[1:] - 1] - total[offsets[:-1]]))
+
+
 def _attributes(
-    parts: tuple[Part, ...], normals: list[np.ndarray], light: Bake, look: Look
+    subject: Subject, normals: list[np.ndarray], light: Bake, look: Look
 ) -> tuple[dict[str, slice], np.ndarray]:
     """One float32 row per vertex of the parts, and where each attribute stands in it."""
-    own = [_painted(part, look) for part in parts]
+    parts = subject.parts
+    own = [_painted(subject, part, look) for part in parts]
     names = sorted({name for scalars in own for name in scalars} | {"strand", "lock", "layer", "along"})
     zeros = [np.zeros(len(part.vertices), np.float32) for part in parts]
     named: dict[str, np.ndarray] = {
@@ -255,9 +281,24 @@ def _attributes(
     return columns, np.concatenate([values.astype(np.float32) for values in named.values()], axis=1)
 
 
-def _painted(part: Part, look: Look) -> dict[str, np.ndarray]:
-    """The part's own scalars, and pigments where it is skin."""
-    return part.scalars | paint_skin(part.canonical, look.skin) if part.label == SKIN else part.scalars
+def _painted(subject: Subject, part: Part, look: Look) -> dict[str, np.ndarray]:
+    """The part's own scalars, pigments where it is skin, and where hair lets the skin through."""
+    if part.label == SKIN:
+        return part.scalars | paint_skin(part.canonical, look.skin)
+    if part.label not in (HAIR, BEARD):
+        return part.scalars
+    if part.label == BEARD:
+        inside = 12.0 * face_map.beard(part.canonical) - 3.0
+    elif (recipe := subject.recipe.get("hair")) and isinstance(recipe, Mapping) and recipe.get("hairline"):
+        inside = Hairline(**recipe["hairline"]).distance_mm(part.canonical.astype(np.float64))
+    else:
+        inside = np.full(len(part.vertices), np.inf)
+    bare = curve_module.bare_share(part, subject, inside)[:, None]
+    extra = {
+        "bare": diffuse_over(bare, part.faces, 20)[:, 0],
+        "scalp": np.full(len(part.vertices), 0.6, np.float32),
+    }
+    return part.scalars | paint_skin(part.canonical, look.skin) | extra
 
 
 def _texture_place(part: Part) -> np.ndarray:
@@ -316,8 +357,10 @@ def _shade(points: Points, label: int, prepared: Prepared, *, curve: bool) -> Sh
         return shade_skin(points, look, light)
     if label == EYE:
         return shade_eye(points, look, light)
-    if label == HAIR:
-        return shade_strands(points, look, light) if curve else shade_hair(points, look, light)
+    if label in (HAIR, BEARD):
+        if label == BEARD:
+            look = replace(look, hair=replace(look.hair, albedo=look.hair.brow))
+        return shade_strands(points, look, light) if curve else _thinning_hair(points, look, light)
     if label in FIBRES:
         dark = 0.35 if label == LASH else 1.0
         albedo = np.broadcast_to(np.array(look.hair.brow, np.float32) * dark, (len(points), 3)).copy()
@@ -328,6 +371,22 @@ def _shade(points: Points, label: int, prepared: Prepared, *, curve: bool) -> Sh
     if label == CLOTH:
         return shade_cloth(points, look.cloth, light, look.room)
     return shade_skin(points, look, light)
+
+
+def _thinning_hair(points: Points, look: Look, light: Bake) -> Shaded:
+    """Hair that gives way to skin where it is bare."""
+    hair = shade_hair(points, look, light)
+    bare = points.scalars["bare"]
+    near = np.flatnonzero(bare > 0.01)
+    if not len(near):
+        return hair
+    skin = shade_skin(points.take(near), look, light)
+    # Streak by streak: a hair is there or it is not.
+    wisp = streaks(points.position[near], points.tangent[near], 0.5, 4.0, look.hair.seed + 9)
+    share = np.clip(0.5 + 2.2 * (bare[near] - 0.5) + 0.35 * wisp, 0.0, 1.0)[:, None].astype(np.float32)
+    for mixed, under in ((hair.colour, skin.colour), (hair.albedo, skin.albedo)):
+        mixed[near] = mixed[near] * (1 - share) + under * share
+    return hair
 
 
 def _background(prepared: Prepared, camera: Camera) -> np.ndarray:

@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import trimesh
 from jaxtyping import Float
-from scipy.spatial import cKDTree
 
 from recon.scene import h3ds
 from recon.synth.appearance import Look
@@ -17,8 +16,6 @@ from recon.synth.cameras import Orbit, unit_sphere
 from recon.synth.parts import Subject
 from recon.synth.passes import render_passes
 from recon.synth.photograph import expose, prepare
-from recon.synth.simplify import simplify
-from recon.synth.surface import sphere_region
 
 
 @dataclass(frozen=True)
@@ -56,32 +53,6 @@ def draw_placement(rng: np.random.Generator) -> Float[np.ndarray, "4 4"]:
     matrix[:3, :3] = np.diag([1.0, -1.0, -1.0]) @ turn
     matrix[:3, 3] = rng.uniform(-60.0, 60.0, 3) + np.array([0.0, 0.0, rng.uniform(-50.0, 50.0)])
     return matrix
-
-
-def with_smaller_truth(subject: Subject, vertices: int) -> Subject:
-    """The subject with its truth simplified to `vertices` vertices, landmarks and regions carried over.
-
-    Args:
-        subject: the person.
-        vertices: the target.
-
-    Returns:
-        A copy; each region holds the vertices whose nearest old vertex belonged to it, except "face_sphere",
-        which is again everything within 95 mm of the nose tip.
-    """
-    truth = simplify(subject.truth, vertices)
-    points = np.asarray(truth.vertices)
-    _, nearest = cKDTree(subject.truth.vertices).query(points)
-    regions = {}
-    for name, indices in subject.regions.items():
-        member = np.zeros(len(subject.truth.vertices), bool)
-        member[indices] = True
-        regions[name] = np.flatnonzero(member[nearest])
-    if "face_sphere" in regions:
-        regions["face_sphere"] = sphere_region(points, subject.landmarks["nose_tip"])
-    tree = cKDTree(points)
-    landmarks = {name: int(tree.query(place)[1]) for name, place in subject.landmarks.items()}
-    return replace(subject, truth=truth, landmark_vertices=landmarks, regions=regions)
 
 
 def take_pictures(subject: Subject, look: Look, orbit: Orbit, *, samples: int = 3) -> Pictures:

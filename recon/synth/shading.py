@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from recon.synth.appearance import ClothLook
 from recon.synth.light import Bake, harmonic_basis
@@ -46,6 +46,11 @@ class Points:
     def __len__(self) -> int:
         """Number of points."""
         return len(self.position)
+
+    def take(self, index: Int[np.ndarray, " k"]) -> "Points":
+        """Some of the points."""
+        arrays = {name: value[index] for name, value in self.__dict__.items() if name != "scalars"}
+        return Points(**arrays, scalars={name: value[index] for name, value in self.scalars.items()})
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from recon.synth.noise import fractal, noise
 from recon.synth.shading import Points, Shaded, bumped, diffuse, gloss
 
 BASE = np.array([0.74, 0.585, 0.485], np.float32)
-MELANIN = np.array([0.75, 1.25, 1.80], np.float32)
+MELANIN = np.array([0.80, 1.22, 1.66], np.float32)
 BLOOD = np.array([0.12, 0.90, 0.72], np.float32)
 SUBSURFACE = (0.30, 0.13, 0.08)
 
@@ -66,13 +66,18 @@ def skin_albedo(points: Points, look: SkinLook, hair: HairLook) -> Float[np.ndar
     blood = blood + lip * (look.lip_red * (0.75 + 0.25 * speckle) + 0.2 * look.haemoglobin)
     melanin = melanin + 0.05 * lip
     albedo = BASE * np.exp(-melanin[:, None] * MELANIN - blood[:, None] * BLOOD)
+    # The ground of the brows: hairs too fine to draw one by one.
+    brow = 0.30 * face_map.brows(points.canonical)[0][:, None]
+    albedo = (albedo * (1 - brow) + brow * np.array(hair.brow, np.float32)).astype(np.float32)
     if "scalp" in points.scalars:
         # Roots and the shade between them darken the scalp.
-        roots = points.scalars["scalp"] * np.clip(
-            0.62 + 0.5 * noise(points.canonical, 1.3, look.seed + 6), 0, 1
+        roots = (
+            0.8
+            * points.scalars["scalp"] ** 2
+            * np.clip(0.62 + 0.5 * noise(points.canonical, 1.3, look.seed + 6), 0, 1)
         )
         dark = 0.75 * np.array(hair.albedo, np.float32) + 0.06 * albedo
-        albedo = albedo * (1 - roots[:, None]) + dark * roots[:, None]
+        albedo = (albedo * (1 - roots[:, None]) + dark * roots[:, None]).astype(np.float32)
     hairs = np.clip(0.55 + 0.9 * noise(points.canonical, 1.1, look.seed + 4), 0.0, 1.0)
     ground = (0.55 * points.scalars["beard"] * hairs)[:, None]
     below = 0.5 * albedo * np.array([0.80, 0.92, 1.0], np.float32) + 0.35 * np.array(hair.brow, np.float32)

@@ -10,9 +10,7 @@ from recon.synth import raster
 
 def camera(focal: float = 100.0, size: int = 64) -> Camera:
     """At the origin, looking along +z."""
-    return Camera(
-        np.array([[focal, 0, size / 2], [0, focal, size / 2], [0, 0, 1.0]]), np.eye(4), size, size
-    )
+    return Camera(np.array([[focal, 0, size / 2], [0, focal, size / 2], [0, 0, 1.0]]), np.eye(4), size, size)
 
 
 def quad(x0: float, x1: float, y0: float, y1: float, z: float) -> tuple[np.ndarray, np.ndarray]:
@@ -66,7 +64,7 @@ def test_weights_are_perspective_correct():
 
 def test_fragments_of_one_surface_merge_and_coverages_sum():
     sphere = trimesh.creation.icosphere(subdivisions=4, radius=40.0)
-    buffers = raster.draw(sphere.vertices + [0, 0, 200.0], sphere.faces, camera())
+    buffers = raster.draw(sphere.vertices + np.array([0, 0, 200.0]), sphere.faces, camera())
     fragments = buffers.resolve(np.zeros(len(sphere.faces), np.int64), gap=0.05)
     total = np.bincount(fragments.pixel, fragments.coverage, minlength=64 * 64).reshape(64, 64)
     np.testing.assert_allclose(total, buffers.coverage(), atol=1e-6)
@@ -81,7 +79,7 @@ def test_fragments_of_one_surface_merge_and_coverages_sum():
 def test_a_sphere_covers_the_area_of_its_outline():
     # The outline of a sphere on the axis is a circle of radius f r / sqrt(d² - r²).
     sphere = trimesh.creation.icosphere(subdivisions=5, radius=40.0)
-    coverage = raster.draw(sphere.vertices + [0, 0, 200.0], sphere.faces, camera()).coverage()
+    coverage = raster.draw(sphere.vertices + np.array([0, 0, 200.0]), sphere.faces, camera()).coverage()
     radius = 100 * 40 / np.sqrt(200**2 - 40**2)
     assert coverage.sum() == pytest.approx(np.pi * radius**2, rel=0.005)
 
@@ -89,8 +87,8 @@ def test_a_sphere_covers_the_area_of_its_outline():
 def test_thin_curves_cover_their_width_on_average():
     # 40 parallel lines, 60 mm = 30 px long, 0.2 mm = 0.1 px wide: 3 px² each.
     y = np.linspace(-30, 30, 40)
-    vertices = np.stack([np.stack([np.full(40, -30.0), y, np.full(40, 200.0)], 1),
-                         np.stack([np.full(40, 30.0), y, np.full(40, 200.0)], 1)], 1).reshape(-1, 3)  # fmt: skip
+    ends = [np.stack([np.full(40, x), y, np.full(40, 200.0)], axis=1) for x in (-30.0, 30.0)]
+    vertices = np.stack(ends, axis=1).reshape(-1, 3)
     segments = np.arange(80).reshape(40, 2)
     buffers = raster.draw(
         vertices, np.zeros((0, 3), int), camera(), segments=segments, segment_width_mm=np.full(40, 0.2)
