@@ -1,0 +1,310 @@
+"""Converts the public ICT-FaceKit Light repository to the packed head model that `recon.synth.model` reads.
+
+The model is text: one OBJ file for the neutral head, one per identity direction, one per expression, and a
+JSON file of vertex lists. All have the same vertices in the same order, so that a direction is a
+difference of positions.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import zipfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int32
+
+from recon.errors import ConfigError
+from recon.synth.model_obj import parse_obj, parse_vertices
+from recon.synth.subdivision import boundary_loops
+
+logger = logging.getLogger(__name__)
+
+COMMIT = "da5f95a607f5e6b37755b38d3385d7f2853732e5"
+SHA256 = "cebc70db53598b3c95256977012e1f6b7bec3c2771e6d65d0e602a71a00b9385"
+"""`content_digest` of the model at `COMMIT`; an archive's own bytes may change, its content may not."""
+
+_ORIGIN = "github.com/ICT-VGL/ICT-FaceKit (MIT, (c) 2020 USC Institute for Creative Technologies)"
+
+FOLDER = "FaceXModel"
+NEUTRAL = "generic_neutral_mesh"
+_LARGEST_FILE = 64 << 20
+_EXTRA_EXPRESSIONS = ("PupilDilate_L", "PupilDilate_R", "cheekRaiser_L", "cheekRaiser_R")
+# the longer jaw lines of the model's README: they follow the contour of a turned head
+_JAW_RIGHT = (1280, 1278, 1275, 1272, 1248, 12, 820, 1834, 1902, 243, 844, 781, 1673, 2199, 801, 1447, 800)
+_JAW_LEFT = (
+    3041,
+    3661,
+    3042,
+    4390,
+    3880,
+    3022,
+    3085,
+    2484,
+    4102,
+    4036,
+    3061,
+    2253,
+    3466,
+    3490,
+    3493,
+    3496,
+    3498,
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the model's vertices are ordered (its README's table of geometry).
+
+    Attributes:
+        regions: Name, number of vertices and number of polygons of each region, in the file's order.
+        kept: How many of the regions are packed; the rest are see-through shells.
+        iris: First and last vertex of the left and of the right iris.
+        narrow_face: Vertices of the narrow face area.
+        open_regions: Regions that with their one opening capped enclose the skin.
+        identities: Number of identity files.
+    """
+
+    regions: tuple[tuple[str, int, int], ...]
+    kept: int
+    iris: tuple[tuple[int, int], tuple[int, int]]
+    narrow_face: int
+    open_regions: tuple[str, ...]
+    identities: int
+
+
+ICT_LIGHT = Layout(
+    regions=(
+        ("face", 9409, 9230),
+        ("head_neck", 1839, 1914),
+        ("mouth_socket", 2046, 2082),
+        ("eye_socket_L", 384, 404),
+        ("eye_socket_R", 384, 404),
+        ("gums_tongue", 2977, 2972),
+        ("teeth", 4412, 4490),
+        ("eyeball_L", 1570, 1598),
+        ("eyeball_R", 1570, 1598),
+        ("lacrimal_L", 204, 163),
+        ("lacrimal_R", 204, 163),
+        ("eye_blend_L", 24, 15),
+        ("eye_blend_R", 24, 15),
+        ("eye_occl_L", 152, 128),
+        ("eye_occl_R", 152, 128),
+        ("lashes_L", 684, 540),
+        ("lashes_R", 684, 540),
+    ),
+    kept=9,
+    iris=((22221, 23020), (23791, 24590)),
+    narrow_face=6706,
+    open_regions=("face", "head_neck", "mouth_socket", "eye_socket_L", "eye_socket_R"),
+    identities=100,
+)
+
+
+class Source:
+    """Files of the repository by their path in it, from a checked-out folder or a zip archive.
+
+    A zip is read in memory, never unpacked: its members' names cannot write anywhere. A single folder around
+    everything, as GitHub's archives have it, is left out of the paths.
+    """
+
+    def __init__(self, path: str | Path):
+        """Opens a folder or a zip archive.
+
+        Raises:
+            ConfigError: Neither, or an archive that cannot be read.
+        """
+        self.path = Path(path)
+        self._members: dict[str, Callable[[], bytes]] = {}
+        if self.path.is_dir():
+            for file in sorted(self.path.rglob("*")):
+                if file.is_file():
+                    self._members[file.relative_to(self.path).as_posix()] = file.read_bytes
+        elif self.path.is_file() and zipfile.is_zipfile(self.path):
+            archive = zipfile.ZipFile(self.path)
+            files = [info for info in archive.infolist() if not info.is_dir()]
+            tops = {info.filename.split("/", 1)[0] for info in files}
+            strip = len(tops) == 1 and all("/" in info.filename for info in files)
+            for info in files:
+                name = info.filename.split("/", 1)[1] if strip else info.filename
+                self._members[name] = partial(self._member, archive, info)
+        else:
+            raise ConfigError(f"expected a folder or a zip archive of ICT-FaceKit, got {self.path}")
+
+    def _member(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+        if info.file_size > _LARGEST_FILE:
+            raise ConfigError(f"{self.path}: {info.filename} claims {info.file_size} bytes: refused")
+        try:
+            with archive.open(info) as stream:
+                return stream.read(_LARGEST_FILE + 1)
+        except (zipfile.BadZipFile, EOFError, OSError) as error:
+            raise ConfigError(f"{self.path}: {info.filename} is broken ({error}); fetch it again") from error
+
+    def names(self) -> list[str]:
+        """Returns all paths, sorted."""
+        return sorted(self._members)
+
+    def read(self, name: str) -> bytes:
+        """Returns the content of one file.
+
+        Raises:
+            ConfigError: There is no such file, or it is broken or too large.
+        """
+        if name not in self._members:
+            raise ConfigError(f"{self.path} has no {name}; expected a copy of github.com/ICT-VGL/ICT-FaceKit")
+        return self._members[name]()
+
+
+def model_files(source: Source) -> list[str]:
+    """Returns the paths that the packed model is made of: the licence, the OBJ files, the vertex lists."""
+    wanted = (".obj", "/vertex_indices.json")
+    names = source.names()
+    return [n for n in names if n == "LICENSE" or (n.startswith(f"{FOLDER}/") and n.endswith(wanted))]
+
+
+def content_digest(source: Source) -> str:
+    """SHA-256 over the names and contents of `model_files`; the same for a folder and any archive of it."""
+    total = hashlib.sha256()
+    for name in model_files(source):
+        total.update(f"{hashlib.sha256(source.read(name)).hexdigest()}  {name}\n".encode())
+    return total.hexdigest()
+
+
+def cap_strip(loop: np.ndarray) -> Int32[np.ndarray, "cap 3"]:
+    """Closes a boundary loop by a strip of triangles between its two halves.
+
+    Args:
+        loop: Boundary vertices in the order of `boundary_loops`.
+
+    Returns:
+        Triangles that, with the open mesh, are closed and consistently wound.
+    """
+    left, right = 0, len(loop) - 1
+    triangles = []
+    forward = True
+    while right - left > 1:
+        following = left + 1 if forward else right - 1
+        triangles.append((loop[right], loop[following], loop[left]))
+        left, right = (following, right) if forward else (left, following)
+        forward = not forward
+    return np.array(triangles, dtype=np.int32).reshape(-1, 3)
+
+
+def convert(source: Source, layout: Layout = ICT_LIGHT) -> dict[str, Any]:
+    """Packs the model.
+
+    Args:
+        source: The repository's files.
+        layout: The order of its vertices.
+
+    Returns:
+        The arrays of the packed file, by name.
+
+    Raises:
+        ConfigError: A file is missing, broken, or does not fit the others.
+    """
+    neutral = parse_obj(_text(source, NEUTRAL), NEUTRAL)
+    total = sum(count for _, count, _ in layout.regions)
+    if len(neutral.vertices) != total:
+        raise ConfigError(f"{NEUTRAL}.obj has {len(neutral.vertices)} vertices, the model's layout {total}")
+    region_of = np.repeat(np.arange(len(layout.regions)), [count for _, count, _ in layout.regions])
+    kept = int((region_of < layout.kept).sum())
+    inside = (neutral.faces < kept).all(axis=1)
+    faces = neutral.faces[inside]
+    lists = _vertex_lists(source)
+    expressions = [*lists["expressions"], *_EXTRA_EXPRESSIONS]
+    expressions = [name for name in expressions if f"{FOLDER}/{name}.obj" in source.names()]
+
+    def deltas(names: Iterable[str]) -> np.ndarray:
+        return np.stack([_delta(source, name, neutral.vertices)[:kept] for name in names]).astype(np.float16)
+
+    open_ids = [index for index, (name, _, _) in enumerate(layout.regions) if name in layout.open_regions]
+    polygon_region = np.repeat(np.arange(len(layout.regions)), [count for _, _, count in layout.regions])
+    if len(polygon_region) != neutral.polygon[-1] + 1:
+        raise ConfigError(f"{NEUTRAL}.obj has {neutral.polygon[-1] + 1} polygons, not {len(polygon_region)}")
+    face_region = polygon_region[neutral.polygon[inside]]
+    skin = faces[np.isin(face_region, open_ids)]
+    loops = boundary_loops(skin.astype(np.int64))
+    if len(loops) != 1:
+        raise ConfigError(f"{NEUTRAL}.obj: expected one opening at the neck, found {len(loops)}")
+    return {
+        "vertices": neutral.vertices[:kept].astype(np.float32),
+        "faces": faces,
+        "face_region": face_region.astype(np.uint8),
+        "face_material": neutral.material[inside].astype(np.uint8),
+        "face_src_polygon": neutral.polygon[inside],
+        "vertex_region": region_of[:kept].astype(np.uint8),
+        "region_names": np.array([name for name, _, _ in layout.regions]),
+        "material_names": np.array(neutral.materials),
+        "orig_vertex_index": np.arange(kept, dtype=np.int32),
+        "orig_num_vertices": np.int32(total),
+        "uv": neutral.texture.astype(np.float32),
+        "faces_uv": neutral.texture_faces[inside],
+        "identity_deltas": deltas(f"identity{n:03d}" for n in range(layout.identities)),
+        "expression_deltas": deltas(expressions),
+        "expression_names": np.array(expressions),
+        "n_arkit_expressions": np.int32(len(lists["expressions"])),
+        "landmarks68": np.array(lists["idx_to_landmark_verts"], dtype=np.int32),
+        "jaw_right_ext": np.array(_JAW_RIGHT, dtype=np.int32),
+        "jaw_left_ext": np.array(_JAW_LEFT, dtype=np.int32),
+        "rigid_vertices": np.array(lists["idx_to_rigid_verts"], dtype=np.int32),
+        "fitting_vertices": np.array(lists["idx_to_fitting_verts"], dtype=np.int32),
+        "rigid_landmark_idx": np.array(lists["idx_to_rigid_landmark_idx"], dtype=np.int32),
+        "narrow_face_num_vertices": np.int32(layout.narrow_face),
+        "iris_L_orig_range": np.array(layout.iris[0]),
+        "iris_R_orig_range": np.array(layout.iris[1]),
+        "units": np.array("centimetre"),
+        "scale_to_mm": np.float32(10.0),
+        "axes": np.array("+Y up, +Z out of the face, +X subject's left"),
+        "identity_sampling": np.array("weights ~ N(0,1), independent"),
+        "licence": np.array(source.read("LICENSE").decode("utf-8")),
+        "source": np.array(f"{_ORIGIN}; content sha256 {content_digest(source)}"),
+        "neck_loop": loops[0].astype(np.int32),
+        "neck_cap_faces": cap_strip(loops[0]),
+    }  # fmt: skip
+
+
+def write_packed(arrays: dict[str, Any], path: str | Path) -> Path:
+    """Writes the packed model at once or not at all."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp.npz")
+    try:
+        np.savez_compressed(temporary, **arrays)
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    logger.info("wrote %s", target)
+    return target
+
+
+def _text(source: Source, stem: str) -> str:
+    return source.read(f"{FOLDER}/{stem}.obj").decode("utf-8", errors="replace")
+
+
+def _delta(source: Source, stem: str, neutral: np.ndarray) -> np.ndarray:
+    vertices = parse_vertices(_text(source, stem), f"{stem}.obj")
+    if vertices.shape != neutral.shape:
+        raise ConfigError(f"{stem}.obj has {len(vertices)} vertices, the neutral head {len(neutral)}")
+    result: np.ndarray = vertices - neutral
+    return result
+
+
+def _vertex_lists(source: Source) -> dict[str, Any]:
+    name = f"{FOLDER}/vertex_indices.json"
+    try:
+        lists: dict[str, Any] = json.loads(source.read(name))
+    except ValueError as error:
+        raise ConfigError(f"{source.path}: {name} is not JSON ({error})") from error
+    wanted = ("expressions", "idx_to_landmark_verts", "idx_to_rigid_verts", "idx_to_fitting_verts",
+              "idx_to_rigid_landmark_idx")  # fmt: skip
+    missing = [key for key in wanted if key not in lists]
+    if missing:
+        raise ConfigError(f"{source.path}: {name} lacks {', '.join(missing)}")
+    return lists
