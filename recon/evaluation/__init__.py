@@ -7,12 +7,12 @@
 from recon.evaluation.evaluator import Evaluation as Evaluation
 from recon.evaluation.evaluator import Evaluator as Evaluator
 from recon.evaluation.evaluator import GroundTruthLike as GroundTruthLike
-from recon.evaluation.evaluator import Prediction as Prediction
 from recon.evaluation.evaluator import evaluate as evaluate
 from recon.evaluation.images import mask_iou as mask_iou
 from recon.evaluation.images import psnr as psnr
 from recon.evaluation.images import ssim as ssim
 from recon.evaluation.official import OfficialResult as OfficialResult
+from recon.evaluation.prediction import Prediction as Prediction
 from recon.evaluation.strict import StrictResult as StrictResult
 
 __all__ = [

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import trimesh
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 
 from recon.errors import EvaluationError
 from recon.evaluation import official as official_protocol
@@ -17,6 +17,7 @@ from recon.evaluation.alignment import procrustes, transform
 from recon.evaluation.checks import check_mesh, check_size_and_place
 from recon.evaluation.nearest import PointSet
 from recon.evaluation.official import OfficialResult, coarse_alignment
+from recon.evaluation.prediction import Landmarks, Prediction
 from recon.evaluation.strict import StrictResult, rigid_fit
 from recon.evaluation.surface import Surface
 
@@ -24,7 +25,6 @@ log = logging.getLogger(__name__)
 
 Mode = Literal["official", "strict"]
 Region = Literal["face", "face_sphere", "nose"]
-Landmarks = Mapping[str, "int | np.integer | Float[np.ndarray, '3']"]
 
 _SCALE_TOLERANCE = 0.05
 
@@ -88,32 +88,6 @@ class Evaluation:
             numbers["icp_iterations"] = self.result.fit.steps
             numbers["icp_converged"] = self.result.fit.converged
         return numbers
-
-
-class Prediction:
-    """A checked prediction with its search trees, which several scores can share.
-
-    Args:
-        mesh: World frame of the scene, mm. It is not changed.
-        landmarks: Vertex index or xyz (mm) of each landmark, by name, or None.
-        name: How messages call it.
-
-    Raises:
-        EvaluationError: The mesh cannot be scored, or a landmark is not on it.
-    """
-
-    def __init__(
-        self, mesh: trimesh.Trimesh, *, landmarks: Landmarks | None = None, name: str = "prediction"
-    ) -> None:
-        check_mesh(mesh, name)
-        self.mesh, self.name = mesh, name
-        self.points = PointSet(np.asarray(mesh.vertices, np.float64))
-        self.landmarks = None if landmarks is None else _places(landmarks, self.points.points, name)
-
-    @cached_property
-    def surface(self) -> Surface:
-        """For exact distances; strict mode only."""
-        return Surface(self.mesh)
 
 
 class Evaluator:
@@ -288,27 +262,6 @@ def evaluate(
         EvaluationError: It cannot be scored, and why.
     """
     return Evaluator(ground_truth).evaluate(prediction, region=region, mode=mode, landmarks=landmarks)
-
-
-def _places(
-    landmarks: Landmarks, vertices: Float[np.ndarray, "vertices 3"], name: str
-) -> dict[str, Float[np.ndarray, "3"]]:
-    places = {}
-    for key, value in landmarks.items():
-        if isinstance(value, int | np.integer):
-            if not 0 <= value < len(vertices):
-                raise EvaluationError(
-                    f"{name}: landmark '{key}' is vertex {value}, but they are 0 to {len(vertices) - 1}"
-                )
-            places[key] = vertices[int(value)]
-            continue
-        place = np.asarray(value, float)
-        if place.shape != (3,) or not np.isfinite(place).all():
-            raise EvaluationError(
-                f"{name}: landmark '{key}' must be a vertex index or three finite numbers, not {value}"
-            )
-        places[key] = place
-    return places
 
 
 def _warn(result: OfficialResult, name: str, region: Region | None) -> None:

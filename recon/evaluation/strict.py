@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from recon.errors import EvaluationError
 from recon.evaluation.alignment import procrustes, transform
 from recon.evaluation.surface import Closest, Surface
+from recon.evaluation.tracking import SurfaceTracker
 
 log = logging.getLogger(__name__)
 
@@ -22,8 +23,9 @@ F_SCORE_MM = (1.0, 2.0, 5.0)
 SAMPLES = 20_000  # on each surface
 ALIGNMENT_SAMPLES = 5_000
 _FIRST_SHARE = 10  # the alignment begins with this fraction of them
-_SETTLED_MM = 1e-5  # root mean square movement of a step
+_SETTLED_MM = 1e-4  # root mean square movement of a step
 _MAX_STEPS = 200
+_TRACKED_MM = 0.2  # steps that move no point further leave its neighbourhood the same
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class RigidFit:
     Attributes:
         matrix: 4x4, takes the prediction to the ground truth.
         steps: Steps made.
-        converged: Whether the last step moved the points by less than 1e-5 mm.
+        converged: Whether the last step moved the points by less than 1e-4 mm.
         rms_mm: Root mean square distance from the ground truth's region to the aligned prediction.
     """
 
@@ -112,24 +114,27 @@ def _settle(
     fixed: Float[np.ndarray, "n 3"], pred: Surface, matrix: Float[np.ndarray, "4 4"]
 ) -> tuple[Float[np.ndarray, "4 4"], int, bool, float]:
     """Moves points onto a surface until they rest: transform, steps, whether they rest, mean square."""
+    look: Surface | SurfaceTracker = pred
     points = transform(matrix, fixed)
-    near = pred.closest(points)
+    near = look.closest(points)
     cost = float((near.distances**2).mean())
     for step in range(1, _MAX_STEPS + 1):
         motion = _towards_planes(points, near, pred.normals[near.faces])
         moved = transform(motion, points)
-        nearer = pred.closest(moved)
+        nearer = look.closest(moved)
         if float((nearer.distances**2).mean()) > cost:
             motion = procrustes(points, near.points, scale=False)
             moved = transform(motion, points)
-            nearer = pred.closest(moved)
+            nearer = look.closest(moved)
         new_cost = float((nearer.distances**2).mean())
         if new_cost > cost:  # by rounding alone: this is the bottom
             return matrix, step, True, cost
-        movement = float(np.sqrt(((moved - points) ** 2).sum(axis=1).mean()))
+        movement = np.linalg.norm(moved - points, axis=1)
         matrix, points, near, cost = motion @ matrix, moved, nearer, new_cost
-        if movement < _SETTLED_MM:
+        if np.sqrt((movement**2).mean()) < _SETTLED_MM:
             return matrix, step, True, cost
+        if look is pred and movement.max() < _TRACKED_MM:
+            look = SurfaceTracker(pred, _TRACKED_MM)
     return matrix, _MAX_STEPS, False, cost
 
 

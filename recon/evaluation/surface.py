@@ -1,5 +1,6 @@
 """A triangle surface that finds its point nearest to a query, exactly, and gives even samples of itself."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,7 +11,7 @@ from scipy.spatial import cKDTree
 
 from recon.evaluation.triangles import CylinderTree, closest_on_triangles, cylinder_squares, cylinders_around
 
-_CHUNK = 16384  # queries at a time, which bounds the memory of the pairs
+_CHUNK = 8192  # queries at a time, which bounds the memory of the pairs; chunks run on all cores
 _NEIGHBOURS = 16  # triangles looked at before the tree is asked
 
 
@@ -73,9 +74,9 @@ class Surface:
 
     def closest(self, queries: Float[np.ndarray, "queries 3"]) -> Closest:
         """The nearest point of the surface for each query, exact."""
-        parts = [self._closest(queries[start : start + _CHUNK]) for start in range(0, len(queries), _CHUNK)]
-        if not parts:
-            return Closest(np.zeros((0, 3)), np.zeros(0), np.zeros(0, np.int64))
+        _ = self._tree, self._centroids, self._cylinders  # made here once and not by every thread
+        with ThreadPoolExecutor() as pool:
+            parts = list(pool.map(self._closest, np.split(queries, range(_CHUNK, len(queries), _CHUNK))))
         return Closest(
             np.concatenate([p.points for p in parts]),
             np.concatenate([p.distances for p in parts]),
@@ -94,15 +95,21 @@ class Surface:
             near[:, 1:].reshape(-1).astype(np.int64),
         )
         nearer = cylinder_squares(queries[query], self._cylinders[triangle]) <= best.distances[query] ** 2
-        self._improve(best, queries, query[nearer], triangle[nearer])
+        self.improve(best, queries, query[nearer], triangle[nearer])
         # a triangle that is not among them has its centroid further away than `reach`
         rows = np.flatnonzero(reach[:, -1] - self._radius <= best.distances * (1 + 1e-12))
         if len(rows) and count < len(self.faces):
-            query, triangle = self._tree.candidates(queries[rows], best.distances[rows] ** 2)
-            self._improve(best, queries, rows[query], triangle)
+            query, triangle = self.within(queries[rows], best.distances[rows])
+            self.improve(best, queries, rows[query], triangle)
         return best
 
-    def _improve(
+    def within(
+        self, queries: Float[np.ndarray, "queries 3"], distances: Float[np.ndarray, " queries"]
+    ) -> tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]]:
+        """Pairs of query, ascending, and triangle: all that are within a distance (mm), and a few more."""
+        return self._tree.candidates(queries, distances**2)
+
+    def improve(
         self,
         best: Closest,
         queries: Float[np.ndarray, "queries 3"],

@@ -15,7 +15,7 @@ from .test_official import Truth
 
 @pytest.fixture(scope="module")
 def truth():
-    return Truth(*cases.ground_truth(40, 60))
+    return Truth(*cases.ground_truth())
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,175 @@
+"""Scoring many predictions: scene by scene, in parallel, with every failure kept."""
+
+import logging
+import multiprocessing
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import trimesh
+
+from recon.errors import EvaluationError, ReconError
+from recon.evaluation.evaluator import Evaluator, GroundTruthLike, Mode, Region
+from recon.evaluation.heatmap import error_sheet
+from recon.evaluation.official import OfficialResult
+from recon.evaluation.prediction import Prediction
+from recon.evaluation.predictions import Job, read_landmarks, read_mesh
+
+log = logging.getLogger(__name__)
+
+REGIONS: tuple[tuple[str, Region | None], ...] = (("face", "face_sphere"), ("head", None))
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to score.
+
+    Attributes:
+        modes: Protocols.
+        heatmaps: Folder for error pictures; None for none.
+        clip_mm: Upper end of their colour scale.
+    """
+
+    modes: tuple[Mode, ...] = ("official", "strict")
+    heatmaps: Path | None = None
+    clip_mm: float = 5.0
+
+
+@dataclass(frozen=True)
+class Score:
+    """One mesh scored, or not.
+
+    Attributes:
+        job: What was scored.
+        numbers: Mode, then `face` or `head`, to the numbers of `Evaluation.summary`.
+        warnings: What is odd about them.
+        error: Why there are none; None if there are.
+    """
+
+    job: Job
+    numbers: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    error: str | None = None
+
+
+def score(
+    jobs: Sequence[Job],
+    truths: Mapping[str, GroundTruthLike],
+    options: Options | None = None,
+    *,
+    workers: int | None = None,
+) -> Iterator[Score]:
+    """Scores meshes, those of one scene together, and yields each when its scene is done.
+
+    Args:
+        jobs: Meshes.
+        truths: Ground truth by scene; must be picklable for more than one worker.
+        options: How.
+        workers: Scenes at a time, each in a process; as many as there are cores without it. One stays in this
+            process.
+
+    Yields:
+        One score for each job; the order is that in which scenes are done.
+
+    Raises:
+        EvaluationError: No job is of a scene that is among the truths.
+    """
+    options = options or Options()
+    known = [job for job in jobs if job.scene in truths]
+    if not known:
+        raise EvaluationError(
+            f"the predictions are of {_names(job.scene for job in jobs)}, the data has {_names(truths)}: "
+            "nothing to compare"
+        )
+    for job in jobs:
+        if job.scene not in truths:
+            yield Score(job, error=f"the data has no scene {job.scene}")
+    known.sort(key=lambda job: job.scene)
+    scenes = [(name, list(group)) for name, group in groupby(known, key=lambda job: job.scene)]
+    workers = min(workers or os.cpu_count() or 1, len(scenes))
+    if workers <= 1:
+        for name, group in scenes:
+            yield from _score_scene(name, truths[name], group, options)
+        return
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        futures = [pool.submit(_score_scene, name, truths[name], group, options) for name, group in scenes]
+        for future in as_completed(futures):
+            yield from future.result()
+
+
+def _names(scenes: Iterable[str]) -> str:
+    names = sorted(set(scenes))
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _score_scene(name: str, truth: GroundTruthLike, jobs: list[Job], options: Options) -> list[Score]:
+    try:
+        evaluator = Evaluator(truth, name=f"ground truth of {name}")
+    except ReconError as error:
+        return [Score(job, error=str(error)) for job in jobs]
+    return [_score_one(evaluator, truth, job, options) for job in jobs]
+
+
+def _score_one(evaluator: Evaluator, truth: GroundTruthLike, job: Job, options: Options) -> Score:
+    numbers: dict[str, dict[str, dict[str, Any]]] = {}
+    with _Collected() as warnings:
+        try:
+            mesh = read_mesh(job.path)
+            prediction = Prediction(mesh, landmarks=read_landmarks(job.path), name=job.path.name)
+            for mode in options.modes:
+                numbers[mode] = {}
+                for label, region in REGIONS:
+                    evaluation = evaluator.evaluate(prediction, region=region, mode=mode)
+                    numbers[mode][label] = evaluation.summary()
+                    if options.heatmaps and region is None and isinstance(evaluation.result, OfficialResult):
+                        _picture(evaluator, truth, job, mesh, evaluation.result, options)
+        except ReconError as error:
+            return Score(job, warnings=tuple(warnings.messages), error=str(error))
+    return Score(job, numbers, tuple(warnings.messages))
+
+
+def _picture(
+    evaluator: Evaluator,
+    truth: GroundTruthLike,
+    job: Job,
+    mesh: trimesh.Trimesh,
+    result: OfficialResult,
+    options: Options,
+) -> None:
+    assert options.heatmaps is not None
+    error_sheet(
+        evaluator.mesh,
+        result.distances_gt,
+        trimesh.Trimesh(result.aligned, np.asarray(mesh.faces), process=False),
+        result.distances_pred,
+        truth.landmarks,
+        options.heatmaps / f"{job.method}_{job.scene}_{job.views}.png".replace("/", "-"),
+        title=f"{job.method}, {job.scene}, {job.views} views: head {result.mean_mm:.2f} mm (official)",
+        clip_mm=options.clip_mm,
+    )
+
+
+class _Collected(logging.Handler):
+    """Collects the warnings of this package while a prediction is scored."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+    def __enter__(self) -> "_Collected":
+        self._logger = logging.getLogger("recon.evaluation")
+        self._propagated, self._logger.propagate = self._logger.propagate, False
+        self._logger.addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._logger.removeHandler(self)
+        self._logger.propagate = self._propagated

@@ -1,0 +1,170 @@
+"""Pictures of where a reconstruction is wrong: both meshes coloured by distance, with a scale in mm."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import trimesh
+from jaxtyping import Float, Int
+from PIL import Image, ImageDraw, ImageFont
+
+from recon.evaluation.raster import rasterise
+from recon.files import replacing
+
+# from good to bad: lightness falls steadily, so that the map reads in grey and for the colour blind
+_STOPS = np.array(
+    [[0.96, 0.96, 0.86], [0.98, 0.80, 0.36], [0.93, 0.45, 0.15], [0.70, 0.11, 0.25], [0.22, 0.02, 0.25]]
+)
+_BACKGROUND = 1.0
+_TILE = 420
+
+
+def error_colours(errors_mm: Float[np.ndarray, "*any"], clip_mm: float) -> Float[np.ndarray, "*any 3"]:
+    """Colours (sRGB in [0, 1]) of distances: pale at 0, dark at `clip_mm` and beyond."""
+    position = np.clip(errors_mm / clip_mm, 0, 1) * (len(_STOPS) - 1)
+    index = np.minimum(position.astype(np.int64), len(_STOPS) - 2)
+    share = (position - index)[..., None]
+    return _STOPS[index] * (1 - share) + _STOPS[index + 1] * share
+
+
+def face_frame(
+    vertices: Float[np.ndarray, "vertices 3"], landmarks: Mapping[str, int]
+) -> Float[np.ndarray, "3 3"]:
+    """Axes of a picture that looks at the face: rows right, down and away from the viewer, in the world.
+
+    Args:
+        vertices: Of the ground truth.
+        landmarks: Vertex indices; with eyes and lips they give the frame. Without them it is the axes of the
+            H3DS scenes whose face looks along -z with y down.
+    """
+    names = ("right_eye", "left_eye", "right_lips", "left_lips")
+    if not all(name in landmarks for name in names):
+        return np.eye(3)
+    right_eye, left_eye, right_lips, left_lips = (vertices[landmarks[name]] for name in names)
+    right = left_eye - right_eye  # the subject's left is on the right of the picture
+    right = right / np.linalg.norm(right)
+    down = (right_lips + left_lips - right_eye - left_eye) / 2
+    down = down - right * (down @ right)
+    down = down / np.linalg.norm(down)
+    return np.stack([right, down, np.cross(right, down)])
+
+
+def _turned(frame: Float[np.ndarray, "3 3"], degrees: float) -> Float[np.ndarray, "3 3"]:
+    """The frame of a viewer who has walked round the head, about the vertical."""
+    angle = np.radians(degrees)
+    right, down, away = frame
+    return np.stack(
+        [np.cos(angle) * right + np.sin(angle) * away, down, np.cos(angle) * away - np.sin(angle) * right]
+    )
+
+
+def draw(
+    mesh: trimesh.Trimesh,
+    colours: Float[np.ndarray, "vertices 3"],
+    frame: Float[np.ndarray, "3 3"],
+    centre: Float[np.ndarray, "3"],
+    radius_mm: float,
+    size: int = _TILE,
+) -> Float[np.ndarray, "size size 3"]:
+    """An orthographic picture of a coloured mesh under a light at the viewer.
+
+    Args:
+        mesh: mm.
+        colours: sRGB of its vertices.
+        frame: As `face_frame` gives it.
+        centre: What is in the middle, mm.
+        radius_mm: Half the height of the picture.
+        size: Of the picture, pixels; it is drawn twice as large and averaged.
+    """
+    pixels = 2 * size
+    vertices, faces = np.asarray(mesh.vertices, float), np.asarray(mesh.faces)
+    points = (vertices - centre) @ frame.T
+    points[:, :2] = (points[:, :2] / radius_mm + 1) * pixels / 2
+    seen = rasterise(points, faces, pixels, pixels)
+    picture = np.full((pixels, pixels, 3), _BACKGROUND)
+    hit = seen.face >= 0
+    triangle = faces[seen.face[hit]]
+    colour = np.einsum("pk,pkc->pc", seen.weights[hit], colours[triangle])
+    normals = _vertex_normals(vertices, faces)
+    facing = np.abs(np.einsum("pk,pkc->pc", seen.weights[hit], normals[triangle]) @ frame[2])
+    picture[hit] = colour * (0.35 + 0.65 * np.clip(facing, 0, 1))[:, None]
+    return picture.reshape(size, 2, size, 2, 3).mean(axis=(1, 3))
+
+
+def _vertex_normals(
+    vertices: Float[np.ndarray, "vertices 3"], faces: Int[np.ndarray, "faces 3"]
+) -> Float[np.ndarray, "vertices 3"]:
+    a, b, c = vertices[faces].transpose(1, 0, 2)
+    cross = np.cross(b - a, c - a)
+    normals = np.stack(
+        [sum(np.bincount(faces[:, k], cross[:, axis], len(vertices)) for k in range(3)) for axis in range(3)],
+        axis=1,
+    )
+    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-300)
+
+
+def error_sheet(
+    truth: trimesh.Trimesh,
+    truth_errors_mm: Float[np.ndarray, " truth_vertices"],
+    prediction: trimesh.Trimesh,
+    prediction_errors_mm: Float[np.ndarray, " prediction_vertices"],
+    landmarks: Mapping[str, int],
+    path: Path,
+    *,
+    title: str,
+    clip_mm: float = 5.0,
+) -> None:
+    """Writes a PNG: ground truth above, prediction below, from the front, the sides and the back; a scale.
+
+    Args:
+        truth: mm.
+        truth_errors_mm: Distance of each of its vertices to the prediction.
+        prediction: Aligned, mm.
+        prediction_errors_mm: Distance of each of its vertices to the ground truth.
+        landmarks: Of the ground truth.
+        path: Of the picture; replaced in one step.
+        title: Printed above.
+        clip_mm: Upper end of the scale.
+    """
+    vertices = np.asarray(truth.vertices, float)
+    frame = face_frame(vertices, landmarks)
+    middle = (vertices.min(axis=0) + vertices.max(axis=0)) / 2
+    radius = float(np.abs((vertices - middle) @ frame.T).max()) * 1.03
+    rows = []
+    for mesh, errors in ((truth, truth_errors_mm), (prediction, prediction_errors_mm)):
+        colours = error_colours(errors, clip_mm)
+        tiles = [
+            draw(mesh, colours, _turned(frame, angle), middle, radius) for angle in (0.0, -60.0, 60.0, 180.0)
+        ]
+        rows.append(np.concatenate(tiles, axis=1))
+    sheet = Image.fromarray(np.rint(np.concatenate(rows) * 255).astype(np.uint8))
+    page = Image.new("RGB", (sheet.width + 110, sheet.height + 40), "white")
+    page.paste(sheet, (0, 40))
+    page.paste(_scale(sheet.height - 60, clip_mm), (sheet.width + 10, 70))
+    pen, font = ImageDraw.Draw(page), ImageFont.load_default(16)
+    pen.text((10, 10), title, fill="black", font=font)
+    for row, label in enumerate(
+        ("ground truth: distance to the prediction", "prediction: distance to the ground truth")
+    ):
+        pen.text((10, 46 + row * _TILE), label, fill="black", font=font)
+    with replacing(path) as temporary:
+        page.save(temporary)
+
+
+def _scale(height: int, clip_mm: float) -> Image.Image:
+    values = np.linspace(clip_mm, 0, height)
+    bar = np.repeat(np.rint(error_colours(values, clip_mm) * 255).astype(np.uint8)[:, None], 24, axis=1)
+    image = Image.new("RGB", (100, height + 20), "white")
+    image.paste(Image.fromarray(bar), (0, 10))
+    pen, font = ImageDraw.Draw(image), ImageFont.load_default(14)
+    for share in (0, 0.25, 0.5, 0.75, 1):
+        y = 10 + round((1 - share) * (height - 1))
+        pen.line((24, y, 29, y), fill="black")
+        beyond = "+" if share == 1 else ""
+        pen.text(
+            (33, y - 9),
+            f"{beyond}{share * clip_mm:g}" + (" mm" if share in (0, 1) else ""),
+            fill="black",
+            font=font,
+        )
+    return image

@@ -1,0 +1,156 @@
+"""Finding predictions on disk, and reading them."""
+
+import json
+import logging
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import trimesh
+
+from recon.errors import EvaluationError
+
+log = logging.getLogger(__name__)
+
+_SUFFIXES = (".ply", ".obj", ".stl", ".glb")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A mesh to score.
+
+    Attributes:
+        method: Row of the table.
+        scene: Name of the ground truth.
+        views: Number of photographs that it was made from; column of the table.
+        path: Of the mesh.
+    """
+
+    method: str
+    scene: str
+    views: int
+    path: Path
+
+
+def find(
+    path: Path | str,
+    *,
+    method: str | None = None,
+    scene: str | None = None,
+    views: Collection[int] | None = None,
+) -> list[Job]:
+    """Finds what there is to score.
+
+    Args:
+        path: A mesh named `<scene>_<views>.ply` (also .obj, .stl, .glb), a folder of such meshes, a run
+            folder (`mesh.ply` beside `metrics.json`), or a folder with run folders at any depth.
+        method: Row for meshes that are not from run folders; the folder's name without it.
+        scene: Scene of a mesh whose name does not say it.
+        views: Numbers of views to keep; all without it.
+
+    Returns:
+        By method, scene and views. Of several runs of the same three the latest counts, and the log says so.
+
+    Raises:
+        EvaluationError: Nothing is there, or a mesh's name or metrics.json does not say what it is.
+    """
+    path = Path(path).expanduser()
+    if path.is_file():
+        beside = path.with_name("metrics.json")
+        run = path.stem == "mesh" and beside.is_file()
+        jobs = [
+            _of_run(path.parent)
+            if run
+            else _of_name(path, method or path.parent.resolve().name, scene, views)
+        ]
+    elif path.is_dir():
+        runs = sorted(
+            file.parent for file in path.rglob("metrics.json") if (file.parent / "mesh.ply").is_file()
+        )
+        meshes = sorted(file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES)
+        if path in runs:
+            meshes = []
+        jobs = [_of_run(folder) for folder in runs]
+        jobs += [_of_name(mesh, method or path.resolve().name, scene, views) for mesh in meshes]
+    else:
+        raise EvaluationError(f"pred={path}: there is no such file or folder")
+    if not jobs:
+        raise EvaluationError(
+            f"pred={path}: nothing to score. Expected <scene>_<views>.ply files, "
+            "or run folders with mesh.ply and metrics.json"
+        )
+    kept: dict[tuple[str, str, int], Job] = {}
+    for job in jobs:
+        key = (job.method, job.scene, job.views)
+        if key in kept:
+            log.warning("%s replaces %s: same method, scene and number of views", job.path, kept[key].path)
+        kept[key] = job
+    wanted = [job for job in kept.values() if views is None or job.views in views]
+    if not wanted:
+        raise EvaluationError(
+            f"pred={path}: nothing with {sorted(views or [])} views; "
+            f"there are {sorted({job.views for job in jobs})}"
+        )
+    return sorted(wanted, key=lambda job: (job.method, job.scene, job.views))
+
+
+def _of_name(path: Path, method: str, scene: str | None, views: Collection[int] | None) -> Job:
+    match = re.fullmatch(r"(.+)_(\d+)", path.stem)
+    if match:
+        return Job(method, match[1], int(match[2]), path)
+    if scene is not None and views is not None and len(views) == 1:
+        return Job(method, scene, next(iter(views)), path)
+    raise EvaluationError(
+        f"{path}: the name must be <scene>_<views>{path.suffix}, for instance 1b2a8613401e42a8_3.ply; "
+        "or name them for a single mesh: scene=NAME views=NUMBER"
+    )
+
+
+def _of_run(folder: Path) -> Job:
+    path = folder / "metrics.json"
+    try:
+        metrics = json.loads(path.read_text())
+        views = metrics["views"]
+        count = views if isinstance(views, int) else len(views)
+        return Job(str(metrics["method"]), Path(str(metrics["scene"])).name, count, folder / "mesh.ply")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EvaluationError(f"{path}: cannot be read as the metrics of a run: {error!r}") from error
+
+
+def read_mesh(path: Path) -> trimesh.Trimesh:
+    """Reads a prediction as it is: no vertex merged, moved or reordered.
+
+    Raises:
+        EvaluationError: The file cannot be read, or holds no single mesh.
+    """
+    try:
+        loaded = trimesh.load(path, process=False, maintain_order=True)
+        if isinstance(loaded, trimesh.Scene):
+            loaded = loaded.to_mesh()
+    except Exception as error:  # parsers of trimesh raise all kinds
+        raise EvaluationError(f"{path}: cannot be read as a mesh: {error}") from error
+    if not isinstance(loaded, trimesh.Trimesh):
+        raise EvaluationError(f"{path}: holds a {type(loaded).__name__}, not a mesh with faces")
+    return loaded
+
+
+def read_landmarks(path: Path) -> dict[str, int | np.ndarray] | None:
+    """Landmarks beside a mesh, `<mesh>.landmarks.json`: name to vertex index or [x, y, z] in mm; or None.
+
+    Raises:
+        EvaluationError: The file holds something else.
+    """
+    file = path.with_suffix(".landmarks.json")
+    if not file.is_file():
+        return None
+    try:
+        raw: Mapping[str, Any] = json.loads(file.read_text())
+        return {
+            name: value if isinstance(value, int) else np.array(value, np.float64).reshape(3)
+            for name, value in raw.items()
+        }
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise EvaluationError(f"{file}: expected {{name: vertex index or [x, y, z]}}: {error}") from error

@@ -1,0 +1,84 @@
+"""A small software rasteriser: triangles to a buffer of which triangle is in front, all pixels at once."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+_CHUNK = 4_000_000  # candidate pixels at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Fragments:
+    """What each pixel sees.
+
+    Attributes:
+        face: Index of the front triangle, -1 where there is none.
+        weights: Barycentric coordinates within it.
+    """
+
+    face: Int[np.ndarray, "height width"]
+    weights: Float[np.ndarray, "height width 3"]
+
+
+def rasterise(
+    points: Float[np.ndarray, "vertices 3"], faces: Int[np.ndarray, "faces 3"], height: int, width: int
+) -> Fragments:
+    """Draws triangles with a depth buffer.
+
+    Every triangle is tested against the pixel centres of its bounding box, which is exact and, for the small
+    triangles of a scan, hardly more than its own pixels.
+
+    Args:
+        points: Pixel coordinates x to the right, y down (pixel centres at +0.5), and depth; the smallest is
+            in front.
+        faces: Corners of the triangles; both sides are drawn.
+        height: Of the image.
+        width: Of the image.
+    """
+    corners = points[faces]
+    low = np.clip(np.ceil(corners[..., :2].min(axis=1) - 0.5), 0, [width, height]).astype(np.int64)
+    high = np.clip(np.floor(corners[..., :2].max(axis=1) - 0.5) + 1, 0, [width, height]).astype(np.int64)
+    size = np.maximum(high - low, 0)
+    count = size[:, 0] * size[:, 1]
+    depth = np.full(height * width, np.inf)
+    face = np.full(height * width, -1, np.int64)
+    weights = np.zeros((height * width, 3))
+    order = np.flatnonzero(count)
+    table = _planes(corners)
+    for part in np.split(
+        order, np.searchsorted(np.cumsum(count[order]), np.arange(_CHUNK, count.sum(), _CHUNK))
+    ):
+        owner = np.repeat(part, count[part])
+        within = np.arange(len(owner)) - np.repeat(np.cumsum(count[part]) - count[part], count[part])
+        y, x = np.divmod(within, size[owner, 0])
+        x, y = x + low[owner, 0], y + low[owner, 1]
+        v, w, z = (
+            table[i, 0][owner] * (x + 0.5) + table[i, 1][owner] * (y + 0.5) + table[i, 2][owner]
+            for i in range(3)
+        )
+        pixel = y * width + x
+        nearer = np.flatnonzero((v >= 0) & (w >= 0) & (v + w <= 1) & (z < depth[pixel]))
+        nearer = nearer[
+            np.argsort(-z[nearer])
+        ]  # of several in one pixel the last assignment stays: the nearest
+        hit = pixel[nearer]
+        depth[hit], face[hit] = z[nearer], owner[nearer]
+        weights[hit] = np.stack([1 - v[nearer] - w[nearer], v[nearer], w[nearer]], axis=1)
+    return Fragments(face.reshape(height, width), weights.reshape(height, width, 3))
+
+
+def _planes(corners: Float[np.ndarray, "n 3 3"]) -> Float[np.ndarray, "3 3 n"]:
+    """Two barycentric coordinates and the depth of each triangle as functions a x + b y + c of the pixel.
+
+    Triangles seen from the edge have no area and get values that are not finite, which no test passes.
+    """
+    (ax, ay, az), (bx, by, bz), (cx, cy, cz) = corners.transpose(1, 2, 0)
+    ux, uy, vx, vy = bx - ax, by - ay, cx - ax, cy - ay
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inverse = 1 / (ux * vy - uy * vx)
+        v = np.stack([vy * inverse, -vx * inverse, (vx * ay - vy * ax) * inverse])
+        w = np.stack([-uy * inverse, ux * inverse, (uy * ax - ux * ay) * inverse])
+        z = v * (bz - az) + w * (cz - az)
+    z[2] += az
+    return np.stack([v, w, z])

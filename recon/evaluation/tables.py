@@ -1,0 +1,271 @@
+"""Scores as tables: method by number of views, `face / head` in mm, one table for each protocol."""
+
+import csv
+import io
+import json
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from recon.evaluation import official, strict
+from recon.evaluation.batch import Score
+from recon.evaluation.published import ROWS, SCENES, PublishedRow
+
+_PROTOCOLS = {"official": official.PROTOCOL, "strict": strict.PROTOCOL}
+_PARTS = ("face", "head")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Statistics of one method at one number of views.
+
+    Attributes:
+        scenes: How many scenes it has.
+        mean: Face and head, mm, mean over scenes.
+        std: Likewise, standard deviation over scenes (population).
+    """
+
+    scenes: int
+    mean: tuple[float, float]
+    std: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line: a method under a protocol, on data of a name."""
+
+    method: str
+    protocol: str
+    data: str
+    cells: dict[int, Cell]
+
+
+def rows(scores: Iterable[Score], mode: str, data: str) -> list[Row]:
+    """The lines of our own scores under one protocol, by method.
+
+    Args:
+        scores: Those with an error are left out.
+        mode: `official` or `strict`.
+        data: Name of the data, for the table.
+    """
+    values: dict[str, dict[int, list[tuple[float, float]]]] = {}
+    for score in scores:
+        numbers = score.numbers.get(mode) if score.error is None else None
+        if numbers:
+            pair = (numbers["face"]["mean_mm"], numbers["head"]["mean_mm"])
+            values.setdefault(score.job.method, {}).setdefault(score.job.views, []).append(pair)
+    return [
+        Row(
+            method, _PROTOCOLS[mode], data, {views: _cell(pairs) for views, pairs in sorted(by_views.items())}
+        )
+        for method, by_views in sorted(values.items())
+    ]
+
+
+def _cell(pairs: list[tuple[float, float]]) -> Cell:
+    mean, std = np.mean(pairs, axis=0), np.std(pairs, axis=0)
+    return Cell(len(pairs), (float(mean[0]), float(mean[1])), (float(std[0]), float(std[1])))
+
+
+def published_rows(releases: Collection[str]) -> list[PublishedRow]:
+    """The published lines of some releases."""
+    return [row for row in ROWS if row.release in releases]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that a scoring run found, and its forms.
+
+    Attributes:
+        scores: All of them, failures too.
+        data: Name of the data.
+        expected: Number of scenes that a complete line has; without it, as many as the fullest cell.
+        releases: H3DS releases whose published results stand beside ours.
+    """
+
+    scores: Sequence[Score]
+    data: str
+    expected: int | None = None
+    releases: Collection[str] = ("config_v1", "config_v2")
+
+    @property
+    def failed(self) -> list[Score]:
+        """Meshes without a number."""
+        return [score for score in self.scores if score.error is not None]
+
+    def text(self) -> str:
+        """For the terminal."""
+        blocks = []
+        for title, lines in self._sections():
+            widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+            padded = [
+                "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
+                for line in lines
+            ]
+            blocks.append("\n".join([title, *padded]))
+        return "\n\n".join([*blocks, *self._notes()]) + "\n"
+
+    def markdown(self) -> str:
+        """The same tables as Markdown."""
+        blocks = []
+        for title, lines in self._sections():
+            body = ["| " + " | ".join(line) + " |" for line in lines]
+            body.insert(1, "|" + "---|" * len(lines[0]))
+            blocks.append("\n".join([f"**{title}**", "", *body]))
+        return "\n\n".join([*blocks, *self._notes()]) + "\n"
+
+    def csv(self) -> str:
+        """One line for each mesh, protocol and region, with all diagnostics; failures with their error."""
+        lines: list[dict[str, Any]] = []
+        for score in self.scores:
+            head = {"method": score.job.method, "scene": score.job.scene, "views": score.job.views}
+            if score.error is not None:
+                lines.append({**head, "error": score.error})
+            for regions in score.numbers.values():
+                lines += [{**head, **numbers, "region": label} for label, numbers in regions.items()]
+        names = list(dict.fromkeys(name for line in lines for name in line))
+        out = io.StringIO()
+        writer = csv.DictWriter(out, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+        return out.getvalue()
+
+    def json(self) -> str:
+        """Tables, single scores, warnings and failures."""
+        content = {
+            "data": self.data,
+            "table": [
+                {
+                    "method": row.method,
+                    "protocol": row.protocol,
+                    "data": row.data,
+                    "views": {str(v): _cell_json(cell) for v, cell in row.cells.items()},
+                }
+                for mode in _PROTOCOLS
+                for row in rows(self.scores, mode, self.data)
+            ],
+            "published": [
+                {
+                    "method": row.method,
+                    "protocol": row.protocol,
+                    "data": _release(row.release),
+                    "views": {
+                        str(v): dict(zip(_PARTS, pair, strict=True)) for v, pair in row.errors_mm.items()
+                    },
+                }
+                for row in published_rows(self.releases)
+            ],
+            "scores": [
+                {
+                    "method": score.job.method,
+                    "scene": score.job.scene,
+                    "views": score.job.views,
+                    "file": str(score.job.path),
+                    **score.numbers,
+                    "warnings": list(score.warnings),
+                    "error": score.error,
+                }
+                for score in self.scores
+            ],
+        }
+        return json.dumps(content, indent=1) + "\n"
+
+    def _sections(self) -> list[tuple[str, list[list[str]]]]:
+        sections = []
+        ours = rows(self.scores, "official", self.data)
+        published = published_rows(self.releases)
+        views = sorted(
+            {v for row in ours for v in row.cells} | {v for row in published for v in row.errors_mm}
+        )
+        if ours or published:
+            lines = [["method", "protocol", "data", *map(_views, views)]]
+            lines += [_line(row, views, self.expected) for row in ours]
+            for row in published:
+                cells = [
+                    f"{row.errors_mm[v][0]:.2f} / {row.errors_mm[v][1]:.2f}" if v in row.errors_mm else ""
+                    for v in views
+                ]
+                lines.append([f"{row.method} (published)", row.protocol, _release(row.release), *cells])
+            sections.append(("Face / head in mm, mean over scenes, official protocol", lines))
+        strictly = rows(self.scores, "strict", self.data)
+        if strictly:
+            views = sorted({v for row in strictly for v in row.cells})
+            lines = [
+                ["method", "protocol", "data", *map(_views, views)],
+                *(_line(row, views, self.expected) for row in strictly),
+            ]
+            sections.append(
+                (
+                    "Face / head in mm, mean over scenes, strict protocol (not comparable with the above)",
+                    lines,
+                )
+            )
+        if any(score.error is None for score in self.scores):
+            sections.append(("Each scene, face / head in mm", self._per_scene()))
+        return sections
+
+    def _per_scene(self) -> list[list[str]]:
+        modes = [mode for mode in _PROTOCOLS if any(mode in score.numbers for score in self.scores)]
+        lines = [["method", "views", "scene", *modes]]
+        good = sorted(
+            (s for s in self.scores if s.error is None),
+            key=lambda s: (s.job.method, s.job.views, s.job.scene),
+        )
+        groups = list(dict.fromkeys((s.job.method, s.job.views) for s in good))
+        for method, views in groups:
+            members = [s for s in good if (s.job.method, s.job.views) == (method, views)]
+            for score in members:
+                pairs = [[score.numbers[mode][part]["mean_mm"] for part in _PARTS] for mode in modes]
+                lines.append([method, str(views), score.job.scene, *(_pair(pair) for pair in pairs)])
+            if len(members) > 1:
+                cells = [
+                    next(r for r in rows(members, mode, "") if r.method == method).cells[views]
+                    for mode in modes
+                ]
+                lines.append([method, str(views), "mean", *(_pair(cell.mean) for cell in cells)])
+                lines.append([method, str(views), "standard deviation", *(_pair(cell.std) for cell in cells)])
+        return lines
+
+    def _notes(self) -> list[str]:
+        failed = [
+            f"not scored: {s.job.method}, {s.job.scene}, {s.job.views} views: {s.error}" for s in self.failed
+        ]
+        counts = {
+            cell.scenes for row in rows(self.scores, "official", self.data) for cell in row.cells.values()
+        }
+        notes = []
+        if any(c != SCENES[r] for c in counts for r in self.releases) or not self.data.startswith("H3DS"):
+            notes.append(
+                "The published rows are means over all scenes of their release: "
+                "compare only on the same scenes."
+            )
+        return [*failed, *notes] if self.releases else failed
+
+
+def _views(count: int) -> str:
+    return f"{count} view{'s' if count > 1 else ''}"
+
+
+def _release(config_id: str) -> str:
+    return f"H3DS {config_id.removeprefix('config_')}, {SCENES[config_id]} scenes"
+
+
+def _line(row: Row, views: list[int], expected: int | None) -> list[str]:
+    most = expected or max(cell.scenes for cell in row.cells.values())
+    cells = []
+    for v in views:
+        cell = row.cells.get(v)
+        text = _pair(cell.mean) if cell else ""
+        cells.append(f"{text} ({cell.scenes} of {most})" if cell and cell.scenes != most else text)
+    return [row.method, row.protocol, f"{row.data}, {most} scene{'s' if most > 1 else ''}", *cells]
+
+
+def _pair(pair: Sequence[float]) -> str:
+    return f"{pair[0]:.2f} / {pair[1]:.2f}"
+
+
+def _cell_json(cell: Cell) -> dict[str, Any]:
+    named = {part: {"mean": m, "std": s} for part, m, s in zip(_PARTS, cell.mean, cell.std, strict=True)}
+    return {"scenes": cell.scenes, **named}

@@ -1,0 +1,105 @@
+import pickle
+
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image
+
+from recon.errors import EvaluationError
+from recon.evaluation.batch import Options, score
+from recon.evaluation.heatmap import error_colours, face_frame
+from recon.evaluation.predictions import find
+from recon.evaluation.raster import rasterise
+from recon.meshing import save
+
+from . import cases
+from .test_official import Truth
+
+
+@pytest.fixture
+def folder(tmp_path):
+    gt, _, _ = cases.ground_truth()
+    save(gt, tmp_path / "one_3.ply")
+    save(trimesh.Trimesh(gt.vertices + np.array([0, 2, 0]), gt.faces, process=False), tmp_path / "two_3.ply")
+    save(trimesh.Trimesh(gt.vertices / 1000, gt.faces, process=False), tmp_path / "two_8.ply")
+    save(gt, tmp_path / "three_3.ply")
+    return tmp_path
+
+
+def test_scores_and_failures_in_one_process_or_two(folder):
+    truth = Truth(*cases.ground_truth())
+    truths = {"one": truth, "two": pickle.loads(pickle.dumps(truth))}
+    jobs = find(folder)
+    serial = {(s.job.scene, s.job.views): s for s in score(jobs, truths, Options(("official",)), workers=1)}
+    assert serial["one", 3].numbers["official"]["head"]["mean_mm"] < 1e-4  # float32 in the file
+    assert set(serial["two", 3].numbers["official"]) == {"face", "head"}
+    assert "in metres" in serial["two", 8].error and not serial["two", 8].numbers
+    assert "no scene three" in serial["three", 3].error
+    parallel = {(s.job.scene, s.job.views): s for s in score(jobs, truths, Options(("official",)), workers=2)}
+    assert parallel == serial
+    with pytest.raises(EvaluationError, match="nothing to compare"):
+        list(score(jobs, {"four": truth}))
+
+
+def test_warnings_are_kept_with_the_score(folder, caplog):
+    truth = Truth(*cases.ground_truth())
+    gt = truth.mesh()
+    save(trimesh.Trimesh(gt.vertices * 1.2, gt.faces, process=False), folder / "one_4.ply")
+    (result,) = score(find(folder, views=[4]), {"one": truth}, Options(("official",)))
+    assert any("its size is not judged" in warning for warning in result.warnings)
+    assert not caplog.records
+
+
+def test_heat_maps(folder):
+    truth = Truth(*cases.ground_truth())
+    list(score(find(folder, views=[3]), {"two": truth}, Options(("official",), folder / "maps", 3.0)))
+    (path,) = (folder / "maps").iterdir()
+    assert path.name == f"{folder.name}_two_3.png"
+    picture = np.asarray(Image.open(path)) / 255
+    assert picture.shape[0] > 800 and picture.shape[1] > 1600
+    assert 0.1 < (picture[:, :-120].min(axis=2) < 0.99).mean() < 0.9
+
+
+def test_the_scale_darkens_steadily():
+    colours = error_colours(np.array([0.0, 1.0, 2.5, 4.0, 5.0, 50.0]), 5.0)
+    lightness = colours @ [0.2126, 0.7152, 0.0722]
+    assert (np.diff(lightness[:5]) < 0).all() and (colours[4] == colours[5]).all()
+
+
+def test_the_viewer_faces_the_face():
+    # the face looks towards -z, y is down: the camera's own axes
+    gt, landmarks, _ = cases.ground_truth()
+    frame = face_frame(np.asarray(gt.vertices), landmarks)
+    np.testing.assert_allclose(frame, np.eye(3), atol=0.35)
+    np.testing.assert_allclose(frame @ frame.T, np.eye(3), atol=1e-12)
+    np.testing.assert_array_equal(face_frame(np.asarray(gt.vertices), {}), np.eye(3))
+
+
+def test_raster_by_hand():
+    # a near triangle over half of a far square of 4 x 4 pixels
+    points = np.array([[0, 0, 5], [4, 0, 5], [0, 4, 5], [4, 4, 5], [0, 0, 1], [4, 0, 3], [0, 4, 1]], float)
+    faces = np.array([[0, 1, 2], [1, 3, 2], [4, 5, 6], [0, 0, 1]])
+    seen = rasterise(points, faces, 5, 6)
+    expected = np.full((5, 6), -1)
+    expected[:4, :4] = np.where(np.add.outer(np.arange(4), np.arange(4)) + 1 <= 4, 2, 1)
+    np.testing.assert_array_equal(seen.face, expected)
+    np.testing.assert_allclose(seen.weights[0, 0], [0.75, 0.125, 0.125])
+    np.testing.assert_allclose(seen.weights[expected >= 0].sum(axis=-1), 1)
+
+
+def test_raster_against_brute_force():
+    rng = np.random.default_rng(0)
+    points = np.concatenate([rng.random((60, 2)) * 40 - 5, rng.random((60, 1))], axis=1)
+    faces = rng.integers(0, 60, (50, 3))
+    seen = rasterise(points, faces, 30, 28)
+    pixels = np.stack(np.meshgrid(np.arange(28) + 0.5, np.arange(30) + 0.5), -1).reshape(-1, 2)
+    depth, face = np.full(len(pixels), np.inf), np.full(len(pixels), -1)
+    for i, (a, b, c) in enumerate(points[faces]):
+        matrix = np.stack([b[:2] - a[:2], c[:2] - a[:2]], axis=1)
+        if abs(np.linalg.det(matrix)) < 1e-12:
+            continue
+        v, w = np.linalg.solve(matrix, (pixels - a[:2]).T)
+        z = a[2] + v * (b[2] - a[2]) + w * (c[2] - a[2])
+        nearer = (v >= 0) & (w >= 0) & (v + w <= 1) & (z < depth)
+        depth[nearer], face[nearer] = z[nearer], i
+    np.testing.assert_array_equal(seen.face.reshape(-1), face)

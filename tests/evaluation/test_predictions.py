@@ -1,0 +1,89 @@
+import json
+
+import numpy as np
+import pytest
+import trimesh
+
+from recon.errors import EvaluationError
+from recon.evaluation.predictions import find, read_landmarks, read_mesh
+from recon.meshing import save
+
+BALL = trimesh.creation.icosphere(subdivisions=1)
+
+
+def run(folder, **metrics):
+    folder.mkdir(parents=True)
+    save(BALL, folder / "mesh.ply")
+    (folder / "metrics.json").write_text(
+        json.dumps({"scene": "demo", "views": [9, 14, 19], "method": "idr"} | metrics)
+    )
+
+
+def test_named_meshes(tmp_path):
+    for name in ("1b2a8613401e42a8_3.ply", "1b2a8613401e42a8_16.ply", "my_head_8.ply"):
+        save(BALL, tmp_path / name)
+    (tmp_path / "notes.txt").write_text("")
+    jobs = find(tmp_path, method="ours")
+    assert [(j.method, j.scene, j.views) for j in jobs] == [
+        ("ours", "1b2a8613401e42a8", 3),
+        ("ours", "1b2a8613401e42a8", 16),
+        ("ours", "my_head", 8),
+    ]
+    assert [j.views for j in find(tmp_path, views=[8, 16])] == [16, 8]
+    assert find(tmp_path / "my_head_8.ply")[0].method == tmp_path.name
+    with pytest.raises(EvaluationError, match=r"nothing with \[5\] views"):
+        find(tmp_path, views=[5])
+
+
+def test_run_folders(tmp_path, caplog):
+    run(tmp_path / "2026-01-01" / "10-00-00-demo-idr")
+    run(tmp_path / "2026-01-01" / "11-00-00-demo-idr")
+    run(tmp_path / "2026-01-02" / "anna", scene="/data/anna", views=8, method="h3dnet")
+    jobs = find(tmp_path)
+    assert [(j.method, j.scene, j.views) for j in jobs] == [("h3dnet", "anna", 8), ("idr", "demo", 3)]
+    assert "11-00-00" in str(jobs[1].path) and "replaces" in caplog.text
+    one = tmp_path / "2026-01-02" / "anna"
+    assert find(one) == find(one / "mesh.ply") == [jobs[0]]
+
+
+def test_what_is_not_there_or_says_too_little(tmp_path):
+    with pytest.raises(EvaluationError, match="no such file"):
+        find(tmp_path / "nothing")
+    with pytest.raises(EvaluationError, match="nothing to score"):
+        find(tmp_path)
+    save(BALL, tmp_path / "head.ply")
+    with pytest.raises(EvaluationError, match="<scene>_<views>"):
+        find(tmp_path)
+    assert find(tmp_path / "head.ply", scene="demo", views=[3])[0].scene == "demo"
+    run(tmp_path / "broken", views=None)
+    (tmp_path / "head.ply").unlink()
+    with pytest.raises(EvaluationError, match="metrics of a run"):
+        find(tmp_path)
+
+
+def test_meshes_are_read_as_they_are(tmp_path):
+    soup = trimesh.Trimesh(np.repeat(BALL.vertices[:3], 2, axis=0), [[0, 2, 4], [1, 5, 3]], process=False)
+    back = read_mesh(save(soup, tmp_path / "soup.ply"))
+    np.testing.assert_allclose(back.vertices, soup.vertices, atol=1e-7)
+    np.testing.assert_array_equal(read_mesh(save(BALL, tmp_path / "ball.glb")).faces, BALL.faces)
+    (tmp_path / "bad.ply").write_text("not a mesh")
+    with pytest.raises(EvaluationError, match="cannot be read"):
+        read_mesh(tmp_path / "bad.ply")
+    (tmp_path / "points.ply").write_text(
+        "ply\nformat ascii 1.0\nelement vertex 1\n"
+        "property float x\nproperty float y\nproperty float z\nend_header\n0 0 0\n"
+    )
+    with pytest.raises(EvaluationError, match="not a mesh with faces"):
+        read_mesh(tmp_path / "points.ply")
+
+
+def test_landmarks_beside_the_mesh(tmp_path):
+    mesh = tmp_path / "demo_3.ply"
+    assert read_landmarks(mesh) is None
+    (tmp_path / "demo_3.landmarks.json").write_text('{"nose_tip": 5, "left_eye": [1, 2, 3.5]}')
+    landmarks = read_landmarks(mesh)
+    assert landmarks is not None and landmarks["nose_tip"] == 5
+    np.testing.assert_array_equal(landmarks["left_eye"], [1, 2, 3.5])
+    (tmp_path / "demo_3.landmarks.json").write_text('{"nose_tip": [1, 2]}')
+    with pytest.raises(EvaluationError, match="vertex index or"):
+        read_landmarks(mesh)
