@@ -11,9 +11,7 @@ photographs, and needs no UV layout.
 """
 
 import json
-import os
 import struct
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ import trimesh
 from jaxtyping import Float
 
 from recon.errors import MeshError
+from recon.files import replacing
 
 Colours = Float[np.ndarray, "vertices 3"]
 Normals = Float[np.ndarray, "vertices 3"]
@@ -66,7 +65,11 @@ def save(
         data = _glb(mesh, colours, normals, metres)
     else:
         raise MeshError(f"{path}: meshes are written as .ply or .glb, not '{path.suffix}'")
-    _write(path, data)
+    try:
+        with replacing(path) as temporary:
+            temporary.write_bytes(data)
+    except OSError as error:
+        raise MeshError(f"{path}: cannot write the mesh: {error}") from error
     return path
 
 
@@ -147,19 +150,3 @@ def _glb(mesh: trimesh.Trimesh, colours: Colours | None, normals: Normals | None
         struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(binary), b"BIN\0") + binary
     )
     return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Writes beside the target and moves into place, so that no reader ever sees half a file."""
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        os.chmod(temporary, 0o644)  # mkstemp makes files private
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise MeshError(f"{path}: cannot write the mesh: {error}") from error

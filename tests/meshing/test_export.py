@@ -95,7 +95,7 @@ def test_errors_and_atomicity(tmp_path, mesh, colours, monkeypatch):
     def full_disk(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("recon.meshing.export.os.replace", full_disk)
+    monkeypatch.setattr("recon.files.os.replace", full_disk)
     with pytest.raises(MeshError, match="No space left"):
         save(mesh, path, colours=colours)
     assert path.read_bytes() == before
