@@ -1,10 +1,10 @@
 """Fetches the public ICT-FaceKit Light head model and packs it: `python scripts/get_head_model.py`.
 
 Downloads one pinned commit of github.com/ICT-VGL/ICT-FaceKit (MIT licence, about 120 MB), checks its
-content against a known hash, and writes the packed model (15 MB) to where `recon.synth` looks for it. Options, as
-`name=value`: out (file, by default $H3D_HEAD_MODEL or ~/.cache/headrecon/ict_facekit.npz), source (a folder or
-zip that is there already, instead of the download), url (another place of the archive), force (true: make it
-again).
+content against a known hash, and writes the packed model (15 MB) to where `recon.synth` looks for it.
+Options, as `name=value`: out (file, by default $H3D_HEAD_MODEL or ~/.cache/headrecon/ict_facekit.npz),
+source (a folder or zip that is there already, instead of the download), url (another place of the archive),
+force (true: make it again).
 """
 
 import shutil

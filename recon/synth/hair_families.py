@@ -191,7 +191,7 @@ def _fringe(rng: np.random.Generator, q: float) -> HairStyle:
         "fringe",
         flow="fringe",
         length_top_mm=70.0 + 20.0 * q,
-        length_front_mm=45.0 + 35.0 * q,
+        length_front_mm=45.0 + 25.0 * q,
         length_side_mm=sides,
         length_back_mm=sides,
         volume_top_mm=_between(rng, 9, 16),
@@ -234,7 +234,7 @@ def _bob(rng: np.random.Generator, q: float) -> HairStyle:
 def _long(rng: np.random.Generator, q: float) -> HairStyle:
     return replace(
         _bob(rng, q),
-        parted_z_mm=_between(rng, 0, 60),
+        parted_z_mm=_between(rng, -10, 40) if rng.uniform() < 0.6 else 200.0,
         length_top_mm=520.0,
         length_side_mm=460.0,
         length_back_mm=460.0,

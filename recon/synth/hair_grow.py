@@ -113,6 +113,9 @@ def _length_and_volume(
         length = 1.25 * to_tie + style.tail_mm + 2 * np.pi * 1.3 * style.bun_mm
     else:
         length = length * np.clip(0.35 + roots.inside_mm / style.fade_mm, 0.35, 1.0)
+        if style.cut_mm is None:
+            # the nape is cut shorter, or all its hair would end in one tail
+            length = length * (1 - 0.6 * np.clip((15.0 - roots.canonical[:, 1]) / 60.0, 0, 1))
     length = np.maximum(length * ragged, 1.5)
     volume = np.minimum(volume, 0.75 * length + 1.0)
     return length, volume * np.clip(0.25 + roots.inside_mm / 22.0, 0.25, 1.0)

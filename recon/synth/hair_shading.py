@@ -106,7 +106,7 @@ def fibre_light(
         white = _lobe(half + np.radians(5.0 + 2.0 * wobble), 7.0)
         own = _lobe(half - np.radians(8.0 - 3.0 * wobble), 14.0)
         scatter = albedo * (np.sqrt(1.0 - along**2) * 0.85)[:, None]
-        glint = shine * (0.07 * white[:, None] + 0.55 * own[:, None] * tinted * albedo**0.5)
+        glint = shine * (0.05 * white[:, None] + 0.42 * own[:, None] * tinted * albedo**0.5)
         total += (scatter + glint) * lit[:, None] * lamp.irradiance.astype(np.float32)
     return total.astype(np.float32)
 

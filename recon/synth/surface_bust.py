@@ -98,7 +98,8 @@ def garment_mesh(
     z = grid.axis(2)[None, None, :]
     body = _smooth_min(body, _torso(bust, x, y, z, front, back, side), 44.0)
     above = y - _neckline(bust, x, z, front, back)
-    cloth = body - _thickness(bust, above) - _folds(bust, x, y, z, above)
+    from_neck = np.hypot(x, 0.9 * (z - (front[2] + back[2]) / 2))
+    cloth = body - _thickness(bust, above, from_neck) - _folds(bust, x, y, z, above)
     cloth = _smooth_max(cloth, above, 4.0)
     cloth = _smooth_max(cloth, floor - y, 6.0)
     return largest_component(mesh_from_grid(cloth.astype(np.float32), grid))
@@ -162,8 +163,8 @@ def _neckline(bust: Bust, x: np.ndarray, z: np.ndarray, front: np.ndarray, back:
     return result
 
 
-def _thickness(bust: Bust, above: np.ndarray) -> np.ndarray:
-    """Cloth thickness; `above` is the height over the neckline (negative on the garment)."""
+def _thickness(bust: Bust, above: np.ndarray, from_neck: np.ndarray) -> np.ndarray:
+    """Cloth thickness with its collar; `above` is the height over the neckline (negative on the garment)."""
     height, width = {
         "crew": (1.8, 9.0),
         "v_neck": (1.4, 7.0),
@@ -171,7 +172,9 @@ def _thickness(bust: Bust, above: np.ndarray) -> np.ndarray:
         "turtleneck": (2.5, 28.0),
         "hoodie": (11.0, 18.0),
     }[bust.garment]
-    rolled: np.ndarray = bust.thickness_mm + height * np.exp(-(((above + 0.5 * width) / (0.6 * width)) ** 2))
+    roll = np.exp(-(((above + 0.5 * width) / (0.6 * width)) ** 2))
+    # the collar goes round the neck only, not out over the shoulders
+    rolled: np.ndarray = bust.thickness_mm + height * roll * np.clip((118.0 - from_neck) / 25.0, 0, 1)
     return rolled
 
 
