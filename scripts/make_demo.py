@@ -23,9 +23,9 @@ from recon.synth.surface_decimate import decimate
 
 DEFAULTS = {
     "out": "recon/assets/heads",
-    "seed": 0,
-    "style": "side_parted",
-    "look": 1,
+    "seed": 14,
+    "style": None,
+    "look": 5,
     "views": 28,
     "vertices": 20000,
 }
@@ -78,7 +78,8 @@ def main(arguments: list[str]) -> None:
         mask_bits=1,
         overwrite=True,
     )
-    shown = " ".join(f"{name}={getattr(options, name)}" for name in DEFAULTS)
+    chosen = {name: getattr(options, name) for name in DEFAULTS if name != "out"}
+    shown = " ".join(f"{name}={value}" for name, value in chosen.items() if value is not None)
     (root / "README.md").write_text(README.format(views=options.views, options=shown), encoding="utf-8")
     (root / "LICENSE-ICT-FaceKit.txt").write_text(licence + "\n", encoding="utf-8")
     (root / ".lock").unlink(missing_ok=True)

@@ -165,7 +165,7 @@ def shade_cloth(points: Points, look: ClothLook, bake: Bake, room: Room) -> Shad
     )
     albedo = tone * np.exp(uneven)[:, None]
     layered = Points(**{**points.__dict__, "canonical": points.position})
-    normal = bumped(layered, [(55.0, 0.10), (1.8, 0.14)], look.seed)
+    normal = bumped(layered, [(55.0, 0.10), (1.8, 0.07)], look.seed)
     light = diffuse(points, normal, bake, room.lamps, wrap=(0.12, 0.12, 0.12))
     # Fibres that stand out catch light at grazing angles.
     rim = (1.0 - np.clip(dot(normal, points.view), 0, 1)) ** 3
