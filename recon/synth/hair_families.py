@@ -238,7 +238,7 @@ def _long(rng: np.random.Generator, q: float) -> HairStyle:
         length_top_mm=520.0,
         length_side_mm=460.0,
         length_back_mm=460.0,
-        cut_mm=-130.0 - 110.0 * q,
+        cut_mm=-120.0 - 75.0 * q,
         curl_radius_mm=_between(rng, 2, 5.5) if rng.uniform() < 0.5 else 0.0,
         curl_length_mm=_between(rng, 50, 100),
         tuck=0.2,
