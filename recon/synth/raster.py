@@ -178,7 +178,9 @@ def interpolate(
     Returns:
         float32 values.
     """
-    return _interpolate(fragments.primitive - first, fragments.weights, corners, values.astype(np.float32))
+    return _interpolate(
+        fragments.primitive - first, fragments.weights, corners, values.astype(np.float32, copy=False)
+    )
 
 
 def sample(
@@ -201,7 +203,7 @@ def sample(
             buffers.segments, buffers.primitive.shape[1],
         )  # fmt: skip
         local = primitive[chosen].astype(np.int64) - first
-        out[chosen] = _interpolate(local, weights, corners, values.astype(np.float32))
+        out[chosen] = _interpolate(local, weights, corners, values.astype(np.float32, copy=False))
     return out.reshape(len(rows), len(columns), -1)
 
 
@@ -210,7 +212,7 @@ def splat(
 ) -> Float[np.ndarray, "h w c"]:
     """Sum of values weighted by coverage, per pixel."""
     image = np.zeros((height * width, values.shape[1]), np.float32)
-    _accumulate(fragments.pixel, fragments.coverage, values.astype(np.float32), image)
+    _accumulate(fragments.pixel, fragments.coverage, values.astype(np.float32, copy=False), image)
     return image.reshape(height, width, -1)
 
 
