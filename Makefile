@@ -15,6 +15,7 @@ $(VENV)/.core: pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.core
 	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install -q --no-deps h3ds==0.4.0
 	touch $@
 
 demo: $(VENV)/.core

@@ -1,12 +1,21 @@
 """Reconstruct a head from a few photographs: python train.py scene=demo views=3."""
 
 import logging
+import os
 import sys
+import warnings
 from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
+
+# OpenMP threads that spin while they wait make training ten times slower on a machine that does
+# anything else. To be set before torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+warnings.filterwarnings(
+    "ignore", "`isinstance\\(treespec, LeafSpec\\)`"
+)  # pytorch-lightning 2.6 with torch 2.13
 
 from recon.errors import ReconError
 from recon.systems import config, outputs, run

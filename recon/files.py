@@ -8,10 +8,11 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path in the same folder that becomes `path` when the block ends well, and vanishes when it does not.
+    """A temporary path in the same folder that becomes `path` when the block ends well, and vanishes when it
+    does not.
 
-    The file is flushed to disk before it is renamed, and its folder after, so that a power cut leaves the old or the new file.
-    The temporary name keeps the suffix, for writers that go by it.
+    The file is flushed to disk before it is renamed, and its folder after, so that a power cut leaves the old
+    or the new file. The temporary name keeps the suffix, for writers that go by it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.tmp-{os.getpid()}{path.suffix}")

@@ -1,9 +1,11 @@
-"""The losses of IDR (section 3.3 of the paper), as plain functions. P is the set of sampled pixels of a step."""
+"""The losses of IDR (section 3.3 of the paper), as plain functions. P is the set of sampled pixels of a
+step.
+"""
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn import functional
 
 
 def colour_loss(
@@ -35,7 +37,7 @@ def mask_loss(
     """
     logits = -alpha * minimum_sdf[~agreed]
     target = mask[~agreed].to(logits.dtype)
-    return F.binary_cross_entropy_with_logits(logits, target, reduction="sum") / (alpha * len(mask))
+    return functional.binary_cross_entropy_with_logits(logits, target, reduction="sum") / (alpha * len(mask))
 
 
 def eikonal_loss(gradient: Float[Tensor, "points 3"]) -> Float[Tensor, ""]:

@@ -1,5 +1,7 @@
 """The rendering network of IDR."""
 
+from itertools import pairwise
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -11,7 +13,8 @@ MODES = ("idr", "no_view_direction", "no_normal")
 
 
 class RenderingNetwork(nn.Module):
-    """M(x, n, v, z) → colour in [-1, 1]: the radiance of a surface point seen from a direction (IDR, equation 5).
+    """M(x, n, v, z) → colour in [-1, 1]: the radiance of a surface point seen from a direction (IDR, equation
+    5).
 
     Args:
         width: units of each hidden layer.
@@ -22,7 +25,12 @@ class RenderingNetwork(nn.Module):
     """
 
     def __init__(
-        self, width: int = 512, depth: int = 4, feature_size: int = 256, view_octaves: int = 4, mode: str = "idr"
+        self,
+        width: int = 512,
+        depth: int = 4,
+        feature_size: int = 256,
+        view_octaves: int = 4,
+        mode: str = "idr",
     ) -> None:
         super().__init__()
         if mode not in MODES:
@@ -33,7 +41,7 @@ class RenderingNetwork(nn.Module):
         inputs += self.view_encoding.out_features if mode != "no_view_direction" else 0
         inputs += 3 if mode != "no_normal" else 0
         sizes = [inputs] + [width] * depth + [3]
-        self.layers = nn.ModuleList(weight_norm(nn.Linear(a, b)) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.layers = nn.ModuleList(weight_norm(nn.Linear(a, b)) for a, b in pairwise(sizes))
 
     def forward(
         self,

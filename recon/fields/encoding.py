@@ -6,12 +6,15 @@ from torch import Tensor, nn
 
 
 class FrequencyEncoding(nn.Module):
-    """γ(x) = (x, sin 2⁰x, cos 2⁰x, …, sin 2ᵏ⁻¹x, cos 2ᵏ⁻¹x), without a factor π (IDR, section 3 and its code).
+    """γ(x) = (x, sin 2⁰x, cos 2⁰x, …, sin 2ᵏ⁻¹x, cos 2ᵏ⁻¹x), without a factor π (IDR, section 3 and its
+    code).
 
     Args:
         octaves: number k of frequencies; 0 leaves the input as it is.
         dimensions: size of the input.
     """
+
+    frequencies: Tensor
 
     def __init__(self, octaves: int, dimensions: int = 3) -> None:
         super().__init__()

@@ -1,21 +1,19 @@
 """Derivatives of a field with respect to position."""
 
-from collections.abc import Callable
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from recon.fields.sdf import FieldSample
+from recon.fields.field import Field, FieldSample
 
 
 def sdf_and_gradient(
-    field: Callable[[Tensor], FieldSample], points: Float[Tensor, "points 3"], *, create_graph: bool = True
+    field: Field, points: Float[Tensor, "points 3"], *, create_graph: bool = True
 ) -> tuple[FieldSample, Float[Tensor, "points 3"]]:
     """The field at points together with ∇f there.
 
     Args:
-        field: gives a `FieldSample` for points of unit space.
+        field: the geometry.
         points: where; gradients flow through them if they require it.
         create_graph: keep the graph of ∇f, for a loss or a colour that depends on it.
 

@@ -2,34 +2,30 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
 from recon.fields.encoding import FrequencyEncoding
+from recon.fields.field import Field, FieldSample
 
 
-class FieldSample(NamedTuple):
-    """What a field says of points: signed distance in unit space (negative inside) and a feature for the colour network."""
+class SDFNetwork(Field):
+    """f(x; θ) → (signed distance, feature): the geometry network of IDR (section 3; settings of its
+    supplement).
 
-    sdf: Float[Tensor, " points"]
-    feature: Float[Tensor, "points features"]
-
-
-class SDFNetwork(nn.Module):
-    """f(x; θ) → (signed distance, feature): the geometry network of IDR (section 3; settings of its supplement).
-
-    An MLP over a frequency encoding with softplus, weight normalisation, and a skip that feeds the encoded input in again. It is
-    initialised to the signed distance of a sphere (Atzmon and Lipman, SAL, theorem 1), so that tracing finds a surface at once.
+    An MLP over a frequency encoding with softplus, weight normalisation, and a skip that feeds the encoded
+    input in again. It is initialised to the signed distance of a sphere (Atzmon and Lipman, SAL, theorem 1),
+    so that tracing finds a surface at once.
 
     Args:
         width: units of each hidden layer.
         depth: number of hidden layers.
-        skip: indices of the linear layers that take the encoded input again, divided by √2 together with the hidden units.
+        skip: indices of the linear layers that take the encoded input again, divided by √2 together with the
+            hidden units.
         octaves: frequencies of the encoding.
         feature_size: size of the feature for the colour network; 0 for none.
         radius: radius of the initial sphere, in unit space.
@@ -58,7 +54,9 @@ class SDFNetwork(nn.Module):
             fan_out = 1 + feature_size if index == depth else width
             if index + 1 in self.skip:
                 fan_out -= encoded
-            layers.append(weight_norm(_sphere_linear(index, depth, fan_in, fan_out, encoded, self.skip, radius)))
+            layers.append(
+                weight_norm(_sphere_linear(index, depth, fan_in, fan_out, encoded, self.skip, radius))
+            )
         self.layers = nn.ModuleList(layers)
 
     def forward(self, points: Float[Tensor, "points 3"]) -> FieldSample:
@@ -69,7 +67,8 @@ class SDFNetwork(nn.Module):
     def sdf(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:
         """Signed distance alone: does not compute the feature."""
         last = self.layers[-1]
-        return F.linear(self._hidden(points), last.weight[:1], last.bias[:1])[:, 0]
+        assert isinstance(last, nn.Linear)
+        return functional.linear(self._hidden(points), last.weight[:1], last.bias[:1])[:, 0]
 
     def _hidden(self, points: Tensor) -> Tensor:
         encoded = self.encoding(points)
@@ -77,7 +76,7 @@ class SDFNetwork(nn.Module):
         for index, layer in enumerate(self.layers[:-1]):
             if index in self.skip:
                 hidden = torch.cat([hidden, encoded], dim=1) / math.sqrt(2)
-            hidden = F.softplus(layer(hidden), beta=self.beta)
+            hidden = functional.softplus(layer(hidden), beta=self.beta)
         return hidden
 
 

@@ -13,7 +13,8 @@ from recon.scene import Camera
 class CameraBundle(nn.Module):
     """The poses (unit quaternion and centre per view) and intrinsics of some views, in unit space.
 
-    IDR (section 3.2) refines poses through exactly these seven numbers a view; the intrinsics stay as they are.
+    IDR (section 3.2) refines poses through exactly these seven numbers a view; the intrinsics stay as they
+    are.
 
     Args:
         cameras: cameras in world space.
@@ -75,7 +76,8 @@ def rotation_from_quaternion(quaternion: Float[Tensor, "views 4"]) -> Float[Tens
 def quaternion_from_rotation(rotation: Float[Tensor, "views 3 3"]) -> Float[Tensor, "views 4"]:
     """Unit quaternions (w, x, y, z) of proper rotations.
 
-    The quaternion is the eigenvector of largest eigenvalue of the symmetric 4x4 matrix of Bar-Itzhack (2000): stable at every angle.
+    The quaternion is the eigenvector of largest eigenvalue of the symmetric 4x4 matrix of Bar-Itzhack (2000):
+    stable at every angle.
     """
     r = rotation
     trace = r[:, 0, 0] + r[:, 1, 1] + r[:, 2, 2]

@@ -14,9 +14,11 @@ def intersect(
     *,
     least_slope: float = 1e-2,
 ) -> Float[Tensor, "hits 3"]:
-    """x(θ, τ) = c + (t₀ − (f(c + t₀v; θ) − f₀) / (∇f₀·v₀)) v (IDR, equation 3), everything with subscript 0 constant.
+    """x(θ, τ) = c + (t₀ − (f(c + t₀v; θ) − f₀) / (∇f₀·v₀)) v (IDR, equation 3), everything with subscript 0
+    constant.
 
-    Its value is the traced point; its first derivatives with respect to network and camera are those of the true intersection.
+    Its value is the traced point; its first derivatives with respect to network and camera are those of the
+    true intersection.
 
     Args:
         origins: camera centres c, with their gradients.
@@ -24,8 +26,8 @@ def intersect(
         depth: t₀ of the tracer.
         sdf: f at `origins + depth * directions`, with gradients to network (and camera).
         gradient: ∇f there; used as a constant.
-        least_slope: grazing rays have |∇f₀·v₀| near zero, where the derivative is unbounded: it is kept at least this large. The
-            published code has no such guard.
+        least_slope: grazing rays have |∇f₀·v₀| near zero, where the derivative is unbounded: it is kept at
+            least this large. The published code has no such guard.
     """
     slope = (gradient.detach() * directions.detach()).sum(1)
     sign = torch.where(slope > 0, 1.0, -1.0).to(slope.dtype)

@@ -110,11 +110,20 @@ class SceneSampler:
     """
 
     def __init__(
-        self, store: PixelStore, rays: int, seed: int, inside: float = 0.6, outline: float = 0.25, band: float = 12.0
+        self,
+        store: PixelStore,
+        rays: int,
+        seed: int,
+        inside: float = 0.6,
+        outline: float = 0.25,
+        band: float = 12.0,
     ) -> None:
         self.store, self.rays, self.seed = store, rays, seed
         self.inside = [torch.from_numpy(np.flatnonzero(mask)) for mask in store.masks]
-        self.band = [torch.from_numpy(np.flatnonzero(_outline(mask, band * max(mask.shape) / 512))) for mask in store.masks]
+        self.band = [
+            torch.from_numpy(np.flatnonzero(_outline(mask, band * max(mask.shape) / 512)))
+            for mask in store.masks
+        ]
         self.counts = (round(rays * inside), round(rays * outline))
 
     def __call__(self, step: int) -> RayBatch:
@@ -126,7 +135,10 @@ class SceneSampler:
         indices = torch.empty_like(views)
         for view, (height, width) in enumerate(self.store.sizes):
             here = views == view
-            for pool, part in ((self.inside[view], slice(0, inside)), (self.band[view], slice(inside, inside + outline))):
+            for pool, part in (
+                (self.inside[view], slice(0, inside)),
+                (self.band[view], slice(inside, inside + outline)),
+            ):
                 at = here[part]
                 indices[part][at] = pool[(fraction[part][at] * len(pool)).long()]
             rest = slice(inside + outline, None)

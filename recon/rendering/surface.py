@@ -8,23 +8,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from recon.fields import FieldSample, sdf_and_gradient
+from recon.fields import Field, sdf_and_gradient
 from recon.rendering.cameras import CameraBundle
 from recon.rendering.intersection import intersect
 from recon.rendering.tracing import TracingSettings, trace
-
-
-@runtime_checkable
-class Field(Protocol):
-    """A signed distance with a feature for the colour network."""
-
-    def __call__(self, points: Tensor) -> FieldSample:
-        """Distance and feature at (n, 3) points."""
-        ...
-
-    def sdf(self, points: Tensor) -> Tensor:
-        """Distance alone."""
-        ...
 
 
 @runtime_checkable
@@ -81,13 +68,18 @@ def render_rays(
     agreed = found.hit & mask
 
     points = origins + found.depth[:, None] * directions
-    uniform = torch.rand(len(points) // 2, 3, generator=generator, dtype=points.dtype, device=generator.device) * 2 - 1
+    uniform = (
+        torch.rand(len(points) // 2, 3, generator=generator, dtype=points.dtype, device=generator.device) * 2
+        - 1
+    )
     sample, gradient = sdf_and_gradient(field, torch.cat([points.detach(), uniform.to(points.device)]))
     on_rays = gradient[: len(points)].detach()
     # The network saw constant points; this adds the first-order dependence on the cameras, whose value is zero.
     sdf = sample.sdf[: len(points)] + (on_rays * (points - points.detach())).sum(1)
 
-    surface = intersect(origins[agreed], directions[agreed], found.depth[agreed], sdf[agreed], on_rays[agreed])
+    surface = intersect(
+        origins[agreed], directions[agreed], found.depth[agreed], sdf[agreed], on_rays[agreed]
+    )
     surface_sample, normals = sdf_and_gradient(field, surface)
     rgb = colour(surface, normals, -directions[agreed], surface_sample.feature)
     return RenderedRays(sdf, gradient, found.hit, agreed, rgb)
@@ -129,7 +121,8 @@ def render_view(
         view: index in the bundle.
         width: of the photograph, in pixels.
         height: of the photograph, in pixels.
-        step: render every `step`-th pixel of each row and column, at the centre of the block that it stands for.
+        step: render every `step`-th pixel of each row and column, at the centre of the block that it stands
+            for.
         settings: of the tracer.
         chunk: rays at a time.
     """
@@ -165,12 +158,17 @@ def shade(
 
 
 def surface_colours(
-    field: Field, colour: Colour, points: Float[Tensor, "points 3"], centres: Float[Tensor, "views 3"], chunk: int = 65_536
+    field: Field,
+    colour: Colour,
+    points: Float[Tensor, "points 3"],
+    centres: Float[Tensor, "views 3"],
+    chunk: int = 65_536,
 ) -> tuple[Float[Tensor, "points 3"], Float[Tensor, "points 3"]]:
     """Colours in [0, 1] and unit normals of surface points, as the given cameras together see them.
 
-    A radiance depends on the direction; the network knows only the directions of its photographs. Each point takes the mean of what
-    it sends to the cameras, weighted by the fourth power of the cosine between normal and camera direction. Occlusion is not tested.
+    A radiance depends on the direction; the network knows only the directions of its photographs. Each point
+    takes the mean of what it sends to the cameras, weighted by the fourth power of the cosine between normal
+    and camera direction. Occlusion is not tested.
 
     Args:
         field: the geometry.

@@ -1,8 +1,9 @@
-"""Where rays meet the zero level of a signed distance: the ray tracer of IDR (supplement, section "ray tracing"), without gradients.
+"""Where rays meet the zero level of a signed distance: the ray tracer of IDR (supplement, section "ray
+tracing"), without gradients.
 
-Each ray is marched from both ends of its stretch inside the unit sphere. Rays that do not converge from the near end are searched with
-uniform samples and refined by the secant method. While training, rays that found nothing keep their point of least distance: the mask
-loss pulls there.
+Each ray is marched from both ends of its stretch inside the unit sphere. Rays that do not converge from the
+near end are searched with uniform samples and refined by the secant method. While training, rays that found
+nothing keep their point of least distance: the mask loss pulls there.
 """
 
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from torch import Tensor
 from torch.nn.utils import parametrize
 
 DistanceFunction = Callable[[Tensor], Tensor]
+
+SEARCH_BLOCK = 10  # samples of a ray that the search evaluates at a time
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,8 @@ class Trace:
     """What the tracer found.
 
     Attributes:
-        depth: along each ray, in unit space: of the surface where `hit`, else of the point nearest to the surface (training) or 0.
+        depth: along each ray, in unit space: of the surface where `hit`, else of the point nearest to the
+            surface (training) or 0.
         hit: whether the ray meets the surface.
     """
 
@@ -71,8 +75,8 @@ def trace(
         origins: of the rays, in unit space.
         directions: unit vectors.
         settings: of the tracer.
-        mask: while training, whether the photograph's mask has the object on each ray; rays without a hit (or without the mask) then get
-            the depth of their least distance.
+        mask: while training, whether the photograph's mask has the object on each ray; rays without a hit (or
+            without the mask) then get the depth of their least distance.
         generator: for the random depths of the search for the least distance; needed with `mask`.
     """
     with parametrize.cached():  # weight-normed weights are worked out once for all the calls below
@@ -96,7 +100,13 @@ def _trace(
     if len(search):
         wanted = mask[search] if mask is not None else torch.ones_like(search, dtype=torch.bool)
         found, crossing = _search(
-            evaluate, origins[search], directions[search], march.near[search], march.far[search], wanted, settings
+            evaluate,
+            origins[search],
+            directions[search],
+            march.near[search],
+            march.far[search],
+            wanted,
+            settings,
         )
         depth[search], hit[search] = found, crossing
     if mask is not None:
@@ -116,7 +126,8 @@ def intersect_sphere(
     """Depths at which rays enter and leave the sphere about the origin, clamped to the front of the camera.
 
     Returns:
-        Near and far depths, and whether the ray meets the sphere at all; where it does not, both are the depth of closest approach.
+        Near and far depths, and whether the ray meets the sphere at all; where it does not, both are the
+        depth of closest approach.
     """
     closest = -(origins * directions).sum(1)
     distance2 = (origins * origins).sum(1) - closest**2
@@ -135,7 +146,9 @@ class _March:
 
 
 class _Front:
-    """One end of the marched stretch: its depths, distances and which rays still move. `sign` is +1 for the near end, -1 for the far."""
+    """One end of the marched stretch: its depths, distances and which rays still move. `sign` is +1 for the
+    near end, -1 for the far.
+    """
 
     def __init__(self, sign: float, depth: Tensor, active: Tensor) -> None:
         self.sign = sign
@@ -152,7 +165,9 @@ class _Front:
         """Rays within the threshold are done."""
         self.active &= self.distance > threshold
 
-    def step(self, evaluate: DistanceFunction, origins: Tensor, directions: Tensor, settings: TracingSettings) -> None:
+    def step(
+        self, evaluate: DistanceFunction, origins: Tensor, directions: Tensor, settings: TracingSettings
+    ) -> None:
         """Advance by the distance; where that lands inside, back off by shrinking parts of the step."""
         stride = torch.where(self.active, self.distance, torch.zeros_like(self.distance))
         self.depth += self.sign * stride
@@ -162,7 +177,9 @@ class _Front:
             if not len(overshot):
                 break
             self.depth[overshot] -= self.sign * (1 - settings.back_off) / 2**k * stride[overshot]
-            self.distance[overshot] = evaluate(origins[overshot] + self.depth[overshot, None] * directions[overshot])
+            self.distance[overshot] = evaluate(
+                origins[overshot] + self.depth[overshot, None] * directions[overshot]
+            )
 
 
 def _march(
@@ -201,19 +218,24 @@ def _search(
     wanted: Tensor,
     settings: TracingSettings,
 ) -> tuple[Tensor, Tensor]:
-    """Bracket the first sign change among uniform samples and refine it; rays without one keep their least distance.
-
-    Args:
-        wanted: rays whose crossing is worth refining.
-
-    Returns:
-        Depths, and whether there was a crossing.
+    """Bracket the first sign change among uniform samples and refine it, on the rays where that is wanted; others keep
+    the sample of least distance. Returns depths, and whether there was a crossing.
     """
     rays, count = len(near), settings.samples
     fractions = torch.linspace(0, 1, count, dtype=near.dtype, device=near.device)
     depths = near[:, None] + fractions * (far - near)[:, None]
-    points = origins[:, None] + depths[:, :, None] * directions[:, None]
-    distances = evaluate(points.reshape(-1, 3)).reshape(rays, count)
+    distances = torch.full_like(depths, float("inf"))
+    open_rays = torch.arange(rays, device=near.device)
+    for block in range(
+        0, count, SEARCH_BLOCK
+    ):  # front to back: a ray whose crossing is found needs no further samples
+        part = slice(block, block + SEARCH_BLOCK)
+        points = origins[open_rays, None] + depths[open_rays, part, None] * directions[open_rays, None]
+        found = evaluate(points.reshape(-1, 3)).reshape(len(open_rays), -1)
+        distances[open_rays, part] = found
+        open_rays = open_rays[~((found < 0).any(1) & wanted[open_rays])]
+        if not len(open_rays):
+            break
     inside = distances < 0
     crossing = inside.any(1)
     first = inside.to(torch.uint8).argmax(1)  # the first of equal maxima
@@ -224,15 +246,21 @@ def _search(
     if len(refine):
         low, high = depths[refine, first[refine] - 1], depths[refine, first[refine]]
         f_low, f_high = distances[refine, first[refine] - 1], distances[refine, first[refine]]
-        depth[refine] = secant(
-            lambda t, at=refine: evaluate(origins[at] + t[:, None] * directions[at]),
-            low, high, f_low, f_high, settings.secant_steps,
-        )  # fmt: skip
+
+        def distance_at(t: Tensor) -> Tensor:
+            return evaluate(origins[refine] + t[:, None] * directions[refine])
+
+        depth[refine] = secant(distance_at, low, high, f_low, f_high, settings.secant_steps)
     return depth, crossing
 
 
 def secant(
-    distance_at: Callable[[Tensor], Tensor], low: Tensor, high: Tensor, f_low: Tensor, f_high: Tensor, steps: int
+    distance_at: Callable[[Tensor], Tensor],
+    low: Tensor,
+    high: Tensor,
+    f_low: Tensor,
+    f_high: Tensor,
+    steps: int,
 ) -> Float[Tensor, " rays"]:
     """Refine roots bracketed by low (outside, f > 0) and high (inside, f < 0) with the regula falsi.
 
@@ -273,7 +301,8 @@ def _least_distance(
     settings: TracingSettings,
     generator: torch.Generator | None,
 ) -> Tensor:
-    """Give lost rays the depth of their least distance among random depths, or of the closest approach to the origin.
+    """Give lost rays the depth of their least distance among random depths, or of the closest approach to the
+    origin.
 
     A ray that hits outside the mask is searched from its hit on.
     """
@@ -281,7 +310,9 @@ def _least_distance(
     at = (lost & meets).nonzero()[:, 0]
     if len(at):
         start = torch.where(hit[at], depth[at], near[at])
-        draws = torch.rand(settings.samples, generator=generator, dtype=near.dtype, device=_device(generator, near))
+        draws = torch.rand(
+            settings.samples, generator=generator, dtype=near.dtype, device=_device(generator, near)
+        )
         depths = start[:, None] + draws.to(near.device) * (far[at] - start)[:, None]
         points = origins[at, None] + depths[:, :, None] * directions[at, None]
         least = evaluate(points.reshape(-1, 3)).reshape(len(at), -1).argmin(1)

@@ -19,7 +19,8 @@ log = logging.getLogger(__name__)
 
 
 class Progress(pl.Callback):
-    """Loss, PSNR, mask IoU, rays per second and time left: a bar on a terminal, a log line now and then elsewhere.
+    """Loss, PSNR, mask IoU, rays per second and time left: a bar on a terminal, a log line now and then
+    elsewhere.
 
     Args:
         steps: of the whole training.
@@ -36,7 +37,9 @@ class Progress(pl.Callback):
         self.rays = 0
         self.started = self.shown = time.monotonic()
         if sys.stderr.isatty():
-            self.bar = tqdm(total=self.steps, initial=self.first, unit="step", dynamic_ncols=True, desc="training")
+            self.bar = tqdm(
+                total=self.steps, initial=self.first, unit="step", dynamic_ncols=True, desc="training"
+            )
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -76,7 +79,8 @@ def _clock(seconds: float) -> str:
 class LastCheckpoint(pl.Callback):
     """Saves `last.ckpt` every so many steps, at the end, and when a signal asks the run to stop.
 
-    SIGINT and SIGTERM end the run after the present step, with its state saved; a second signal interrupts at once.
+    SIGINT and SIGTERM end the run after the present step, with its state saved; a second signal interrupts at
+    once.
 
     Args:
         path: of the checkpoint.
@@ -99,7 +103,9 @@ class LastCheckpoint(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Listen for signals."""
         self.clock = time.monotonic()
-        self.handlers = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        self.handlers = {
+            number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)
+        }
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -118,7 +124,9 @@ class LastCheckpoint(pl.Callback):
         trainer.save_checkpoint(self.path)
         self._restore()
 
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
         """Give the signals back."""
         self._restore()
 
@@ -141,7 +149,17 @@ class CurveFile(pl.Callback):
         every: steps between rows.
     """
 
-    columns = ("step", "loss", "loss_colour", "loss_mask", "loss_eikonal", "psnr", "mask_iou", "learning_rate", "train_s")
+    columns = (
+        "step",
+        "loss",
+        "loss_colour",
+        "loss_mask",
+        "loss_eikonal",
+        "psnr",
+        "mask_iou",
+        "learning_rate",
+        "train_s",
+    )
 
     def __init__(self, path: Path, every: int) -> None:
         self.path, self.every = path, every
@@ -167,9 +185,13 @@ class CurveFile(pl.Callback):
         """Append a row if it is time to."""
         if trainer.global_step % self.every and trainer.global_step != trainer.max_steps:
             return
-        row: dict[str, Any] = {name: f"{float(value):.6g}" for name, value in trainer.callback_metrics.items()}
+        row: dict[str, Any] = {
+            name: f"{float(value):.6g}" for name, value in trainer.callback_metrics.items()
+        }
         row["step"] = trainer.global_step
         row["learning_rate"] = f"{trainer.optimizers[0].param_groups[0]['lr']:.6g}"
         row["train_s"] = f"{self.before_s + time.monotonic() - self.started:.2f}"
         with self.path.open("a", newline="") as file:
-            csv.DictWriter(file, self.columns, restval="", extrasaction="ignore", lineterminator="\n").writerow(row)
+            csv.DictWriter(
+                file, self.columns, restval="", extrasaction="ignore", lineterminator="\n"
+            ).writerow(row)

@@ -14,16 +14,21 @@ from recon.files import replacing
 class AtomicCheckpointIO(CheckpointIO):
     """Writes to a temporary file in the same folder, flushes it to disk and renames it into place.
 
-    Lightning's own writer goes through the system's temporary folder and hides a failed move (pytorch-lightning issue 21800).
+    Lightning's own writer goes through the system's temporary folder and hides a failed move
+    (pytorch-lightning issue 21800).
     """
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | os.PathLike, storage_options: Any = None) -> None:
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike, storage_options: Any = None
+    ) -> None:
         """Save; on failure the file that was there stays, and `CheckpointError` says why."""
         try:
             with replacing(Path(path)) as temporary:
                 torch.save(checkpoint, temporary)
         except OSError as error:
-            raise CheckpointError(f"Could not write the checkpoint {path}: {error}. Free space or choose another folder.") from error
+            raise CheckpointError(
+                f"Could not write the checkpoint {path}: {error}. Free space or choose another folder."
+            ) from error
 
     def load_checkpoint(
         self, path: str | os.PathLike, map_location: Any = None, weights_only: bool | None = None
@@ -43,7 +48,9 @@ def load_checkpoint(path: Path, map_location: Any = None) -> dict[str, Any]:
         CheckpointError: if there is no such file or it is not a checkpoint.
     """
     if not path.is_file():
-        raise CheckpointError(f"There is no checkpoint {path}; resume takes the folder of a run that has saved one.")
+        raise CheckpointError(
+            f"There is no checkpoint {path}; resume takes the folder of a run that has saved one."
+        )
     try:
         return torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:

@@ -1,6 +1,7 @@
 """Configuration: the resolvers that conf/ uses, resuming, and building objects from it."""
 
 import re
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,13 @@ TRUSTED = ("recon.", "pytorch_lightning.loggers.")
 
 def register_resolvers() -> None:
     """Make the resolvers of conf/ known to OmegaConf; call before Hydra composes."""
-    for name, resolver in {
+    resolvers: dict[str, Callable[..., Any]] = {
         "by_preset": _by_preset,
         "asset": lambda path: str(Path(recon.__file__).parent / "assets" / path),
         "run_folder": _run_folder,
         "option_help": option_help,
-    }.items():
+    }
+    for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(name, resolver, replace=True)
 
 
@@ -59,13 +61,15 @@ def device_of(cfg: DictConfig) -> torch.device:
         raise ConfigError(f"trainer.accelerator is cpu, gpu or auto; not {wanted!r}")
     if wanted == "gpu" and not torch.cuda.is_available():
         raise ConfigError(
-            "trainer.accelerator=gpu, but PyTorch sees no CUDA device. Use trainer.accelerator=cpu, or install a CUDA build of PyTorch."
+            "trainer.accelerator=gpu, but PyTorch sees no CUDA device. "
+            "Use trainer.accelerator=cpu, or install a CUDA build of PyTorch."
         )
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def settle(cfg: DictConfig, overrides: list[str]) -> DictConfig:
-    """The configuration that really runs: resolved, and on resuming that of the run to continue with the overrides on top.
+    """The configuration that really runs: resolved, and on resuming that of the run to continue with the
+    overrides on top.
 
     Raises:
         ConfigError: if the folder to resume holds no configuration, or an override names an unknown option.
@@ -75,7 +79,10 @@ def settle(cfg: DictConfig, overrides: list[str]) -> DictConfig:
         return cfg
     path = Path(cfg.resume) / "config.yaml"
     if not path.is_file():
-        raise ConfigError(f"resume={cfg.resume}: there is no {path}. Give the folder of an earlier run, such as runs/2026-11-20/18-10-13-demo-idr.")
+        raise ConfigError(
+            f"resume={cfg.resume}: there is no {path}. "
+            "Give the folder of an earlier run, such as runs/2026-11-20/18-10-13-demo-idr."
+        )
     stored = OmegaConf.load(path)
     assert isinstance(stored, DictConfig)
     OmegaConf.set_struct(stored, True)
@@ -83,27 +90,34 @@ def settle(cfg: DictConfig, overrides: list[str]) -> DictConfig:
         key, _, value = override.partition("=")
         if not key.startswith("hydra."):
             try:
-                OmegaConf.update(stored, key.lstrip("+~"), yaml.safe_load(value), force_add=key.startswith("+"))
+                OmegaConf.update(
+                    stored, key.lstrip("+~"), yaml.safe_load(value), force_add=key.startswith("+")
+                )
             except Exception as error:
                 raise ConfigError(f"{override}: {error}") from error
     return stored
 
 
 def build(config: DictConfig, **arguments: Any) -> Any:
-    """Instantiate what `_target_` names, if it is one of ours: a configuration from elsewhere cannot call anything else.
+    """Instantiate what `_target_` names, if it is one of ours: a configuration from elsewhere cannot call
+    anything else.
 
     Raises:
         ConfigError: if the target is not trusted, does not exist, or does not take its arguments.
     """
     target = config.get("_target_", "")
     if not str(target).startswith(TRUSTED):
-        raise ConfigError(f"_target_: {target!r} is not one of {', '.join(TRUSTED)}*: refusing to instantiate it.")
+        raise ConfigError(
+            f"_target_: {target!r} is not one of {', '.join(TRUSTED)}*: refusing to instantiate it."
+        )
     try:
         return hydra.utils.instantiate(config, **arguments)
     except hydra.errors.InstantiationException as error:
         if isinstance(error.__cause__, ModuleNotFoundError) and "loggers" in target:
             extra = "wandb" if "Wandb" in target else "tensorboard"
-            raise ConfigError(f"{target} needs a package that is not installed: pip install 'headrecon[{extra}]'") from error
+            raise ConfigError(
+                f"{target} needs a package that is not installed: pip install 'headrecon[{extra}]'"
+            ) from error
         raise ConfigError(str(error)) from error
 
 
@@ -118,7 +132,9 @@ def _run_folder(root: str, *, _root_: DictConfig) -> str:
 
 
 def option_help(name: str) -> str:
-    """The text of --help: every option of conf/<name>.yaml and of its groups' defaults, with the comment that stands beside it."""
+    """The text of --help: every option of conf/<name>.yaml and of its groups' defaults, with the comment that
+    stands beside it.
+    """
     main = CONF / f"{name}.yaml"
     lines = [_first_comment(main), "", "Options (key=value):", *map(_help_line, options(main))]
     for entry in yaml.safe_load(main.read_text())["defaults"]:
@@ -130,14 +146,17 @@ def option_help(name: str) -> str:
             lines += map(_help_line, options(chosen, f"{group}."))
     lines += [
         "",
-        "Values by preset read cpu / gpu / paper. Hydra's own powers work too: -m for sweeps (views=3,4,8 seed=0,1,2), --cfg job [--resolve]",
-        "to see the configuration, hydra.run.dir=FOLDER for the run folder. Exit codes: 0 done, 1 bad input, 130 stopped by a signal.",
+        "Values by preset read cpu / gpu / paper. Hydra's own powers work too: -m for sweeps (-m views=3,8 seed=0,1),",
+        "--cfg job [--resolve] to see the configuration, hydra.run.dir=FOLDER for the run folder.",
+        "Exit codes: 0 done, 1 bad input, 130 stopped by a signal.",
     ]
     return "\n".join(lines).replace("$", "$$")
 
 
 def options(path: Path, prefix: str = "") -> list[tuple[str, str, str]]:
-    """The options of a yaml file: full name, value as written, and the comment beside it; Hydra's own are left out."""
+    """The options of a yaml file: full name, value as written, and the comment beside it; Hydra's own are
+    left out.
+    """
     found = []
     parents = [(-1, prefix)]
     for raw in path.read_text().splitlines():
@@ -150,7 +169,11 @@ def options(path: Path, prefix: str = "") -> list[tuple[str, str, str]]:
         full = parents[-1][1] + key
         if not value:
             parents.append((indent, full + "."))
-        if not full.startswith(("hydra", "defaults")) and (value or comment) and (key != "_target_" or comment):
+        if (
+            not full.startswith(("hydra", "defaults"))
+            and (value or comment)
+            and (key != "_target_" or comment)
+        ):
             found.append((full, value, comment))
     return found
 

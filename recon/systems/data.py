@@ -24,7 +24,8 @@ class _Steps(IterableDataset):
 
 
 class RayData(pl.LightningDataModule):
-    """Endless batches, each a function of (seed, step), so that a resumed run sees what an uninterrupted one would.
+    """Endless batches, each a function of (seed, step), so that a resumed run sees what an uninterrupted one
+    would.
 
     Args:
         sampler: gives the pixels of a step.
@@ -36,7 +37,11 @@ class RayData(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Batches from the trainer's present step on."""
-        return DataLoader(_Steps(self.sampler, lambda: self.trainer.global_step), batch_size=None)
+        return DataLoader(_Steps(self.sampler, self._step), batch_size=None)
+
+    def _step(self) -> int:
+        assert self.trainer is not None
+        return self.trainer.global_step
 
     def transfer_batch_to_device(self, batch: RayBatch, device: torch.device, dataloader_idx: int) -> Any:
         """Move a batch."""

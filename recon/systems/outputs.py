@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -37,7 +37,9 @@ def write(task: Task) -> dict[str, Any]:
     mesh_s = time.monotonic() - begun
     log.info("mesh: %d vertices in %.1f s", len(mesh.vertices), mesh_s)
 
-    held_out = _spread([v for v in range(len(task.scene.views)) if v not in task.views], task.cfg.render.heldout)
+    held_out = _spread(
+        [v for v in range(len(task.scene.views)) if v not in task.views], task.cfg.render.heldout
+    )
     inputs = _render(task, list(dict.fromkeys(task.views)), "input")
     others = _render(task, held_out, "heldout")
     metrics = {
@@ -72,7 +74,10 @@ def _mesh(task: Task) -> trimesh.Trimesh:
     system = task.system
     surface = clean(extract(system.sdf.sdf, resolution=task.cfg.mesh.resolution, device=_device(task)))
     points = torch.as_tensor(surface.vertices, dtype=torch.float32, device=_device(task))
-    colours, normals = (t.cpu().double().numpy() for t in surface_colours(system.sdf, system.colour, points, system.cameras.centres.detach()))
+    colours, normals = (
+        t.cpu().double().numpy()
+        for t in surface_colours(system.sdf, system.colour, points, system.cameras.centres.detach())
+    )
     mesh = to_world(surface, task.scene.scale_mat)
     normals = normals @ _rotation(task.scene.scale_mat).T
     for name in ("mesh.ply", "mesh.glb"):
@@ -81,7 +86,9 @@ def _mesh(task: Task) -> trimesh.Trimesh:
 
 
 def _render(task: Task, views: list[int], kind: str) -> dict[str, float | None]:
-    """Write photo | render | normals | error for views, and return mean PSNR (dB, inside the mask) and mask IoU."""
+    """Write photo | render | normals | error for views, and return mean PSNR (dB, inside the mask) and mask
+    IoU.
+    """
     scores: list[tuple[float, float]] = []
     for view_id in views:
         view = task.scene.views[view_id]
@@ -91,7 +98,9 @@ def _render(task: Task, views: list[int], kind: str) -> dict[str, float | None]:
         else:
             cameras, index = CameraBundle([view.camera], task.scene.scale_mat).to(_device(task)), 0
         picture = compare(task.system, cameras, index, view, step=task.cfg.render.step)
-        scores.append((psnr(picture.render, picture.photo, picture.mask), mask_iou(picture.hit, picture.mask)))
+        scores.append(
+            (psnr(picture.render, picture.photo, picture.mask), mask_iou(picture.hit, picture.mask))
+        )
         write_png(task.folder / "renders" / f"{kind}_{view_id:04d}.png", picture.sheet())
         log.info("%s view %d: PSNR %.1f dB, mask IoU %.3f", kind, view_id, *scores[-1])
     if not scores:
@@ -102,13 +111,21 @@ def _render(task: Task, views: list[int], kind: str) -> dict[str, float | None]:
 
 def _score(task: Task, mesh: trimesh.Trimesh) -> dict[str, Any]:
     """Errors against the ground truth in mm, official protocol and strict; null without ground truth."""
-    scores: dict[str, Any] = {"protocol": None, "face_mm": None, "head_mm": None, "face_mm_strict": None, "head_mm_strict": None}
+    scores: dict[str, Any] = {
+        "protocol": None,
+        "face_mm": None,
+        "head_mm": None,
+        "face_mm_strict": None,
+        "head_mm_strict": None,
+    }
     truth = task.scene.ground_truth
     if truth is None or not task.cfg.evaluate:
         return scores
     scores["protocol"] = f"h3ds {task.scene.version}".strip()
-    for name, region in (("face", "face_sphere"), ("head", None)):
-        for suffix, mode in (("mm", "official"), ("mm_strict", "strict")):
+    regions: dict[str, Literal["face_sphere"] | None] = {"face": "face_sphere", "head": None}
+    modes: dict[str, Literal["official", "strict"]] = {"mm": "official", "mm_strict": "strict"}
+    for name, region in regions.items():
+        for suffix, mode in modes.items():
             try:
                 scores[f"{name}_{suffix}"] = round(evaluate(truth, mesh, region=region, mode=mode).mean_mm, 4)
             except ReconError as error:
@@ -146,7 +163,8 @@ def _report(folder: Path, metrics: Mapping[str, Any]) -> None:
     if metrics["face_mm"] is not None:
         log.info(
             "face %.2f mm, head %.2f mm (%s, official); strict %s / %s mm",
-            metrics["face_mm"], metrics["head_mm"], metrics["protocol"], metrics["face_mm_strict"], metrics["head_mm_strict"],
+            metrics["face_mm"], metrics["head_mm"], metrics["protocol"],
+            metrics["face_mm_strict"], metrics["head_mm_strict"],
         )  # fmt: skip
     log.info(
         "done in %.0f s (training %.0f s, mesh %.1f s), peak memory %.0f MB",

@@ -34,8 +34,9 @@ class Comparison:
     normal: Float[np.ndarray, "h w 3"]
 
     def sheet(self) -> Float[np.ndarray, "h w4 3"]:
-        """The four pictures side by side. Normals: x right red, y up green, towards the camera blue. Error: black to yellow inside
-        the masks; where only the photograph's mask has the head cyan, where only the render has it magenta.
+        """The four pictures side by side. Normals: x right red, y up green, towards the camera blue. Error:
+        black to yellow inside the masks; where only the photograph's mask has the head cyan, where only the
+        render has it magenta.
         """
         towards = self.normal * np.array([1.0, -1.0, -1.0])
         normals = np.where(self.hit[..., None], towards / 2 + 0.5, 1.0)
@@ -47,7 +48,9 @@ class Comparison:
         return np.concatenate([self.photo, self.render, normals, error], axis=1)
 
 
-def compare(system: Reconstruction, cameras: CameraBundle, index: int, view: View, *, step: int) -> Comparison:
+def compare(
+    system: Reconstruction, cameras: CameraBundle, index: int, view: View, *, step: int
+) -> Comparison:
     """Render a view as its photograph was taken, every `step`-th pixel.
 
     Args:
@@ -59,10 +62,19 @@ def compare(system: Reconstruction, cameras: CameraBundle, index: int, view: Vie
     """
     camera = view.camera
     rendered = render_view(
-        system.sdf, system.colour, cameras, index, camera.width, camera.height, step=step, settings=system.tracing
+        system.sdf,
+        system.colour,
+        cameras,
+        index,
+        camera.width,
+        camera.height,
+        step=step,
+        settings=system.tracing,
     )
     mask = _blocks(view.mask()[..., None].astype(np.float64), step)[..., 0] > 0.5
-    render, hit, normal = (t.cpu().numpy() for t in (rendered.colour.double(), rendered.mask, rendered.normal.double()))
+    render, hit, normal = (
+        t.cpu().numpy() for t in (rendered.colour.double(), rendered.mask, rendered.normal.double())
+    )
     return Comparison(_blocks(view.image().astype(np.float64), step), mask, render, hit, normal)
 
 

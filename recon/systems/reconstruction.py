@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from recon.errors import ReconError
+from recon.fields import Field
 from recon.losses import colour_loss, eikonal_loss, mask_loss
 from recon.rendering import CameraBundle, RayBatch, TracingSettings, render_rays, seeded
 from recon.systems.schedules import stepped
@@ -20,7 +21,8 @@ MAX_BAD_STEPS = 20
 class Objective:
     """Weights and schedules of the losses and of Adam. Milestones are fractions of the whole training.
 
-    The defaults are IDR's: of 2000 epochs, α doubles at 250, 500, … 1250, and the learning rate halves at 1000 and 1500.
+    The defaults are IDR's: of 2000 epochs, α doubles at 250, 500, … 1250, and the learning rate halves at
+    1000 and 1500.
 
     Attributes:
         mask_weight: of the mask loss.
@@ -68,7 +70,7 @@ class Reconstruction(pl.LightningModule):
 
     def __init__(
         self,
-        sdf: nn.Module,
+        sdf: Field,
         colour: nn.Module,
         cameras: CameraBundle,
         tracing: TracingSettings,
@@ -87,9 +89,13 @@ class Reconstruction(pl.LightningModule):
         objective = self.objective
         origins, directions = self.cameras.rays(batch.views, batch.pixels)
         generator = seeded(self.seed, 2, step)
-        rendered = render_rays(self.sdf, self.colour, origins, directions, batch.mask, self.tracing, generator)
+        rendered = render_rays(
+            self.sdf, self.colour, origins, directions, batch.mask, self.tracing, generator
+        )
 
-        alpha = objective.alpha * stepped(step / self.steps, objective.alpha_milestones, objective.alpha_factor)
+        alpha = objective.alpha * stepped(
+            step / self.steps, objective.alpha_milestones, objective.alpha_factor
+        )
         photograph = batch.colour[rendered.agreed]
         colour = colour_loss(rendered.colour, photograph, len(batch.mask))
         mask = mask_loss(rendered.sdf, batch.mask, rendered.agreed, alpha)
@@ -97,7 +103,9 @@ class Reconstruction(pl.LightningModule):
         total = colour + objective.mask_weight * mask + objective.eikonal_weight * eikonal
         with torch.no_grad():
             union = (rendered.hit | batch.mask).sum().clamp_min(1)
-            square = ((rendered.colour - photograph) / 2).square().mean() if len(photograph) else torch.ones(())
+            square = (
+                ((rendered.colour - photograph) / 2).square().mean() if len(photograph) else torch.ones(())
+            )
             shown = {
                 "loss": total.detach(),
                 "loss_colour": colour.detach(),
@@ -118,8 +126,12 @@ class Reconstruction(pl.LightningModule):
         return None
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Never let a gradient that is not finite reach the weights: such a step changes nothing but Adam's decay."""
-        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        """Never let a gradient that is not finite reach the weights: such a step changes nothing but Adam's
+        decay.
+        """
+        gradients = [
+            p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None
+        ]
         if gradients and not torch.isfinite(torch.stack([g.sum() for g in gradients]).sum()):
             for gradient in gradients:
                 gradient.zero_()
@@ -141,7 +153,9 @@ class Reconstruction(pl.LightningModule):
         objective = self.objective
         networks = [*self.sdf.parameters(), *self.colour.parameters()]
         groups: list[dict[str, Any]] = [{"params": networks, "lr": objective.learning_rate}]
-        rates = [self._learning_rate_factor]
+        rates = [
+            lambda step: self._learning_rate_factor(step)
+        ]  # LambdaLR would pickle a bound method into the checkpoint
         if cameras := list(self.cameras.parameters()):
             groups.append({"params": cameras, "lr": objective.camera_learning_rate})
             rates.append(lambda step: 1.0)

@@ -73,7 +73,9 @@ def prepare(cfg: DictConfig, folder: Path) -> Task:
     np.random.seed(cfg.seed)
     steps = int(cfg.steps or cfg.method.epochs * len(views))
     inputs = [scene.views[view] for view in views]
-    cameras = CameraBundle([view.camera for view in inputs], scene.scale_mat, refine=cfg.method.refine_cameras)
+    cameras = CameraBundle(
+        [view.camera for view in inputs], scene.scale_mat, refine=cfg.method.refine_cameras
+    )
     system = Reconstruction(
         build(cfg.field.sdf),
         build(cfg.field.colour),
@@ -153,7 +155,9 @@ def discard_if_empty(folder: Path) -> None:
 
 
 def _configure_torch(cfg: DictConfig) -> None:
-    """Threads, and no denormal numbers: the exponentials of a sharp softplus are full of them, and each costs as much as a hundred others."""
+    """Threads, and no denormal numbers: the exponentials of a sharp softplus are full of them, and each costs
+    as much as a hundred others.
+    """
     if cfg.trainer.threads:
         torch.set_num_threads(int(cfg.trainer.threads))
     torch.set_flush_denormal(True)

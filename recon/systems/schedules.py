@@ -9,6 +9,7 @@ def stepped(progress: float, milestones: Sequence[float], factor: float) -> floa
     Args:
         progress: step / total steps, in [0, 1].
         milestones: fractions of the whole; a milestone counts from the step that reaches it.
-        factor: what each multiplies by. IDR: α by 2 at 1/8, 2/8, … 5/8; the learning rate by 0.5 at 1/2 and 3/4.
+        factor: what each multiplies by. IDR: α by 2 at 1/8, 2/8, … 5/8; the learning rate by 0.5 at 1/2 and
+            3/4.
     """
     return factor ** sum(progress >= milestone for milestone in milestones)

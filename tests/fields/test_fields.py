@@ -9,15 +9,43 @@ from recon.fields import FrequencyEncoding, RenderingNetwork, SDFNetwork, sdf_an
 def test_encoding_by_hand():
     encoding = FrequencyEncoding(octaves=2)
     x = torch.tensor([[math.pi / 2, 0.0, 1.0]], dtype=torch.float64)
-    expected = [math.pi / 2, 0, 1, 1, 0, math.sin(1), 0, 0, math.sin(2), 0, 1, math.cos(1), -1, 1, math.cos(2)]
+    expected = [
+        math.pi / 2,
+        0,
+        1,
+        1,
+        0,
+        math.sin(1),
+        0,
+        0,
+        math.sin(2),
+        0,
+        1,
+        math.cos(1),
+        -1,
+        1,
+        math.cos(2),
+    ]
     assert encoding.out_features == 15
-    torch.testing.assert_close(encoding(x)[0], torch.tensor(expected, dtype=torch.float64), atol=1e-12, rtol=0)
+    torch.testing.assert_close(
+        encoding(x)[0], torch.tensor(expected, dtype=torch.float64), atol=1e-12, rtol=0
+    )
 
 
 def test_sdf_network_has_the_published_shape():
     network = SDFNetwork()
     sizes = [(layer.in_features, layer.out_features) for layer in network.layers]
-    assert sizes == [(39, 512), (512, 512), (512, 512), (512, 473), (512, 512), (512, 512), (512, 512), (512, 512), (512, 257)]
+    assert sizes == [
+        (39, 512),
+        (512, 512),
+        (512, 512),
+        (512, 473),
+        (512, 512),
+        (512, 512),
+        (512, 512),
+        (512, 512),
+        (512, 257),
+    ]
     assert all(hasattr(layer, "parametrizations") for layer in network.layers)
 
 

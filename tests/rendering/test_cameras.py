@@ -25,7 +25,9 @@ def test_rays_pass_through_the_points_that_the_camera_projects():
     bundle = CameraBundle(cameras, SCALE_MAT)
     generator = np.random.default_rng(2)
     for index, one in enumerate(cameras):
-        in_camera = generator.uniform([-0.3, -0.3, 1], [0.3, 0.3, 1], (20, 3)) * generator.uniform(300, 900, (20, 1))
+        in_camera = generator.uniform([-0.3, -0.3, 1], [0.3, 0.3, 1], (20, 3)) * generator.uniform(
+            300, 900, (20, 1)
+        )
         world = in_camera @ one.world_from_camera[:3, :3].T + one.world_from_camera[:3, 3]
         homogeneous = in_camera @ one.intrinsics.T
         pixels = torch.tensor(homogeneous[:, :2] / homogeneous[:, 2:], dtype=torch.float32)
@@ -50,7 +52,10 @@ def test_quaternions_and_rotations_agree_with_scipy(seed, angle):
 def test_only_refined_cameras_are_parameters():
     assert not list(CameraBundle([camera(0)], SCALE_MAT).parameters())
     bundle = CameraBundle([camera(0), camera(1)], SCALE_MAT, refine=True)
-    assert {name: tuple(p.shape) for name, p in bundle.named_parameters()} == {"quaternions": (2, 4), "centres": (2, 3)}
+    assert {name: tuple(p.shape) for name, p in bundle.named_parameters()} == {
+        "quaternions": (2, 4),
+        "centres": (2, 3),
+    }
     origins, directions = bundle.rays(torch.tensor([1]), torch.tensor([[10.0, 20.0]]))
     (origins.sum() + directions[0, 0]).backward()
     assert bundle.quaternions.grad[1].abs().sum() > 0 and bundle.quaternions.grad[0].abs().sum() == 0

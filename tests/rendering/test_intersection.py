@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from recon.fields import SDFNetwork, sdf_and_gradient
+from recon.fields import Field, SDFNetwork, sdf_and_gradient
 from recon.rendering import intersect, render_rays, seeded
 from recon.rendering.cameras import rotation_from_quaternion
 from recon.rendering.tracing import TracingSettings, trace
@@ -19,7 +19,9 @@ def network():
     return net
 
 
-PIXELS = torch.tensor([[0.0, 0.0, 1.0], [0.1, -0.05, 1.0], [-0.08, 0.09, 1.0], [0.05, 0.12, 1.0]], dtype=torch.float64)
+PIXELS = torch.tensor(
+    [[0.0, 0.0, 1.0], [0.1, -0.05, 1.0], [-0.08, 0.09, 1.0], [0.05, 0.12, 1.0]], dtype=torch.float64
+)
 CENTRE = torch.tensor([0.1, -0.1, -2.2], dtype=torch.float64)
 QUATERNION = torch.tensor([0.995, 0.04, -0.05, 0.03], dtype=torch.float64)
 
@@ -45,7 +47,9 @@ def true_points(network, centre, quaternion):
 
 def differentiable_points(network, centre, quaternion):
     origins, directions = rays(centre, quaternion)
-    depth = ((true_points(network, centre.detach(), quaternion.detach()) - origins) * directions).sum(1).detach()
+    depth = (
+        ((true_points(network, centre.detach(), quaternion.detach()) - origins) * directions).sum(1).detach()
+    )
     points = origins + depth[:, None] * directions
     _, gradient = sdf_and_gradient(network, points.detach(), create_graph=False)
     return intersect(origins, directions, depth, network.sdf(points), gradient)
@@ -68,14 +72,18 @@ def test_value_is_the_traced_point(network):
 
 
 def test_gradient_with_respect_to_the_camera_centre(network):
-    exact = torch.autograd.functional.jacobian(lambda c: differentiable_points(network, c, QUATERNION), CENTRE)
+    exact = torch.autograd.functional.jacobian(
+        lambda c: differentiable_points(network, c, QUATERNION), CENTRE
+    )
     torch.testing.assert_close(
         exact, finite_difference(lambda c: true_points(network, c, QUATERNION), CENTRE), atol=1e-6, rtol=1e-5
     )
 
 
 def test_gradient_with_respect_to_the_camera_rotation(network):
-    exact = torch.autograd.functional.jacobian(lambda q: differentiable_points(network, CENTRE, q), QUATERNION)
+    exact = torch.autograd.functional.jacobian(
+        lambda q: differentiable_points(network, CENTRE, q), QUATERNION
+    )
     assert exact.abs().max() > 0.1
     torch.testing.assert_close(
         exact, finite_difference(lambda q: true_points(network, CENTRE, q), QUATERNION), atol=1e-6, rtol=1e-5
@@ -112,7 +120,15 @@ def test_training_step_carries_the_same_camera_gradient(network):
     def surface(centre):
         origins, directions = rays(centre, QUATERNION)
         mask = torch.ones(len(PIXELS), dtype=torch.bool)
-        return render_rays(network, Colour(), origins, directions, mask, TracingSettings(threshold=1e-12, steps=200), seeded(0, 1))
+        return render_rays(
+            network,
+            Colour(),
+            origins,
+            directions,
+            mask,
+            TracingSettings(threshold=1e-12, steps=200),
+            seeded(0, 1),
+        )
 
     exact = torch.autograd.functional.jacobian(lambda c: surface(c).colour, CENTRE)
     torch.testing.assert_close(
@@ -135,8 +151,8 @@ def test_grazing_rays_have_bounded_derivatives():
 
 def test_a_step_without_any_hit_still_has_a_loss(network):
 
-    class Away:
-        def __call__(self, points):
+    class Away(Field):
+        def forward(self, points):
             sample = network(points)
             return type(sample)(sample.sdf + 5.0, sample.feature)
 
@@ -145,6 +161,8 @@ def test_a_step_without_any_hit_still_has_a_loss(network):
 
     origins, directions = rays(CENTRE, QUATERNION)
     mask = torch.tensor([True, False, True, False])
-    rendered = render_rays(Away(), lambda *a: a[0], origins, directions, mask, TracingSettings(), seeded(0, 1))
+    rendered = render_rays(
+        Away(), lambda *a: a[0], origins, directions, mask, TracingSettings(), seeded(0, 1)
+    )
     assert not rendered.hit.any() and rendered.colour.shape == (0, 3) and rendered.sdf.requires_grad
     assert trace(Away().sdf, origins, directions).hit.sum() == 0

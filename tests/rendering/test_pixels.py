@@ -14,7 +14,9 @@ class FakeView(View):
 
     def image(self):
         rows, columns = np.mgrid[: self.height, : self.width]
-        return np.stack([rows / 255, columns / 255, np.full_like(rows, self.view) / 255], -1).astype(np.float32)
+        return np.stack([rows / 255, columns / 255, np.full_like(rows, self.view) / 255], -1).astype(
+            np.float32
+        )
 
     def mask(self):
         rows, columns = np.mgrid[: self.height, : self.width]
@@ -71,5 +73,8 @@ def test_scene_sampler_keeps_its_shares(store):
 
 
 def test_seeded_generators_differ_in_every_counter():
-    draws = {float(torch.rand(1, generator=seeded(*key))) for key in [(0, 1, 2), (0, 2, 1), (1, 1, 2), (0, 1, 2, 0), (0, 1)]}
+    draws = {
+        float(torch.rand(1, generator=seeded(*key)))
+        for key in [(0, 1, 2), (0, 2, 1), (1, 1, 2), (0, 1, 2, 0), (0, 1)]
+    }
     assert len(draws) == 5

@@ -45,7 +45,9 @@ def test_sphere_depths_even_where_the_distance_is_wrong_by_a_factor(scale):
 def test_torus_takes_the_first_of_its_crossings():
     origins, directions = unit_rays(3000, seed=1)
     t = torch.linspace(1.9, 4.2, 4001, dtype=torch.float64)
-    values = torus((origins[:, None] + t[:, None] * directions[:, None]).reshape(-1, 3)).reshape(len(origins), -1)
+    values = torus((origins[:, None] + t[:, None] * directions[:, None]).reshape(-1, 3)).reshape(
+        len(origins), -1
+    )
     inside = values < 0
     first = t[inside.to(torch.uint8).argmax(1)]
     found = trace(torus, origins, directions)
@@ -122,6 +124,11 @@ def test_sphere_intersection_by_hand():
 
 def test_secant_finds_the_root_of_a_cubic():
     root = secant(
-        lambda t: 8 - t**3, torch.tensor([1.0]), torch.tensor([3.0]), torch.tensor([7.0]), torch.tensor([-19.0]), 30
+        lambda t: 8 - t**3,
+        torch.tensor([1.0]),
+        torch.tensor([3.0]),
+        torch.tensor([7.0]),
+        torch.tensor([-19.0]),
+        30,
     )
     assert math.isclose(root.item(), 2.0, abs_tol=1e-4)

@@ -7,7 +7,11 @@ from recon.errors import ConfigError
 from recon.systems import config
 
 config.register_resolvers()
-GROUPS = {group.name: sorted(path.stem for path in group.glob("*.yaml")) for group in config.CONF.iterdir() if group.is_dir()}
+GROUPS = {
+    group.name: sorted(path.stem for path in group.glob("*.yaml"))
+    for group in config.CONF.iterdir()
+    if group.is_dir()
+}
 
 
 def composed(*overrides, name="train"):
@@ -22,7 +26,8 @@ def test_every_choice_of_every_group_composes(choice):
 
 
 @pytest.mark.parametrize(
-    ("preset", "width", "rays", "steps"), [("cpu", 128, 1024, 2500), ("gpu", 512, 4096, 6000), ("paper", 512, 2048, None)]
+    ("preset", "width", "rays", "steps"),
+    [("cpu", 128, 1024, 1500), ("gpu", 512, 4096, 6000), ("paper", 512, 2048, None)],
 )
 def test_presets(preset, width, rays, steps):
     cfg = composed(f"preset={preset}")
@@ -48,9 +53,28 @@ def test_paper_preset_is_the_paper():
     cfg = composed("preset=paper")
     OmegaConf.resolve(cfg)
     sdf, objective, tracer = cfg.field.sdf, cfg.method.objective, cfg.renderer
-    assert (sdf.depth, sdf.width, sdf.octaves, sdf.feature_size, sdf.beta, sdf.radius, list(sdf.skip)) == (8, 512, 6, 256, 100, 0.6, [4])
-    assert (objective.mask_weight, objective.eikonal_weight, objective.alpha, objective.learning_rate) == (100, 0.1, 50, 1e-4)
-    assert (tracer.steps, tracer.threshold, tracer.back_offs, tracer.samples, tracer.secant_steps) == (10, 5e-5, 3, 100, 8)
+    assert (sdf.depth, sdf.width, sdf.octaves, sdf.feature_size, sdf.beta, sdf.radius, list(sdf.skip)) == (
+        8,
+        512,
+        6,
+        256,
+        100,
+        0.6,
+        [4],
+    )
+    assert (objective.mask_weight, objective.eikonal_weight, objective.alpha, objective.learning_rate) == (
+        100,
+        0.1,
+        50,
+        1e-4,
+    )
+    assert (tracer.steps, tracer.threshold, tracer.back_offs, tracer.samples, tracer.secant_steps) == (
+        10,
+        5e-5,
+        3,
+        100,
+        8,
+    )
     assert cfg.data.sampler._target_ == "recon.rendering.ImageSampler" and cfg.method.epochs == 2000
 
 
@@ -76,10 +100,18 @@ def leaves(path, prefix):
 def test_help_explains_every_option():
     text = config.option_help("train").replace("$$", "$")
     files = {"": config.CONF / "train.yaml"}
-    for group, choice in {"method": "idr", "field": "mlp", "renderer": "sphere_tracing", "trainer": "default", "logger": "csv"}.items():
+    for group, choice in {
+        "method": "idr",
+        "field": "mlp",
+        "renderer": "sphere_tracing",
+        "trainer": "default",
+        "logger": "csv",
+    }.items():
         files[f"{group}."] = config.CONF / group / f"{choice}.yaml"
     expected = [name for prefix, path in files.items() for name in leaves(path, prefix)]
-    explained = {name: comment for prefix, path in files.items() for name, _, comment in config.options(path, prefix)}
+    explained = {
+        name: comment for prefix, path in files.items() for name, _, comment in config.options(path, prefix)
+    }
     assert len(expected) > 40
     for name in expected:
         assert explained.get(name), f"{name} has no comment in conf/"

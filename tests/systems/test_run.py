@@ -23,10 +23,18 @@ from tests import ellipsoid
 config.register_resolvers()
 ROOT = Path(__file__).parents[2]
 SMALL = [
-    "trainer.accelerator=cpu", "field.sdf.width=64", "field.sdf.depth=4", "field.sdf.skip=[2]", "field.sdf.feature_size=32",
-    "field.colour.width=64", "field.colour.depth=2", "data.sampler.rays=512", "renderer.samples=32", "mesh.resolution=128", "render.step=4",
+    "trainer.accelerator=cpu", "field.sdf.width=64", "field.sdf.depth=4", "field.sdf.skip=[2]",
+    "field.sdf.feature_size=32", "field.colour.width=64", "field.colour.depth=2", "data.sampler.rays=512",
+    "renderer.samples=32", "mesh.resolution=128", "render.step=4",
 ]  # fmt: skip
-TINY = [*SMALL, "data.sampler.rays=64", "steps=8", "trainer.checkpoint_every=3", "trainer.log_every=2", "mesh.resolution=48"]
+TINY = [
+    *SMALL,
+    "data.sampler.rays=64",
+    "steps=8",
+    "trainer.checkpoint_every=3",
+    "trainer.log_every=2",
+    "mesh.resolution=48",
+]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +60,12 @@ def test_ellipsoid_is_recovered_from_four_views(tmp_path):
     scene = ellipsoid.write_idr_scene(tmp_path / "scene", 4)
     begun = time.process_time()
     task, finished = trained(
-        scene, tmp_path / "run", *SMALL, "steps=700", "method.objective.learning_rate=1e-3", "mesh.resolution=160"
+        scene,
+        tmp_path / "run",
+        *SMALL,
+        "steps=700",
+        "method.objective.learning_rate=1e-3",
+        "mesh.resolution=160",
     )
     metrics = outputs.write(task)
     mesh = trimesh.load(tmp_path / "run" / "mesh.ply", process=False)
@@ -67,13 +80,24 @@ def test_a_run_folder_holds_what_the_contract_says(scene_folder, tmp_path):
     task, finished = trained(scene_folder, tmp_path, *TINY, "render.heldout=1")
     metrics = outputs.write(task)
     assert finished
-    for name in ("mesh.ply", "mesh.glb", "metrics.json", "config.yaml", "overrides.yaml", "metrics.csv", "checkpoints/last.ckpt"):
+    for name in (
+        "mesh.ply",
+        "mesh.glb",
+        "metrics.json",
+        "config.yaml",
+        "overrides.yaml",
+        "metrics.csv",
+        "checkpoints/last.ckpt",
+    ):
         assert (tmp_path / name).stat().st_size > 0, name
-    assert sorted(p.name for p in (tmp_path / "renders").iterdir()) == ["heldout_0004.png", *(f"input_000{i}.png" for i in range(4))]
+    assert sorted(p.name for p in (tmp_path / "renders").iterdir()) == [
+        "heldout_0004.png",
+        *(f"input_000{i}.png" for i in range(4)),
+    ]
     assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
     keys = (
-        "scene views method prior seed device steps train_s mesh_s wall_s peak_rss_mb mesh_vertices psnr_input psnr_heldout "
-        "face_mm head_mm face_mm_strict head_mm_strict"
+        "scene views method prior seed device steps train_s mesh_s wall_s peak_rss_mb mesh_vertices "
+        "psnr_input psnr_heldout face_mm head_mm face_mm_strict head_mm_strict"
     )
     assert set(keys.split()) <= set(metrics)
     assert metrics["face_mm"] is None and metrics["views"] == [0, 1, 2, 3] and metrics["peak_rss_mb"] > 100
@@ -117,7 +141,9 @@ def test_stopped_and_resumed_equals_never_stopped_bit_for_bit(scene_folder, tmp_
     with initialize_config_dir(str(config.CONF), version_base="1.3"):
         again = config.settle(compose("train", overrides=[f"resume={folder}"]), [f"resume={folder}"])
     assert run.train(run.prepare(again, folder))
-    whole, parts = (load_checkpoint(tmp_path / name / "checkpoints" / "last.ckpt") for name in ("whole", "parts"))
+    whole, parts = (
+        load_checkpoint(tmp_path / name / "checkpoints" / "last.ckpt") for name in ("whole", "parts")
+    )
     assert whole["global_step"] == parts["global_step"] == 8
     assert same(whole["state_dict"], parts["state_dict"])
     assert same(whole["optimizer_states"], parts["optimizer_states"])
@@ -158,14 +184,20 @@ def command(*arguments, folder):
 def test_bad_input_is_one_clear_error_and_leaves_nothing(scene_folder, tmp_path):
     result = command("scene=no_such_scene", folder=tmp_path / "run")
     assert result.returncode == 1
-    assert "no_such_scene" in result.stdout + result.stderr and "Traceback" not in result.stdout + result.stderr
+    assert (
+        "no_such_scene" in result.stdout + result.stderr and "Traceback" not in result.stdout + result.stderr
+    )
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("views", ["9", "[0,0,1]", "[0,17]", "none"])
 def test_bad_views_are_refused(scene_folder, tmp_path, views):
     cfg, folder = configured(scene_folder, tmp_path)
-    cfg.views = [int(v) for v in views[1:-1].split(",")] if views.startswith("[") else (int(views) if views.isdigit() else views)
+    cfg.views = (
+        [int(v) for v in views[1:-1].split(",")]
+        if views.startswith("[")
+        else (int(views) if views.isdigit() else views)
+    )
     with pytest.raises(Exception, match="view") as caught:
         run.prepare(cfg, folder)
     assert type(caught.value).__name__ in ("SceneError", "ConfigError")

@@ -1,0 +1,30 @@
+"""What every geometry offers to the renderer."""
+
+from abc import abstractmethod
+from typing import NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class FieldSample(NamedTuple):
+    """What a field says of points: signed distance in unit space (negative inside), and a feature for the
+    colour network.
+    """
+
+    sdf: Float[Tensor, " points"]
+    feature: Float[Tensor, "points features"]
+
+
+class Field(nn.Module):
+    """A signed distance with a feature for the colour network; differentiable twice with respect to the
+    points.
+    """
+
+    @abstractmethod
+    def forward(self, points: Float[Tensor, "points 3"]) -> FieldSample:
+        """Signed distance and feature at points of unit space."""
+
+    @abstractmethod
+    def sdf(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:
+        """Signed distance alone: what tracing and meshing ask for."""
