@@ -74,14 +74,14 @@ def _buzz(rng: np.random.Generator, q: float) -> HairStyle:
 
 
 def _short(rng: np.random.Generator, q: float) -> HairStyle:
-    sides = _between(rng, 8, 18)
+    sides = _between(rng, 8.0, 18.0)
     return HairStyle(
         "short",
         length_top_mm=18.0 + 27.0 * q,
         length_side_mm=sides,
         length_back_mm=sides,
-        volume_top_mm=_between(rng, 8, 14),
-        volume_side_mm=_between(rng, 3.5, 6),
+        volume_top_mm=_between(rng, 8.0, 14.0),
+        volume_side_mm=_between(rng, 3.5, 6.0),
         lift=_between(rng, 0.4, 0.75),
         swirl=_between(rng, -0.9, 0.9),
         clumping=_between(rng, 0.3, 0.6),
@@ -93,16 +93,16 @@ def _short(rng: np.random.Generator, q: float) -> HairStyle:
 
 
 def _side_parted(rng: np.random.Generator, q: float) -> HairStyle:
-    sides = _between(rng, 14, 34)
+    sides = _between(rng, 14.0, 34.0)
     return HairStyle(
         "side_parted",
         flow="part",
-        parting_mm=float(rng.choice([-1, 1])) * _between(rng, 18, 38),
+        parting_mm=float(rng.choice([-1, 1])) * _between(rng, 18.0, 38.0),
         length_top_mm=70.0 + 50.0 * q,
         length_side_mm=sides,
         length_back_mm=sides,
-        volume_top_mm=_between(rng, 13, 24),
-        volume_side_mm=_between(rng, 5, 9),
+        volume_top_mm=_between(rng, 13.0, 24.0),
+        volume_side_mm=_between(rng, 5.0, 9.0),
         lift=_between(rng, 0.4, 0.65),
         slant=_between(rng, 0.35, 0.75),
         clumping=_between(rng, 0.4, 0.7),
@@ -111,7 +111,7 @@ def _side_parted(rng: np.random.Generator, q: float) -> HairStyle:
 
 
 def _swept_back(rng: np.random.Generator, q: float) -> HairStyle:
-    sides = _between(rng, 14, 45)
+    sides = _between(rng, 14.0, 45.0)
     return HairStyle(
         "swept_back",
         flow="back",
@@ -119,9 +119,9 @@ def _swept_back(rng: np.random.Generator, q: float) -> HairStyle:
         length_top_mm=75.0 + 60.0 * q,
         length_side_mm=sides,
         length_back_mm=sides,
-        volume_top_mm=_between(rng, 10, 25),
-        volume_side_mm=_between(rng, 5, 9),
-        rise_mm=_between(rng, 9, 16),
+        volume_top_mm=_between(rng, 10.0, 25.0),
+        volume_side_mm=_between(rng, 5.0, 9.0),
+        rise_mm=_between(rng, 9.0, 16.0),
         lift=_between(rng, 0.5, 0.75),
         clumping=_between(rng, 0.4, 0.7),
         frizz_mm=_between(rng, 0.4, 1.2),
@@ -137,14 +137,14 @@ def _curly(rng: np.random.Generator, q: float) -> HairStyle:
         length_front_mm=0.6 * length,
         length_side_mm=0.7 * length,
         length_back_mm=0.7 * length,
-        volume_top_mm=_between(rng, 22, 36),
-        volume_side_mm=_between(rng, 14, 24),
+        volume_top_mm=_between(rng, 22.0, 36.0),
+        volume_side_mm=_between(rng, 14.0, 24.0),
         rise_mm=25.0,
         lift=0.8,
         gravity=0.3,
         tuck=0.2,
         curl_radius_mm=_between(rng, 3.5, 7.0),
-        curl_length_mm=_between(rng, 18, 34),
+        curl_length_mm=_between(rng, 18.0, 34.0),
         clumping=_between(rng, 0.55, 0.8),
         guides=420,
         children=5000,
@@ -173,7 +173,7 @@ def _afro(rng: np.random.Generator, q: float) -> HairStyle:
         layering=1.6,
         tuck=0.0,
         curl_radius_mm=_between(rng, 2.0, 3.2),
-        curl_length_mm=_between(rng, 8, 13),
+        curl_length_mm=_between(rng, 8.0, 13.0),
         clumping=_between(rng, 0.2, 0.4),
         guides=900,
         children=7000,
@@ -186,7 +186,7 @@ def _afro(rng: np.random.Generator, q: float) -> HairStyle:
 
 
 def _fringe(rng: np.random.Generator, q: float) -> HairStyle:
-    sides = _between(rng, 25, 60)
+    sides = _between(rng, 25.0, 60.0)
     return HairStyle(
         "fringe",
         flow="fringe",
@@ -194,8 +194,8 @@ def _fringe(rng: np.random.Generator, q: float) -> HairStyle:
         length_front_mm=45.0 + 25.0 * q,
         length_side_mm=sides,
         length_back_mm=sides,
-        volume_top_mm=_between(rng, 9, 16),
-        volume_side_mm=_between(rng, 6, 11),
+        volume_top_mm=_between(rng, 9.0, 16.0),
+        volume_side_mm=_between(rng, 6.0, 11.0),
         lift=_between(rng, 0.3, 0.5),
         gravity=0.6,
         clumping=_between(rng, 0.4, 0.7),
@@ -208,21 +208,21 @@ def _bob(rng: np.random.Generator, q: float) -> HairStyle:
     return HairStyle(
         "bob",
         flow="down",
-        parting_mm=_between(rng, -35, 35),
+        parting_mm=_between(rng, -35.0, 35.0),
         length_top_mm=340.0,
         length_side_mm=260.0,
         length_back_mm=260.0,
         cut_mm=-35.0 - 70.0 * q,
-        volume_top_mm=_between(rng, 10, 17),
-        volume_side_mm=_between(rng, 12, 20),
+        volume_top_mm=_between(rng, 10.0, 17.0),
+        volume_side_mm=_between(rng, 12.0, 20.0),
         rise_mm=20.0,
         lift=0.45,
         slant=_between(rng, 0.1, 0.9),
         gravity=1.0,
         tuck=_between(rng, 0.0, 0.5),
         clumping=_between(rng, 0.3, 0.6),
-        curl_radius_mm=_between(rng, 2, 5) if rng.uniform() < 0.4 else 0.0,
-        curl_length_mm=_between(rng, 45, 80),
+        curl_radius_mm=_between(rng, 2.0, 5.0) if rng.uniform() < 0.4 else 0.0,
+        curl_length_mm=_between(rng, 45.0, 80.0),
         points=34,
         children=6000,
         frizz_mm=_between(rng, 0.6, 1.6),
@@ -234,13 +234,13 @@ def _bob(rng: np.random.Generator, q: float) -> HairStyle:
 def _long(rng: np.random.Generator, q: float) -> HairStyle:
     return replace(
         _bob(rng, q),
-        parted_z_mm=_between(rng, -10, 40) if rng.uniform() < 0.6 else 200.0,
+        parted_z_mm=_between(rng, -10.0, 40.0) if rng.uniform() < 0.6 else 200.0,
         length_top_mm=520.0,
         length_side_mm=460.0,
         length_back_mm=460.0,
         cut_mm=-120.0 - 75.0 * q,
-        curl_radius_mm=_between(rng, 2, 5.5) if rng.uniform() < 0.5 else 0.0,
-        curl_length_mm=_between(rng, 50, 100),
+        curl_radius_mm=_between(rng, 2.0, 5.5) if rng.uniform() < 0.5 else 0.0,
+        curl_length_mm=_between(rng, 50.0, 100.0),
         tuck=0.2,
         points=48,
         raggedness=0.5,
@@ -248,22 +248,22 @@ def _long(rng: np.random.Generator, q: float) -> HairStyle:
 
 
 def _ponytail(rng: np.random.Generator, q: float) -> HairStyle:
-    height = _between(rng, 0, 1)
+    height = _between(rng, 0.0, 1.0)
     return HairStyle(
         "ponytail",
         flow="tie",
         tie_mm=(0.0, 20.0 + 85.0 * height, -104.0 + 14.0 * height),
         tail_mm=130.0 + 140.0 * q,
-        volume_top_mm=_between(rng, 5, 9),
-        volume_side_mm=_between(rng, 4, 6),
+        volume_top_mm=_between(rng, 5.0, 9.0),
+        volume_side_mm=_between(rng, 4.0, 6.0),
         rise_mm=10.0,
         lift=0.3,
         gravity=0.0,
         stiffness=0.3,
         tuck=0.0,
         clumping=_between(rng, 0.2, 0.4),
-        curl_radius_mm=_between(rng, 2, 6) if rng.uniform() < 0.4 else 0.0,
-        curl_length_mm=_between(rng, 50, 100),
+        curl_radius_mm=_between(rng, 2.0, 6.0) if rng.uniform() < 0.4 else 0.0,
+        curl_length_mm=_between(rng, 50.0, 100.0),
         points=44,
         children=5000,
         frizz_mm=_between(rng, 0.8, 2.0),
@@ -274,7 +274,7 @@ def _ponytail(rng: np.random.Generator, q: float) -> HairStyle:
 
 
 def _bun(rng: np.random.Generator, q: float) -> HairStyle:
-    height = _between(rng, 0, 1)
+    height = _between(rng, 0.0, 1.0)
     return replace(
         _ponytail(rng, q),
         tie_mm=(0.0, 45.0 + 75.0 * height, -100.0 + 20.0 * height),
@@ -313,7 +313,7 @@ def draw_beard(rng: np.random.Generator, split: str) -> tuple[HairStyle, str]:
         points=8,
         frizz_mm=_between(rng, 0.4, 1.2),
         curl_radius_mm=_between(rng, 0.8, 2.0) if length > 12 else 0.0,
-        curl_length_mm=_between(rng, 12, 25),
+        curl_length_mm=_between(rng, 12.0, 25.0),
         fade_mm=22.0,
         thickness_mm=1.2,
     )

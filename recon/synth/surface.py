@@ -12,6 +12,9 @@ from recon.synth.parts import BEARD, EYE, Part
 from recon.synth.surface_grid import Grid, mesh_from_grid, signed_distance_grid
 from recon.synth.surface_tidy import enclosed_volume, largest_component, taubin_smooth
 
+Solid = tuple[Float[np.ndarray, "_ 3"], Int64[np.ndarray, "_ 3"]]
+"""Vertices (mm) and outward faces of one closed mesh."""
+
 FACE_SPHERE_MM = 95.0
 """Radius of the H3DS region `face_sphere` around the tip of the nose (specs/h3ds.md 1.3)."""
 
@@ -19,13 +22,11 @@ _TRANSFER_MM = 6.0
 """How far a vertex of the truth may lie from the nearest vertex of a part and still belong to it."""
 
 
-def union_field(
-    solids: Sequence[tuple[Float[np.ndarray, "vertices 3"], Int64[np.ndarray, "faces 3"]]], spacing_mm: float
-) -> tuple[Grid, Float32[np.ndarray, "x y z"]]:
+def union_field(solids: Sequence[Solid], spacing_mm: float) -> tuple[Grid, Float32[np.ndarray, "x y z"]]:
     """Signed distance of the union of closed meshes in a band of two grid steps.
 
     Args:
-        solids: Vertices (mm) and outward faces of each closed mesh.
+        solids: The meshes; they may overlap.
         spacing_mm: Grid spacing.
 
     Returns:
@@ -46,7 +47,7 @@ def union_field(
 
 
 def union_mesh(
-    solids: Sequence[tuple[Float[np.ndarray, "vertices 3"], Int64[np.ndarray, "faces 3"]]],
+    solids: Sequence[Solid],
     spacing_mm: float = 1.5,
     smoothing_steps: int = 1,
 ) -> trimesh.Trimesh:

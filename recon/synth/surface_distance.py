@@ -39,7 +39,7 @@ class MeshDistance:
         self._planes = np.concatenate([normal, height[:, None]], axis=1)
         self._low = self._vertices.min(axis=0)
         self._cell = float(np.ptp(self._vertices, axis=0)[1:].max()) / _COLUMNS * (1 + 1e-9)
-        self._offsets, self._members = _columns(
+        self._table = _columns(
             np.floor((low[order] - self._low) / self._cell).astype(np.int64),
             np.floor((high[order] - self._low) / self._cell).astype(np.int64),
             _COLUMNS,
@@ -54,9 +54,9 @@ class MeshDistance:
         order = np.argsort(_morton(points), kind="stable")
         distance = np.empty(len(points))
         distance[order] = _closest(points[order], self._corners, self._planes, self._boxes)
-        inside = _inside(
-            points, self._vertices, self._faces, self._offsets, self._members, self._low, self._cell, _COLUMNS
-        )
+        # rays a hair's breadth aside: rounding would decide whether one through a vertex hits it
+        rays = points + [0.0, 3.14e-9 * self._cell, 2.72e-9 * self._cell]
+        inside = _inside(rays, self._vertices, self._faces, *self._table, self._low, self._cell, _COLUMNS)
         return np.where(inside, -distance, distance)
 
 

@@ -216,12 +216,21 @@ def _splat_squared_distance(vertices: np.ndarray, faces: np.ndarray, field: np.n
 
 @compiled
 def _edge(vertices: np.ndarray, i: int, j: int, y: float, z: float) -> float:
-    """Signed area of edge i -> j and a point in the yz plane; exactly antisymmetric in i and j."""
+    """Signed area of edge i -> j and a point in the yz plane; exactly antisymmetric in i and j, never zero.
+
+    A point on an edge's line counts as moved infinitesimally along z, and along y by an even smaller amount, so
+    that rays through edges and vertices cross each sheet of a closed mesh once.
+    """
     if i < j:
         a, b, sign = vertices[i], vertices[j], 1.0
     else:
         a, b, sign = vertices[j], vertices[i], -1.0
-    return sign * ((b[1] - a[1]) * (z - a[2]) - (b[2] - a[2]) * (y - a[1]))
+    area = (b[1] - a[1]) * (z - a[2]) - (b[2] - a[2]) * (y - a[1])
+    if area == 0.0:
+        area = (b[1] - a[1]) * 1e-200
+        if area == 0.0:
+            area = -(b[2] - a[2]) * 1e-250
+    return sign * area
 
 
 @compiled
@@ -243,7 +252,6 @@ def _count_crossings(
                 wa = _edge(vertices, j, k, py, pz)
                 wb = _edge(vertices, k, i, py, pz)
                 wc = _edge(vertices, i, j, py, pz)
-                # a point on an edge belongs to the side where the edge function counts as positive
                 up = wa >= 0 and wb >= 0 and wc >= 0
                 down = wa < 0 and wb < 0 and wc < 0
                 if not up and not down:
