@@ -46,4 +46,8 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
+    try:
+        sys.argv[1:] = config.expand_tags(sys.argv[1:])
+    except ReconError as error:
+        sys.exit(str(error))
     main()

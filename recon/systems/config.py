@@ -1,5 +1,6 @@
 """Configuration: the resolvers that conf/ uses, resuming, and building objects from it."""
 
+import os
 import re
 from collections.abc import Callable
 from datetime import datetime
@@ -13,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import recon
 from recon.errors import ConfigError
+from recon.scene.h3ds import scene_ids
 
 CONF = Path(__file__).parents[2] / "conf"
 PRESETS = ("cpu", "gpu", "paper")
@@ -96,6 +98,25 @@ def settle(cfg: DictConfig, overrides: list[str]) -> DictConfig:
             except Exception as error:
                 raise ConfigError(f"{override}: {error}") from error
     return stored
+
+
+def expand_tags(arguments: list[str]) -> list[str]:
+    """Command line arguments with `scene=h3ds/<tag>` of a sweep replaced by all scenes of that tag.
+
+    The data set is where `data.h3ds_root=` or $H3DS_ROOT says; without it the tables of its latest release count.
+
+    Raises:
+        ConfigError: if it is no sweep.
+        SceneError: if there is no such tag.
+    """
+    given = dict(argument.partition("=")[::2] for argument in arguments)
+    root = given.get("data.h3ds_root") or os.environ.get("H3DS_ROOT")
+    if not given.get("scene", "").startswith("h3ds/"):
+        return arguments
+    if not {"-m", "--multirun"} & set(arguments):
+        raise ConfigError(f"scene={given['scene']} means all scenes of a tag, which takes a sweep: add -m.")
+    scenes = scene_ids(given["scene"].removeprefix("h3ds/"), root=root)
+    return [f"scene={','.join(scenes)}" if a.startswith("scene=") else a for a in arguments]
 
 
 def build(config: DictConfig, **arguments: Any) -> Any:

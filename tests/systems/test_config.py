@@ -3,7 +3,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from recon.errors import ConfigError
+from recon.errors import ConfigError, SceneError
 from recon.systems import config
 
 config.register_resolvers()
@@ -137,3 +137,15 @@ def test_missing_logger_package_names_the_install_command(monkeypatch):
     cfg = OmegaConf.create({"_target_": "pytorch_lightning.loggers.WandbLogger"})
     with pytest.raises(ConfigError, match=r"headrecon\[wandb\]"):
         config.build(cfg)
+
+
+def test_a_tag_of_a_sweep_becomes_its_scenes():
+    plain = ["scene=demo", "views=3"]
+    assert config.expand_tags(plain) == plain
+    expanded = config.expand_tags(["-m", "scene=h3ds/h3d-net", "views=3,4"])
+    scenes = expanded[1].removeprefix("scene=").split(",")
+    assert len(scenes) == 10 and scenes[0] == "1b2a8613401e42a8" and expanded[2] == "views=3,4"
+    with pytest.raises(ConfigError, match="add -m"):
+        config.expand_tags(["scene=h3ds/h3d-net"])
+    with pytest.raises(SceneError, match="h3d-nett"):
+        config.expand_tags(["-m", "scene=h3ds/h3d-nett"])
