@@ -43,7 +43,10 @@ def colour_at(points_mm: np.ndarray) -> np.ndarray:
 def photograph(pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Image (h, w, 3) uint8 and mask (h, w) uint8 of a camera, by the quadratic of ray and ellipsoid."""
     y, x = np.mgrid[:HEIGHT, :WIDTH] + 0.5
-    rays = np.stack([(x - WIDTH / 2) / FOCAL, (y - HEIGHT / 2) / FOCAL, np.ones_like(x)], -1).reshape(-1, 3) @ pose[:3, :3].T
+    rays = (
+        np.stack([(x - WIDTH / 2) / FOCAL, (y - HEIGHT / 2) / FOCAL, np.ones_like(x)], -1).reshape(-1, 3)
+        @ pose[:3, :3].T
+    )
     origin = (pose[:3, 3] - CENTRE_MM) / SEMI_AXES_MM
     scaled = rays / SEMI_AXES_MM
     a, b, c = (scaled**2).sum(1), scaled @ origin, origin @ origin - 1

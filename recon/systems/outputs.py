@@ -121,15 +121,18 @@ def _score(task: Task, mesh: trimesh.Trimesh) -> dict[str, Any]:
     truth = task.scene.ground_truth
     if truth is None or not task.cfg.evaluate:
         return scores
-    scores["protocol"] = f"h3ds {task.scene.version}".strip()
     regions: dict[str, Literal["face_sphere"] | None] = {"face": "face_sphere", "head": None}
     modes: dict[str, Literal["official", "strict"]] = {"mm": "official", "mm_strict": "strict"}
     for name, region in regions.items():
         for suffix, mode in modes.items():
             try:
-                scores[f"{name}_{suffix}"] = round(evaluate(truth, mesh, region=region, mode=mode).mean_mm, 4)
+                evaluation = evaluate(truth, mesh, region=region, mode=mode)
             except ReconError as error:
                 log.warning("%s error (%s) cannot be told: %s", name, mode, error)
+                continue
+            scores[f"{name}_{suffix}"] = round(evaluation.mean_mm, 4)
+            if mode == "official":
+                scores["protocol"] = evaluation.protocol
     return scores
 
 
