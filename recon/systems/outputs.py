@@ -15,10 +15,11 @@ import trimesh
 from jaxtyping import Float
 
 from recon.errors import ReconError
-from recon.evaluation import evaluate, mask_iou, psnr
+from recon.evaluation import Evaluator, Prediction, mask_iou, psnr
 from recon.files import replacing
 from recon.meshing import clean, extract, save, to_world
 from recon.rendering import CameraBundle, surface_colours
+from recon.systems.config import device_of
 from recon.systems.pictures import compare, write_png
 from recon.systems.run import Task
 
@@ -31,7 +32,7 @@ def write(task: Task) -> dict[str, Any]:
     Raises:
         MeshError: if the field has no surface.
     """
-    task.system.eval().to(_device(task))
+    task.system.eval().to(device_of(task.cfg))
     begun = time.monotonic()
     mesh = _mesh(task)
     mesh_s = time.monotonic() - begun
@@ -48,7 +49,7 @@ def write(task: Task) -> dict[str, Any]:
         "method": task.cfg.method.name,
         "prior": task.cfg.method.get("prior"),
         "seed": task.cfg.seed,
-        "device": str(_device(task)),
+        "device": str(device_of(task.cfg)),
         "steps": task.system.steps,
         "train_s": round(task.train_s, 2),
         "mesh_s": round(mesh_s, 2),
@@ -72,8 +73,8 @@ def write(task: Task) -> dict[str, Any]:
 def _mesh(task: Task) -> trimesh.Trimesh:
     """Extract the surface, colour it as the input cameras see it, and write it in world mm."""
     system = task.system
-    surface = clean(extract(system.sdf.sdf, resolution=task.cfg.mesh.resolution, device=_device(task)))
-    points = torch.as_tensor(surface.vertices, dtype=torch.float32, device=_device(task))
+    surface = clean(extract(system.sdf.sdf, resolution=task.cfg.mesh.resolution, device=device_of(task.cfg)))
+    points = torch.as_tensor(surface.vertices, dtype=torch.float32, device=device_of(task.cfg))
     colours, normals = (
         t.cpu().double().numpy()
         for t in surface_colours(system.sdf, system.colour, points, system.cameras.centres.detach())
@@ -96,7 +97,7 @@ def _render(task: Task, views: list[int], kind: str) -> dict[str, float | None]:
         if kind == "input":
             cameras, index = task.system.cameras, task.views.index(view_id)
         else:
-            cameras, index = CameraBundle([view.camera], task.scene.scale_mat).to(_device(task)), 0
+            cameras, index = CameraBundle([view.camera], task.scene.scale_mat).to(device_of(task.cfg)), 0
         picture = compare(task.system, cameras, index, view, step=task.cfg.render.step)
         scores.append(
             (psnr(picture.render, picture.photo, picture.mask), mask_iou(picture.hit, picture.mask))
@@ -121,12 +122,13 @@ def _score(task: Task, mesh: trimesh.Trimesh) -> dict[str, Any]:
     truth = task.scene.ground_truth
     if truth is None or not task.cfg.evaluate:
         return scores
+    evaluator, prediction = Evaluator(truth, name=task.scene.name), Prediction(mesh)
     regions: dict[str, Literal["face_sphere"] | None] = {"face": "face_sphere", "head": None}
     modes: dict[str, Literal["official", "strict"]] = {"mm": "official", "mm_strict": "strict"}
     for name, region in regions.items():
         for suffix, mode in modes.items():
             try:
-                evaluation = evaluate(truth, mesh, region=region, mode=mode)
+                evaluation = evaluator.evaluate(prediction, region=region, mode=mode)
             except ReconError as error:
                 log.warning("%s error (%s) cannot be told: %s", name, mode, error)
                 continue
@@ -147,12 +149,6 @@ def _spread(views: list[int], count: int | None) -> list[int]:
 def _rotation(similarity: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "3 3"]:
     linear = similarity[:3, :3]
     return linear / np.cbrt(np.linalg.det(linear))
-
-
-def _device(task: Task) -> torch.device:
-    from recon.systems.config import device_of
-
-    return device_of(task.cfg)
 
 
 def _peak_rss_mb() -> float:
