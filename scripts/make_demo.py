@@ -18,7 +18,7 @@ from recon.errors import ConfigError, ReconError
 from recon.synth import cameras, scenes
 from recon.synth.appearance import look_of
 from recon.synth.model import default_path, load_head_model
-from recon.synth.subject import make_subject, with_truth
+from recon.synth.subject import make_subject
 from recon.synth.surface_decimate import decimate
 
 DEFAULTS = {
@@ -63,16 +63,14 @@ def main(arguments: list[str]) -> None:
     orbit = cameras.draw_orbit(
         options.views, np.asarray(subject.truth.vertices), np.random.default_rng([options.seed, 0xCA])
     )
-    pictures = scenes.take_pictures(subject, look, orbit)
-    print(f"{options.views} pictures: {time.perf_counter() - started:.1f} s")
     root = Path(options.out)
     scenes.write_subject_scene(
         root,
-        with_truth(subject, decimate(subject.truth, options.vertices)),
+        subject,
         look,
         orbit,
         scenes.draw_placement(np.random.default_rng([options.seed, 0xF0])),
-        pictures=pictures,
+        truth=decimate(subject.truth, options.vertices),
         tags=("synthetic",),
         mesh_decimals=2,
         mask_bits=1,

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from recon.synth.identity import generator, split_quantile
 from recon.synth.room import Room, draw_room
 
 HAIR_COLOURS: dict[str, tuple[float, float, float]] = {
@@ -30,6 +31,7 @@ IRIS_COLOURS: dict[str, tuple[tuple[float, float, float], tuple[float, float, fl
     "grey": ((0.17, 0.180, 0.180), (0.10, 0.120, 0.135)),
 }
 """Colour near the pupil and colour near the rim."""
+_PURPOSE = 16
 
 
 @dataclass(frozen=True)
@@ -159,43 +161,48 @@ class Look:
     room: Room
 
 
-def draw_look(seed: int) -> Look:
+def draw_look(seed: int, split: str = "train") -> Look:
     """Draws a look.
 
     Args:
         seed: any non-negative number; each group has a stream of its own, so adding a draw to one leaves the
             others alone.
+        split: "train", "val" or "test"; no direction of the light occurs in two of them.
 
     Returns:
         The look.
+
+    Raises:
+        ConfigError: unknown split or negative seed.
     """
     skin_rng, hair_rng, eye_rng, cloth_rng, sensor_rng, room_rng = (
-        np.random.default_rng([seed, stream, 0x100C]) for stream in range(6)
+        generator(seed, split, purpose=_PURPOSE + stream) for stream in range(6)
     )
     skin = _draw_skin(skin_rng)
-    hair = _draw_hair(hair_rng, skin)
     return Look(
         skin=skin,
-        hair=hair,
+        hair=_draw_hair(hair_rng, skin),
         eyes=_draw_eyes(eye_rng, skin),
         cloth=_draw_cloth(cloth_rng),
         sensor=_draw_sensor(sensor_rng),
-        room=draw_room(room_rng),
+        room=draw_room(room_rng, split_quantile(float(room_rng.uniform()), split)),
     )
 
 
-def look_of(recipe: Mapping[str, Any], seed: int) -> Look:
+def look_of(recipe: Mapping[str, Any], seed: int | None = None) -> Look:
     """The look of a subject whose recipe says what sort of person it is.
 
     Args:
         recipe: of `recon.synth.subject.draw_recipe`; its "person" gives melanin, redness, hair_melanin,
             hair_redness, hair_grey and stubble in [0, 1] and age_years. Without "person" everything is drawn.
-        seed: of all that the recipe leaves open.
+        seed: of all that the recipe leaves open; by default the recipe's "look", or else its "seed".
 
     Returns:
         The look.
     """
-    look = draw_look(seed)
+    split = str(recipe.get("split", "train"))
+    seed = int(recipe.get("look", recipe.get("seed", 0))) if seed is None else seed
+    look = draw_look(seed, split)
     person = recipe.get("person")
     if person is None:
         return look
@@ -210,7 +217,7 @@ def look_of(recipe: Mapping[str, Any], seed: int) -> Look:
         stubble=float(person["stubble"]) if _may_have_stubble(recipe) else 0.0,
         mottling=look.skin.mottling * (1.15 - 0.3 * young),
     )
-    hair_rng, eye_rng = (np.random.default_rng([seed, stream, 0x100D]) for stream in range(2))
+    hair_rng, eye_rng = (generator(seed, split, purpose=_PURPOSE + stream) for stream in (6, 7))
     hair = _hair_from_pigment(hair_rng, look.hair, person, melanin)
     return replace(look, skin=skin, hair=hair, eyes=_draw_eyes(eye_rng, skin))
 

@@ -4,6 +4,8 @@ The iris lies behind the cornea, so its colour is looked up where the refracted 
 normals are those of an ideal eyeball with a corneal bulge, whatever the mesh underneath.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Float
 
@@ -31,7 +33,7 @@ def shade_eye(points: Points, look: Look, bake: Bake) -> Shaded:
     albedo = eye_albedo(points.canonical, offset, iris_offset, eyes)
     radius = np.linalg.norm(offset[:, :2], axis=1)
     in_iris = _step(eyes.iris_mm + 0.5, eyes.iris_mm - 0.5, radius)
-    facing = Points(**{**points.__dict__, "normal": normal})
+    facing = replace(points, normal=normal)
     light = diffuse(facing, normal, bake, look.room.lamps, wrap=(0.25, 0.15, 0.12))
     # The upper lid and its lashes shade the top of the eye more than the baked shadows resolve.
     lid = np.clip((points.canonical[:, 1] - EYE_CENTRE[1] + 1.5) / 6.5, 0.0, 1.0)

@@ -4,16 +4,19 @@ Each pass is a function of an `Exposure`. Depth, normals and labels are those of
 centre; masks are true coverage above one half; colours are anti-aliased.
 """
 
+import io
 from collections.abc import Callable, Iterable
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
+from PIL import Image
 
 from recon.errors import ConfigError
 from recon.synth.photograph import Exposure
 from recon.synth.raster import EMPTY
 from recon.synth.sensor import develop, srgb
 
+DEPTH_STEPS_PER_MM = 50.0
 Pass = Callable[[Exposure], np.ndarray]
 
 
@@ -89,3 +92,28 @@ def render_passes(exposure: Exposure, names: Iterable[str]) -> dict[str, np.ndar
     if unknown:
         raise ConfigError(f"unknown pass {', '.join(unknown)}: known are {', '.join(sorted(PASSES))}")
     return {name: PASSES[name](exposure) for name in wanted}
+
+
+def encode(image: np.ndarray) -> bytes:
+    """An image of a pass as PNG, by its type: masks as 0 and 255, 8-bit images as they are.
+
+    Depths (float, one channel) are kept in 16 bits, 1 / `DEPTH_STEPS_PER_MM` mm each, 0 for nothing; unit normals
+    (float, three channels) as rint((n + 1) * 127.5), with grey 128 for nothing.
+
+    Args:
+        image: (h, w) or (h, w, 3).
+
+    Returns:
+        The file's bytes.
+    """
+    if image.dtype == bool:
+        stored = image.astype(np.uint8) * np.uint8(255)
+    elif image.dtype == np.uint8:
+        stored = image
+    elif image.ndim == 2:
+        stored = np.clip(np.rint(image * DEPTH_STEPS_PER_MM), 0, 65535).astype(np.uint16)
+    else:
+        stored = np.clip(np.rint((image + 1.0) * 127.5), 0, 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(stored).save(buffer, format="PNG")
+    return buffer.getvalue()

@@ -343,6 +343,7 @@ def _points(prepared: Prepared, camera: Camera, fragments: Fragments, kind: int)
         ambient=values[:, column["ambient"]],
         openness=values[:, column["openness"]][:, 0],
         lamps=values[:, column["lamps"]],
+        pixel_mm=float(np.linalg.norm(camera.centre - position.mean(axis=0)) / camera.intrinsics[0, 0]),
         scalars={
             name.removeprefix("scalar "): values[:, place][:, 0]
             for name, place in column.items()

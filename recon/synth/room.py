@@ -72,11 +72,13 @@ def direction(azimuth_deg: float, elevation_deg: float) -> Float[np.ndarray, "3"
     return np.array([np.sin(a) * np.cos(e), np.sin(e), np.cos(a) * np.cos(e)])
 
 
-def draw_room(rng: np.random.Generator) -> Room:
+def draw_room(rng: np.random.Generator, side: float | None = None) -> Room:
     """Draws a room: tinted walls, ceiling, floor, furniture as soft blobs, one or two windows, and lamps.
 
     Args:
         rng: consumed.
+        side: where the first window and with it the strongest lamp stands, from 0, 75 degrees to the subject's
+            right, to 1, as far to the left; drawn by default.
 
     Returns:
         The room; irradiance from everything together is near 1, so that exposure needs little correction.
@@ -102,7 +104,7 @@ def draw_room(rng: np.random.Generator) -> Room:
             panorama, azimuth, elevation, (rng.uniform(0, 360), rng.uniform(8, 38)),
             (low, low + rng.uniform(8, 40)), colour,
         )  # fmt: skip
-    window = rng.uniform(-75, 75)
+    window = -75.0 + 150.0 * (float(rng.uniform()) if side is None else side)
     for k in range(rng.integers(1, 3)):
         size = rng.uniform(24, 44)
         _box(

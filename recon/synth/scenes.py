@@ -1,8 +1,8 @@
 """Puts a subject, a look and a walk together and writes the scene in the H3DS layout."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +10,13 @@ import numpy as np
 import trimesh
 from jaxtyping import Float
 
-from recon.scene import h3ds
+from recon.scene import Camera, h3ds
 from recon.synth.appearance import Look
 from recon.synth.cameras import Orbit, unit_sphere
 from recon.synth.parts import Subject
-from recon.synth.passes import render_passes
-from recon.synth.photograph import expose, prepare
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """Photographs and masks of a walk, one per view."""
-
-    images: tuple[np.ndarray, ...]
-    masks: tuple[np.ndarray, ...]
+from recon.synth.passes import encode, render_passes
+from recon.synth.photograph import Prepared, expose, prepare
+from recon.synth.subject import with_truth
 
 
 def draw_placement(rng: np.random.Generator) -> Float[np.ndarray, "4 4"]:
@@ -55,17 +48,6 @@ def draw_placement(rng: np.random.Generator) -> Float[np.ndarray, "4 4"]:
     return matrix
 
 
-def take_pictures(subject: Subject, look: Look, orbit: Orbit, *, samples: int = 3) -> Pictures:
-    """Photographs and masks of every view of a walk."""
-    prepared = prepare(subject, look)
-    images, masks = [], []
-    for camera in orbit.cameras:
-        shown = render_passes(expose(prepared, camera, samples=samples), ("rgb", "mask"))
-        images.append(shown["rgb"])
-        masks.append(shown["mask"])
-    return Pictures(tuple(images), tuple(masks))
-
-
 def write_subject_scene(
     root: Path | str,
     subject: Subject,
@@ -73,12 +55,13 @@ def write_subject_scene(
     orbit: Orbit,
     placement: Float[np.ndarray, "4 4"],
     *,
-    pictures: Pictures | None = None,
+    passes: Sequence[str] = ("rgb", "mask"),
+    truth: trimesh.Trimesh | None = None,
     tags: Sequence[str] = (),
     overwrite: bool = False,
     **options: Any,
 ) -> Path:
-    """Writes one scene.
+    """Photographs a subject and writes the scene.
 
     Args:
         root: H3DS root, made where it does not exist.
@@ -86,38 +69,75 @@ def write_subject_scene(
         look: its colours and room.
         orbit: the views, canonical head frame.
         placement: world_from_canonical, rigid.
-        pictures: taken already; else they are taken here.
+        passes: what to render; beyond "rgb" and "mask", which every scene has, each goes to a folder of its name,
+            `<pass>/<pass>_0000.png` and so on (see `recon.synth.passes.encode`).
+        truth: written as ground truth in place of the subject's own, for a smaller file.
         tags: written into the root's config.
         overwrite: replaces a scene of this name.
         **options: passed on to `recon.scene.h3ds.write_scene`.
 
     Returns:
-        The scene's folder; `recipe.json` beside the images says what was drawn.
-    """
-    taken = take_pictures(subject, look, orbit) if pictures is None else pictures
-    vertices = subject.truth.vertices @ placement[:3, :3].T + placement[:3, 3]
-    described = describe(subject, look, orbit, placement)
+        The scene's folder; `recipe.json` in it says what was drawn.
 
-    def write_recipe(folder: Path) -> None:
-        (folder / "recipe.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+    Raises:
+        SceneError: the scene exists.
+        ConfigError: unknown pass.
+    """
+    shoot = _Shoot(prepare(subject, look), orbit.cameras, tuple(passes))
+    written = subject if truth is None else with_truth(subject, truth)
+    vertices = np.asarray(written.truth.vertices) @ placement[:3, :3].T + placement[:3, 3]
+    whole = np.asarray(subject.truth.vertices) @ placement[:3, :3].T + placement[:3, 3]
+    described = json.dumps(describe(subject, look, orbit, placement), indent=1) + "\n"
+
+    def add_files(folder: Path) -> None:
+        (folder / "recipe.json").write_text(described, encoding="utf-8")
+        for name, content in shoot.files.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(content)
 
     return h3ds.write_scene(
         root,
         subject.name,
-        images=taken.images,
-        masks=taken.masks,
+        images=shoot.images(),
+        masks=shoot.masks(),
         cameras=[camera.transformed(placement) for camera in orbit.cameras],
-        scale_mat=unit_sphere(np.asarray(vertices)),
-        mesh=trimesh.Trimesh(vertices, subject.truth.faces, process=False),
-        landmarks=subject.landmark_vertices,
-        regions=subject.regions,
+        scale_mat=unit_sphere(whole),
+        mesh=trimesh.Trimesh(vertices, written.truth.faces, process=False),
+        landmarks=written.landmark_vertices,
+        regions=written.regions,
         default_views=orbit.default_views,
         tags=tags,
         jpeg_quality=look.sensor.jpeg,
-        extras=write_recipe,
+        extras=add_files,
         overwrite=overwrite,
         **options,
     )
+
+
+class _Shoot:
+    """Hands out pictures one at a time, so that a scene's pictures are never in memory together.
+
+    The writer takes image 0, mask 0, image 1, mask 1, ...: the image renders the view, the mask is kept for it.
+    """
+
+    def __init__(self, prepared: Prepared, cameras: Sequence[Camera], passes: tuple[str, ...]) -> None:
+        self.prepared, self.cameras = prepared, cameras
+        self.extra = tuple(name for name in passes if name not in ("rgb", "mask"))
+        self.files: dict[str, bytes] = {}
+        self._mask: np.ndarray | None = None
+
+    def images(self) -> Iterator[np.ndarray]:
+        for index, camera in enumerate(self.cameras):
+            shown = render_passes(expose(self.prepared, camera), ("rgb", "mask", *self.extra))
+            self._mask = shown["mask"]
+            for name in self.extra:
+                self.files[f"{name}/{name}_{index:04d}.png"] = encode(shown[name])
+            yield shown["rgb"]
+
+    def masks(self) -> Iterator[np.ndarray]:
+        for _ in self.cameras:
+            assert self._mask is not None
+            yield self._mask
 
 
 def describe(

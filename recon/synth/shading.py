@@ -6,7 +6,7 @@ gloss.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -30,6 +30,7 @@ class Points:
         ambient: irradiance / pi from the surroundings.
         openness: 0 to 1, ambient visibility.
         lamps: visible share of every lamp.
+        pixel_mm: width of a pixel at the subject; relief finer than that is left out.
         scalars: further attributes of the part.
     """
 
@@ -41,6 +42,7 @@ class Points:
     ambient: Float[np.ndarray, "n 3"]
     openness: Float[np.ndarray, " n"]
     lamps: Float[np.ndarray, "n l"]
+    pixel_mm: float = 0.5
     scalars: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -49,8 +51,9 @@ class Points:
 
     def take(self, index: Int[np.ndarray, " k"]) -> "Points":
         """Some of the points."""
-        arrays = {name: value[index] for name, value in self.__dict__.items() if name != "scalars"}
-        return Points(**arrays, scalars={name: value[index] for name, value in self.scalars.items()})
+        arrays = {name: value[index] for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+        scalars = {name: value[index] for name, value in self.scalars.items()}
+        return replace(self, **arrays, scalars=scalars)
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,10 @@ def bumped(points: Points, layers: Sequence[tuple[float, float]], seed: int) -> 
     """
     slope = np.zeros((len(points), 3), np.float32)
     for k, (wavelength, height) in enumerate(layers):
-        slope += height * noise_gradient(points.canonical, wavelength, seed + 31 * k)[1]
+        resolved = float(np.clip(0.8 * wavelength / points.pixel_mm - 1.0, 0.0, 1.0))
+        if resolved == 0.0:
+            continue
+        slope += resolved * height * noise_gradient(points.canonical, wavelength, seed + 31 * k)[1]
     slope -= dot(slope, points.normal)[:, None] * points.normal
     return normalised(points.normal - slope).astype(np.float32)
 
@@ -164,7 +170,7 @@ def shade_cloth(points: Points, look: ClothLook, bake: Bake, room: Room) -> Shad
         points.position, 1.6, look.seed + 5
     )
     albedo = tone * np.exp(uneven)[:, None]
-    layered = Points(**{**points.__dict__, "canonical": points.position})
+    layered = replace(points, canonical=points.position)
     normal = bumped(layered, [(55.0, 0.10), (1.8, 0.07)], look.seed)
     light = diffuse(points, normal, bake, room.lamps, wrap=(0.12, 0.12, 0.12))
     # Fibres that stand out catch light at grazing angles.

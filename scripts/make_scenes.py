@@ -1,0 +1,74 @@
+"""Make synthetic heads in the H3DS layout: python scripts/make_scenes.py split=train n=100 out=heads."""
+
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from recon.errors import ConfigError, ReconError
+from recon.synth import batch
+from recon.synth.named import SET_NAME, named_recipes
+
+log = logging.getLogger("make_scenes")
+
+
+@hydra.main(config_path="../conf", config_name="make_scenes", version_base="1.3")
+def main(cfg: DictConfig) -> None:
+    """People in, scenes out; exit code 1 on bad input."""
+    try:
+        run(cfg)
+    except ReconError as error:
+        log.error("%s", error)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        log.error("stopped; the same command goes on from here")
+        sys.exit(130)
+
+
+def run(cfg: DictConfig) -> None:
+    """Makes what is missing and prints a line for each scene."""
+    if int(cfg.n) < 1:
+        raise ConfigError(f"n={cfg.n}: how many people, at least 1")
+    settings = batch.Settings(
+        views=cfg.views,
+        size=cfg.size,
+        passes=tuple(str(name) for name in cfg.passes),
+        truth_vertices=cfg.truth_vertices,
+    )
+    if cfg.split == SET_NAME:
+        recipes = named_recipes()
+    else:
+        recipes = batch.split_recipes(cfg.split, cfg.n, first=cfg.first, style=cfg.style)
+    out = Path(cfg.out).expanduser()
+    workers = cfg.workers or len(os.sched_getaffinity(0))
+    started, made = time.perf_counter(), 0
+    for scene in batch.make_scenes(out, recipes, settings, workers=workers):
+        made += scene.new
+        if scene.new:
+            each = (time.perf_counter() - started) / made
+            rest = f"{each:.0f} s each, {_clock(each * (scene.total - scene.done))} left"
+        else:
+            rest = "there already"
+        print(f"[{scene.done}/{scene.total}] {out / scene.name}: {scene.family}, {rest}", flush=True)
+    print(f"{len(recipes)} scenes in {out}; {made} new in {_clock(time.perf_counter() - started)}")
+    print(f"next: python train.py scene={out / recipes[0]['name']} views=3")
+
+
+def _clock(seconds: float) -> str:
+    minutes = round(seconds) // 60
+    return (
+        f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {round(seconds) % 60} s"
+    )
+
+
+if __name__ == "__main__":
+    from recon.systems.config import register_resolvers
+
+    register_resolvers()
+    main()
