@@ -15,7 +15,7 @@ from recon.synth.parts import Subject
 from recon.synth.surface_distance import MeshDistance
 
 UNIT_CENTRE_MM = (0.0, -25.0, -5.0)
-UNIT_RADIUS_MM = 290.0
+UNIT_RADIUS_MM = 330.0
 """The ball of the canonical frame that holds every bust; volume points fill it."""
 
 

@@ -36,7 +36,7 @@ class MeshDistance:
         )
         normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-300)
         height = np.einsum("ni,ni->n", normal, self._corners[:, 0])
-        self._planes = np.concatenate([normal, height[:, None]], axis=1)
+        self._planes = np.column_stack([normal, height])
         self._low = self._vertices.min(axis=0)
         self._cell = float(np.ptp(self._vertices, axis=0)[1:].max()) / _COLUMNS * (1 + 1e-9)
         self._table = _columns(
@@ -55,7 +55,7 @@ class MeshDistance:
         distance = np.empty(len(points))
         distance[order] = _closest(points[order], self._corners, self._planes, self._boxes)
         # rays a hair's breadth aside: rounding would decide whether one through a vertex hits it
-        rays = points + [0.0, 3.14e-9 * self._cell, 2.72e-9 * self._cell]
+        rays = points + np.array([0.0, 3.14e-9, 2.72e-9]) * self._cell
         inside = _inside(rays, self._vertices, self._faces, *self._table, self._low, self._cell, _COLUMNS)
         return np.where(inside, -distance, distance)
 
