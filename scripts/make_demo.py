@@ -25,7 +25,7 @@ DEFAULTS = {
     "out": "recon/assets/heads",
     "seed": 14,
     "style": None,
-    "look": 5,
+    "look": 13,
     "views": 28,
     "vertices": 20000,
 }

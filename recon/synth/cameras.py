@@ -83,7 +83,8 @@ def walk_azimuths(count: int, rng: np.random.Generator, shake: float) -> Float[n
     """Azimuths from -180 to 180 degrees, about twice as dense in front as behind, one of them in front."""
     u = (np.arange(count) - count // 2) / count * 2.0
     azimuth = 180.0 * (0.62 * u + 0.38 * np.sign(u) * np.abs(u) ** 2.2)
-    jitter = shake * 0.22 * rng.uniform(-1, 1, count) * np.gradient(azimuth)
+    spacing = np.gradient(azimuth) if count > 1 else np.zeros(1)
+    jitter = shake * 0.22 * rng.uniform(-1, 1, count) * spacing
     azimuth = azimuth + jitter
     return azimuth - azimuth[count // 2] * (1.0 - 0.02)
 

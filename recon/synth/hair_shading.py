@@ -44,7 +44,7 @@ def shade_strands(points: Points, look: Look, bake: Bake) -> Shaded:
     tangent = normalised(points.tangent + tilt)
     light = fibre_light(points, tangent, albedo, bake, look.room.lamps, shine=hair.shine, wobble=strand)
     # Strands of the lower layer lie in the shade of those above.
-    depth = 0.40 + 0.55 * points.scalars["layer"]
+    depth = 0.52 + 0.43 * points.scalars["layer"]
     return Shaded(light * depth[:, None], albedo)
 
 
@@ -60,7 +60,8 @@ def hair_albedo(
         # `grey` of the strands are white: the quantile of a logistic stand-in for the normal distribution.
         cut = np.log(max(1.0 - look.grey, 1e-3) / max(look.grey, 1e-3)) / 1.7
         white = 1.0 / (1.0 + np.exp(np.clip(-3.0 * (0.8 * fine + 0.6 * lock - cut), -30, 30)))
-        white = 0.55 * look.grey**1.4 + 0.45 * white
+        # Single white hairs are thinner than what is drawn for them.
+        white = 0.55 * look.grey**1.4 + 0.45 * white * min(1.0, 3.0 * look.grey)
         albedo = albedo * (1 - white[:, None]) + GREY * white[:, None]
     return np.minimum(albedo, 0.9).astype(np.float32)
 

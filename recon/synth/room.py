@@ -87,7 +87,7 @@ def draw_room(rng: np.random.Generator, side: float | None = None) -> Room:
     elevation = 90 - (grid_row + 0.5) / HEIGHT * 180
     azimuth = (grid_column + 0.5) / WIDTH * 360 - 180
     warm = rng.uniform(-0.06, 0.10)
-    wall = rng.uniform(0.22, 0.55) * np.array([1 + warm, 1.0, 1 - 1.2 * warm]) * rng.uniform(0.95, 1.05, 3)
+    wall = rng.uniform(0.20, 0.48) * np.array([1 + warm, 1.0, 1 - 1.2 * warm]) * rng.uniform(0.95, 1.05, 3)
     ceiling = rng.uniform(0.55, 0.9) * np.array([1 + 0.5 * warm, 1.0, 1 - 0.6 * warm])
     floor = rng.uniform(0.08, 0.3) * np.array([1.1, 0.92, 0.75])
     panorama = np.broadcast_to(wall, (HEIGHT, WIDTH, 3)).copy()
@@ -105,7 +105,7 @@ def draw_room(rng: np.random.Generator, side: float | None = None) -> Room:
             (low, low + rng.uniform(8, 40)), colour,
         )  # fmt: skip
     window = -75.0 + 150.0 * (float(rng.uniform()) if side is None else side)
-    for k in range(rng.integers(1, 3)):
+    for k in range(1 + int(rng.uniform() < 0.35)):
         size = rng.uniform(24, 44)
         _box(
             panorama,
@@ -116,7 +116,7 @@ def draw_room(rng: np.random.Generator, side: float | None = None) -> Room:
             np.array([1.15, 1.2, 1.28]),
         )
     panorama = _blur(panorama, rng.uniform(2.2, 3.6))
-    lamps = [_lamp(rng, window, (18.0, 42.0), rng.uniform(0.45, 0.85), rng.uniform(5, 10), cool=True)]
+    lamps = [_lamp(rng, window, (18.0, 42.0), rng.uniform(0.55, 1.0), rng.uniform(5, 10), cool=True)]
     if rng.uniform() < 0.6:
         other = window + rng.choice([-1, 1]) * rng.uniform(80, 170)
         lamps.append(_lamp(rng, other, (25.0, 60.0), rng.uniform(0.15, 0.4), rng.uniform(4, 8), cool=False))

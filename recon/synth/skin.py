@@ -42,7 +42,7 @@ def paint_skin(canonical: Float[np.ndarray, "v 3"], look: SkinLook) -> dict[str,
     neck = np.clip((-70.0 - canonical[:, 1]) / 40.0, 0.0, 1.0)
     melanin *= 1.0 - 0.10 * neck
     blood -= 0.05 * face_map.blob(canonical, (0.0, 85.0, 100.0), (40.0, 20.0, 40.0))
-    oil = 1.0 + 0.5 * face_map.blob(canonical, (0.0, 75.0, 105.0), (28.0, 22.0, 30.0))
+    oil = 1.0 + 0.3 * face_map.blob(canonical, (0.0, 75.0, 105.0), (28.0, 22.0, 30.0))
     oil += 0.6 * face_map.blob(canonical, (0.0, 10.0, 125.0), (11.0, 22.0, 25.0))
     oil *= 1.0 - 0.35 * neck
     return {

@@ -68,6 +68,11 @@ def test_default_lists_nest_and_look_where_they_should():
     assert gaps.max() < 30
 
 
+def test_a_single_view_is_frontal():
+    orbit = cameras.draw_orbit(1, body(), np.random.default_rng(0))
+    assert orbit.default_views == {1: (0,)} and abs(orbit.azimuth_deg[0]) < 1
+
+
 def test_short_walks_have_no_long_lists():
     orbit = cameras.draw_orbit(24, body(), np.random.default_rng(0))
     assert set(orbit.default_views) == {1, 3, 4, 6, 8, 16}
