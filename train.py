@@ -8,6 +8,7 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 # OpenMP threads that spin while they wait make training ten times slower on a machine that does
@@ -39,6 +40,8 @@ def main(cfg: DictConfig) -> None:
     except ReconError as error:
         log.error("%s", error)
         run.discard_if_empty(folder)
+        if job.mode == RunMode.MULTIRUN:
+            raise  # Hydra goes on with the other jobs and reports this one
         sys.exit(1)
     if not finished:
         log.warning("stopped at a signal; go on with: python train.py resume=%s", folder)

@@ -30,6 +30,9 @@ class SDFNetwork(Field):
         feature_size: size of the feature for the colour network; 0 for none.
         radius: radius of the initial sphere, in unit space.
         beta: sharpness of the softplus.
+
+    Raises:
+        ValueError: if the network is too narrow for its skip.
     """
 
     def __init__(
@@ -48,6 +51,10 @@ class SDFNetwork(Field):
         self.skip = frozenset(skip)
         self.beta = beta
         encoded = self.encoding.out_features
+        if self.skip and width <= encoded:
+            raise ValueError(
+                f"width is {width}: with a skip it must exceed the {encoded} inputs that {octaves} octaves make"
+            )
         layers = []
         for index in range(depth + 1):
             fan_in = encoded if index == 0 else width

@@ -13,7 +13,7 @@ import torch
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from recon import scene as scenes
-from recon.errors import ConfigError
+from recon.errors import ConfigError, SceneError
 from recon.rendering import CameraBundle, PixelStore
 from recon.scene import Scene
 from recon.systems.callbacks import CurveFile, LastCheckpoint, Progress
@@ -98,7 +98,10 @@ def open_scene(cfg: DictConfig) -> tuple[Scene, list[int]]:
     """
     name = str(cfg.scene)
     where = cfg.scenes.get(name, name)
-    scene = scenes.open(where, h3ds_root=cfg.data.h3ds_root, pixel_centre=cfg.data.pixel_centre)
+    try:
+        scene = scenes.open(where, h3ds_root=cfg.data.h3ds_root, pixel_centre=cfg.data.pixel_centre)
+    except SceneError as error:
+        raise SceneError(f"{error} (configured scenes: {', '.join(cfg.scenes)})") from error
     wanted = cfg.views
     if isinstance(wanted, (ListConfig, Sequence)) and not isinstance(wanted, str):
         return scene, scene.select([int(view) for view in wanted])

@@ -103,3 +103,8 @@ def test_gradient_and_its_gradient_in_float64():
         difference = (network.sdf(points + offset) - network.sdf(points - offset)) / (2 * step)
         torch.testing.assert_close(gradient[:, axis].detach(), difference.detach(), atol=1e-8, rtol=1e-6)
     assert torch.autograd.gradgradcheck(network.sdf, points.clone().requires_grad_(True))
+
+
+def test_a_network_too_narrow_for_its_skip_says_so():
+    with pytest.raises(ValueError, match="exceed the 39 inputs"):
+        SDFNetwork(width=39)
