@@ -1,0 +1,67 @@
+"""The rules of the house: floors import only downwards, the core knows no shell, optional packages stay optional."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FLOORS = [
+    {"errors", "files"},
+    {"scene", "fields", "losses", "evaluation"},
+    {"synth", "meshing", "rendering", "priors", "fitting"},
+    {"systems"},
+]
+MODULES = sorted((ROOT / "recon").rglob("*.py"))
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def floor_of(room):
+    return next((number for number, floor in enumerate(FLOORS) if room in floor), None)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_arrows_go_down_and_the_core_knows_no_shell(path):
+    room = path.relative_to(ROOT / "recon").parts[0].removesuffix(".py")
+    here = floor_of(room)
+    if room == "__init__":
+        return
+    assert here is not None, f"{room} stands on no floor: name it in FLOORS"
+    for name in imported(path):
+        parts = name.split(".")
+        if parts[0] == "recon" and len(parts) > 1:
+            other = floor_of(parts[1])
+            assert other is None or other <= here, f"{path} imports {name} from a higher floor"
+        if room != "systems":
+            assert parts[0] not in {"pytorch_lightning", "lightning_fabric", "hydra", "omegaconf"}, (
+                f"{path} imports {name}"
+            )
+
+
+def test_optional_packages_are_imported_only_where_they_are_asked_for():
+    blocked = ["wandb", "tensorboard", "tinycudann", "numba", "gdown", "h3ds", "cv2", "beartype"]
+    code = f"""
+import sys
+for name in {blocked}:
+    sys.modules[name] = None
+import recon.scene, recon.scene.export, recon.fields, recon.rendering, recon.losses, recon.meshing, recon.evaluation
+import recon.systems.config, recon.systems.outputs, recon.systems.run
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=120)
+
+
+def test_the_readme_snippet_runs():
+    text = (ROOT / "README.md").read_text()
+    code = text.split("```python\n")[1].split("```")[0]
+    names: dict = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert names["mesh"].is_watertight and len(names["head"].views) >= 20
