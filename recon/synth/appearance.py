@@ -48,6 +48,7 @@ class SkinLook:
         gloss: scale of the specular reflection.
         roughness: of the narrower specular lobe.
         lip_red: extra blood in the lips.
+        age: depth of the folds, 0 to 1.
         seed: of all noise on the skin.
     """
 
@@ -60,6 +61,7 @@ class SkinLook:
     gloss: float
     roughness: float
     lip_red: float
+    age: float
     seed: int
 
 
@@ -216,6 +218,7 @@ def look_of(recipe: Mapping[str, Any], seed: int | None = None) -> Look:
         freckles=look.skin.freckles * fair * young,
         stubble=float(person["stubble"]) if _may_have_stubble(recipe) else 0.0,
         mottling=look.skin.mottling * (1.15 - 0.3 * young),
+        age=float(np.clip((person["age_years"] - 28.0) / 50.0, 0.0, 1.0)),
     )
     hair_rng, eye_rng = (generator(seed, split, purpose=_PURPOSE + stream) for stream in (6, 7))
     hair = _hair_from_pigment(hair_rng, look.hair, person, melanin)
@@ -278,6 +281,7 @@ def _draw_skin(rng: np.random.Generator) -> SkinLook:
         gloss=float(rng.uniform(0.7, 1.35)),
         roughness=float(rng.uniform(0.30, 0.42)),
         lip_red=float(rng.uniform(0.25, 0.7)),
+        age=float(rng.uniform() ** 2),
         seed=_seed(rng),
     )
 

@@ -75,6 +75,43 @@ def beard(canonical: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
     return zone * (1.0 - lips(canonical)) * (1.0 - 0.55 * below_lip)
 
 
+def folds(canonical: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
+    """Relief of an old face, mm, negative in the folds: forehead, between the brows, round eyes and mouth.
+
+    The depth is that of a face of about 80 years; younger ones take a share of it.
+    """
+    x, y, z = np.abs(canonical[:, 0]), canonical[:, 1], canonical[:, 2]
+    front = _smooth(45.0, 75.0, z)
+    # Forehead: lines that rise a little to the sides, unevenly spaced.
+    along = y - 0.0016 * x**2 + 1.6 * np.sin(0.11 * canonical[:, 0] + 0.7)
+    lines = np.clip(np.sin(2 * np.pi * along / 10.5 + 0.6 * np.sin(along / 9.0)), 0.0, 1.0) ** 3
+    height = -0.55 * lines * _smooth(46.0, 26.0, x) * _smooth(66.0, 73.0, y) * _smooth(104.0, 94.0, y)
+    frown = np.exp(-(((x - 5.5 - 0.06 * (y - 60.0)) / 1.1) ** 2))
+    height -= 0.5 * frown * _smooth(52.0, 56.0, y) * _smooth(74.0, 66.0, y)
+    for start, end, depth, width in (
+        ((15.5, -2.0), (29.0, -34.0), 1.1, 2.0),
+        ((28.5, -38.0), (31.0, -52.0), 0.6, 1.8),
+        ((19.0, 29.0), (33.0, 20.5), 0.7, 1.8),
+        ((33.0, 20.5), (45.0, 25.0), 0.5, 1.8),
+        ((50.0, 37.0), (63.0, 44.0), 0.45, 0.9),
+        ((50.5, 34.5), (64.0, 35.0), 0.45, 0.9),
+        ((50.0, 32.0), (62.0, 26.0), 0.45, 0.9),
+    ):
+        height -= depth * _groove(x, y, np.array(start), np.array(end), width)
+    return (height * front).astype(np.float32)
+
+
+def _groove(x: np.ndarray, y: np.ndarray, start: np.ndarray, end: np.ndarray, width: float) -> np.ndarray:
+    """1 on a line in the frontal plane, falling off to the sides and towards its ends."""
+    way = end - start
+    length = float(np.linalg.norm(way))
+    t = ((x - start[0]) * way[0] + (y - start[1]) * way[1]) / length**2
+    # Bowed outward by a tenth of its length.
+    bow = 0.1 * length * 4.0 * np.clip(t * (1.0 - t), 0.0, 0.25)
+    across = ((x - start[0]) * -way[1] + (y - start[1]) * way[0]) / length - bow
+    return np.exp(-((across / width) ** 2)) * _smooth(-0.15, 0.2, t) * _smooth(1.15, 0.75, t)
+
+
 def brow_line() -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, " n"]]:
     """Middle line of the left brow from the nose outwards, mm, and its half height there."""
     line = np.array(

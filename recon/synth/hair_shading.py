@@ -31,7 +31,7 @@ def shade_hair(points: Points, look: Look, bake: Bake) -> Shaded:
     )
     light = fibre_light(points, tangent, albedo, bake, look.room.lamps, shine=hair.shine, wobble=fine)
     # Between strands and locks one looks into the dark: deep streaks get less light.
-    depth = np.exp(hair.contrast * (0.30 * np.minimum(fine, 1.5) + 0.20 * np.minimum(lock, 1.5)) - 0.38)
+    depth = np.exp(hair.contrast * (0.22 * np.minimum(fine, 1.5) + 0.18 * np.minimum(lock, 1.5)) - 0.34)
     return Shaded(light * depth[:, None], albedo)
 
 

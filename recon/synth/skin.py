@@ -12,7 +12,7 @@ from recon.synth import face_map
 from recon.synth.appearance import HairLook, Look, SkinLook
 from recon.synth.light import Bake
 from recon.synth.noise import fractal, noise
-from recon.synth.shading import Points, Shaded, bumped, diffuse, gloss
+from recon.synth.shading import Points, Shaded, bumped, diffuse, gloss, normalised
 
 BASE = np.array([0.74, 0.585, 0.485], np.float32)
 MELANIN = np.array([0.80, 1.22, 1.66], np.float32)
@@ -84,13 +84,31 @@ def skin_albedo(points: Points, look: SkinLook, hair: HairLook) -> Float[np.ndar
     return (albedo * (1 - ground) + below * ground).astype(np.float32)
 
 
+def _folded(
+    points: Points, normal: Float[np.ndarray, "n 3"], age: float
+) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, " n"]]:
+    """Normals tilted by the folds of age, and the shade in them."""
+    step = np.float32(0.4)
+    here = face_map.folds(points.canonical)
+    slope = np.zeros_like(normal)
+    for axis in (0, 1):
+        moved = points.canonical.copy()
+        moved[:, axis] += step
+        slope[:, axis] = age * (face_map.folds(moved) - here) / step
+    slope -= np.einsum("ij,ij->i", slope, points.normal)[:, None] * points.normal
+    return normalised(normal - slope).astype(np.float32), np.exp(0.35 * age * here)
+
+
 def shade_skin(points: Points, look: Look, bake: Bake) -> Shaded:
     """Skin under the room's light."""
     skin, lamps = look.skin, look.room.lamps
     albedo = skin_albedo(points, skin, look.hair)
     lip = face_map.lips(points.canonical)
     normal = bumped(points, [(1.3, 0.055), (3.4, 0.03)], skin.seed + 10)
-    light = diffuse(points, normal, bake, lamps, wrap=SUBSURFACE)
+    shadow = np.ones(len(points), np.float32)
+    if skin.age > 0.02:
+        normal, shadow = _folded(points, normal, skin.age)
+    light = diffuse(points, normal, bake, lamps, wrap=SUBSURFACE) * shadow[:, None]
     # Shadows on skin stay warm: light that enters beside them comes out red.
     warm = 1.0 + (1.0 - points.openness)[:, None] * np.array([0.10, 0.0, -0.04], np.float32)
     sharp = gloss(points, normal, bake, lamps, roughness=skin.roughness)

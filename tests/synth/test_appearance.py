@@ -131,6 +131,13 @@ def test_face_map_knows_its_places():
     np.testing.assert_allclose(face_map.brows(spots)[0] > 0.5, [0, 0, 1, 1, 0, 0, 0])
     np.testing.assert_allclose(face_map.ears(spots) > 0.5, [0, 0, 0, 0, 1, 0, 0])
     np.testing.assert_allclose(face_map.beard(spots) > 0.5, [0, 1, 0, 0, 0, 0, 1])
+    # Old foreheads are folded, and the point of the nose is not.
+    assert (
+        face_map.folds(spots)[5:6] > -0.6
+        and face_map.folds(np.array([[0, 4.0, 130.0]], np.float32))[0] > -0.01
+    )
+    nasolabial = face_map.folds(np.array([[22.5, -18.0, 105.0], [23.8, -18.0, 105.0]], np.float32))
+    assert nasolabial.min() < -0.5
     mirrored = spots * [-1, 1, 1]
     np.testing.assert_allclose(face_map.flushed(spots), face_map.flushed(mirrored.astype(np.float32)))
 
