@@ -13,6 +13,7 @@ from recon.evaluation.images import psnr as psnr
 from recon.evaluation.images import ssim as ssim
 from recon.evaluation.official import OfficialResult as OfficialResult
 from recon.evaluation.prediction import Prediction as Prediction
+from recon.evaluation.prediction import project_landmarks as project_landmarks
 from recon.evaluation.strict import StrictResult as StrictResult
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "StrictResult",
     "evaluate",
     "mask_iou",
+    "project_landmarks",
     "psnr",
     "ssim",
 ]

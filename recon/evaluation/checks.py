@@ -53,8 +53,8 @@ def check_mesh(mesh: object, name: str) -> None:
 
 
 def check_size_and_place(
-    gt: Float[np.ndarray, "gt_vertices 3"],
-    pred: Float[np.ndarray, "pred_vertices 3"],
+    gt: Float[np.ndarray, "2 3"],
+    pred: Float[np.ndarray, "2 3"],
     name: str,
     *,
     scaled: bool = False,
@@ -63,8 +63,8 @@ def check_size_and_place(
     """Tells a prediction in the wrong unit, or far off, from one that is merely bad.
 
     Args:
-        gt: Ground truth, mm.
-        pred: Prediction, in what should be the same frame.
+        gt: Lower and upper corner of the ground truth's bounding box, mm.
+        pred: The same of the prediction, in what should be the same frame.
         name: How the message calls the prediction.
         scaled: Landmarks will set the scale: a wrong one is only worth a warning.
         placed: Landmarks will set the place: a wrong one is not worth a word.
@@ -72,7 +72,7 @@ def check_size_and_place(
     Raises:
         EvaluationError: The sizes differ by more than a factor of 20, and not `scaled`.
     """
-    gt_size, pred_size = (float(np.linalg.norm(np.ptp(points, axis=0))) for points in (gt, pred))
+    gt_size, pred_size = (float(np.linalg.norm(high - low)) for low, high in (gt, pred))
     ratio = pred_size / gt_size
     if not 1 / _WRONG_UNIT < ratio < _WRONG_UNIT:
         message = (
@@ -91,7 +91,7 @@ def check_size_and_place(
             pred_size,
             gt_size,
         )
-    apart = np.maximum(gt.min(axis=0) - pred.max(axis=0), pred.min(axis=0) - gt.max(axis=0)).max()
+    apart = np.maximum(gt[0] - pred[1], pred[0] - gt[1]).max()
     if apart > 0 and not placed:
         log.warning(
             "%s: it lies %.4g mm outside the ground truth's bounding box; without landmarks the alignment "

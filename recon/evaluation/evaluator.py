@@ -183,7 +183,7 @@ class Evaluator:
     def _official(self, prediction: Prediction, region: Region | None, cost_divisor: float) -> Evaluation:
         placed = prediction.landmarks is not None
         check_size_and_place(
-            self.points.points, prediction.points.points, prediction.name, scaled=placed, placed=placed
+            self.points.bounds, prediction.points.bounds, prediction.name, scaled=placed, placed=placed
         )
         points, coarse_scale = self._coarsely_aligned(prediction)
         kept = None
@@ -213,7 +213,7 @@ class Evaluator:
 
     def _strict(self, prediction: Prediction, region: Region | None) -> Evaluation:
         placed = prediction.landmarks is not None
-        check_size_and_place(self.points.points, prediction.points.points, prediction.name, placed=placed)
+        check_size_and_place(self.points.bounds, prediction.points.bounds, prediction.name, placed=placed)
         start = np.eye(4)
         if placed:
             truth, found = self._landmark_pairs(prediction)

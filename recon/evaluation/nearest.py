@@ -7,6 +7,12 @@ from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 
 _TIE = 1e-9  # mm: nearer than this, two candidates count as equally far, and the published tree decides
+_MANY = 20_000  # queries; fewer take less time than threads may take to start on a busy machine
+
+
+def _workers(queries: int) -> int:
+    """Threads for a query: all cores where it is worth starting them."""
+    return -1 if queries >= _MANY else 1
 
 
 class PointSet:
@@ -33,8 +39,13 @@ class PointSet:
         return cKDTree(self.points)
 
     def distances(self, queries: Float[np.ndarray, "queries 3"]) -> Float[np.ndarray, " queries"]:
-        """The distance from each query to the nearest point. Uses all cores, which changes no digit."""
-        return self.tree.query(queries, workers=-1)[0]
+        """The distance from each query to the nearest point. Threads change no digit."""
+        return self.tree.query(queries, workers=_workers(len(queries)))[0]
+
+    @cached_property
+    def bounds(self) -> Float[np.ndarray, "2 3"]:
+        """Lower and upper corner of the bounding box, mm."""
+        return np.array([[c.min() for c in self.points.T], [c.max() for c in self.points.T]])
 
 
 class NearestTracker:
@@ -77,12 +88,14 @@ class NearestTracker:
         best = self._indices[slot, np.arange(len(queries))]
         tied = np.flatnonzero(gap <= _TIE)
         if len(tied):
-            best[tied] = self._target.published_tree.query(queries[tied], workers=-1)[1]
+            best[tied] = self._target.published_tree.query(queries[tied])[1]
         return best
 
     def _ask(self, rows: Int[np.ndarray, " some"], queries: Float[np.ndarray, "some 3"]) -> None:
         """Asks the tree for the candidates of some rows."""
-        distances, indices = self._target.tree.query(queries, k=range(1, self._count + 1), workers=-1)
+        distances, indices = self._target.tree.query(
+            queries, k=range(1, self._count + 1), workers=_workers(len(queries))
+        )
         self._anchors[rows] = queries
         self._indices[:, rows] = indices.T
         for axis in range(3):

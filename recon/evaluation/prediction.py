@@ -41,6 +41,27 @@ class Prediction:
         return Surface(self.mesh)
 
 
+def project_landmarks(
+    places: Mapping[str, Float[np.ndarray, "3"]], mesh: trimesh.Trimesh
+) -> dict[str, Float[np.ndarray, "3"]]:
+    """Landmarks of a mesh from rough places, such as a prior's: the nearest points of its surface.
+
+    Args:
+        places: Name to xyz, in the frame and unit of the mesh.
+        mesh: Where the landmarks shall lie.
+
+    Returns:
+        Name to xyz on the surface, for `Prediction`.
+
+    Raises:
+        EvaluationError: The mesh has no surface, or a place is not three finite numbers.
+    """
+    check_mesh(mesh, "mesh")
+    found = _places(places, np.asarray(mesh.vertices, np.float64), "mesh")
+    nearest = Surface(mesh).closest(np.array(list(found.values())).reshape(-1, 3))
+    return dict(zip(found, nearest.points, strict=True))
+
+
 def _places(
     landmarks: Landmarks, vertices: Float[np.ndarray, "vertices 3"], name: str
 ) -> dict[str, Float[np.ndarray, "3"]]:

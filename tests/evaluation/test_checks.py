@@ -6,7 +6,7 @@ import pytest
 import trimesh
 
 from recon.errors import EvaluationError
-from recon.evaluation import Evaluator, evaluate
+from recon.evaluation import Evaluator, evaluate, project_landmarks
 from recon.evaluation.checks import check_mesh
 
 from . import cases
@@ -101,3 +101,14 @@ def test_summaries_are_json(truth):
         summary = evaluator.evaluate(truth.mesh(), region="nose", mode=mode).summary()
         assert json.loads(json.dumps(summary))["region"] == "nose"
         assert mode in summary["protocol"]
+
+
+def test_landmarks_are_found_by_projection():
+    box = trimesh.creation.box((200, 100, 60))
+    found = project_landmarks(
+        {"nose_tip": np.array([10.0, 5.0, -45.0]), "left_eye": np.array([90.0, 0.0, 3.0])}, box
+    )
+    np.testing.assert_allclose(found["nose_tip"], [10, 5, -30], atol=1e-9)
+    np.testing.assert_allclose(found["left_eye"], [100, 0, 3], atol=1e-9)
+    with pytest.raises(EvaluationError, match="three finite"):
+        project_landmarks({"nose_tip": np.array([np.nan, 0.0, 0.0])}, box)
