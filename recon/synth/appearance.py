@@ -250,7 +250,7 @@ def _hair_from_pigment(
         drawn,
         name="red" if red > 0.6 else names[round(at)],
         albedo=_triple(albedo),
-        brow=_brow(albedo, rng),
+        brow=_greying(_brow(albedo, rng), 0.6 * float(person["hair_grey"])),
         grey=float(person["hair_grey"]),
     )
 
@@ -258,6 +258,11 @@ def _hair_from_pigment(
 def _brow(albedo: np.ndarray, rng: np.random.Generator) -> tuple[float, float, float]:
     """Brows are darker than hair and never light."""
     return _triple(albedo * min(1.0, 0.14 / albedo.max()) * rng.uniform(0.55, 0.9))
+
+
+def _greying(colour: tuple[float, float, float], share: float) -> tuple[float, float, float]:
+    """Mixed with white hairs, which look grey where they are sparse."""
+    return _triple((1.0 - share) * np.array(colour) + share * np.full(3, 0.22))
 
 
 def _triple(values: np.ndarray) -> tuple[float, float, float]:

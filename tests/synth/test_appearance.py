@@ -131,15 +131,18 @@ def test_face_map_knows_its_places():
     np.testing.assert_allclose(face_map.brows(spots)[0] > 0.5, [0, 0, 1, 1, 0, 0, 0])
     np.testing.assert_allclose(face_map.ears(spots) > 0.5, [0, 0, 0, 0, 1, 0, 0])
     np.testing.assert_allclose(face_map.beard(spots) > 0.5, [0, 1, 0, 0, 0, 0, 1])
-    # Old foreheads are folded, and the point of the nose is not.
-    assert (
-        face_map.folds(spots)[5:6] > -0.6
-        and face_map.folds(np.array([[0, 4.0, 130.0]], np.float32))[0] > -0.01
-    )
-    nasolabial = face_map.folds(np.array([[22.5, -18.0, 105.0], [23.8, -18.0, 105.0]], np.float32))
-    assert nasolabial.min() < -0.5
     mirrored = spots * [-1, 1, 1]
     np.testing.assert_allclose(face_map.flushed(spots), face_map.flushed(mirrored.astype(np.float32)))
+
+
+def test_old_faces_are_folded_where_faces_fold():
+    ones = np.ones(60)
+    forehead = np.stack([0 * ones, np.linspace(70, 100, 60), 105 * ones], axis=1).astype(np.float32)
+    relief = face_map.folds(forehead)
+    assert relief.min() < -0.3 and relief.max() > -0.02
+    cheek = np.stack([np.linspace(15, 32, 60), -18 * ones, 105 * ones], axis=1).astype(np.float32)
+    assert face_map.folds(cheek).min() < -0.8  # from the wing of the nose to the corner of the mouth
+    assert face_map.folds(np.array([[0, 4.0, 130.0]], np.float32))[0] > -0.01
 
 
 def test_looks_are_seeded_and_plausible():
