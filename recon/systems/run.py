@@ -71,7 +71,7 @@ def prepare(cfg: DictConfig, folder: Path) -> Task:
     torch.manual_seed(cfg.seed)
     random.seed(cfg.seed)
     np.random.seed(cfg.seed)
-    steps = int(cfg.steps or cfg.method.epochs * len(views))
+    steps = cfg.steps or cfg.method.steps + cfg.method.steps_per_view * len(views)
     inputs = [scene.views[view] for view in views]
     cameras = CameraBundle(
         [view.camera for view in inputs], scene.scale_mat, refine=cfg.method.refine_cameras

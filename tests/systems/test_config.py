@@ -26,13 +26,14 @@ def test_every_choice_of_every_group_composes(choice):
 
 
 @pytest.mark.parametrize(
-    ("preset", "width", "rays", "steps"),
-    [("cpu", 128, 1024, 1500), ("gpu", 512, 4096, 6000), ("paper", 512, 2048, None)],
+    ("preset", "width", "rays", "steps", "per_view"),
+    [("cpu", 128, 1024, 900, 200), ("gpu", 512, 4096, 3000, 1000), ("paper", 512, 2048, 0, 2000)],
 )
-def test_presets(preset, width, rays, steps):
+def test_presets(preset, width, rays, steps, per_view):
     cfg = composed(f"preset={preset}")
     OmegaConf.resolve(cfg)
-    assert (cfg.field.sdf.width, cfg.data.sampler.rays, cfg.steps) == (width, rays, steps)
+    assert (cfg.field.sdf.width, cfg.data.sampler.rays) == (width, rays)
+    assert (cfg.method.steps, cfg.method.steps_per_view) == (steps, per_view)
 
 
 def test_an_override_beats_the_preset():
@@ -75,7 +76,8 @@ def test_paper_preset_is_the_paper():
         100,
         8,
     )
-    assert cfg.data.sampler._target_ == "recon.rendering.ImageSampler" and cfg.method.epochs == 2000
+    assert cfg.data.sampler._target_ == "recon.rendering.ImageSampler"
+    assert (cfg.method.steps, cfg.method.steps_per_view) == (0, 2000)
 
 
 def test_an_unknown_key_is_refused():
