@@ -15,6 +15,7 @@ from scipy.special import ndtr, ndtri
 
 from recon.errors import ConfigError
 from recon.synth.model import HeadModel
+from recon.synth.surface_faults import TOLERANCE_MM3, visible_faults_mm3
 
 SPLITS = ("train", "val", "test")
 _BINS = 64
@@ -122,10 +123,11 @@ def split_of_identity(identity: Identity) -> str:
 
 
 def draw_identity(model: HeadModel, seed: int, split: str = "train") -> Identity:
-    """Draws one person's shape; draws again until the head is inside adult anatomy.
+    """Draws one person's shape; draws again until the head is inside adult anatomy and sound.
 
     Identity weights are N(0, 1) clipped at 2.5 and scaled by a factor from 0.8 to 1, except the first,
     which follows the truncated normal within the split's bins. Expressions are mild, the mouth stays closed.
+    About one head in a hundred is drawn again because a wall of its ears or nostrils crosses itself.
     """
     rng = generator(seed, split, purpose=0)
     while True:
@@ -133,7 +135,9 @@ def draw_identity(model: HeadModel, seed: int, split: str = "train") -> Identity
         weights[0] = _truncated_inverse(split_quantile(rng.uniform(), split))
         drawn = Identity(weights, _draw_expression(rng, model.expression_names))
         if is_adult(anatomy(model, drawn)):
-            return drawn
+            skin = shape_head(model, drawn).skin
+            if visible_faults_mm3(model, skin) <= TOLERANCE_MM3:
+                return drawn
 
 
 def shape_head(model: HeadModel, identity: Identity) -> HeadShape:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import trimesh
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Float, Float32, Int8, Int64
 from skimage.measure import marching_cubes
 
 from recon.errors import MeshError
@@ -86,14 +86,22 @@ def signed_distance_grid(
     band = band_mm / grid.spacing_mm
     field = np.full(grid.shape, np.float32(band * band), dtype=np.float32)
     _splat_squared_distance(local, faces, field, band)
-    winding = np.zeros(grid.shape, dtype=np.int8)
-    _count_crossings(local, faces, winding, *_RAY_SHIFT)
+    winding = winding_grid(vertices, faces, grid)
     np.sqrt(field, out=field)
     if extend:
         field[field >= np.float32(band)] = np.inf
         sweep_distance(field, np.float32(band))
     _apply_sign(field, winding, grid.spacing_mm)
     return field
+
+
+def winding_grid(
+    vertices: Float[np.ndarray, "vertices 3"], faces: Int64[np.ndarray, "faces 3"], grid: Grid
+) -> Int8[np.ndarray, "x y z"]:
+    """How often a closed mesh wraps the samples of a grid: 0 outside, 1 inside, negative where it is inside out."""
+    winding = np.zeros(grid.shape, dtype=np.int8)
+    _count_crossings((vertices - grid.origin) / grid.spacing_mm, faces, winding, *_RAY_SHIFT)
+    return winding
 
 
 def mesh_from_grid(field: Float32[np.ndarray, "x y z"], grid: Grid, level: float = 0.0) -> trimesh.Trimesh:

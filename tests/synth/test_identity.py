@@ -19,7 +19,8 @@ from recon.synth.identity import (
     split_quantile,
 )
 from recon.synth.model import load_head_model
-from tests.synth.heads import needs_model
+from recon.synth.surface_faults import TOLERANCE_MM3, inside_out, visible_faults_mm3
+from tests.synth.heads import ball, needs_model
 
 
 def test_splits_own_disjoint_bins_of_the_quantile():
@@ -81,7 +82,7 @@ def test_recipe_survives_json_exactly():
 @needs_model
 def test_anatomy_is_adult_and_varied():
     model = load_head_model()
-    rows = [anatomy(model, draw_identity(model, seed)) for seed in range(40)]
+    rows = [anatomy(model, draw_identity(model, seed)) for seed in range(24)]
     ipd = np.array([row["interpupillary"] for row in rows])
     height = np.array([row["chin_vertex"] for row in rows])
     assert all(is_adult(row) for row in rows)
@@ -109,3 +110,28 @@ def test_smile_lifts_the_corners_of_the_mouth():
     still, smiling = (shape_head(model, Identity(np.zeros(100), e)) for e in ({}, smile))
     lift = smiling.landmarks68[[48, 54]] - still.landmarks68[[48, 54]]
     assert (lift[:, 1] > 1.0).all() and lift[0, 0] < 0 < lift[1, 0]
+
+
+def test_crossed_walls_are_found_where_they_cross():
+    # a ball with a dent pushed so far that it comes out on the other side
+    vertices, faces = ball(20.0, level=4)
+    dent = np.exp(-((np.linalg.norm(vertices - [0, 0, 20], axis=1) / 8) ** 2))
+    for depth, crossed in ((30.0, False), (50.0, True)):
+        pushed = vertices - dent[:, None] * [0.0, 0.0, depth]
+        places = inside_out(pushed, faces, np.full(3, -35.0), np.full(3, 35.0))
+        assert (len(places) > 0) == crossed
+    assert np.abs(places[:, :2]).max() < 8 and places[:, 2].max() < -15
+
+
+@needs_model
+def test_drawn_heads_are_sound_and_a_known_bad_one_is_not():
+    model = load_head_model()
+    for seed in range(6):
+        assert visible_faults_mm3(model, shape_head(model, draw_identity(model, seed)).skin) <= TOLERANCE_MM3
+    skin = model.refinement.canonical.copy()
+    assert visible_faults_mm3(model, skin) == 0
+    # push the inner wall of the left nostril out through the wing
+    wing = np.linalg.norm(skin - skin[model.landmarks[35]], axis=1) < 14
+    inner = wing & (np.abs(skin[:, 0]) < np.abs(skin[wing, 0]).max() - 4)
+    skin[inner, 0] += 12
+    assert visible_faults_mm3(model, skin) > TOLERANCE_MM3
