@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 Sdf = Callable[[Float[Tensor, "points 3"]], Float[Tensor, " points"]]
 
 _ROOT = 16  # cells per side, about, of the lattice that is evaluated whole
-_CURVATURE_MARGIN = 0.1  # of the parent's edge: how far the interpolated distance may be off
+_CURVATURE_MARGIN = 0.05  # of the parent's edge: how far the interpolated distance may be off
 _NEIGHBOURS = np.array(
     [[-1, 0, 0], [1, 0, 0], [0, -1, 0], [0, 1, 0], [0, 0, -1], [0, 0, 1]]
 )  # in the order of FACE_CORNERS
