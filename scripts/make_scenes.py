@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from recon.errors import ConfigError, ReconError
 from recon.synth import batch
-from recon.synth.named import SET_NAME, named_recipes
+from recon.synth.named import SET_NAME, differing_files, named_recipes
 
 log = logging.getLogger("make_scenes")
 
@@ -57,7 +57,23 @@ def run(cfg: DictConfig) -> None:
             rest = "there already"
         print(f"[{scene.done}/{scene.total}] {out / scene.name}: {scene.family}, {rest}", flush=True)
     print(f"{len(recipes)} scenes in {out}; {made} new in {_clock(time.perf_counter() - started)}")
+    if cfg.split == SET_NAME:
+        _compare(differing_files(batch.read_manifest(out)))
     print(f"next: python train.py scene={out / recipes[0]['name']} views=3")
+
+
+def _compare(differing: dict[str, list[str]] | None) -> None:
+    """Says whether the benchmark's people are the published ones to the last byte."""
+    if differing is None:
+        print("no hashes are published for these settings")
+        return
+    count = sum(map(len, differing.values()))
+    print(
+        "all files are the published ones" if count == 0 else f"{count} files differ from the published ones:"
+    )
+    for name, files in differing.items():
+        if files:
+            print(f"  {name}: {', '.join(files[:3])}{' ...' if len(files) > 3 else ''}")
 
 
 def _clock(seconds: float) -> str:

@@ -6,6 +6,7 @@ all of them belong to the test split.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from recon.synth.subject import draw_recipe
 
 SET_NAME = "synthheads10"
 RECIPES = Path(__file__).resolve().parents[1] / "assets" / f"{SET_NAME}.json"
+MANIFEST = RECIPES.with_name(f"{SET_NAME}_manifest.json")
+"""Hashes of the files of all ten with the settings of `make_scenes.py`, as that wrote them."""
 PERSON = ("age_years", "melanin", "hair_melanin", "hair_redness", "hair_grey", "stubble")
 CAST: tuple[tuple[str, int, str, tuple[float, ...]], ...] = (
     ("aldo", 9000, "bald", (61.0, 0.22, 0.60, 0.00, 0.40, 0.50)),
@@ -44,6 +47,26 @@ def cast_recipes(model: HeadModel | None = None) -> list[dict[str, Any]]:
         recipe |= {"name": name, "look": seed, "tags": [SET_NAME], "person": person, "beard": None}
         recipes.append(recipe)
     return recipes
+
+
+def differing_files(made: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]] | None:
+    """Which files of the ten differ from the published ones.
+
+    Args:
+        made: scenes by name as `recon.synth.batch.read_manifest` gives them.
+
+    Returns:
+        Names of differing or missing files by scene; None where nothing was published for these recipes and settings.
+    """
+    if not MANIFEST.is_file():
+        return None
+    published = json.loads(MANIFEST.read_text(encoding="utf-8"))["scenes"]
+    if any(made.get(name, {}).get("key") != scene["key"] for name, scene in published.items()):
+        return None
+    return {
+        name: [file for file, digest in scene["files"].items() if made[name]["files"].get(file) != digest]
+        for name, scene in published.items()
+    }
 
 
 def named_recipes() -> list[dict[str, Any]]:
