@@ -102,7 +102,7 @@ def body_field(
     vertices = np.concatenate([skin.vertices, garment[0]])
     faces = np.concatenate([skin.faces, garment[1] + len(skin.vertices)])
     grid = Grid.around(vertices.min(axis=0), vertices.max(axis=0), _BODY_SPACING_MM, reach_mm)
-    distance = signed_distance_grid(vertices, faces, grid, 1.5 * _BODY_SPACING_MM, extend=True)
+    distance = signed_distance_grid(vertices, faces, grid, 1.1 * _BODY_SPACING_MM, extend=True)
     own, neutral = skin.vertices[scalp], skin.canonical[scalp]
     scale = np.ptp(own, axis=0) / np.ptp(neutral, axis=0)
     return Body(grid, distance, own.min(axis=0) - neutral.min(axis=0) * scale, scale)

@@ -23,22 +23,24 @@ _TRANSFER_MM = 6.0
 
 
 def union_field(solids: Sequence[Solid], spacing_mm: float) -> tuple[Grid, Float32[np.ndarray, "x y z"]]:
-    """Signed distance of the union of closed meshes in a band of two grid steps.
+    """Signed distance of the union of closed meshes, in the band that marching cubes reads.
+
+    Samples on both ends of a crossed grid edge are at most one step from the surface.
 
     Args:
         solids: The meshes; they may overlap.
         spacing_mm: Grid spacing.
 
     Returns:
-        The grid and the field, clamped to ± two steps, negative inside.
+        The grid and the field, clamped to a little over one step, negative inside.
     """
     low = np.min([v.min(axis=0) for v, _ in solids], axis=0)
     high = np.max([v.max(axis=0) for v, _ in solids], axis=0)
-    band = 2.0 * spacing_mm
+    band = 1.1 * spacing_mm
     grid = Grid.around(low, high, spacing_mm, 3 * spacing_mm)
     union = np.full(grid.shape, np.float32(band), dtype=np.float32)
     for vertices, faces in solids:
-        own = Grid.around(vertices.min(axis=0), vertices.max(axis=0), spacing_mm, 2.5 * spacing_mm)
+        own = Grid.around(vertices.min(axis=0), vertices.max(axis=0), spacing_mm, 2.0 * spacing_mm)
         field = signed_distance_grid(vertices, faces, own, band)
         first = np.round((own.origin - grid.origin) / spacing_mm).astype(int)
         box = tuple(slice(f, f + n) for f, n in zip(first, own.shape, strict=True))

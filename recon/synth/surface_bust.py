@@ -17,7 +17,7 @@ from recon.synth.surface_tidy import largest_component
 
 GARMENTS = ("crew", "v_neck", "shirt", "turtleneck", "hoodie")
 _SPACING_MM = 3.0
-_BAND_MM = 5.0
+_BAND_MM = 3.5
 
 
 @dataclass(frozen=True)
