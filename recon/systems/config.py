@@ -165,12 +165,13 @@ def option_help(name: str) -> str:
             chosen = CONF / group / f"{choice}.yaml"
             lines += ["", f"{group}={choice}    (choices: {choices})", f"  {_first_comment(chosen)}"]
             lines += map(_help_line, options(chosen, f"{group}."))
-    lines += [
-        "",
-        "Values by preset read cpu / gpu / paper. Hydra's own powers work too: -m for sweeps (-m views=3,8 seed=0,1),",
-        "--cfg job [--resolve] to see the configuration, hydra.run.dir=FOLDER for the run folder.",
-        "Exit codes: 0 done, 1 bad input, 130 stopped by a signal.",
-    ]
+    if name == "train":
+        lines += [
+            "",
+            "Values by preset read cpu / gpu / paper. Hydra's own powers work: -m for sweeps (-m views=3,8 seed=0,1),",
+            "--cfg job [--resolve] to see the configuration, hydra.run.dir=FOLDER for the run folder.",
+            "Exit codes: 0 done, 1 bad input, 130 stopped by a signal.",
+        ]
     return "\n".join(lines).replace("$", "$$")
 
 
