@@ -18,11 +18,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from recon.errors import ConfigError, ReconError
 from recon.synth import cameras
-from recon.synth.appearance import look_of
+from recon.synth.appearance_draw import look_of
 from recon.synth.identity import generator
 from recon.synth.model import load_head_model
 from recon.synth.passes import render_passes
-from recon.synth.photograph import expose, prepare
+from recon.synth.photograph import expose
+from recon.synth.prepare import prepare
 from recon.synth.samples import SampleCounts, sample_subject
 from recon.synth.subject import build_subject, draw_recipe
 

@@ -17,10 +17,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from recon.errors import ConfigError, ReconError
 from recon.scene import Camera
 from recon.synth import cameras
-from recon.synth.appearance import look_of
+from recon.synth.appearance_draw import look_of
 from recon.synth.model import load_head_model
 from recon.synth.passes import rgb
-from recon.synth.photograph import Prepared, expose, prepare
+from recon.synth.photograph import expose
+from recon.synth.prepare import Prepared, prepare
 from recon.synth.subject import make_subject
 
 DEFAULTS = {

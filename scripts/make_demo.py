@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from recon.errors import ConfigError, ReconError
 from recon.synth import cameras, scenes
-from recon.synth.appearance import look_of
+from recon.synth.appearance_draw import look_of
 from recon.synth.model import default_path, load_head_model
 from recon.synth.subject import make_subject
 from recon.synth.surface_decimate import decimate

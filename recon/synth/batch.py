@@ -17,7 +17,7 @@ import numpy as np
 from recon.errors import ConfigError, SceneError
 from recon.files import replacing
 from recon.synth import cameras, scenes
-from recon.synth.appearance import look_of
+from recon.synth.appearance_draw import look_of
 from recon.synth.identity import SPLITS, generator
 from recon.synth.passes import PASSES
 from recon.synth.subject import build_subject, draw_recipe

@@ -15,7 +15,8 @@ from recon.synth.appearance import Look
 from recon.synth.cameras import Orbit, unit_sphere
 from recon.synth.parts import Subject
 from recon.synth.passes import encode, render_passes
-from recon.synth.photograph import Prepared, expose, prepare
+from recon.synth.photograph import expose
+from recon.synth.prepare import Prepared, prepare
 from recon.synth.subject import with_truth
 
 

@@ -5,7 +5,7 @@ import pytest
 import trimesh
 
 from recon.synth import face_map, noise, room
-from recon.synth.appearance import draw_look
+from recon.synth.appearance_draw import draw_look
 from recon.synth.curves import surface_normals
 from recon.synth.eyes import eye_normal
 from recon.synth.light import bake, harmonic_basis, irradiance_harmonics

@@ -6,9 +6,10 @@ import pytest
 from recon.errors import ConfigError
 from recon.scene import Camera
 from recon.synth import cameras, passes
-from recon.synth.appearance import draw_look
+from recon.synth.appearance_draw import draw_look
 from recon.synth.parts import CLOTH, EYE, HAIR, SKIN
-from recon.synth.photograph import expose, prepare
+from recon.synth.photograph import expose
+from recon.synth.prepare import prepare
 from tests.synth.toy import CENTRE, toy_subject
 
 INTRINSICS = np.array([[440.0, 0, 128], [0, 440, 128], [0, 0, 1]])

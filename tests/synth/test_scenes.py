@@ -8,7 +8,7 @@ import pytest
 
 import recon.scene
 from recon.synth import cameras, scenes
-from recon.synth.appearance import draw_look
+from recon.synth.appearance_draw import draw_look
 from tests.synth.toy import toy_subject
 
 
