@@ -161,7 +161,7 @@ def _report(folder: Path, metrics: Mapping[str, Any]) -> None:
     """Say what came out."""
     if metrics["face_mm"] is not None:
         log.info(
-            "face %.2f mm, head %.2f mm (%s, official); strict %s / %s mm",
+            "face %.2f mm, head %.2f mm (%s); strict %s / %s mm",
             metrics["face_mm"], metrics["head_mm"], metrics["protocol"],
             metrics["face_mm_strict"], metrics["head_mm_strict"],
         )  # fmt: skip
