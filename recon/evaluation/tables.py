@@ -11,7 +11,7 @@ import numpy as np
 
 from recon.evaluation import official, strict
 from recon.evaluation.batch import Score
-from recon.evaluation.published import ROWS, SCENES, PublishedRow
+from recon.evaluation.published import ROWS, PublishedRow
 
 _PROTOCOLS = {"official": official.PROTOCOL, "strict": strict.PROTOCOL}
 _PARTS = ("face", "head")
@@ -150,7 +150,7 @@ class Report:
                 {
                     "method": row.method,
                     "protocol": row.protocol,
-                    "data": _release(row.release),
+                    "data": _scenes_of(row),
                     "views": {
                         str(v): dict(zip(_PARTS, pair, strict=True)) for v, pair in row.errors_mm.items()
                     },
@@ -187,7 +187,7 @@ class Report:
                     f"{row.errors_mm[v][0]:.2f} / {row.errors_mm[v][1]:.2f}" if v in row.errors_mm else ""
                     for v in views
                 ]
-                lines.append([f"{row.method} (published)", row.protocol, _release(row.release), *cells])
+                lines.append([f"{row.method} (published)", row.protocol, _scenes_of(row), *cells])
             sections.append(("Face / head in mm, mean over scenes, official protocol", lines))
         strictly = rows(self.scores, "strict", self.data)
         if strictly:
@@ -232,24 +232,16 @@ class Report:
         failed = [
             f"not scored: {s.job.method}, {s.job.scene}, {s.job.views} views: {s.error}" for s in self.failed
         ]
-        counts = {
-            cell.scenes for row in rows(self.scores, "official", self.data) for cell in row.cells.values()
-        }
-        notes = []
-        if any(c != SCENES[r] for c in counts for r in self.releases) or not self.data.startswith("H3DS"):
-            notes.append(
-                "The published rows are means over all scenes of their release: "
-                "compare only on the same scenes."
-            )
-        return [*failed, *notes] if self.releases else failed
+        note = "The published rows are means over the scenes that they name: compare only on the same scenes."
+        return [*failed, note] if self.releases else failed
 
 
 def _views(count: int) -> str:
     return f"{count} view{'s' if count > 1 else ''}"
 
 
-def _release(config_id: str) -> str:
-    return f"H3DS {config_id.removeprefix('config_')}, {SCENES[config_id]} scenes"
+def _scenes_of(row: PublishedRow) -> str:
+    return f"H3DS {row.release.removeprefix('config_')}, {row.scenes}"
 
 
 def _line(row: Row, views: list[int], expected: int | None) -> list[str]:

@@ -43,7 +43,7 @@ def test_text_has_ours_beside_the_published_with_protocols():
     ours = next(line for line in text.splitlines() if line.startswith("ours"))
     assert "H3DS 0.4.0 official" in ours and "1.50 / 12.00" in ours and "0.80 / 6.00 (1 of 2)" in ours
     idr = next(line for line in text.splitlines() if line.startswith("IDR"))
-    assert "2.79 / 14.58" in idr and "H3DS 0.4.0 official" in idr and "23 scenes" in idr
+    assert "2.79 / 14.58" in idr and "H3DS 0.4.0 official" in idr and "10 scenes" in idr
     assert "H3DS v2" not in text
     assert "strict 1" in text and "0.75 / 6.00" in text
     assert "not scored: ours, b, 8 views: has no faces" in text
