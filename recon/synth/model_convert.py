@@ -8,7 +8,6 @@ difference of positions.
 import hashlib
 import json
 import logging
-import os
 import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import numpy as np
 from jaxtyping import Int32
 
 from recon.errors import ConfigError
+from recon.files import replacing
 from recon.synth.model_obj import parse_obj, parse_vertices
 from recon.synth.subdivision import boundary_loops
 
@@ -273,13 +273,8 @@ def convert(source: Source, layout: Layout = ICT_LIGHT) -> dict[str, Any]:
 def write_packed(arrays: dict[str, Any], path: str | Path) -> Path:
     """Writes the packed model at once or not at all."""
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp.npz")
-    try:
+    with replacing(target) as temporary:
         np.savez_compressed(temporary, **arrays)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
     logger.info("wrote %s", target)
     return target
 

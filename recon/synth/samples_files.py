@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from recon.errors import SceneError
+from recon.files import replacing
 from recon.synth.identity import SPLITS
 from recon.synth.samples import UNIT_CENTRE_MM, UNIT_RADIUS_MM, HeadSamples, SampleCounts, sample_subject
 from recon.synth.subject import make_subject
@@ -160,19 +160,17 @@ def read_samples(root: str | Path, split: str, *, verify: bool = False) -> Itera
 
 
 def _write_shard(path: Path, heads: Sequence[HeadSamples]) -> None:
-    temporary = path.with_suffix(".tmp.npz")
-    np.savez(
-        temporary,
-        surface=np.stack([head.surface for head in heads]),
-        normals=np.stack([head.normals for head in heads]).astype(np.float16),
-        points=np.stack([head.points for head in heads]),
-        distances=np.stack([head.distances for head in heads]),
-        canonical_from_head=np.stack([head.canonical_from_head for head in heads]),
-    )
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        np.savez(
+            temporary,
+            surface=np.stack([head.surface for head in heads]),
+            normals=np.stack([head.normals for head in heads]).astype(np.float16),
+            points=np.stack([head.points for head in heads]),
+            distances=np.stack([head.distances for head in heads]),
+            canonical_from_head=np.stack([head.canonical_from_head for head in heads]),
+        )
 
 
 def _write_atomically(path: Path, content: bytes) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)

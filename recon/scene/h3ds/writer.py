@@ -20,6 +20,7 @@ from jaxtyping import Float
 from PIL import Image
 
 from recon.errors import SceneError
+from recon.files import replacing
 from recon.scene.camera import Camera
 from recon.scene.h3ds.layout import PIXEL_CENTRE, Paths, read_config, read_version
 from recon.scene.images import to_uint8
@@ -269,14 +270,6 @@ def _enter(
         lines += [
             f"{number} = {indices}" for number, indices in entry.get("default_views_configs", {}).items()
         ]
-    _replace_text(path, "\n".join(lines) + "\n")
-    _replace_text(root / "version.txt", f"{version}\n")
-
-
-def _replace_text(path: Path, text: str) -> None:
-    """Write a small text file so that a reader sees the old or the new one, never half of it."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        stream.write(text)
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, path)
+    for target, text in ((path, "\n".join(lines) + "\n"), (root / "version.txt", f"{version}\n")):
+        with replacing(target) as temporary:
+            temporary.write_text(text, encoding="utf-8")
