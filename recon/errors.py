@@ -14,7 +14,11 @@ class ConfigError(ReconError):
 
 
 class CheckpointError(ReconError):
-    """A checkpoint or prior that cannot be written or read."""
+    """A checkpoint that cannot be written or read."""
+
+
+class PriorError(ReconError):
+    """A prior that cannot be read, does not fit, or cannot be trained on the data given."""
 
 
 class MeshError(ReconError):

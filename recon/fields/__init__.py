@@ -5,4 +5,5 @@ from recon.fields.encoding import FrequencyEncoding as FrequencyEncoding
 from recon.fields.field import Field as Field
 from recon.fields.field import FieldSample as FieldSample
 from recon.fields.gradient import sdf_and_gradient as sdf_and_gradient
+from recon.fields.grid import FeatureGrid as FeatureGrid
 from recon.fields.sdf import SDFNetwork as SDFNetwork

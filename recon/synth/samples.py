@@ -8,15 +8,19 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float16, Float32
 
 from recon.synth.model import HeadModel, load_head_model
 from recon.synth.parts import Subject
 from recon.synth.surface_distance import MeshDistance
+from recon.synth.surface_grid import Grid, signed_distance_grid
 
 UNIT_CENTRE_MM = (0.0, -25.0, -5.0)
 UNIT_RADIUS_MM = 330.0
 """The ball of the canonical frame that holds every bust; volume points fill it."""
+
+LATTICE_LOW_MM, LATTICE_HIGH_MM = (-222.0, -252.0, -144.0), (222.0, 180.0, 150.0)
+"""The box of the canonical frame that lattices cover: every bust with a margin."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +31,13 @@ class SampleCounts:
         surface: Points on the surface, with normals.
         near: Points near the surface: half within about 2 mm, half within about 12 mm (standard deviations).
         volume: Points uniform in the unit ball.
+        lattice_mm: Spacing of a lattice of distances, the same points for every head; None leaves it out.
     """
 
     surface: int = 40_000
     near: int = 50_000
     volume: int = 10_000
+    lattice_mm: float | None = None
 
 
 NEAR_SIGMAS_MM = (2.0, 12.0)
@@ -48,6 +54,8 @@ class HeadSamples:
         points: Points near the surface and in the volume.
         distances: Their signed distances, mm, negative inside.
         canonical_from_head: Similarity that took the head to the canonical frame.
+        lattice: Signed distances at the points of `lattice_grid`, mm, or None. Exact within one spacing of the
+            surface, carried on to first order beyond.
     """
 
     name: str
@@ -56,6 +64,14 @@ class HeadSamples:
     points: Float32[np.ndarray, "points 3"]
     distances: Float32[np.ndarray, " points"]
     canonical_from_head: Float[np.ndarray, "4 4"]
+    lattice: Float16[np.ndarray, "x y z"] | None = None
+
+
+def lattice_grid(spacing_mm: float) -> Grid:
+    """The points of every head's lattice at a spacing, canonical frame."""
+    low, high = np.array(LATTICE_LOW_MM), np.array(LATTICE_HIGH_MM)
+    x, y, z = (int(n) for n in np.round((high - low) / spacing_mm) + 1)
+    return Grid(low, spacing_mm, (x, y, z))
 
 
 def similarity(
@@ -121,7 +137,13 @@ def sample_subject(
         points,
         distances.astype(np.float32),
         to_canonical,
+        None if counts.lattice_mm is None else _on_lattice(vertices, faces, counts.lattice_mm),
     )
+
+
+def _on_lattice(vertices: np.ndarray, faces: np.ndarray, spacing_mm: float) -> np.ndarray:
+    grid = lattice_grid(spacing_mm)
+    return signed_distance_grid(vertices, faces, grid, 1.1 * spacing_mm, extend=True).astype(np.float16)
 
 
 def _apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from recon.synth.subject import make_subject
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "headrecon-samples-1"
+FORMAT = "headrecon-samples-2"
 
 
 def write_samples(
@@ -156,13 +156,16 @@ def read_samples(root: str | Path, split: str, *, verify: bool = False) -> Itera
                 held["points"][n],
                 held["distances"][n],
                 held["canonical_from_head"][n],
+                held["lattice"][n] if "lattice" in held else None,
             )
 
 
 def _write_shard(path: Path, heads: Sequence[HeadSamples]) -> None:
+    lattices = [head.lattice for head in heads if head.lattice is not None]
     with replacing(path) as temporary:
         np.savez(
             temporary,
+            **({"lattice": np.stack(lattices)} if lattices else {}),
             surface=np.stack([head.surface for head in heads]),
             normals=np.stack([head.normals for head in heads]).astype(np.float16),
             points=np.stack([head.points for head in heads]),

@@ -1,0 +1,15 @@
+"""Priors: what is known of heads before the photographs are looked at. One interface, a file each."""
+
+from recon.priors.codes import fit_code as fit_code
+from recon.priors.network import DeepSDFNetwork as DeepSDFNetwork
+from recon.priors.network import LinearSDFNetwork as LinearSDFNetwork
+from recon.priors.network import ShapeNetwork as ShapeNetwork
+from recon.priors.prior import Evidence as Evidence
+from recon.priors.prior import Networks as Networks
+from recon.priors.prior import Prior as Prior
+from recon.priors.prior import Start as Start
+from recon.priors.sphere import SpherePrior as SpherePrior
+from recon.priors.weights import Canonical as Canonical
+from recon.priors.weights import ShapePrior as ShapePrior
+from recon.priors.weights import load_shape_prior as load_shape_prior
+from recon.priors.weights import save_shape_prior as save_shape_prior

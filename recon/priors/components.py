@@ -1,0 +1,86 @@
+"""Principal components of many heads' signed distances at the same points: where an auto-decoder starts."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float32
+from scipy.ndimage import spline_filter
+
+
+@dataclass(frozen=True)
+class Components:
+    """What principal components say of a set of heads.
+
+    Attributes:
+        mean: Mean signed distance at each point.
+        codes: For each head its coordinates, of unit variance, largest component first.
+        explained: Share of the weighted variance that each component explains.
+    """
+
+    mean: Float32[np.ndarray, " points"]
+    codes: Float32[np.ndarray, "heads components"]
+    explained: Float[np.ndarray, " components"]
+
+
+def principal_components(
+    distances: Float[np.ndarray, "heads points"],
+    weights: Float[np.ndarray, " points"],
+    count: int,
+    block: int = 65_536,
+) -> Components:
+    """Codes of heads by principal components of their distances, through the matrix of inner products.
+
+    Args:
+        distances: Signed distances; may be a memory map, read a block of points at a time.
+        weights: Of the points.
+        count: Components wanted; at most one fewer than heads.
+        block: Points at a time.
+    """
+    heads, points = distances.shape
+    mean = np.empty(points, np.float32)
+    gram = np.zeros((heads, heads))
+    for start in range(0, points, block):
+        part = distances[:, start : start + block].astype(np.float32)
+        mean[start : start + block] = part.mean(axis=0)
+        part -= mean[start : start + block]
+        part *= np.sqrt(weights[start : start + block]).astype(np.float32)
+        gram += part @ part.T
+    values, vectors = np.linalg.eigh(gram)
+    values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
+    # Signs of eigenvectors are arbitrary: fix them, so that the same heads give the same codes.
+    vectors = vectors * np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(heads)])
+    count = min(count, heads - 1)
+    codes = (vectors[:, :count] * np.sqrt(heads)).astype(np.float32)
+    return Components(mean, codes, values[:count] / max(values.sum(), 1e-30))
+
+
+def closeness(
+    distances: Float[np.ndarray, "heads points"], reach: float, block: int = 65_536
+) -> Float32[np.ndarray, " points"]:
+    """How often a point lies near a surface: the mean over heads of exp(−(d / reach)²).
+
+    Args:
+        distances: Signed distances.
+        reach: In the unit of the distances.
+        block: Points at a time.
+    """
+    parts = []
+    for start in range(0, distances.shape[1], block):
+        part = distances[:, start : start + block].astype(np.float32)
+        parts.append(np.exp(-((part / reach) ** 2)).mean(axis=0))
+    return np.concatenate(parts)
+
+
+def spline_values(
+    centres: Float[np.ndarray, "x y z"],
+) -> Float32[np.ndarray, "x2 y2 z2"]:
+    """Values of a `FeatureGrid` whose interpolant takes given values at the centres of its cells.
+
+    Args:
+        centres: Wanted values.
+
+    Returns:
+        One more value at every side, continued linearly.
+    """
+    wide = np.pad(centres.astype(np.float64), 1, mode="reflect", reflect_type="odd")
+    return spline_filter(wide, order=2, mode="mirror").astype(np.float32)

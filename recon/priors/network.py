@@ -1,0 +1,190 @@
+"""Families of heads: signed distance networks with a latent code, F(x; z).
+
+All live in the canonical unit frame: the mean head's frame, scaled so that a ball which holds every bust has
+radius 1 (see `recon.priors.weights.Canonical`). Distances are in that unit, negative inside.
+"""
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.parametrizations import weight_norm
+
+from recon.fields import FeatureGrid, FrequencyEncoding
+
+
+class ShapeNetwork(nn.Module):
+    """Signed distance of the head that a latent code describes; differentiable twice.
+
+    Attributes:
+        latent_size: Length of the code. The prior of a code is a standard normal.
+    """
+
+    latent_size: int
+
+    @abstractmethod
+    def forward(
+        self, points: Float[Tensor, "points 3"], latent: Float[Tensor, "*points latent"]
+    ) -> Float[Tensor, " points"]:
+        """Signed distance at points for one code, or for a code for each point."""
+
+    def latent_gradient(
+        self, points: Float[Tensor, "points 3"], latent: Float[Tensor, " latent"]
+    ) -> tuple[Float[Tensor, " points"], Float[Tensor, "points latent"]]:
+        """Signed distance at points with its derivative by the code, without a graph."""
+        with torch.enable_grad():
+            codes = latent.detach().expand(len(points), -1).clone().requires_grad_(True)
+            sdf = self(points.detach(), codes)
+            (gradient,) = torch.autograd.grad(sdf.sum(), codes)
+        return sdf.detach(), gradient
+
+
+class DeepSDFNetwork(ShapeNetwork):
+    """The decoder of DeepSDF with the encoding of H3D-Net: an MLP over γ(x) and z.
+
+    Softplus, weight normalisation, a skip that feeds the whole input in again, and the sphere of IGR to begin
+    with (DeepSDF, section 4; IGR's shape space; H3D-Net, section 3).
+
+    Args:
+        latent_size: Length of the code.
+        width: Units of each hidden layer.
+        depth: Hidden layers.
+        skip: Layers that take the input again, divided by √2 together with the hidden units.
+        octaves: Frequencies of the encoding of x; 0 is DeepSDF's plain x.
+        radius: Of the initial sphere, in canonical unit space.
+        beta: Sharpness of the softplus.
+
+    Raises:
+        ValueError: The network is too narrow for its skip.
+    """
+
+    def __init__(
+        self,
+        latent_size: int = 256,
+        width: int = 512,
+        depth: int = 8,
+        skip: Sequence[int] = (4,),
+        octaves: int = 6,
+        radius: float = 0.5,
+        beta: float = 100.0,
+    ) -> None:
+        super().__init__()
+        self.latent_size, self.skip, self.beta = latent_size, frozenset(skip), beta
+        self.encoding = FrequencyEncoding(octaves)
+        inputs = self.encoding.out_features + latent_size
+        if self.skip and width <= inputs:
+            raise ValueError(f"width is {width}: with a skip it must exceed the {inputs} inputs")
+        layers = []
+        for index in range(depth + 1):
+            fan_in = inputs if index == 0 else width
+            fan_out = 1 if index == depth else width - (inputs if index + 1 in self.skip else 0)
+            layers.append(weight_norm(self._linear(index, depth, fan_in, fan_out, inputs, radius)))
+        self.layers = nn.ModuleList(layers)
+
+    def _linear(
+        self, index: int, depth: int, fan_in: int, fan_out: int, inputs: int, radius: float
+    ) -> nn.Linear:
+        """A layer of the geometric initialisation (SAL, theorem 1): only x counts at first."""
+        layer = nn.Linear(fan_in, fan_out)
+        with torch.no_grad():
+            if index == depth:
+                layer.weight.normal_(math.sqrt(math.pi / fan_in), 1e-4)
+                layer.bias.fill_(-radius)
+                return layer
+            layer.weight.normal_(0.0, math.sqrt(2 / fan_out))
+            layer.bias.zero_()
+            if index == 0 or index in self.skip:
+                # Codes begin small, and sines and cosines silent.
+                layer.weight[:, fan_in - (inputs - 3) :] = 0.0
+                layer.weight[:, fan_in - self.latent_size :].normal_(0.0, 1e-2)
+        return layer
+
+    def forward(self, points: Tensor, latent: Tensor) -> Tensor:
+        """Signed distance at points for one code, or for a code for each point."""
+        inputs = torch.cat([self.encoding(points), latent.expand(len(points), -1)], dim=1)
+        hidden = inputs
+        for index, layer in enumerate(self.layers[:-1]):
+            if index in self.skip:
+                hidden = torch.cat([hidden, inputs], dim=1) / math.sqrt(2)
+            hidden = functional.softplus(layer(hidden), beta=self.beta)
+        result: Tensor = self.layers[-1](hidden)[:, 0]
+        return result
+
+
+class LinearSDFNetwork(ShapeNetwork):
+    """mean(x) + ⟨B(x), z⟩: a mean head and a learned basis of deviations, which a few CPU minutes can train.
+
+    B is a small MLP over smooth feature grids, so that detail costs memory instead of arithmetic; being linear
+    in z, the last layer is folded with the code before any point is seen. Outside the box of the grids the
+    distance to the box is added.
+
+    Args:
+        latent_size: Length of the code.
+        width: Units of each hidden layer.
+        depth: Hidden layers.
+        low: Lower corner of the grids, canonical unit space.
+        high: Upper corner.
+        mean_cells: Cells of the mean head's grid along x, y, z.
+        grids: For each feature grid its cells along x, y, z and its channels.
+    """
+
+    def __init__(
+        self,
+        latent_size: int,
+        width: int,
+        depth: int,
+        low: Sequence[float],
+        high: Sequence[float],
+        mean_cells: Sequence[int],
+        grids: Sequence[Sequence[int]],
+    ) -> None:
+        super().__init__()
+        self.latent_size = latent_size
+        self.register_buffer("low", torch.tensor(low), persistent=False)
+        self.register_buffer("high", torch.tensor(high), persistent=False)
+        self.mean = FeatureGrid(low, high, mean_cells, 1)
+        self.grids = nn.ModuleList(
+            FeatureGrid(low, high, cells, channels, scale=0.1) for *cells, channels in grids
+        )
+        sizes = [3 + sum(channels for *_, channels in grids)] + [width] * depth
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+        self.basis = nn.Linear(width, latent_size + 1, bias=False)  # the last row is a correction of the mean
+        nn.init.normal_(self.basis.weight, std=1e-3)
+
+    low: Tensor
+    high: Tensor
+
+    def forward(self, points: Tensor, latent: Tensor) -> Tensor:
+        """Signed distance at points for one code, or for a code for each point."""
+        coordinates = functional.linear(
+            functional.pad(latent, (0, 1), value=1.0), self.basis.weight.t()
+        )  # (*points, width)
+        hidden = self.hidden(points)
+        deviation = hidden @ coordinates if latent.dim() == 1 else (hidden * coordinates).sum(1)
+        return self.base(points) + deviation
+
+    def latent_gradient(self, points: Tensor, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """Signed distance at points with its derivative by the code: the basis itself."""
+        with torch.no_grad():
+            basis = self.basis(self.hidden(points))
+            return self.base(points) + basis[:, :-1] @ latent + basis[:, -1], basis[:, :-1]
+
+    def base(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:
+        """The mean head's signed distance, before the correction by the last row of the basis."""
+        inside = points.maximum(self.low).minimum(self.high)
+        beyond = (points - inside).square().sum(1)
+        outside = beyond > 0
+        # The square root has no gradient at 0.
+        return self.mean(points)[:, 0] + torch.where(outside, beyond, 1.0).sqrt() * outside
+
+    def hidden(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, "points width"]:
+        """The features that the basis is linear in."""
+        hidden = torch.cat([points, *(grid(points) for grid in self.grids)], dim=1)
+        for layer in self.layers:
+            hidden = functional.silu(layer(hidden))
+        return hidden

@@ -1,0 +1,77 @@
+"""What a prior is to a reconstruction: the networks that training starts from."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Bool, Float
+from torch import nn
+
+from recon.fields import Field
+from recon.scene import Camera
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a prior may look at before training: the inputs, and nothing of the ground truth.
+
+    Attributes:
+        cameras: Of the input views, world mm.
+        masks: Their masks.
+        world_from_unit: 4x4 similarity, the scene's `scale_mat`.
+        landmarks: World positions of facial landmarks by H3DS name, mm, where they are given.
+    """
+
+    cameras: Sequence[Camera]
+    masks: Sequence[Bool[np.ndarray, "_ _"]]
+    world_from_unit: Float[np.ndarray, "4 4"]
+    landmarks: Mapping[str, Float[np.ndarray, " 3"]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Networks:
+    """How the configuration would make each network; a prior calls those that it needs.
+
+    Attributes:
+        sdf: IDR's geometry: signed distance and feature in one network.
+        feature: H3D-Net's feature network, for geometries that have no feature of their own.
+        colour: The rendering network.
+    """
+
+    sdf: Callable[[], Field]
+    feature: Callable[[], nn.Module]
+    colour: Callable[[], nn.Module]
+
+
+@dataclass(frozen=True)
+class Start:
+    """What training starts from.
+
+    Attributes:
+        field: The geometry.
+        colour: The rendering network.
+        schedule_offset: Where in the schedules of α and the learning rate training begins, as a fraction of
+            the whole: they see `schedule_offset + step / steps`.
+        optimizer_state: Adam's state by parameter name (`sdf.…`, `colour.…`), each as Adam keeps it, to go on
+            with; or None for a fresh start.
+    """
+
+    field: Field
+    colour: nn.Module
+    schedule_offset: float = 0.0
+    optimizer_state: Mapping[str, Mapping[str, Any]] | None = None
+
+
+class Prior(Protocol):
+    """A prior: one class, one file, one yaml in conf/prior/."""
+
+    def starts(self, networks: Networks, evidence: Evidence) -> Mapping[str, Start]:
+        """What training may start from, by the name that metrics.json gives it.
+
+        Most priors return one; of several, a short trial on the photographs chooses.
+
+        Raises:
+            PriorError: The prior's files are missing, broken or of another size than the networks.
+        """
+        ...
