@@ -2,6 +2,7 @@
 
 from recon.fields.colour import RenderingNetwork as RenderingNetwork
 from recon.fields.encoding import FrequencyEncoding as FrequencyEncoding
+from recon.fields.feature import FeatureNetwork as FeatureNetwork
 from recon.fields.field import Field as Field
 from recon.fields.field import FieldSample as FieldSample
 from recon.fields.gradient import sdf_and_gradient as sdf_and_gradient

@@ -1,6 +1,7 @@
 """What every geometry offers to the renderer."""
 
 from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from jaxtyping import Float
@@ -28,3 +29,9 @@ class Field(nn.Module):
     @abstractmethod
     def sdf(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:
         """Signed distance alone: what tracing and meshing ask for."""
+
+    def parameter_groups(self) -> Mapping[str, Sequence[nn.Parameter]]:
+        """Parameters by the part that they play in training: "geometry", and as a field has them "appearance"
+        (feature networks, which learn with the rendering network), "code" (a latent code) and "pose".
+        """
+        return {"geometry": list(self.parameters())}

@@ -1,6 +1,9 @@
 """Priors: what is known of heads before the photographs are looked at. One interface, a file each."""
 
 from recon.priors.codes import fit_code as fit_code
+from recon.priors.deepsdf import DeepSDFPrior as DeepSDFPrior
+from recon.priors.deepsdf import MeanHeadPrior as MeanHeadPrior
+from recon.priors.field import PriorField as PriorField
 from recon.priors.network import DeepSDFNetwork as DeepSDFNetwork
 from recon.priors.network import LinearSDFNetwork as LinearSDFNetwork
 from recon.priors.network import ShapeNetwork as ShapeNetwork

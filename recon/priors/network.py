@@ -33,6 +33,24 @@ class ShapeNetwork(nn.Module):
     ) -> Float[Tensor, " points"]:
         """Signed distance at points for one code, or for a code for each point."""
 
+    @torch.no_grad()
+    def sdf(
+        self, points: Float[Tensor, "points 3"], latent: Float[Tensor, " latent"]
+    ) -> Float[Tensor, " points"]:
+        """Signed distance at points for one code, without a graph."""
+        result: Tensor = self(points, latent)
+        return result
+
+    def linearise(
+        self, points: Float[Tensor, "points 3"], latent: Float[Tensor, " latent"]
+    ) -> tuple[Float[Tensor, " points"], Float[Tensor, "points 3"], Float[Tensor, "points latent"]]:
+        """Signed distance at points with its derivatives by the point and by the code, without a graph."""
+        with torch.enable_grad():
+            moved = points.detach().requires_grad_(True)
+            (slope,) = torch.autograd.grad(self(moved, latent.detach()).sum(), moved)
+        sdf, basis = self.latent_gradient(points, latent)
+        return sdf, slope, basis
+
     def latent_gradient(
         self, points: Float[Tensor, "points 3"], latent: Float[Tensor, " latent"]
     ) -> tuple[Float[Tensor, " points"], Float[Tensor, "points latent"]]:
@@ -42,6 +60,10 @@ class ShapeNetwork(nn.Module):
             sdf = self(points.detach(), codes)
             (gradient,) = torch.autograd.grad(sdf.sum(), codes)
         return sdf.detach(), gradient
+
+    @abstractmethod
+    def absorb(self, mean: Float[Tensor, " latent"], scale: Float[Tensor, " latent"]) -> None:
+        """Changes the variable of the family: afterwards F(x; z) is what F(x; mean + scale · z) was."""
 
 
 class DeepSDFNetwork(ShapeNetwork):
@@ -115,6 +137,17 @@ class DeepSDFNetwork(ShapeNetwork):
         result: Tensor = self.layers[-1](hidden)[:, 0]
         return result
 
+    @torch.no_grad()
+    def absorb(self, mean: Tensor, scale: Tensor) -> None:
+        """Folds mean and scale into the layers that see the code."""
+        for index in {0, *self.skip}:
+            layer = self.layers[index]
+            weight = layer.weight.detach().clone()
+            shared = 1.0 if index == 0 else math.sqrt(2)
+            layer.bias += weight[:, -self.latent_size :] @ mean / shared
+            weight[:, -self.latent_size :] *= scale
+            layer.weight = weight  # through the weight normalisation
+
 
 class LinearSDFNetwork(ShapeNetwork):
     """mean(x) + ⟨B(x), z⟩: a mean head and a learned basis of deviations, which a few CPU minutes can train.
@@ -173,6 +206,19 @@ class LinearSDFNetwork(ShapeNetwork):
         with torch.no_grad():
             basis = self.basis(self.hidden(points))
             return self.base(points) + basis[:, :-1] @ latent + basis[:, -1], basis[:, :-1]
+
+    @torch.no_grad()
+    def absorb(self, mean: Tensor, scale: Tensor) -> None:
+        """Folds the mean into the correction of the mean head, and the scale into the basis."""
+        self.basis.weight[-1] += mean @ self.basis.weight[:-1]
+        self.basis.weight[:-1] *= scale[:, None]
+
+    def all_codes(
+        self, points: Float[Tensor, "points 3"], latents: Float[Tensor, "heads latent"]
+    ) -> Float[Tensor, "points heads"]:
+        """Signed distance at the same points for many codes, whose features are computed once."""
+        coordinates = functional.linear(functional.pad(latents, (0, 1), value=1.0), self.basis.weight.t())
+        return self.base(points)[:, None] + self.hidden(points) @ coordinates.t()
 
     def base(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:
         """The mean head's signed distance, before the correction by the last row of the basis."""

@@ -1,7 +1,7 @@
 """What a prior is to a reconstruction: the networks that training starts from."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,19 +14,20 @@ from recon.scene import Camera
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a prior may look at before training: the inputs, and nothing of the ground truth.
+    """What a prior may look at before training.
 
     Attributes:
         cameras: Of the input views, world mm.
         masks: Their masks.
         world_from_unit: 4x4 similarity, the scene's `scale_mat`.
-        landmarks: World positions of facial landmarks by H3DS name, mm, where they are given.
+        landmarks: Gives world positions of facial landmarks by H3DS name, mm; none where there are none. H3DS
+            has them on the scans, so a method that uses them knows more than photographs and masks.
     """
 
     cameras: Sequence[Camera]
     masks: Sequence[Bool[np.ndarray, "_ _"]]
     world_from_unit: Float[np.ndarray, "4 4"]
-    landmarks: Mapping[str, Float[np.ndarray, " 3"]] = field(default_factory=dict)
+    landmarks: Callable[[], Mapping[str, Float[np.ndarray, " 3"]]] = dict
 
 
 @dataclass(frozen=True)

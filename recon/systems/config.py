@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import recon
 from recon.errors import ConfigError
+from recon.priors.shipped import shipped
 from recon.scene.h3ds import scene_ids
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -26,6 +27,7 @@ def register_resolvers() -> None:
     resolvers: dict[str, Callable[..., Any]] = {
         "by_preset": _by_preset,
         "asset": lambda path: str(Path(recon.__file__).parent / "assets" / path),
+        "shipped_prior": lambda name: str(shipped(name)),
         "run_folder": _run_folder,
         "option_help": option_help,
     }

@@ -47,7 +47,7 @@ def write(task: Task) -> dict[str, Any]:
         "scene": task.scene.name,
         "views": task.views,
         "method": task.cfg.method.name,
-        "prior": task.cfg.method.get("prior"),
+        "prior": task.prior,
         "seed": task.cfg.seed,
         "device": str(device_of(task.cfg)),
         "steps": task.system.steps,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from recon.errors import ReconError
 from recon.fields import Field
 from recon.losses import colour_loss, eikonal_loss, mask_loss
+from recon.priors import Start
 from recon.rendering import CameraBundle, RayBatch, TracingSettings, render_rays, seeded
 from recon.systems.schedules import stepped
 
@@ -24,13 +25,21 @@ class Objective:
     The defaults are IDR's: of 2000 epochs, α doubles at 250, 500, … 1250, and the learning rate halves at
     1000 and 1500.
 
+    With a prior, training has two phases (H3D-Net, section 3): first the prior's networks are frozen and only
+    code, pose and appearance learn, then everything does.
+
     Attributes:
         mask_weight: of the mask loss.
         eikonal_weight: of the eikonal loss.
+        code_weight: of the squared length of the latent code, where there is one.
         alpha: initial sharpness of the mask loss.
         alpha_factor: what it is multiplied by at each milestone.
         alpha_milestones: when.
+        frozen: fraction of the training in which the geometry does not learn.
         learning_rate: of the networks.
+        geometry_learning_rate: of the geometry alone; None for the same.
+        code_learning_rate: of the latent code.
+        pose_learning_rate: of the head's similarity.
         learning_rate_factor: what it is multiplied by at each milestone.
         learning_rate_milestones: when.
         camera_learning_rate: of the cameras, where they are refined; constant.
@@ -38,10 +47,15 @@ class Objective:
 
     mask_weight: float = 100.0
     eikonal_weight: float = 0.1
+    code_weight: float = 0.0
     alpha: float = 50.0
     alpha_factor: float = 2.0
     alpha_milestones: Sequence[float] = (0.125, 0.25, 0.375, 0.5, 0.625)
+    frozen: float = 0.0
     learning_rate: float = 1e-4
+    geometry_learning_rate: float | None = None
+    code_learning_rate: float = 1e-2
+    pose_learning_rate: float = 1e-4
     learning_rate_factor: float = 0.5
     learning_rate_milestones: Sequence[float] = (0.5, 0.75)
     camera_learning_rate: float = 1e-4
@@ -59,8 +73,7 @@ class Reconstruction(pl.LightningModule):
     """A signed distance field, a rendering network and cameras, optimised through the surface.
 
     Args:
-        sdf: gives a `FieldSample` for points of unit space.
-        colour: the rendering network.
+        start: geometry and rendering network as the prior makes them, and where in the schedules to begin.
         cameras: of the training views, in unit space.
         tracing: settings of the tracer.
         objective: losses and schedules.
@@ -70,8 +83,7 @@ class Reconstruction(pl.LightningModule):
 
     def __init__(
         self,
-        sdf: Field,
-        colour: nn.Module,
+        start: Start,
         cameras: CameraBundle,
         tracing: TracingSettings,
         objective: Objective,
@@ -79,7 +91,9 @@ class Reconstruction(pl.LightningModule):
         seed: int,
     ) -> None:
         super().__init__()
-        self.sdf, self.colour, self.cameras = sdf, colour, cameras
+        self.sdf: Field = start.field
+        self.colour, self.cameras = start.colour, cameras
+        self.schedule_offset, self._optimizer_state = start.schedule_offset, start.optimizer_state
         self.tracing, self.objective = tracing, objective
         self.steps, self.seed = steps, seed
         self._bad_steps = 0
@@ -94,13 +108,15 @@ class Reconstruction(pl.LightningModule):
         )
 
         alpha = objective.alpha * stepped(
-            step / self.steps, objective.alpha_milestones, objective.alpha_factor
+            self._progress(step), objective.alpha_milestones, objective.alpha_factor
         )
         photograph = batch.colour[rendered.agreed]
         colour = colour_loss(rendered.colour, photograph, len(batch.mask))
         mask = mask_loss(rendered.sdf, batch.mask, rendered.agreed, alpha)
         eikonal = eikonal_loss(rendered.gradient)
         total = colour + objective.mask_weight * mask + objective.eikonal_weight * eikonal
+        for code in self.sdf.parameter_groups().get("code", ()):
+            total = total + objective.code_weight * code.square().sum()
         with torch.no_grad():
             union = (rendered.hit | batch.mask).sum().clamp_min(1)
             square = (
@@ -118,6 +134,7 @@ class Reconstruction(pl.LightningModule):
 
     def training_step(self, batch: RayBatch, batch_idx: int) -> Tensor | None:
         """One step; a loss that is not finite is skipped and counted."""
+        self.freeze(self.global_step)
         terms = self.losses(batch, self.global_step)
         self.log_dict(dict(terms.shown), on_step=True, on_epoch=False)
         if torch.isfinite(terms.total):
@@ -148,21 +165,48 @@ class Reconstruction(pl.LightningModule):
                 "The last good state is in checkpoints/last.ckpt; try a lower objective.learning_rate."
             )
 
+    def freeze(self, step: int) -> None:
+        """Lets the geometry learn or not, as the phase of a step wants it."""
+        learns = step >= round(self.objective.frozen * self.steps)
+        for parameter in self.sdf.parameter_groups().get("geometry", ()):
+            parameter.requires_grad_(learns)
+
     def configure_optimizers(self) -> Any:
-        """Adam over networks (stepped rate) and, where they are refined, cameras (constant rate)."""
+        """Adam with a rate for each part; those of networks and code are stepped, pose and cameras constant."""
         objective = self.objective
-        networks = [*self.sdf.parameters(), *self.colour.parameters()]
-        groups: list[dict[str, Any]] = [{"params": networks, "lr": objective.learning_rate}]
-        rates = [
-            lambda step: self._learning_rate_factor(step)
-        ]  # LambdaLR would pickle a bound method into the checkpoint
-        if cameras := list(self.cameras.parameters()):
-            groups.append({"params": cameras, "lr": objective.camera_learning_rate})
-            rates.append(lambda step: 1.0)
-        optimizer = torch.optim.Adam(groups)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rates)
+        parts: dict[str, list[nn.Parameter]] = {"geometry": [], "appearance": [], "code": [], "pose": []}
+        for name, parameters in self.sdf.parameter_groups().items():
+            parts[name] += parameters
+        parts["appearance"] += self.colour.parameters()
+        parts["cameras"] = list(self.cameras.parameters())
+        geometry_rate = objective.geometry_learning_rate
+        rates = {
+            "geometry": objective.learning_rate if geometry_rate is None else geometry_rate,
+            "appearance": objective.learning_rate,
+            "code": objective.code_learning_rate,
+            "pose": objective.pose_learning_rate,
+            "cameras": objective.camera_learning_rate,
+        }
+        present = [name for name, parameters in parts.items() if parameters]
+        optimizer = torch.optim.Adam([{"params": parts[name], "lr": rates[name]} for name in present])
+        if self._optimizer_state is not None:
+            for name, parameter in self.named_parameters():
+                if name in self._optimizer_state:
+                    optimizer.state[parameter] = dict(self._optimizer_state[name])
+        # LambdaLR would pickle a bound method into the checkpoint, hence the lambdas.
+        schedules = [
+            (lambda step: 1.0) if name in ("pose", "cameras") else (lambda step: self._rate_factor(step))
+            for name in present
+        ]
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedules)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def _learning_rate_factor(self, step: int) -> float:
+    def _rate_factor(self, step: int) -> float:
         objective = self.objective
-        return stepped(step / self.steps, objective.learning_rate_milestones, objective.learning_rate_factor)
+        return stepped(
+            self._progress(step), objective.learning_rate_milestones, objective.learning_rate_factor
+        )
+
+    def _progress(self, step: int) -> float:
+        """How far the schedules are."""
+        return self.schedule_offset + step / self.steps

@@ -3,24 +3,27 @@
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from jaxtyping import Float
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from recon import scene as scenes
 from recon.errors import ConfigError, SceneError
+from recon.priors import Evidence, Networks, Start
 from recon.rendering import CameraBundle, PixelStore
-from recon.scene import Scene
+from recon.scene import Scene, View
 from recon.systems.callbacks import CurveFile, LastCheckpoint, Progress
 from recon.systems.checkpoint import AtomicCheckpointIO
 from recon.systems.config import build, device_of, preset_of
 from recon.systems.data import RayData
 from recon.systems.reconstruction import Objective, Reconstruction
+
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +41,7 @@ class Task:
         data: the training pixels.
         loggers: Lightning loggers beside metrics.csv.
         started: `time.monotonic()` at the start of the run.
+        prior: what training started from.
         train_s: seconds spent training, those of an interrupted run before included.
     """
 
@@ -49,6 +53,7 @@ class Task:
     data: RayData
     loggers: list[pl.loggers.Logger]
     started: float
+    prior: str = "sphere"
     train_s: float = 0.0
 
 
@@ -76,18 +81,35 @@ def prepare(cfg: DictConfig, folder: Path) -> Task:
     cameras = CameraBundle(
         [view.camera for view in inputs], scene.scale_mat, refine=cfg.method.refine_cameras
     )
-    system = Reconstruction(
-        build(cfg.field.sdf),
-        build(cfg.field.colour),
-        cameras,
-        build(cfg.renderer),
-        Objective(**OmegaConf.to_container(cfg.method.objective)),  # type: ignore[arg-type]
-        steps,
-        cfg.seed,
-    )
+    objective = Objective(**OmegaConf.to_container(cfg.method.objective))  # type: ignore[arg-type]
+    tracing = build(cfg.renderer)
     sampler = build(cfg.data.sampler, store=PixelStore(inputs), seed=cfg.seed)
     loggers = [build(logger) for logger in cfg.logger.loggers]
-    return Task(cfg, folder, scene, views, system, RayData(sampler), loggers, started)
+
+    def system(start: Start) -> Reconstruction:
+        return Reconstruction(start, cameras, tracing, objective, steps, cfg.seed)
+
+    networks = Networks(
+        lambda: build(cfg.field.sdf), lambda: build(cfg.field.feature), lambda: build(cfg.field.colour)
+    )
+    starts = build(cfg.prior).starts(networks, evidence(scene, inputs))
+    name = next(iter(starts)) if len(starts) == 1 else next(iter(starts))
+    return Task(cfg, folder, scene, views, system(starts[name]), RayData(sampler), loggers, started, name)
+
+
+def evidence(scene: Scene, inputs: Sequence[View]) -> Evidence:
+    """What a prior may know of a scene before training."""
+
+    def landmarks() -> Mapping[str, Float[np.ndarray, " 3"]]:
+        truth = scene.ground_truth
+        if truth is None or not truth.landmarks:
+            return {}
+        vertices = np.asarray(truth.mesh().vertices)
+        return {name: vertices[index] for name, index in truth.landmarks.items()}
+
+    return Evidence(
+        [view.camera for view in inputs], [view.mask() for view in inputs], scene.scale_mat, landmarks
+    )
 
 
 def open_scene(cfg: DictConfig) -> tuple[Scene, list[int]]:

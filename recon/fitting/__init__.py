@@ -1,0 +1,6 @@
+"""Second-order fits of a shape prior to photographs, before any network is trained."""
+
+from recon.fitting.contours import Contours as Contours
+from recon.fitting.contours import contour_rays as contour_rays
+from recon.fitting.head import HeadFit as HeadFit
+from recon.fitting.head import fit_head as fit_head

@@ -1,0 +1,84 @@
+"""Outlines of masks as rays, and pixels that say inside or outside."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+from skimage.measure import find_contours
+
+from recon.scene import Camera
+
+
+@dataclass(frozen=True)
+class Contours:
+    """What masks say of a head's outline, as rays in world space.
+
+    Attributes:
+        origins: Of the rays through the outlines, mm.
+        directions: Unit vectors.
+        inside_origins: Of rays through pixels drawn evenly over the pictures, mm.
+        inside_directions: Unit vectors.
+        inside: Whether the mask has the head there.
+    """
+
+    origins: Float[np.ndarray, "rays 3"]
+    directions: Float[np.ndarray, "rays 3"]
+    inside_origins: Float[np.ndarray, "pixels 3"]
+    inside_directions: Float[np.ndarray, "pixels 3"]
+    inside: Bool[np.ndarray, " pixels"]
+
+
+def contour_rays(
+    cameras: Sequence[Camera],
+    masks: Sequence[Bool[np.ndarray, "_ _"]],
+    *,
+    per_view: int = 240,
+    pixels_per_view: int = 400,
+    border: float = 4.0,
+) -> Contours:
+    """Rays through points spread evenly along the masks' outlines, and through a lattice of pixels.
+
+    Outlines that the picture's border makes say nothing of the head and are left out.
+
+    Args:
+        cameras: One for each mask, world mm.
+        masks: True where the head is.
+        per_view: Rays of each outline.
+        pixels_per_view: About so many pixels of each picture.
+        border: Width of the margin without outlines, pixels.
+    """
+    outline, lattice, inside = [], [], []
+    for camera, mask in zip(cameras, masks, strict=True):
+        height, width = mask.shape
+        outline.append(camera.rays(_outline(mask, per_view, border)))
+        step = np.sqrt(height * width / pixels_per_view)
+        rows, columns = np.meshgrid(
+            np.arange(step / 2, height, step), np.arange(step / 2, width, step), indexing="ij"
+        )
+        lattice.append(camera.rays(np.column_stack([columns.ravel(), rows.ravel()])))
+        inside.append(mask[rows.astype(int).ravel(), columns.astype(int).ravel()])
+    origins, directions = (np.concatenate(part) for part in zip(*outline, strict=True))
+    inside_origins, inside_directions = (np.concatenate(part) for part in zip(*lattice, strict=True))
+    return Contours(origins, directions, inside_origins, inside_directions, np.concatenate(inside))
+
+
+def _outline(mask: np.ndarray, count: int, border: float) -> Float[np.ndarray, "points 2"]:
+    """Points (x, y) evenly spaced along the outline, pixel centres at + 0.5."""
+    height, width = mask.shape
+    pieces = find_contours(np.pad(mask, 1).astype(np.float32), 0.5)
+    # An array index of the padded mask is the pixel's centre: + 0.5, less the padding of 1.
+    curve = np.concatenate([_resampled(piece[:, ::-1] - 0.5) for piece in pieces] or [np.zeros((0, 2))])
+    x, y = curve.T
+    within = (x > border) & (x < width - border) & (y > border) & (y < height - border)
+    curve = curve[within]
+    if len(curve) == 0:
+        return curve
+    return curve[np.linspace(0, len(curve) - 1, min(count, len(curve))).round().astype(int)]
+
+
+def _resampled(curve: np.ndarray) -> np.ndarray:
+    """The same polyline with points one pixel apart."""
+    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(curve, axis=0), axis=1))])
+    at = np.arange(0.0, along[-1], 1.0)
+    return np.column_stack([np.interp(at, along, curve[:, axis]) for axis in (0, 1)])

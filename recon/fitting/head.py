@@ -1,0 +1,246 @@
+"""Where a head stands and roughly what shape it has, from masks alone: Gauss–Newton on silhouettes.
+
+On the ray through a point of a mask's outline, the head's signed distance must have its least value just at
+zero. Each such residual touches the surface at one point, so it is linear in the code of a linear family and
+nearly so in the pose (specs: silhouettes as in the implicit differentiation of IDR, section 3).
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from scipy.spatial.transform import Rotation
+from torch import Tensor
+
+from recon.errors import PriorError
+from recon.fitting.contours import Contours, contour_rays
+from recon.fitting.family import Family
+from recon.scene import Camera
+
+log = logging.getLogger(__name__)
+
+YAWS = 24
+SCALE_SIGMA = 0.06
+NECK_UNIT = -0.27
+"""Below this height of the canonical unit frame clothes vary more than heads do: outlines there count little."""
+
+
+@dataclass(frozen=True)
+class HeadFit:
+    """A posed head.
+
+    Attributes:
+        canonical_from_world: Similarity from world mm to canonical unit space.
+        code: Of the family.
+        overlap: Share of the test pixels on which head and masks agree.
+        outline_mm: Median distance between the head's and the masks' outlines, world mm.
+    """
+
+    canonical_from_world: Float[np.ndarray, "4 4"]
+    code: Float[Tensor, " latent"]
+    overlap: float
+    outline_mm: float
+
+
+def fit_head(
+    family: Family,
+    cameras: Sequence[Camera],
+    masks: Sequence[Bool[np.ndarray, "_ _"]],
+    centre_mm: Float[np.ndarray, " 3"],
+    unit_mm: float,
+    *,
+    start: Float[np.ndarray, "4 4"] | None = None,
+) -> HeadFit:
+    """Pose and code of the head that the masks show.
+
+    Without a start the head is taken to be upright in the mean of the cameras and about life-size, and all
+    headings are tried.
+
+    Args:
+        family: Heads to choose from.
+        cameras: World mm.
+        masks: One for each camera.
+        centre_mm: Rough centre of the bust in the world.
+        unit_mm: Radius of the family's canonical ball, mm: the scale of a life-size head.
+        start: canonical_from_world to begin with, if the pose is known.
+
+    Raises:
+        PriorError: The masks have no outline inside the pictures.
+    """
+    contours = contour_rays(cameras, masks)
+    if len(contours.origins) < 20:
+        raise PriorError(
+            "the masks show no outline of the head away from the pictures' borders, so its pose cannot be found; "
+            "give landmarks, or photographs that show the whole head"
+        )
+    coarse = _thinned(contours, 4)
+    starts = [start] if start is not None else _headings(cameras, centre_mm, unit_mm)
+    mean = torch.zeros(family.latent_size)
+    fits = [_refine(family, coarse, pose, mean, COARSE, unit_mm) for pose in starts]
+    fits.sort(key=lambda fit: fit.overlap, reverse=True)
+    best = [
+        _refine(family, contours, fit.canonical_from_world, mean, FINE, unit_mm) for fit in fits[:3]
+    ]
+    found = max(best, key=lambda fit: fit.overlap)
+    log.info(
+        "head found: agrees with the masks on %.1f %% of the pixels, outline within %.1f mm (median)",
+        100 * found.overlap,
+        found.outline_mm,
+    )
+    return found
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """Some iterations: standard deviation of an outline in mm, number of code components let free."""
+
+    iterations: int
+    sigma_mm: float
+    components: int
+
+
+COARSE = (_Stage(3, 40.0, 0), _Stage(3, 15.0, 0), _Stage(2, 8.0, 4))
+FINE = (_Stage(3, 10.0, 4), _Stage(3, 5.0, 16), _Stage(8, 2.5, 10_000))
+
+
+def _refine(
+    family: Family,
+    contours: Contours,
+    pose: Float[np.ndarray, "4 4"],
+    code: Float[Tensor, " latent"],
+    stages: Sequence[_Stage],
+    unit_mm: float,
+) -> HeadFit:
+    for stage in stages:
+        for _ in range(stage.iterations):
+            pose, code = _step(family, contours, pose, code, stage, unit_mm)
+    return _judged(family, contours, pose, code)
+
+
+def _step(
+    family: Family,
+    contours: Contours,
+    pose: Float[np.ndarray, "4 4"],
+    code: Float[Tensor, " latent"],
+    stage: _Stage,
+    unit_mm: float,
+) -> tuple[Float[np.ndarray, "4 4"], Float[Tensor, " latent"]]:
+    """One step of Gauss–Newton over rotation, translation, log scale and the first components of the code."""
+    origins, directions = _canonical_rays(pose, contours.origins, contours.directions)
+    depth = _least(family, origins, directions, code)
+    points = origins + depth[:, None] * directions
+    sdf, normal, basis = family.linearise(points, code)
+    free = min(stage.components, len(code))
+    # x moves by ω × x + t + s x when the pose is changed by a small similarity in the canonical frame.
+    turn = torch.cross(points, normal, dim=1)
+    stretch = (normal * points).sum(1, keepdim=True) - sdf[:, None]
+    jacobian = torch.cat([turn, normal, stretch, basis[:, :free]], dim=1).double().numpy()
+    sigma = stage.sigma_mm / unit_mm
+    residual = sdf.double().numpy() / sigma
+    weight = 2.0 / np.maximum(np.abs(residual), 2.0)
+    weight *= np.where(points[:, 1].numpy() < NECK_UNIT, 0.1, 1.0)
+    # Neighbouring outline points share their errors; about every fourth counts.
+    weight *= min(1.0, 60.0 * max(1, len(residual) // 240) / len(residual))
+    jacobian /= sigma
+
+    scale = np.cbrt(np.linalg.det(pose[:3, :3])) * unit_mm
+    prior = np.concatenate([np.full(3, 1.0), np.full(3, 1.0), [SCALE_SIGMA**-2], np.ones(free)])
+    pull = np.concatenate([np.zeros(6), [np.log(scale) * SCALE_SIGMA**-2], code[:free].double().numpy()])
+    normal_matrix = (jacobian * weight[:, None]).T @ jacobian + np.diag(prior)
+    update = -np.linalg.solve(normal_matrix, jacobian.T @ (weight * residual) + pull)
+    update[:7] = np.clip(update[:7], -0.15, 0.15)
+
+    change = np.eye(4)
+    change[:3, :3] = np.exp(update[6]) * Rotation.from_rotvec(update[:3]).as_matrix()
+    change[:3, 3] = update[3:6]
+    moved = code.clone()
+    moved[:free] += torch.from_numpy(update[7:]).to(code.dtype)
+    return change @ pose, moved
+
+
+def _judged(
+    family: Family, contours: Contours, pose: Float[np.ndarray, "4 4"], code: Float[Tensor, " latent"]
+) -> HeadFit:
+    """The fit with its agreement with the masks."""
+    per_world = float(np.cbrt(np.linalg.det(pose[:3, :3])))
+    least = []
+    for rays in (
+        (contours.inside_origins, contours.inside_directions),
+        (contours.origins, contours.directions),
+    ):
+        origins, directions = _canonical_rays(pose, *rays)
+        depth = _least(family, origins, directions, code)
+        least.append(family.sdf(origins + depth[:, None] * directions, code).double().numpy())
+    inside = least[0] < 0
+    union = (inside | contours.inside).sum()
+    overlap = float((inside & contours.inside).sum() / max(union, 1))
+    return HeadFit(pose, code, overlap, float(np.median(np.abs(least[1])) / per_world))
+
+
+def _canonical_rays(
+    pose: Float[np.ndarray, "4 4"], origins: np.ndarray, directions: np.ndarray
+) -> tuple[Tensor, Tensor]:
+    """Rays in canonical unit space, directions of length 1."""
+    turned = directions @ pose[:3, :3].T
+    turned /= np.linalg.norm(turned, axis=1, keepdims=True)
+    moved = origins @ pose[:3, :3].T + pose[:3, 3]
+    return torch.from_numpy(moved).float(), torch.from_numpy(turned).float()
+
+
+def _least(
+    family: Family, origins: Tensor, directions: Tensor, code: Tensor, samples: int = 28
+) -> Float[Tensor, " rays"]:
+    """Depth of the least signed distance along rays, in the unit ball: samples, then a parabola through three."""
+    middle = -(origins * directions).sum(1)
+    away = (origins + middle[:, None] * directions).square().sum(1)
+    half = (1.0 - away).clamp_min(0.01).sqrt()
+    width = half
+    for round_ in range(2):
+        steps = torch.linspace(-1, 1, samples if round_ == 0 else 9)
+        depth = middle[:, None] + width[:, None] * steps
+        points = origins[:, None] + depth[..., None] * directions[:, None]
+        sdf = family.sdf(points.reshape(-1, 3), code).reshape(depth.shape)
+        at = sdf.argmin(1).clamp(1, len(steps) - 2)
+        rows = torch.arange(len(at))
+        middle = depth[rows, at]
+        width = width * (steps[1] - steps[0])
+    low, mid, high = (sdf[rows, at + shift] for shift in (-1, 0, 1))
+    bend = low - 2 * mid + high
+    shift = torch.where(bend > 1e-9, (low - high) / (2 * bend.clamp_min(1e-9)), 0.0).clamp(-1, 1)
+    # After the last round `width` is one sample's step.
+    return middle + shift * width
+
+
+def _headings(
+    cameras: Sequence[Camera], centre_mm: np.ndarray, unit_mm: float
+) -> list[Float[np.ndarray, "4 4"]]:
+    """Poses upright in the mean of the cameras, life-size, at the given centre, in all headings."""
+    up = -np.mean([camera.world_from_camera[:3, 1] for camera in cameras], axis=0)
+    up /= np.linalg.norm(up)
+    towards = cameras[0].centre - centre_mm
+    front = towards - (towards @ up) * up
+    front /= max(np.linalg.norm(front), 1e-9)
+    side = np.cross(up, front)
+    poses = []
+    for yaw in np.arange(YAWS) * (2 * np.pi / YAWS):
+        forward = np.cos(yaw) * front + np.sin(yaw) * side
+        axes = np.stack([np.cross(up, forward), up, forward])  # canonical x, y, z in the world
+        pose = np.eye(4)
+        pose[:3, :3] = axes / unit_mm
+        pose[:3, 3] = -pose[:3, :3] @ centre_mm
+        poses.append(pose)
+    return poses
+
+
+def _thinned(contours: Contours, step: int) -> Contours:
+    return replace(
+        contours,
+        origins=contours.origins[::step],
+        directions=contours.directions[::step],
+        inside_origins=contours.inside_origins[::step],
+        inside_directions=contours.inside_directions[::step],
+        inside=contours.inside[::step],
+    )

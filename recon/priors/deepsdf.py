@@ -1,0 +1,117 @@
+"""The priors of H3D-Net: a learned family of heads, and its mean head alone."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from recon.errors import PriorError
+from recon.fitting import HeadFit, fit_head
+from recon.priors.field import PriorField
+from recon.priors.prior import Evidence, Networks, Start
+from recon.priors.shipped import hash_of
+from recon.priors.weights import ShapePrior, load_shape_prior
+
+log = logging.getLogger(__name__)
+
+POSES = ("masks", "landmarks")
+CODES = ("masks", "mean")
+
+
+class DeepSDFPrior:
+    """A family of heads F(x; z), its code to be found with the photographs (H3D-Net, section 3).
+
+    Args:
+        path: File that `save_shape_prior` wrote.
+        sha256: What it must hash to; that of a shipped file is known.
+        pose: Where the head stands to begin with: "masks" finds it by silhouettes of the family itself,
+            "landmarks" by those of the ground truth.
+        code: The first code: "masks" takes it from the same silhouettes, "mean" takes zero.
+
+    Raises:
+        PriorError: An unknown choice.
+    """
+
+    learn_code = True
+
+    def __init__(
+        self, path: str, sha256: str | None = None, pose: str = "masks", code: str = "masks"
+    ) -> None:
+        if pose not in POSES or code not in CODES:
+            raise PriorError(
+                f"prior.pose is {' or '.join(POSES)}, prior.code {' or '.join(CODES)}; not {pose!r}, {code!r}"
+            )
+        self.path, self.sha256, self.pose, self.code = Path(path), sha256 or hash_of(path), pose, code
+
+    def starts(self, networks: Networks, evidence: Evidence) -> Mapping[str, Start]:
+        """The family where the evidence puts it, with fresh networks for the appearance.
+
+        Raises:
+            PriorError: The file cannot be used, or the pose cannot be found.
+        """
+        prior = load_shape_prior(self.path, self.sha256)
+        fit = self._fit(prior, evidence)
+        canonical_from_unit = fit.canonical_from_world @ evidence.world_from_unit
+        code = fit.code if self.code == "masks" and self.learn_code else torch.zeros_like(fit.code)
+        field = PriorField(
+            prior.network, networks.feature(), code, canonical_from_unit, learn_code=self.learn_code
+        )
+        return {self.path.stem: Start(field, networks.colour())}
+
+    def _fit(self, prior: ShapePrior, evidence: Evidence) -> HeadFit:
+        start = _pose_by_landmarks(prior, evidence) if self.pose == "landmarks" else None
+        return fit_head(
+            prior.network,
+            evidence.cameras,
+            evidence.masks,
+            evidence.world_from_unit[:3, 3],
+            prior.canonical.radius_mm,
+            start=start,
+        )
+
+
+class MeanHeadPrior(DeepSDFPrior):
+    """The mean head of a family: a shape to start from, without a code.
+
+    Args:
+        path: File that `save_shape_prior` wrote.
+        sha256: What it must hash to.
+        pose: As for `DeepSDFPrior`.
+    """
+
+    learn_code = False
+
+    def __init__(self, path: str, sha256: str | None = None, pose: str = "masks") -> None:
+        super().__init__(path, sha256, pose, code="mean")
+
+
+def _pose_by_landmarks(prior: ShapePrior, evidence: Evidence) -> Float[np.ndarray, "4 4"]:
+    """canonical_from_world by the landmarks that scene and family share."""
+    given, known = evidence.landmarks(), prior.canonical.landmarks_mm
+    shared = sorted(set(given) & set(known))
+    if len(shared) < 3:
+        raise PriorError(
+            f"prior.pose=landmarks needs three of {', '.join(sorted(known))}; the scene has "
+            f"{', '.join(sorted(given)) or 'none'}: use prior.pose=masks"
+        )
+    world = np.stack([given[name] for name in shared])
+    mm = np.stack([np.asarray(known[name], dtype=float) for name in shared])
+    return np.linalg.inv(prior.canonical.mm_from_unit) @ similarity(world, mm)
+
+
+def similarity(
+    source: Float[np.ndarray, "n 3"], target: Float[np.ndarray, "n 3"]
+) -> Float[np.ndarray, "4 4"]:
+    """Least-squares similarity (rotation, one scale, translation) that takes source to target (Umeyama 1991)."""
+    a, b = source.mean(axis=0), target.mean(axis=0)
+    u, stretch, vt = np.linalg.svd((target - b).T @ (source - a))
+    flip = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
+    rotation = (u * flip) @ vt
+    scale = (stretch * flip).sum() / ((source - a) ** 2).sum()
+    matrix = np.eye(4)
+    matrix[:3, :3] = scale * rotation
+    matrix[:3, 3] = b - scale * rotation @ a
+    return matrix

@@ -1,0 +1,17 @@
+"""The priors that ship with the project, by file name, and what their files hash to."""
+
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parents[2] / "priors"
+SHA256: dict[str, str] = {}
+
+
+def shipped(name: str) -> Path:
+    """Path of a shipped file; it is there in a checkout of the project."""
+    return FOLDER / name
+
+
+def hash_of(path: str | Path) -> str | None:
+    """The SHA-256 of a shipped file, or None for any other."""
+    path = Path(path)
+    return SHA256.get(path.name) if path.resolve().parent == FOLDER else None
