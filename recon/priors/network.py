@@ -142,9 +142,10 @@ class DeepSDFNetwork(ShapeNetwork):
         """Folds mean and scale into the layers that see the code."""
         for index in {0, *self.skip}:
             layer = self.layers[index]
+            assert isinstance(layer, nn.Linear)
             weight = layer.weight.detach().clone()
             shared = 1.0 if index == 0 else math.sqrt(2)
-            layer.bias += weight[:, -self.latent_size :] @ mean / shared
+            layer.bias.add_(weight[:, -self.latent_size :] @ mean, alpha=1 / shared)
             weight[:, -self.latent_size :] *= scale
             layer.weight = weight  # through the weight normalisation
 

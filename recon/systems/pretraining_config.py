@@ -1,0 +1,74 @@
+"""Configuration of a pretraining: what differs from that of a reconstruction."""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from recon.errors import ConfigError
+from recon.systems import config
+
+GROUPS = ("size", "logger")
+
+
+def register_resolvers() -> None:
+    """Make the resolver of conf/pretrain.yaml known to OmegaConf; call before Hydra composes."""
+    OmegaConf.register_new_resolver("prior_folder", prior_folder, replace=True)
+
+
+def settle(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """The configuration that really runs; a resumed run keeps the groups that it was started with.
+
+    Raises:
+        ConfigError: If it cannot be run, or the folder to resume holds no configuration.
+    """
+    if cfg.resume is None and OmegaConf.is_missing(cfg, "data"):
+        raise ConfigError(
+            "data= is missing: the folder of training samples (with train/ and val/), or of raw scans"
+        )
+    cfg = config.settle(cfg, [o for o in overrides if o.partition("=")[0] not in GROUPS])
+    check(cfg)
+    return cfg
+
+
+def prior_folder(root: str, *, _root_: DictConfig) -> str:
+    """`root`/<date>/<time>-prior-<size>, or the folder that is resumed; a resolver of conf/pretrain.yaml."""
+    if _root_.get("resume"):
+        return str(_root_.resume)
+    now = datetime.now()
+    return str(Path(root) / f"{now:%Y-%m-%d}" / f"{now:%H-%M-%S}-prior-{_root_.size.name}")
+
+
+def plain_options(arguments: Sequence[str]) -> list[str]:
+    """Command line arguments with `prior=` as the option that it is here: in train.py it names a group."""
+    return [re.sub(r"^prior=", "kind=", argument) for argument in arguments]
+
+
+def check(cfg: DictConfig) -> None:
+    """Refuse what cannot be run.
+
+    Raises:
+        ConfigError: With what to do.
+    """
+    config.device_of(cfg)
+    if cfg.kind != "deepsdf":
+        raise ConfigError(
+            f"prior={cfg.kind}: only prior=deepsdf is trained here; the donor of prior=pretrained_epoch is "
+            "a run of train.py method=idr"
+        )
+    if cfg.supervision not in ("auto", "distances", "surface"):
+        raise ConfigError(f"supervision={cfg.supervision}: choose auto, distances or surface")
+    if cfg.size.init not in ("auto", "components", "sphere"):
+        raise ConfigError(f"size.init={cfg.size.init}: choose auto, components or sphere")
+    if cfg.size.lattice_share > 0 and cfg.size.network.kind != "linear":
+        raise ConfigError("size.lattice_share is for size.network.kind=linear; set it to 0")
+    devices = cfg.trainer.devices
+    world = int(devices) * int(cfg.trainer.num_nodes) if isinstance(devices, int) else 1
+    for name in ("heads", "nodes"):
+        if cfg.size[name] % world:
+            raise ConfigError(
+                f"size.{name}={cfg.size[name]} cannot be shared evenly among {world} processes; "
+                f"choose a multiple of {world}"
+            )
