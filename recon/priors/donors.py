@@ -1,0 +1,219 @@
+"""Donors: subjects that were trained before, whose networks another subject may start from."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+import recon.fields
+from recon.errors import PriorError
+from recon.files import replacing
+
+FORMAT = "headrecon-donor-1"
+PARTS = ("sdf", "colour")
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+
+
+@dataclass(frozen=True)
+class Donor:
+    """A trained subject: both networks of IDR, and if wanted the state of Adam that goes with them.
+
+    Attributes:
+        name: Of the file or run folder that it was read from.
+        fields: Configuration of each network of `PARTS`: its class as `_target_`, and the arguments.
+        weights: State of both networks, `sdf.…` and `colour.…`.
+        adam: `MOMENTS` by parameter name, or None.
+        about: What else the file says, all optional: `scene`, `views`, `method`, `seed`, `steps` trained,
+            `progress` (fraction of its schedules that it passed), `world_from_unit` (4x4, mm) and `licence`.
+    """
+
+    name: str
+    fields: Mapping[str, Mapping[str, Any]]
+    weights: Mapping[str, Tensor]
+    adam: Mapping[str, Mapping[str, Tensor]] | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    def networks(self) -> dict[str, nn.Module]:
+        """The donor's own networks, made as they were and with its weights.
+
+        Raises:
+            PriorError: The configuration makes no network of this project, or one that the weights do not fit.
+        """
+        networks = {part: _make(self.name, part, self.fields.get(part, {})) for part in PARTS}
+        for part, network in networks.items():
+            try:
+                network.load_state_dict(self.state(part))
+            except RuntimeError as error:
+                raise PriorError(
+                    f"donor {self.name}: its weights are not those of {self.fields[part]['_target_']} with the "
+                    f"arguments that stand beside them; a donor is trained by method=idr or baseh3dnet. {error}"
+                ) from error
+        return networks
+
+    def state(self, part: str) -> dict[str, Tensor]:
+        """The weights of one part, by the names that the network itself gives them."""
+        prefix = f"{part}."
+        return {
+            name.removeprefix(prefix): value
+            for name, value in self.weights.items()
+            if name.startswith(prefix)
+        }
+
+
+def save_donor(path: str | Path, donor: Donor) -> str:
+    """Writes a donor as safetensors, bit for bit; returns the SHA-256 of the file."""
+    tensors = {name: value.detach().cpu().clone() for name, value in donor.weights.items()}
+    for name, state in (donor.adam or {}).items():
+        tensors |= {f"adam.{moment}.{name}": state[moment].detach().cpu().clone() for moment in MOMENTS}
+    metadata = {"format": FORMAT, "fields": json.dumps(donor.fields), "about": json.dumps(donor.about)}
+    with replacing(Path(path)) as temporary:
+        save_file({name: value.contiguous() for name, value in tensors.items()}, temporary, metadata=metadata)
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def load_donor(path: str | Path) -> Donor:
+    """Reads a donor: a file that `save_donor` wrote, or the folder of a run of method idr or baseh3dnet.
+
+    Raises:
+        PriorError: There is no such file or folder, it is not a donor, or its weights do not fit its networks.
+    """
+    path = Path(path)
+    donor = donor_of_run(path) if path.is_dir() else _read(path)
+    donor.networks()
+    broken = [name for name, value in donor.weights.items() if not torch.isfinite(value).all()]
+    if broken:
+        raise PriorError(f"{path}: {broken[0]} holds numbers that are not finite; the donor cannot be used")
+    return donor
+
+
+def _read(path: Path) -> Donor:
+    if not path.is_file():
+        raise PriorError(
+            f"the donor {path} does not exist; make one with "
+            "`python scripts/export_donor.py run=RUNFOLDER out=FILE`"
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise PriorError(f"{path} has format {metadata.get('format')!r}, expected {FORMAT!r}")
+            fields, about = json.loads(metadata["fields"]), json.loads(metadata["about"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise PriorError(f"{path} cannot be read as a donor of this project: {error}") from error
+    weights = {name: value for name, value in tensors.items() if not name.startswith("adam.")}
+    adam: dict[str, dict[str, Tensor]] = {}
+    for full, value in tensors.items():
+        if full.startswith("adam."):
+            _, moment, name = full.split(".", 2)
+            adam.setdefault(name, {})[moment] = value
+    return Donor(path.stem, fields, weights, adam or None, about)
+
+
+def donor_of_run(folder: str | Path) -> Donor:
+    """The donor that a run folder holds: weights and Adam's state of checkpoints/last.ckpt, networks as
+    config.yaml describes them. A run that was stopped halfway will do.
+
+    Raises:
+        PriorError: The folder lacks either file, they cannot be read, or its field is not IDR's.
+    """
+    folder = Path(folder).resolve()
+    configured, saved = folder / "config.yaml", folder / "checkpoints" / "last.ckpt"
+    for path in (configured, saved):
+        if not path.is_file():
+            raise PriorError(
+                f"there is no {path}: a donor is the folder of a run that has saved a checkpoint, such as "
+                "runs/2026-11-20/18-10-13-demo-idr, or a file of scripts/export_donor.py"
+            )
+    try:
+        config = yaml.safe_load(configured.read_text())
+        checkpoint = torch.load(saved, map_location="cpu", weights_only=True)
+        weights = {
+            name: value
+            for name, value in checkpoint["state_dict"].items()
+            if name.startswith(tuple(f"{part}." for part in PARTS))
+        }
+        fields = {part: config["field"][part] for part in PARTS}
+        about = _about(folder, config, checkpoint["global_step"])
+        optimizer = checkpoint["optimizer_states"][0]
+    except Exception as error:  # torch.load raises whatever a broken file makes it
+        raise PriorError(f"{folder} cannot be read as a run of this project: {error!r}") from error
+    donor = Donor(folder.name, fields, weights, None, about)
+    adam = _adam_by_name(donor, optimizer)
+    return Donor(donor.name, fields, weights, adam or None, about)
+
+
+def _about(folder: Path, config: Mapping[str, Any], step: int) -> dict[str, Any]:
+    """What the files of a run say of its training."""
+    views = config["views"]
+    scene = str(config["scene"])
+    if (folder / "metrics.json").is_file():
+        metrics = json.loads((folder / "metrics.json").read_text())
+        scene, views = metrics["scene"], metrics["views"]
+    method = config["method"]
+    count = views if isinstance(views, int) else len(views)
+    steps = config["steps"] or method["steps"] + method["steps_per_view"] * count
+    offset = config.get("prior", {}).get("schedule_offset") or 0.0
+    return {
+        "scene": scene,
+        "views": views,
+        "method": method["name"],
+        "seed": config["seed"],
+        "steps": step,
+        "progress": offset + step / steps,
+    }
+
+
+def _adam_by_name(donor: Donor, optimizer: Mapping[str, Any]) -> dict[str, dict[str, Tensor]]:
+    """Adam's state by parameter name; the checkpoint numbers parameters: those of the geometry, then of the
+    rendering network, then others.
+    """
+    names = [
+        f"{part}.{name}"
+        for part, network in donor.networks().items()
+        for name, _ in network.named_parameters()
+    ]
+    numbers = [number for group in optimizer["param_groups"] for number in group["params"]]
+    found = {}
+    for name, number in zip(names, numbers, strict=False):
+        state = optimizer["state"].get(number)
+        if state is None:  # it never had a gradient
+            continue
+        if state["exp_avg"].shape != donor.weights[name].shape:
+            raise PriorError(
+                f"donor {donor.name}: Adam's state number {number} has shape {tuple(state['exp_avg'].shape)}, but "
+                f"{name} has {tuple(donor.weights[name].shape)}; a donor is trained by method=idr or baseh3dnet"
+            )
+        found[name] = {moment: torch.as_tensor(state[moment]) for moment in MOMENTS}
+    return found
+
+
+def _make(donor: str, part: str, config: Mapping[str, Any]) -> nn.Module:
+    """A network of `recon.fields`, and nothing else: the file of a donor may come from anywhere."""
+    target = str(config.get("_target_", ""))
+    made = getattr(recon.fields, target.removeprefix("recon.fields."), None)
+    if not (target.startswith("recon.fields.") and isinstance(made, type) and issubclass(made, nn.Module)):
+        raise PriorError(
+            f"donor {donor}: its {part} network is {target or 'not described'}, expected one of recon.fields"
+        )
+    try:
+        return made(**{name: value for name, value in config.items() if name != "_target_"})
+    except (TypeError, ValueError) as error:
+        raise PriorError(f"donor {donor}: {target} cannot be made: {error}") from error
+
+
+def sizes(state: Mapping[str, Tensor]) -> Sequence[str]:
+    """Inputs and outputs of a network's linear layers, for messages."""
+    return [
+        f"{value.shape[1]}→{value.shape[0]}"
+        for name, value in state.items()
+        if value.ndim == 2 and not name.endswith("weight.original0")
+    ]
