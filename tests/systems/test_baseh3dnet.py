@@ -1,0 +1,113 @@
+"""method=baseh3dnet from the command line's side: its options, and a run that hands over to the next."""
+
+import importlib.util
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from recon.errors import ReconError
+from recon.priors.donors import load_donor
+from recon.systems import config, run
+from recon.systems.checkpoint import load_checkpoint
+from tests import ellipsoid
+from tests.systems.test_config import composed, leaves
+from tests.systems.test_run import ROOT, TINY, configured, trained
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("export_donor", ROOT / "scripts" / "export_donor.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def donor_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("donor")
+    scene = ellipsoid.write_idr_scene(folder / "scene", 4)
+    trained(scene, folder / "run", *TINY, "method=idr")
+    return folder / "run"
+
+
+def resolved(*overrides):
+    cfg = composed(*overrides)
+    OmegaConf.resolve(cfg)
+    return cfg
+
+
+def test_the_method_is_idr_with_another_prior():
+    ours, idr = resolved("method=baseh3dnet"), resolved("method=idr")
+    assert ours.prior._target_.endswith("PretrainedEpochPrior") and ours.method.name == "baseh3dnet"
+    assert {**ours.method, "name": "idr"} == {**idr.method}
+    assert (ours.prior.donor, ours.prior.load, ours.prior.schedule_offset) == (
+        "auto",
+        "weights+optimizer",
+        0.25,
+    )
+
+
+@pytest.mark.parametrize(
+    "order", [["prior=sphere", "method=baseh3dnet"], ["method=baseh3dnet", "prior=sphere"]]
+)
+def test_a_prior_on_the_command_line_wins(order):
+    cfg = composed(*order)
+    assert cfg.prior._target_.endswith("SpherePrior") and cfg.method.name == "baseh3dnet"
+
+
+def test_the_recipe_as_written_is_three_options():
+    cfg = resolved(
+        "method=baseh3dnet",
+        "prior.load=weights",
+        "prior.schedule_offset=0.0",
+        "method.objective.learning_rate_milestones=[]",
+    )
+    prior = config.build(cfg.prior)
+    assert (prior.load, prior.schedule_offset) == ("weights", 0)
+    assert cfg.method.objective.learning_rate_milestones == []
+
+
+@pytest.mark.parametrize("name", ["prior/pretrained_epoch", "method/baseh3dnet", "export_donor"])
+def test_every_option_is_explained(name):
+    path = config.CONF / f"{name}.yaml"
+    comments = {option: comment for option, _, comment in config.options(path)}
+    for option in leaves(path, ""):
+        assert comments.get(option), f"{option} of {path} has no comment"
+
+
+def test_a_run_becomes_a_donor_and_the_next_run_starts_from_it(script, donor_run, tmp_path, capsys):
+    out = tmp_path / "anna.safetensors"
+    script.run(composed(f"run={donor_run}", f"out={out}", "licence=free", name="export_donor"))
+    printed = capsys.readouterr().out
+    assert f"prior.donor={out}" in printed and "with Adam's moments" in printed
+    about = load_donor(out).about
+    assert (about["steps"], about["progress"], about["views"], about["licence"]) == (
+        8,
+        1.0,
+        [0, 1, 2, 3],
+        "free",
+    )
+    unit = torch.tensor(about["world_from_unit"])
+    assert unit[0, 0] == ellipsoid.RADIUS_MM and unit[:3, 3].tolist() == ellipsoid.CENTRE_MM.tolist()
+
+    scene = donor_run.parent / "scene"
+    cfg, folder = configured(scene, tmp_path / "run", *TINY, "method=baseh3dnet", f"prior.donor={out}")
+    task = run.prepare(cfg, folder)
+    saved = load_checkpoint(donor_run / "checkpoints" / "last.ckpt")
+    state = task.system.state_dict()
+    assert task.prior == "pretrained_epoch:anna" and task.system.schedule_offset == 0.25
+    assert all(torch.equal(value, state[name]) for name, value in saved["state_dict"].items())
+    assert run.train(task)
+    after = load_checkpoint(folder / "checkpoints" / "last.ckpt")["optimizer_states"][0]["state"]
+    assert {float(each["step"]) for each in after.values()} == {16.0}  # the donor's eight and ours
+
+
+def test_bad_exports_are_refused(script, donor_run, tmp_path):
+    for overrides, message in (
+        ((f"run={tmp_path}/none", f"out={tmp_path}/a.safetensors"), "config.yaml"),
+        ((f"run={donor_run}", f"out={tmp_path}/a.pt"), ".safetensors"),
+    ):
+        with pytest.raises(ReconError, match=message):
+            script.run(composed(*overrides, name="export_donor"))
+    assert not list(tmp_path.iterdir())
