@@ -31,6 +31,9 @@ LANDMARKS_MM = {
 }
 """H3DS's landmarks of the mean head, canonical frame."""
 
+UNIT_CENTRE_MM, UNIT_RADIUS_MM = (0.0, -25.0, -5.0), 330.0
+"""The ball of the canonical frame that is the unit ball of the networks, where no manifest says otherwise."""
+
 FACE_RADIUS_MM = 95.0
 """What lies this near to the nose tip counts as face."""
 

@@ -18,6 +18,8 @@ from recon.files import replacing
 from recon.priors import ShapePrior, save_shape_prior
 from recon.priors.dataset import SampleFolder
 from recon.systems.config import device_of
+from recon.systems.pretraining_meshes import official_errors, point_errors
+from recon.systems.pretraining_pictures import write_pictures
 from recon.systems.pretraining_run import PriorTask
 from recon.systems.pretraining_validation import field_errors, in_words
 
@@ -62,7 +64,15 @@ def write(task: PriorTask) -> Path:
     network = task.system.standardised()
     errors = field_errors(network, task.data.canonical, task.unseen, count, validation.points)
     log.info("%d unseen heads: %s", count, in_words(errors))
-    measured |= errors
+    measured |= errors | point_errors(
+        network, task.data.canonical, task.unseen, count, validation.points, validation.resolution
+    )
+    if validation.scenes:
+        scenes = Path(validation.scenes).expanduser()
+        measured |= official_errors(
+            network, task.data.canonical, scenes, validation.points, validation.resolution
+        )
+    log.info("measured: %s", in_words(measured))
     path = task.folder / "prior.safetensors"
     digest = save_shape_prior(path, trained(task, measured))
     metrics = {
@@ -78,5 +88,10 @@ def write(task: PriorTask) -> Path:
     }
     with replacing(task.folder / "metrics.json") as temporary:
         temporary.write_text(json.dumps(metrics, indent=2) + "\n")
+    if task.cfg.pictures:
+        write_pictures(
+            task.folder / "pictures", network, task.data.canonical, task.system.standard_codes(), task.unseen,
+            height=task.cfg.picture_px, fitted=validation.points, seed=task.cfg.seed,
+        )  # fmt: skip
     log.info("wrote %s (%.1f MB, SHA-256 %s)", path, path.stat().st_size / 1e6, digest)
     return path

@@ -13,17 +13,18 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from recon.errors import ConfigError
+from recon.errors import ConfigError, PriorError
 from recon.priors import Canonical, LinearSDFNetwork, ShapeNetwork
 from recon.priors.batches import PointSampler, ShardPool
 from recon.priors.dataset import BOX_HIGH_MM, BOX_LOW_MM, HeadData, SampleFolder
 from recon.priors.lattices import Lattices, read_lattices, start_from_components, start_from_sphere
+from recon.priors.scans import ScanFolder
 from recon.priors.weights import NETWORKS
 from recon.systems.checkpoint import AtomicCheckpointIO
 from recon.systems.config import build
 from recon.systems.pretraining import Pretraining, Rates, ShapeObjective
 from recon.systems.pretraining_callbacks import AgreedCheckpoint, PriorCurve, PriorProgress
-from recon.systems.pretraining_data import HeadBatches
+from recon.systems.pretraining_data import HeadBatches, Supervision
 from recon.systems.pretraining_validation import Validation
 
 log = logging.getLogger(__name__)
@@ -74,9 +75,7 @@ def prepare(cfg: DictConfig, folder: Path) -> PriorTask:
         torch.set_num_threads(int(cfg.trainer.threads))
     torch.set_flush_denormal(True)
     data, unseen = open_data(cfg)
-    supervision = cfg.supervision
-    if supervision == "auto":
-        supervision = "distances" if data.has_distances else "surface"
+    supervision = _supervision(cfg, data)
     log.info(
         "%d training heads of %s, %d unseen, trained on %s",
         len(data.names), cfg.data, len(unseen.names), supervision,
@@ -117,7 +116,14 @@ def open_data(cfg: DictConfig) -> tuple[HeadData, HeadData]:
         PriorError: It holds neither samples nor scans.
     """
     root = Path(cfg.data).expanduser()
-    return SampleFolder(root, cfg.split), SampleFolder(root, cfg.validation.split)
+    if not root.is_dir():
+        raise PriorError(f"data={cfg.data}: there is no such folder")
+    if any(root.glob("*/manifest.json")):
+        return SampleFolder(root, cfg.split), SampleFolder(root, cfg.validation.split)
+    return (
+        ScanFolder(root, held_out=False, points=cfg.scan_points, seed=cfg.seed),
+        ScanFolder(root, held_out=True, points=cfg.scan_points, seed=cfg.seed),
+    )
 
 
 def network_arguments(network: DictConfig, canonical: Canonical) -> tuple[str, dict[str, Any]]:
@@ -198,6 +204,21 @@ def train(task: PriorTask) -> bool:
     trainer.fit(task.system, datamodule=task.batches, ckpt_path=path if path.is_file() else None)
     task.train_s, task.first_process = last.train_s, trainer.is_global_zero
     return last.stopped_by is None
+
+
+def _supervision(cfg: DictConfig, data: HeadData) -> Supervision:
+    wanted = cfg.supervision
+    if wanted == "auto":
+        wanted = "distances" if data.has_distances else "surface"
+    if wanted == "distances" and not data.has_distances:
+        raise PriorError(
+            f"supervision=distances: {cfg.data} holds raw scans without distances; use supervision=surface"
+        )
+    if wanted == "surface" and not cfg.size.objective.eikonal_weight > 0:
+        raise ConfigError(
+            "supervision=surface needs the eikonal loss: size.objective.eikonal_weight=0.1 (IGR, H3D-Net)"
+        )
+    return wanted
 
 
 def _start(

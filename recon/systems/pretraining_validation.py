@@ -61,13 +61,13 @@ def field_errors(
         with torch.no_grad():
             sdf = torch.cat([network(part, code) for part in points[used:].split(16_384)])
         error = sdf.abs().cpu().numpy() * canonical.radius_mm
-        face, head = regions(surface[used:], canonical)
+        face, head = regions_of(surface[used:], canonical)
         rows.append((error[face].mean(), error[head].mean(), error.mean(), float(code.square().mean())))
     names = ("field_face_mm", "field_head_mm", "field_all_mm", "code_square")
     return {name: round(float(value), 4) for name, value in zip(names, np.mean(rows, axis=0), strict=True)}
 
 
-def regions(points: Float[np.ndarray, "points 3"], canonical: Canonical) -> tuple[np.ndarray, np.ndarray]:
+def regions_of(points: Float[np.ndarray, "points 3"], canonical: Canonical) -> tuple[np.ndarray, np.ndarray]:
     """Which points of canonical unit space belong to the face, and which to the head."""
     mm = points * canonical.radius_mm + np.asarray(canonical.centre_mm)
     face = np.linalg.norm(mm - canonical.landmarks_mm["nose_tip"], axis=1) < FACE_RADIUS_MM
