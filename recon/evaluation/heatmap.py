@@ -49,7 +49,7 @@ def face_frame(
     return np.stack([right, down, np.cross(right, down)])
 
 
-def _turned(frame: Float[np.ndarray, "3 3"], degrees: float) -> Float[np.ndarray, "3 3"]:
+def turned(frame: Float[np.ndarray, "3 3"], degrees: float) -> Float[np.ndarray, "3 3"]:
     """The frame of a viewer who has walked round the head, about the vertical."""
     angle = np.radians(degrees)
     right, down, away = frame
@@ -134,13 +134,13 @@ def error_sheet(
     for mesh, errors in ((truth, truth_errors_mm), (prediction, prediction_errors_mm)):
         colours = error_colours(errors, clip_mm)
         tiles = [
-            draw(mesh, colours, _turned(frame, angle), middle, radius) for angle in (0.0, -60.0, 60.0, 180.0)
+            draw(mesh, colours, turned(frame, angle), middle, radius) for angle in (0.0, -60.0, 60.0, 180.0)
         ]
         rows.append(np.concatenate(tiles, axis=1))
     sheet = Image.fromarray(np.rint(np.concatenate(rows) * 255).astype(np.uint8))
     page = Image.new("RGB", (sheet.width + 110, sheet.height + 40), "white")
     page.paste(sheet, (0, 40))
-    page.paste(_scale(sheet.height - 60, clip_mm), (sheet.width + 10, 70))
+    page.paste(scale_bar(sheet.height - 60, clip_mm), (sheet.width + 10, 70))
     pen, font = ImageDraw.Draw(page), ImageFont.load_default(16)
     pen.text((10, 10), title, fill="black", font=font)
     for row, label in enumerate(
@@ -151,7 +151,8 @@ def error_sheet(
         page.save(temporary)
 
 
-def _scale(height: int, clip_mm: float) -> Image.Image:
+def scale_bar(height: int, clip_mm: float) -> Image.Image:
+    """The legend of `error_colours`: a bar with marks in mm."""
     values = np.linspace(clip_mm, 0, height)
     bar = np.repeat(np.rint(error_colours(values, clip_mm) * 255).astype(np.uint8)[:, None], 24, axis=1)
     image = Image.new("RGB", (100, height + 20), "white")
