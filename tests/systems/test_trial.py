@@ -13,7 +13,7 @@ from recon.systems.reconstruction import Objective, Reconstruction
 from recon.systems.trial import choose, compare
 from tests import ellipsoid
 
-STEPS = 12
+STEPS = 9
 
 
 @pytest.fixture(scope="module")
