@@ -31,6 +31,7 @@ class Lattices:
 
     Attributes:
         canonical: The frame.
+        spacing_mm: Of the lattice.
         mean: Mean signed distance at every node, mm.
         points: The nodes that may be drawn, canonical unit space.
         distances: Signed distances of the heads there, mm.
@@ -39,6 +40,7 @@ class Lattices:
     """
 
     canonical: Canonical
+    spacing_mm: float
     mean: Float32[np.ndarray, "x y z"]
     points: Float32[np.ndarray, "nodes 3"]
     distances: Float16[np.ndarray, "nodes heads"]
@@ -104,7 +106,13 @@ def read_lattices(data: HeadData) -> Lattices:
     probability = (1 - OUTER_SHARE) * weights + OUTER_SHARE / len(chosen)
     points = (places - data.canonical.centre_mm) / data.canonical.radius_mm
     return Lattices(
-        data.canonical, mean, points.astype(np.float32), distances, weights, np.cumsum(probability)
+        data.canonical,
+        data.lattice_mm,
+        mean,
+        points.astype(np.float32),
+        distances,
+        weights,
+        np.cumsum(probability),
     )
 
 
@@ -126,9 +134,9 @@ def start_from_components(
     )
     cells = np.array(network.mean.shape) - 2
     # The lattice's nodes sit on the corners of its cells, the mean head's values in the middle of its own.
-    spacing = (np.array(lattices.mean.shape) - 1) / cells
-    axes = [(np.arange(n) + 0.5) * step for n, step in zip(cells, spacing, strict=True)]
-    centres = map_coordinates(lattices.mean, np.meshgrid(*axes, indexing="ij"), order=1)
+    steps = (np.array(BOX_HIGH_MM) - BOX_LOW_MM) / cells / lattices.spacing_mm
+    axes = [(np.arange(n) + 0.5) * step for n, step in zip(cells, steps, strict=True)]
+    centres = map_coordinates(lattices.mean, np.meshgrid(*axes, indexing="ij"), order=1, mode="nearest")
     _set_mean(network, centres / lattices.canonical.radius_mm)
     codes = torch.zeros(len(found.codes), network.latent_size)
     codes[:, : found.codes.shape[1]] = torch.from_numpy(found.codes)

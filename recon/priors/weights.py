@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from recon.errors import PriorError
 from recon.files import replacing
@@ -82,8 +82,20 @@ def save_shape_prior(path: str | Path, prior: ShapePrior, dtype: torch.dtype = t
         for name, value in prior.network.state_dict().items()
     }
     with replacing(Path(path)) as temporary:
-        save_file(tensors, temporary, metadata)
+        temporary.write_bytes(_with_sorted_header(save(tensors, metadata)))
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def _with_sorted_header(content: bytes) -> bytes:
+    """A safetensors file with its metadata in order: the library's order is another in every process, and
+    with it the hash.
+    """
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the format aligns its tensors to 8 bytes
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def load_shape_prior(path: str | Path, sha256: str | None = None) -> ShapePrior:
@@ -111,11 +123,12 @@ def load_shape_prior(path: str | Path, sha256: str | None = None) -> ShapePrior:
                 raise PriorError(f"{path} has format {metadata.get('format')!r}, expected {FORMAT!r}")
             kind, arguments = metadata["kind"], json.loads(metadata["arguments"])
             canonical = json.loads(metadata["canonical"])
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}
         network = NETWORKS[kind](**arguments)
         network.load_state_dict(tensors)
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise PriorError(f"{path} cannot be read as a shape prior of this project: {error}") from error
     about = json.loads(metadata.get("about", "{}"))
-    frame = Canonical(tuple(canonical["centre_mm"]), canonical["radius_mm"], canonical["landmarks_mm"])
+    landmarks = {name: tuple(place) for name, place in canonical["landmarks_mm"].items()}
+    frame = Canonical(tuple(canonical["centre_mm"]), canonical["radius_mm"], landmarks)
     return ShapePrior(network.eval(), frame, kind, arguments, about)

@@ -1,5 +1,6 @@
 """What happens around the steps of a pretraining: curves, progress, and stopping together."""
 
+import csv
 import logging
 import signal
 import sys
@@ -9,6 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 from tqdm import tqdm
 
+from recon.priors.batches import LatticeBatch
 from recon.systems.callbacks import CurveFile, LastCheckpoint
 
 log = logging.getLogger(__name__)
@@ -39,9 +41,21 @@ class PriorCurve(CurveFile):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Append a row if it is time to."""
-        if trainer.is_global_zero:
-            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        """Append a row if it is time to, with the terms of this step's kind alone."""
+        due = not trainer.global_step % self.every or trainer.global_step == trainer.max_steps
+        if not trainer.is_global_zero or not due:
+            return
+        figures = dict(trainer.callback_metrics)  # Lightning keeps what the other kind of step has logged
+        if not isinstance(batch, LatticeBatch):
+            figures.pop("loss_lattice", None)
+        row: dict[str, Any] = {name: f"{float(value):.6g}" for name, value in figures.items()}
+        row["step"] = trainer.global_step
+        row["learning_rate"] = f"{trainer.optimizers[0].param_groups[0]['lr']:.6g}"
+        row["train_s"] = f"{self.before_s + time.monotonic() - self.started:.2f}"
+        with self.path.open("a", newline="") as file:
+            csv.DictWriter(
+                file, self.columns, restval="", extrasaction="ignore", lineterminator="\n"
+            ).writerow(row)
 
 
 class AgreedCheckpoint(LastCheckpoint):
