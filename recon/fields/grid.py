@@ -25,6 +25,9 @@ class FeatureGrid(nn.Module):
 
     low: Tensor
     cell: Tensor
+    cells: Tensor
+    strides: Tensor
+    offsets: Tensor
 
     def __init__(
         self,
@@ -38,10 +41,18 @@ class FeatureGrid(nn.Module):
         self.shape = tuple(int(n) + 2 for n in shape)
         x, y, z = self.shape
         self.channels = channels
-        # Floats, not tensors, so that moving and casting the module leaves the box as it is.
-        low_, high_ = torch.tensor(low, dtype=torch.float64), torch.tensor(high, dtype=torch.float64)
-        self.register_buffer("low", low_.float(), persistent=False)
-        self.register_buffer("cell", ((high_ - low_) / torch.tensor(shape)).float(), persistent=False)
+        size = torch.tensor(high, dtype=torch.float64) - torch.tensor(low, dtype=torch.float64)
+        three = torch.arange(3)
+        offsets = ((three[:, None, None] * y + three[:, None]) * z + three).flatten()
+        constants = {
+            "low": torch.tensor(low, dtype=torch.float32),
+            "cell": (size / torch.tensor(shape)).float(),
+            "cells": torch.tensor(shape, dtype=torch.float32),
+            "strides": torch.tensor([y * z, z, 1], dtype=torch.float32),
+            "offsets": offsets.int(),
+        }
+        for name, value in constants.items():
+            self.register_buffer(name, value, persistent=False)
         self.values = nn.Parameter(torch.randn(x * y * z, channels) * scale)
 
     def extra_repr(self) -> str:
@@ -50,29 +61,28 @@ class FeatureGrid(nn.Module):
 
     def forward(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, "points channels"]:
         """Features at points."""
-        index, weight = self._taps(points)
-        if torch.is_grad_enabled() and (points.requires_grad or self.values.requires_grad):
+        return self.gather(*self.taps(points))
+
+    def gather(
+        self, index: Int[Tensor, "points 27"], weight: Float[Tensor, "points 27"]
+    ) -> Float[Tensor, "points channels"]:
+        """Features at the points of some taps; grids of the same box and shape can share them."""
+        if torch.is_grad_enabled() and (weight.requires_grad or self.values.requires_grad):
             # Plain operations can be differentiated twice; the fused one below cannot.
             return torch.einsum("nt,ntc->nc", weight, self.values[index])
         return functional.embedding_bag(index, self.values, per_sample_weights=weight, mode="sum")
 
-    def _taps(self, points: Tensor) -> tuple[Int[Tensor, "points 27"], Float[Tensor, "points 27"]]:
+    def taps(
+        self, points: Float[Tensor, "points 3"]
+    ) -> tuple[Int[Tensor, "points 27"], Float[Tensor, "points 27"]]:
         """Indices and weights of the 27 values that a point depends on."""
-        cells = torch.tensor(self.shape, device=points.device) - 2
-        low, cell = self.low.to(points.dtype), self.cell.to(points.dtype)
-        local = ((points - low) / cell).clamp(min=0).minimum(cells)
+        local = ((points - self.low) / self.cell).clamp_min(0).minimum(self.cells)
         # Value i of the inner grid sits in the middle of cell i; the nearest one is the middle tap.
-        first = local.detach().floor().minimum(cells - 1)
+        first = local.detach().floor().minimum(self.cells - 1)
         t = local - first
-        weights = torch.stack([(1 - t).square() / 2, 0.5 + t - t.square(), t.square() / 2], dim=1)
+        rest = 1 - t
+        weights = torch.stack([rest * rest / 2, 0.5 + t * rest, t * t / 2], dim=1)
         x, y, z = weights.unbind(2)
-        weight = (x[:, :, None, None] * y[:, None, :, None] * z[:, None, None, :]).flatten(1)
-        at = first.long()
-        _, ny, nz = self.shape
-        origin = (at[:, 0] * ny + at[:, 1]) * nz + at[:, 2]
-        return origin[:, None] + self._offsets(points.device), weight
-
-    def _offsets(self, device: torch.device) -> Int[Tensor, " 27"]:
-        _, ny, nz = self.shape
-        three = torch.arange(3, device=device)
-        return ((three[:, None, None] * ny + three[:, None]) * nz + three).flatten()
+        weight = (x[:, :, None, None] * (y[:, :, None] * z[:, None, :])[:, None]).flatten(1)
+        origin = (first @ self.strides.to(first.dtype)).int()
+        return origin[:, None] + self.offsets, weight

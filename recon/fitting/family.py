@@ -1,11 +1,12 @@
 """What a fit asks of a family of heads."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
 
 
+@runtime_checkable
 class Family(Protocol):
     """Heads by a code whose prior is a standard normal, in a canonical unit space; `recon.priors.Heads` is one.
 

@@ -15,8 +15,8 @@ class PriorField(Field):
     """F(T x; z) / |T| with a separate feature network: the geometry of H3D-Net (section 3, figure 2).
 
     T is the similarity from the scene's unit space to the prior's canonical unit space. It is a start value and
-    a small correction of it that is learned: rotation vector, translation and logarithm of the scale, all about
-    the middle of the canonical ball.
+    a small correction of it that is learned: rotation, translation and logarithm of the scale, all about the
+    middle of the canonical ball.
 
     Args:
         shape: The family of heads.
@@ -77,8 +77,10 @@ class PriorField(Field):
 
 
 def rotation(vector: Float[Tensor, " 3"]) -> Float[Tensor, "3 3"]:
-    """Rotation about a vector by its length in radians; differentiable at 0."""
-    x, y, z = vector
-    zero = torch.zeros_like(x)
-    skew = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero]).reshape(3, 3)
-    return torch.linalg.matrix_exp(skew)
+    """Rotation of the unit quaternion along (1, v / 2): for small v about v by its length in radians.
+
+    Equal to I + (K + K² / 2) / (1 + ‖v‖² / 4), with K the matrix of the cross product with v.
+    """
+    eye = torch.eye(3, dtype=vector.dtype, device=vector.device)
+    cross = torch.linalg.cross(eye, vector.expand(3, 3))
+    return eye + (cross + cross @ cross / 2) / (1 + vector @ vector / 4)

@@ -182,6 +182,7 @@ class LinearSDFNetwork(ShapeNetwork):
         self.register_buffer("low", torch.tensor(low), persistent=False)
         self.register_buffer("high", torch.tensor(high), persistent=False)
         self.mean = FeatureGrid(low, high, mean_cells, 1)
+        # One grid of the mean's cells shares its indices and weights.
         self.grids = nn.ModuleList(
             FeatureGrid(low, high, cells, channels, scale=0.1) for *cells, channels in grids
         )
@@ -198,15 +199,16 @@ class LinearSDFNetwork(ShapeNetwork):
         coordinates = functional.linear(
             functional.pad(latent, (0, 1), value=1.0), self.basis.weight.t()
         )  # (*points, width)
-        hidden = self.hidden(points)
+        base, hidden = self.features(points)
         deviation = hidden @ coordinates if latent.dim() == 1 else (hidden * coordinates).sum(1)
-        return self.base(points) + deviation
+        return base + deviation
 
     def latent_gradient(self, points: Tensor, latent: Tensor) -> tuple[Tensor, Tensor]:
         """Signed distance at points with its derivative by the code: the basis itself."""
         with torch.no_grad():
-            basis = self.basis(self.hidden(points))
-            return self.base(points) + basis[:, :-1] @ latent + basis[:, -1], basis[:, :-1]
+            base, hidden = self.features(points)
+            basis = self.basis(hidden)
+            return base + basis[:, :-1] @ latent + basis[:, -1], basis[:, :-1]
 
     @torch.no_grad()
     def absorb(self, mean: Tensor, scale: Tensor) -> None:
@@ -219,19 +221,29 @@ class LinearSDFNetwork(ShapeNetwork):
     ) -> Float[Tensor, "points heads"]:
         """Signed distance at the same points for many codes, whose features are computed once."""
         coordinates = functional.linear(functional.pad(latents, (0, 1), value=1.0), self.basis.weight.t())
-        return self.base(points)[:, None] + self.hidden(points) @ coordinates.t()
+        base, hidden = self.features(points)
+        return base[:, None] + hidden @ coordinates.t()
 
-    def base(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:
-        """The mean head's signed distance, before the correction by the last row of the basis."""
+    def features(
+        self, points: Float[Tensor, "points 3"]
+    ) -> tuple[Float[Tensor, " points"], Float[Tensor, "points width"]]:
+        """The mean head's signed distance (before the correction by the last row of the basis), and the
+        features that the basis is linear in.
+        """
         inside = points.maximum(self.low).minimum(self.high)
         beyond = (points - inside).square().sum(1)
         outside = beyond > 0
+        taps: dict[Sequence[int], tuple[Tensor, Tensor]] = {}
+        for grid in (self.mean, *self.grids):
+            assert isinstance(grid, FeatureGrid)
+            if grid.shape not in taps:
+                taps[grid.shape] = grid.taps(inside)
         # The square root has no gradient at 0.
-        return self.mean(points)[:, 0] + torch.where(outside, beyond, 1.0).sqrt() * outside
-
-    def hidden(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, "points width"]:
-        """The features that the basis is linear in."""
-        hidden = torch.cat([points, *(grid(points) for grid in self.grids)], dim=1)
+        base = (
+            self.mean.gather(*taps[self.mean.shape])[:, 0]
+            + torch.where(outside, beyond, 1.0).sqrt() * outside
+        )
+        hidden = torch.cat([points, *(grid.gather(*taps[grid.shape]) for grid in self.grids)], dim=1)
         for layer in self.layers:
             hidden = functional.silu(layer(hidden))
-        return hidden
+        return base, hidden

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -64,6 +64,7 @@ class Start:
     optimizer_state: Mapping[str, Mapping[str, Any]] | None = None
 
 
+@runtime_checkable
 class Prior(Protocol):
     """A prior: one class, one file, one yaml in conf/prior/."""
 

@@ -161,17 +161,18 @@ def read_samples(root: str | Path, split: str, *, verify: bool = False) -> Itera
 
 
 def _write_shard(path: Path, heads: Sequence[HeadSamples]) -> None:
+    arrays = {
+        "surface": np.stack([head.surface for head in heads]),
+        "normals": np.stack([head.normals for head in heads]).astype(np.float16),
+        "points": np.stack([head.points for head in heads]),
+        "distances": np.stack([head.distances for head in heads]),
+        "canonical_from_head": np.stack([head.canonical_from_head for head in heads]),
+    }
     lattices = [head.lattice for head in heads if head.lattice is not None]
+    if lattices:
+        arrays["lattice"] = np.stack(lattices)
     with replacing(path) as temporary:
-        np.savez(
-            temporary,
-            **({"lattice": np.stack(lattices)} if lattices else {}),
-            surface=np.stack([head.surface for head in heads]),
-            normals=np.stack([head.normals for head in heads]).astype(np.float16),
-            points=np.stack([head.points for head in heads]),
-            distances=np.stack([head.distances for head in heads]),
-            canonical_from_head=np.stack([head.canonical_from_head for head in heads]),
-        )
+        np.savez(temporary, allow_pickle=False, **arrays)
 
 
 def _write_atomically(path: Path, content: bytes) -> None:

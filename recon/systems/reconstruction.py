@@ -134,7 +134,7 @@ class Reconstruction(pl.LightningModule):
 
     def training_step(self, batch: RayBatch, batch_idx: int) -> Tensor | None:
         """One step; a loss that is not finite is skipped and counted."""
-        self.freeze(self.global_step)
+        self.set_phase(self.global_step)
         terms = self.losses(batch, self.global_step)
         self.log_dict(dict(terms.shown), on_step=True, on_epoch=False)
         if torch.isfinite(terms.total):
@@ -165,7 +165,7 @@ class Reconstruction(pl.LightningModule):
                 "The last good state is in checkpoints/last.ckpt; try a lower objective.learning_rate."
             )
 
-    def freeze(self, step: int) -> None:
+    def set_phase(self, step: int) -> None:
         """Lets the geometry learn or not, as the phase of a step wants it."""
         learns = step >= round(self.objective.frozen * self.steps)
         for parameter in self.sdf.parameter_groups().get("geometry", ()):

@@ -23,7 +23,7 @@ from recon.systems.checkpoint import AtomicCheckpointIO
 from recon.systems.config import build, device_of, preset_of
 from recon.systems.data import RayData
 from recon.systems.reconstruction import Objective, Reconstruction
-
+from recon.systems.trial import choose
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ def prepare(cfg: DictConfig, folder: Path) -> Task:
         lambda: build(cfg.field.sdf), lambda: build(cfg.field.feature), lambda: build(cfg.field.colour)
     )
     starts = build(cfg.prior).starts(networks, evidence(scene, inputs))
-    name = next(iter(starts)) if len(starts) == 1 else next(iter(starts))
+    name = next(iter(starts)) if len(starts) == 1 else choose(starts, system, sampler, device=device)
     return Task(cfg, folder, scene, views, system(starts[name]), RayData(sampler), loggers, started, name)
 
 

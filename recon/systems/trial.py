@@ -90,7 +90,7 @@ def _score(system: Reconstruction, sampler: Callable[[int], RayBatch], steps: in
     colour, mask = [], []
     system.train()
     for step in range(steps):
-        system.freeze(step)
+        system.set_phase(step)
         terms = system.losses(sampler(step).to(system.device), step)
         if not torch.isfinite(terms.total):
             return Score(math.inf, math.inf)
