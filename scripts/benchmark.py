@@ -5,6 +5,7 @@ import shlex
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,10 +18,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from recon.errors import ConfigError, ReconError
 from recon.files import replacing
-from recon.systems import benchmark, benchmark_data, benchmark_grid
-from recon.systems.benchmark import Outcome, Plan
+from recon.systems import benchmark, benchmark_data, benchmark_grid, benchmark_runs
+from recon.systems.benchmark import Plan
 from recon.systems.benchmark_data import Subjects
-from recon.systems.benchmark_report import Report, collect
+from recon.systems.benchmark_report import Report
+from recon.systems.benchmark_results import collect
+from recon.systems.benchmark_runs import Outcome
+from recon.systems.benchmark_tables import markdown
 from recon.systems.config import CONF, PRESETS, register_resolvers
 from recon.systems.machine import cores, machine, revision
 
@@ -52,10 +56,10 @@ def run(cfg: DictConfig) -> int:
     check_options(options)
     workers = options["workers"] or torch.cuda.device_count() or max(cores() // 2, 1)
     out = Path(options["out"]).expanduser().resolve()
-    subjects = find_subjects(options, out)
+    subjects = find_subjects(options)
     context = {
-        "date": benchmark.now(),
-        "command": shlex.join(["python", "scripts/benchmark.py", *sys.argv[1:]]),
+        "date": benchmark_runs.now(),
+        "command": " ".join(["python scripts/benchmark.py", *map(shell_word, sys.argv[1:])]),
         "revision": revision(),
         "machine": machine(),
         "notes": subjects.notes,
@@ -69,14 +73,14 @@ def run(cfg: DictConfig) -> int:
     if not options["report_only"]:
         perform(plan_of(options, out, subjects), workers, report)
     final = report()
-    print("\n" + final.markdown())
+    print("\n" + markdown(final))
     if options["grid"] and final.good:
         benchmark_grid.write(final, subjects.folders, out, options["grid_views"], options["clip_mm"], say)
     print(f"written to {out}")
     return len(final.failed)
 
 
-def perform(plan: Plan, workers: int, report: Any) -> None:
+def perform(plan: Plan, workers: int, report: Callable[[], Report]) -> None:
     """Runs the cells that have no numbers yet, with a line for each."""
     benchmark.check(plan)
     cells = plan.cells()
@@ -92,7 +96,7 @@ def perform(plan: Plan, workers: int, report: Any) -> None:
         say(f"[{count}/{len(missing)}] {outcome.cell}: {what}; {clock(rest)} left")
         report()
 
-    benchmark.run(plan, missing, workers, done)
+    benchmark_runs.run(plan, missing, workers, done)
 
 
 def errors_of(outcome: Outcome, out: Path) -> str:
@@ -132,7 +136,7 @@ def check_options(options: dict[str, Any]) -> None:
             raise ConfigError(f"methods: there is no {method!r}; choose from {', '.join(known)}")
 
 
-def find_subjects(options: dict[str, Any], out: Path) -> Subjects:
+def find_subjects(options: dict[str, Any]) -> Subjects:
     """Who is reconstructed; SynthHeads-10 is made where it is missing."""
     wanted = options["subjects"]
     if options["data"] == "h3ds":
@@ -157,9 +161,15 @@ def plan_of(options: dict[str, Any], out: Path, subjects: Subjects) -> Plan:
 
 def write(report: Report, out: Path) -> None:
     """The tables in both forms."""
-    for name, content in {"results.json": report.json(), "results.md": report.markdown()}.items():
+    for name, content in {"results.json": report.json(), "results.md": markdown(report)}.items():
         with replacing(out / name) as temporary:
             temporary.write_text(content)
+
+
+def shell_word(argument: str) -> str:
+    """An argument as one types it: in double quotes rather than with escaped single ones."""
+    plain = "'" in argument and not set(argument) & set('"$`\\!')
+    return f'"{argument}"' if plain else shlex.quote(argument)
 
 
 def say(text: str) -> None:

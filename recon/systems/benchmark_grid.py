@@ -11,7 +11,8 @@ from recon.errors import ConfigError, ReconError
 from recon.evaluation import Evaluator, OfficialResult, Prediction
 from recon.evaluation.grid import Result, Row, Subject, draw_row, write_grid
 from recon.evaluation.predictions import read_mesh
-from recon.systems.benchmark_report import Report, Run
+from recon.systems.benchmark_report import Report
+from recon.systems.benchmark_results import Run
 
 
 def write(
@@ -76,7 +77,7 @@ def _result(evaluator: Evaluator, run: Run, out: Path) -> Result | None:
     """A run's mesh as the official protocol aligns it; None where it cannot be scored."""
     try:
         mesh = read_mesh(run.cell.folder(out) / "mesh.ply")
-        result = evaluator.evaluate(Prediction(mesh)).result
+        result = evaluator.evaluate(Prediction(mesh, name=str(run.cell))).result
     except ReconError:
         return None
     assert isinstance(result, OfficialResult)
