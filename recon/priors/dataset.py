@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float16, Float32
@@ -55,6 +55,7 @@ class HeadPoints:
     distances: Float32[np.ndarray, "heads points"] | None = None
 
 
+@runtime_checkable
 class HeadData(Protocol):
     """Heads in shards.
 

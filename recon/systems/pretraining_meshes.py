@@ -88,7 +88,7 @@ def _to_tangent_planes(
 
 def official_errors(
     network: ShapeNetwork, canonical: Canonical, folder: Path, fitted: int, resolution: int
-) -> dict[str, float]:
+) -> dict[str, float | int]:
     """Official and strict H3DS errors of meshes fitted to the ground truths of scenes: means over scenes, mm.
 
     Every scene's landmarks place it in the canonical frame; the code is fitted to `fitted` points of its

@@ -145,8 +145,10 @@ def network_arguments(network: DictConfig, canonical: Canonical) -> tuple[str, d
         centre, radius = np.array(canonical.centre_mm), canonical.radius_mm
         arguments["low"] = ((low - centre) / radius).tolist()
         arguments["high"] = ((high - centre) / radius).tolist()
-        arguments["mean_cells"] = cells(arguments.pop("mean_mm"))
-        arguments["grids"] = [[*cells(mm), int(channels)] for mm, channels in arguments.pop("grids_mm")]
+        arguments["mean_cells"] = cells(float(arguments.pop("mean_mm")))
+        arguments["grids"] = [
+            [*cells(float(mm)), int(channels)] for mm, channels in arguments.pop("grids_mm")
+        ]
     return kind, arguments
 
 

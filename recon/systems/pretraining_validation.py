@@ -116,6 +116,6 @@ class Validation(pl.Callback):
             temporary.write_text(text.getvalue())
 
 
-def in_words(errors: Mapping[str, float]) -> str:
+def in_words(errors: Mapping[str, float | int]) -> str:
     """Errors for the log."""
     return ", ".join(f"{name} {value:.3f}" for name, value in errors.items())
