@@ -116,7 +116,12 @@ def write_grid(
     page.paste(scale_bar(_TILE - 40, clip_mm), (body.width + 10, top + 10))
     pen, font = ImageDraw.Draw(page), ImageFont.load_default(16)
     pen.text((8, 6), title, fill="black", font=font)
-    headings = ["a photograph", "ground truth", *methods, *(f"{method}: error" for method in methods)]
+    headings = [
+        "one of the photographs",
+        "ground truth",
+        *methods,
+        *(f"{method}: error" for method in methods),
+    ]
     for column, heading in enumerate(headings):
         pen.text((column * _TILE + 8, _MARGIN + 6), heading, fill="black", font=font)
     with replacing(path) as temporary:

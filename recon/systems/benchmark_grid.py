@@ -1,6 +1,6 @@
 """The picture grid of a benchmark."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -67,10 +67,19 @@ def _row(folder: Path, runs: Mapping[str, Run], methods: list[str], out: Path, c
     if truth is None:
         raise ConfigError(f"{folder} has no full_head.obj: nothing to compare with")
     evaluator = Evaluator(truth, name=scene.name)
-    first_view = next(iter(runs.values())).metrics["views"][0]
-    subject = Subject(scene.name, scene.views[first_view].image(), truth.mesh(), truth.landmarks)
+    view = _most_frontal(scene, next(iter(runs.values())).metrics["views"])
+    subject = Subject(scene.name, scene.views[view].image(), truth.mesh(), truth.landmarks)
     results = {method: _result(evaluator, run, out) for method, run in runs.items()}
     return draw_row(subject, results, methods, clip_mm)
+
+
+def _most_frontal(scene: scenes.Scene, views: Sequence[int]) -> int:
+    """Of the input views the one that sees most of the face; the first where that is not known."""
+    front = scene.front()
+    if front is None:
+        return views[0]
+    centres = {view: scene.views[view].camera.transformed(scene.unit_from_world).centre for view in views}
+    return max(views, key=lambda view: float(centres[view] @ front / np.linalg.norm(centres[view])))
 
 
 def _result(evaluator: Evaluator, run: Run, out: Path) -> Result | None:

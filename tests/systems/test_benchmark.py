@@ -21,7 +21,7 @@ from recon.systems import benchmark_data, config
 from recon.systems.benchmark import Cell, Plan, check
 from recon.systems.benchmark_report import Report
 from recon.systems.benchmark_results import Run, collect
-from recon.systems.benchmark_runs import alone, run
+from recon.systems.benchmark_runs import alone, environment, run
 from recon.systems.benchmark_tables import markdown
 from tests import ellipsoid
 from tests.evaluation import cases
@@ -367,3 +367,14 @@ def test_h3ds_by_its_release_and_tag(tmp_path):
     (tmp_path / "version.txt").write_text("generated-1\n")
     with pytest.raises(ConfigError, match=r"version\.txt"):
         benchmark_data.h3ds(str(tmp_path), None, None)
+
+
+def test_threads_and_gpus_of_a_run(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    for gpus, slot, threads, device in ((0, 1, "1", None), (1, 1, None, None), (4, 6, None, "2")):
+        monkeypatch.setattr("torch.cuda.device_count", lambda gpus=gpus: gpus)
+        env = environment(slot)
+        assert (env.get("OMP_NUM_THREADS"), env.get("CUDA_VISIBLE_DEVICES")) == (threads, device)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7,8,9")
+    assert environment(1)["CUDA_VISIBLE_DEVICES"] == "7"
