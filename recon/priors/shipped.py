@@ -3,7 +3,9 @@
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parents[2] / "priors"
-SHA256: dict[str, str] = {}
+SHA256 = {
+    "deepsdf-synth-v1.safetensors": "b04d6c1c0756abda3e4f302df5337b8f043d553f0270e27dc33773af8bedfc5c",
+}
 
 
 def shipped(name: str) -> Path:

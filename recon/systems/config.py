@@ -162,11 +162,13 @@ def option_help(name: str) -> str:
     lines = [_first_comment(main), "", "Options (key=value):", *map(_help_line, options(main))]
     for entry in yaml.safe_load(main.read_text())["defaults"]:
         if isinstance(entry, dict):
-            ((group, choice),) = entry.items()
+            ((name_and_package, choice),) = entry.items()
+            group, _, package = name_and_package.partition("@")
             choices = ", ".join(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
             chosen = CONF / group / f"{choice}.yaml"
-            lines += ["", f"{group}={choice}    (choices: {choices})", f"  {_first_comment(chosen)}"]
-            lines += map(_help_line, options(chosen, f"{group}."))
+            package = package or group
+            lines += ["", f"{package}={choice}    (choices: {choices})", f"  {_first_comment(chosen)}"]
+            lines += map(_help_line, options(chosen, f"{package}."))
     if name == "train":
         lines += [
             "",

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from recon.errors import ConfigError
 from recon.systems import config
 
-GROUPS = ("size", "logger")
+GROUPS = ("prior_size@size", "logger")
 
 
 def register_resolvers() -> None:
@@ -42,8 +42,11 @@ def prior_folder(root: str, *, _root_: DictConfig) -> str:
 
 
 def plain_options(arguments: Sequence[str]) -> list[str]:
-    """Command line arguments with `prior=` as the option that it is here: in train.py it names a group."""
-    return [re.sub(r"^prior=", "kind=", argument) for argument in arguments]
+    """Command line arguments in Hydra's terms: `prior=`, which names a group of train.py, is a plain option here,
+    and `size=`, a plain option of make_scenes.py, names the group conf/prior_size.
+    """
+    names = {"prior": "kind", "size": "prior_size@size"}
+    return [re.sub(r"^(prior|size)=", lambda m: f"{names[m[1]]}=", argument) for argument in arguments]
 
 
 def check(cfg: DictConfig) -> None:

@@ -21,8 +21,11 @@ def composed(*overrides, name="train"):
 
 @pytest.mark.parametrize("choice", [f"{group}={name}" for group, names in GROUPS.items() for name in names])
 def test_every_choice_of_every_group_composes(choice):
-    cfg = composed(choice)
-    assert cfg[choice.split("=")[0]] is not None
+    group, _, name = choice.partition("=")
+    if group == "prior_size":
+        assert composed(f"prior_size@size={name}", name="pretrain").size.name == name
+    else:
+        assert composed(choice)[group] is not None
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,7 @@ def test_few_shards_are_held_and_all_are_seen(samples):
         (["kind=donor"], "only prior=deepsdf"),
         (["supervision=magic"], "distances"),
         (["trainer.devices=3"], "multiple of 3"),
-        (["size=paper", "size.lattice_share=0.5"], "lattice_share"),
+        (["prior_size@size=paper", "size.lattice_share=0.5"], "lattice_share"),
         (["trainer.accelerator=tpu"], "tpu"),
     ],
 )
@@ -200,7 +200,7 @@ def test_bad_data_are_refused(samples, tmp_path):
 
 
 def test_every_option_is_explained():
-    for path in (config.CONF / "pretrain.yaml", *(config.CONF / "size").glob("*.yaml")):
+    for path in (config.CONF / "pretrain.yaml", *(config.CONF / "prior_size").glob("*.yaml")):
         explained = {name: comment for name, _, comment in config.options(path)}
         content = yaml.safe_load(path.read_text())
         for key, value in content.items():
@@ -210,7 +210,7 @@ def test_every_option_is_explained():
 
 
 def test_paper_size_is_the_paper(samples):
-    cfg = composed("size=paper", "data=x")
+    cfg = composed("prior_size@size=paper", "data=x")
     kind, arguments = pretraining_run.network_arguments(
         cfg.size.network, SampleFolder(samples, "val").canonical
     )
@@ -221,7 +221,9 @@ def test_paper_size_is_the_paper(samples):
 
 
 def test_prior_is_a_plain_option_here():
-    assert pretraining_config.plain_options(["prior=deepsdf", "data=x"]) == ["kind=deepsdf", "data=x"]
+    given = ["prior=deepsdf", "data=x", "size=paper", "size.steps=3"]
+    expected = ["kind=deepsdf", "data=x", "prior_size@size=paper", "size.steps=3"]
+    assert pretraining_config.plain_options(given) == expected
 
 
 CANONICAL = Canonical((0.0, -25.0, -5.0), 330.0, LANDMARKS_MM)

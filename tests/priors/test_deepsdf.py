@@ -1,0 +1,113 @@
+"""A family made by hand: the ellipsoid of tests/ellipsoid.py and what a code adds to its size."""
+
+import numpy as np
+import pytest
+import torch
+
+from recon import scene as scenes
+from recon.errors import PriorError
+from recon.fields import FeatureNetwork, RenderingNetwork, SDFNetwork
+from recon.priors import (
+    Canonical,
+    DeepSDFPrior,
+    Evidence,
+    LinearSDFNetwork,
+    MeanHeadPrior,
+    Networks,
+    ShapePrior,
+    SpherePrior,
+    save_shape_prior,
+)
+from recon.priors.deepsdf import similarity
+from tests.ellipsoid import CENTRE_MM, RADIUS_MM, SEMI_AXES_MM, write_idr_scene
+
+UNIT_MM = 330.0
+LANDMARKS = {"nose_tip": (0.0, 10.0, 95.0), "left_eye": (30.0, 40.0, 80.0), "right_eye": (-30.0, 40.0, 80.0)}
+NETWORKS = Networks(
+    lambda: SDFNetwork(64, 2, (), 2, 8), lambda: FeatureNetwork(16, 1, 2, 8), lambda: RenderingNetwork(16, 1, 8)
+)
+ARGUMENTS = {
+    "latent_size": 1, "width": 8, "depth": 1, "low": [-0.6] * 3, "high": [0.6] * 3,
+    "mean_cells": [40] * 3, "grids": [[4, 4, 4, 2]],
+}  # fmt: skip
+
+
+@pytest.fixture
+def prior_file(tmp_path):
+    network = LinearSDFNetwork(**ARGUMENTS)
+    middles = (torch.arange(42) - 0.5) * 0.03 - 0.6
+    at = torch.stack(torch.meshgrid(middles, middles, middles, indexing="ij"), dim=-1).reshape(-1, 3)
+    axes = torch.tensor(SEMI_AXES_MM / UNIT_MM).float()
+    length = (at / axes).norm(dim=1)
+    distance = (length - 1) * length / (at / axes**2).norm(dim=1)
+    with torch.no_grad():
+        network.mean.values[:, 0] = distance
+        network.basis.weight.zero_()
+    prior = ShapePrior(network, Canonical((0.0, 0.0, 0.0), UNIT_MM, LANDMARKS), "linear", ARGUMENTS, {})
+    save_shape_prior(tmp_path / "family.safetensors", prior, torch.float32)
+    return tmp_path / "family.safetensors"
+
+
+@pytest.fixture(scope="module")
+def evidence(tmp_path_factory):
+    scene = scenes.open(write_idr_scene(tmp_path_factory.mktemp("scene"), 4))
+    views = scene.views
+    return Evidence([view.camera for view in views], [view.mask() for view in views], scene.scale_mat)
+
+
+def surface(count: int = 500) -> torch.Tensor:
+    """Points of the ellipsoid in the scene's unit space."""
+    direction = np.random.default_rng(0).normal(size=(count, 3))
+    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+    return torch.from_numpy(direction * SEMI_AXES_MM / RADIUS_MM).float()
+
+
+def test_the_head_of_the_family_is_found_where_the_masks_show_it(prior_file, evidence):
+    ((name, start),) = DeepSDFPrior(str(prior_file)).starts(NETWORKS, evidence).items()
+    assert name == "family"
+    error_mm = start.field.sdf(surface()).abs() * RADIUS_MM
+    assert error_mm.mean() < 1.0
+    assert set(start.field.parameter_groups()) == {"geometry", "appearance", "pose", "code"}
+    sample = start.field(surface(5))
+    colours = start.colour(surface(5), surface(5), surface(5), sample.feature)
+    assert colours.shape == (5, 3)
+
+
+def test_the_mean_head_has_no_code_to_learn(prior_file, evidence):
+    start = MeanHeadPrior(str(prior_file)).starts(NETWORKS, evidence)["family"]
+    assert "code" not in start.field.parameter_groups()
+    assert start.field.code.abs().sum() == 0
+
+
+def test_landmarks_give_the_pose_to_begin_with(prior_file, evidence):
+    # the canonical head stands at the scene's centre, turned half about y
+    turn = np.diag([-1.0, 1.0, -1.0])
+    world = {name: turn @ np.array(at) + CENTRE_MM for name, at in LANDMARKS.items()}
+    with_landmarks = Evidence(evidence.cameras, evidence.masks, evidence.world_from_unit, lambda: world)
+    start = DeepSDFPrior(str(prior_file), pose="landmarks").starts(NETWORKS, with_landmarks)["family"]
+    linear, _ = start.field.canonical_from_unit()
+    assert np.allclose(linear.detach() / linear.detach().norm(dim=1), turn, atol=0.03)
+    with pytest.raises(PriorError, match="pose=masks"):
+        DeepSDFPrior(str(prior_file), pose="landmarks").starts(NETWORKS, evidence)
+
+
+def test_unknown_choices_and_missing_files_are_refused(prior_file, evidence):
+    with pytest.raises(PriorError, match="landmarks"):
+        DeepSDFPrior(str(prior_file), pose="guess")
+    with pytest.raises(PriorError, match="pretrain_prior"):
+        DeepSDFPrior(str(prior_file.with_name("no.safetensors"))).starts(NETWORKS, evidence)
+    with pytest.raises(PriorError, match="SHA-256"):
+        DeepSDFPrior(str(prior_file), sha256="0" * 64).starts(NETWORKS, evidence)
+
+
+def test_sphere_is_the_configured_network(evidence):
+    start = SpherePrior().starts(NETWORKS, evidence)["sphere"]
+    assert isinstance(start.field, SDFNetwork) and start.schedule_offset == 0
+
+
+def test_similarity_by_hand():
+    source = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
+    target = 2 * source[:, [1, 2, 0]] + [1.0, 2.0, 3.0]
+    matrix = similarity(source, target)
+    assert np.allclose(source @ matrix[:3, :3].T + matrix[:3, 3], target)
+    assert np.linalg.det(matrix[:3, :3]) == pytest.approx(8)
