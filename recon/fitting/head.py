@@ -81,9 +81,7 @@ def fit_head(
     mean = torch.zeros(family.latent_size)
     fits = [_refine(family, coarse, pose, mean, COARSE, unit_mm) for pose in starts]
     fits.sort(key=lambda fit: fit.overlap, reverse=True)
-    best = [
-        _refine(family, contours, fit.canonical_from_world, mean, FINE, unit_mm) for fit in fits[:3]
-    ]
+    best = [_refine(family, contours, fit.canonical_from_world, mean, FINE, unit_mm) for fit in fits[:3]]
     found = max(best, key=lambda fit: fit.overlap)
     log.info(
         "head found: agrees with the masks on %.1f %% of the pixels, outline within %.1f mm (median)",

@@ -57,7 +57,7 @@ class DeepSDFPrior:
         canonical_from_unit = fit.canonical_from_world @ evidence.world_from_unit
         code = fit.code if self.code == "masks" and self.learn_code else torch.zeros_like(fit.code)
         field = PriorField(
-            prior.network, networks.feature(), code, canonical_from_unit, learn_code=self.learn_code
+            prior.network.train(), networks.feature(), code, canonical_from_unit, learn_code=self.learn_code
         )
         return {self.path.stem: Start(field, networks.colour())}
 

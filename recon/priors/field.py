@@ -67,7 +67,7 @@ class PriorField(Field):
     def parameter_groups(self) -> Mapping[str, Sequence[nn.Parameter]]:
         """The prior's network, its code, the pose, and the feature network."""
         groups = {
-            "geometry": [p for p in self.shape.parameters() if p.requires_grad],
+            "geometry": list(self.shape.parameters()),
             "appearance": list(self.feature.parameters()),
             "pose": [self.correction],
         }

@@ -126,5 +126,9 @@ def test_outlines_at_the_border_are_left_out():
 def test_masks_without_an_outline_are_refused():
     with pytest.raises(PriorError, match="no outline"):
         fit_head(
-            BallWithNose(), [camera(0.0, np.zeros(3))], [np.ones((SIZE, SIZE), dtype=bool)], np.zeros(3), 330.0
+            BallWithNose(),
+            [camera(0.0, np.zeros(3))],
+            [np.ones((SIZE, SIZE), dtype=bool)],
+            np.zeros(3),
+            330.0,
         )

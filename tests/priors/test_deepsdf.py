@@ -7,45 +7,21 @@ import torch
 from recon import scene as scenes
 from recon.errors import PriorError
 from recon.fields import FeatureNetwork, RenderingNetwork, SDFNetwork
-from recon.priors import (
-    Canonical,
-    DeepSDFPrior,
-    Evidence,
-    LinearSDFNetwork,
-    MeanHeadPrior,
-    Networks,
-    ShapePrior,
-    SpherePrior,
-    save_shape_prior,
-)
+from recon.priors import DeepSDFPrior, Evidence, MeanHeadPrior, Networks, SpherePrior
 from recon.priors.deepsdf import similarity
 from tests.ellipsoid import CENTRE_MM, RADIUS_MM, SEMI_AXES_MM, write_idr_scene
+from tests.priors.families import LANDMARKS, write_ellipsoids
 
-UNIT_MM = 330.0
-LANDMARKS = {"nose_tip": (0.0, 10.0, 95.0), "left_eye": (30.0, 40.0, 80.0), "right_eye": (-30.0, 40.0, 80.0)}
 NETWORKS = Networks(
-    lambda: SDFNetwork(64, 2, (), 2, 8), lambda: FeatureNetwork(16, 1, 2, 8), lambda: RenderingNetwork(16, 1, 8)
+    lambda: SDFNetwork(64, 2, (), 2, 8),
+    lambda: FeatureNetwork(16, 1, 2, 8),
+    lambda: RenderingNetwork(16, 1, 8),
 )
-ARGUMENTS = {
-    "latent_size": 1, "width": 8, "depth": 1, "low": [-0.6] * 3, "high": [0.6] * 3,
-    "mean_cells": [40] * 3, "grids": [[4, 4, 4, 2]],
-}  # fmt: skip
 
 
-@pytest.fixture
-def prior_file(tmp_path):
-    network = LinearSDFNetwork(**ARGUMENTS)
-    middles = (torch.arange(42) - 0.5) * 0.03 - 0.6
-    at = torch.stack(torch.meshgrid(middles, middles, middles, indexing="ij"), dim=-1).reshape(-1, 3)
-    axes = torch.tensor(SEMI_AXES_MM / UNIT_MM).float()
-    length = (at / axes).norm(dim=1)
-    distance = (length - 1) * length / (at / axes**2).norm(dim=1)
-    with torch.no_grad():
-        network.mean.values[:, 0] = distance
-        network.basis.weight.zero_()
-    prior = ShapePrior(network, Canonical((0.0, 0.0, 0.0), UNIT_MM, LANDMARKS), "linear", ARGUMENTS, {})
-    save_shape_prior(tmp_path / "family.safetensors", prior, torch.float32)
-    return tmp_path / "family.safetensors"
+@pytest.fixture(scope="module")
+def prior_file(tmp_path_factory):
+    return write_ellipsoids(tmp_path_factory.mktemp("prior") / "family.safetensors")
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ def test_every_choice_of_every_group_composes(choice):
     [("cpu", 128, 1024, 900, 200), ("gpu", 512, 4096, 3000, 1000), ("paper", 512, 2048, 0, 2000)],
 )
 def test_presets(preset, width, rays, steps, per_view):
-    cfg = composed(f"preset={preset}")
+    cfg = composed("method=idr", f"preset={preset}")
     OmegaConf.resolve(cfg)
     assert (cfg.field.sdf.width, cfg.data.sampler.rays) == (width, rays)
     assert (cfg.method.steps, cfg.method.steps_per_view) == (steps, per_view)
@@ -54,7 +54,7 @@ def test_auto_preset_follows_the_device():
 
 
 def test_paper_preset_is_the_paper():
-    cfg = composed("preset=paper")
+    cfg = composed("method=idr", "preset=paper")
     OmegaConf.resolve(cfg)
     sdf, objective, tracer = cfg.field.sdf, cfg.method.objective, cfg.renderer
     assert (sdf.depth, sdf.width, sdf.octaves, sdf.feature_size, sdf.beta, sdf.radius, list(sdf.skip)) == (

@@ -23,6 +23,7 @@ from tests import ellipsoid
 config.register_resolvers()
 ROOT = Path(__file__).parents[2]
 SMALL = [
+    "method=idr",
     "trainer.accelerator=cpu", "field.sdf.width=64", "field.sdf.depth=4", "field.sdf.skip=[2]",
     "field.sdf.feature_size=32", "field.colour.width=64", "field.colour.depth=2", "data.sampler.rays=512",
     "renderer.samples=32", "mesh.resolution=128", "render.step=4",
