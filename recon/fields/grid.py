@@ -70,7 +70,10 @@ class FeatureGrid(nn.Module):
         if torch.is_grad_enabled() and (weight.requires_grad or self.values.requires_grad):
             # Plain operations can be differentiated twice; the fused one below cannot.
             return torch.einsum("nt,ntc->nc", weight, self.values[index])
-        return functional.embedding_bag(index, self.values, per_sample_weights=weight, mode="sum")
+        # Detached, since for a table that could need a gradient it keeps notes even without a graph.
+        return functional.embedding_bag(
+            index, self.values.detach(), per_sample_weights=weight.detach(), mode="sum"
+        )
 
     def taps(
         self, points: Float[Tensor, "points 3"]

@@ -212,7 +212,7 @@ class Pretraining(pl.LightningModule):
             {"params": [p for n, p in named if not n.startswith(("grids.", "mean."))], "lr": rates.layers},
             {"params": [self.codes], "lr": rates.codes},
         ]
-        optimizer = torch.optim.Adam([g for g in groups if g["params"]], betas=rates.betas)
+        optimizer = torch.optim.Adam([g for g in groups if g["params"]], betas=rates.betas, fused=True)
         # LambdaLR would pickle a bound method into the checkpoint.
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate_factor(step))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

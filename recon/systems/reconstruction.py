@@ -188,7 +188,9 @@ class Reconstruction(pl.LightningModule):
             "cameras": objective.camera_learning_rate,
         }
         present = [name for name, parameters in parts.items() if parameters]
-        optimizer = torch.optim.Adam([{"params": parts[name], "lr": rates[name]} for name in present])
+        optimizer = torch.optim.Adam(
+            [{"params": parts[name], "lr": rates[name]} for name in present], fused=True
+        )
         if self._optimizer_state is not None:
             for name, parameter in self.named_parameters():
                 if name in self._optimizer_state:
