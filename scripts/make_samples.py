@@ -1,4 +1,4 @@
-"""Makes training samples of synthetic heads, for priors: `python scripts/make_samples.py out=samples split=train n=480`.
+"""Makes training samples of synthetic heads: `python scripts/make_samples.py out=samples split=train n=480`.
 
 Needs the head model ($H3D_HEAD_MODEL) and numba. Run again to go on where it stopped. Options, as `name=value`: out
 (folder; shards go to out/split), split (train, val or test), n (heads), first (seed of the first), workers, and points
@@ -40,7 +40,9 @@ def main(arguments: Sequence[str]) -> None:
     if unknown:
         raise ConfigError(f"unknown option {sorted(unknown)}: known are {sorted(DEFAULTS)}")
     if options.split not in SPLITS or options.n < 1:
-        raise ConfigError(f"split={options.split} n={options.n}: expected one of {SPLITS} and at least one head")
+        raise ConfigError(
+            f"split={options.split} n={options.n}: expected one of {SPLITS} and at least one head"
+        )
     counts = SampleCounts(options.surface, options.near, options.volume, options.lattice_mm)
     seeds = range(options.first, options.first + options.n)
     manifest = write_samples(options.out, options.split, seeds, counts=counts, workers=options.workers)

@@ -234,16 +234,15 @@ class LinearSDFNetwork(ShapeNetwork):
         beyond = (points - inside).square().sum(1)
         outside = beyond > 0
         taps: dict[Sequence[int], tuple[Tensor, Tensor]] = {}
+        looked_up = []
         for grid in (self.mean, *self.grids):
             assert isinstance(grid, FeatureGrid)
             if grid.shape not in taps:
                 taps[grid.shape] = grid.taps(inside)
+            looked_up.append(grid.gather(*taps[grid.shape]))
         # The square root has no gradient at 0.
-        base = (
-            self.mean.gather(*taps[self.mean.shape])[:, 0]
-            + torch.where(outside, beyond, 1.0).sqrt() * outside
-        )
-        hidden = torch.cat([points, *(grid.gather(*taps[grid.shape]) for grid in self.grids)], dim=1)
+        base = looked_up[0][:, 0] + torch.where(outside, beyond, 1.0).sqrt() * outside
+        hidden = torch.cat([points, *looked_up[1:]], dim=1)
         for layer in self.layers:
             hidden = functional.silu(layer(hidden))
         return base, hidden
