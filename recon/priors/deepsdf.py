@@ -14,6 +14,7 @@ from recon.priors.field import PriorField
 from recon.priors.prior import Evidence, Networks, Start
 from recon.priors.shipped import hash_of
 from recon.priors.weights import ShapePrior, load_shape_prior
+from recon.scene.similarity import similarity
 
 log = logging.getLogger(__name__)
 
@@ -100,18 +101,3 @@ def _pose_by_landmarks(prior: ShapePrior, evidence: Evidence) -> Float[np.ndarra
     world = np.stack([given[name] for name in shared])
     mm = np.stack([np.asarray(known[name], dtype=float) for name in shared])
     return np.linalg.inv(prior.canonical.mm_from_unit) @ similarity(world, mm)
-
-
-def similarity(
-    source: Float[np.ndarray, "n 3"], target: Float[np.ndarray, "n 3"]
-) -> Float[np.ndarray, "4 4"]:
-    """Least-squares similarity (rotation, one scale, translation) that takes source to target (Umeyama 1991)."""
-    a, b = source.mean(axis=0), target.mean(axis=0)
-    u, stretch, vt = np.linalg.svd((target - b).T @ (source - a))
-    flip = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
-    rotation = (u * flip) @ vt
-    scale = (stretch * flip).sum() / ((source - a) ** 2).sum()
-    matrix = np.eye(4)
-    matrix[:3, :3] = scale * rotation
-    matrix[:3, 3] = b - scale * rotation @ a
-    return matrix

@@ -23,6 +23,7 @@ from recon.priors.dataset import LANDMARKS_MM, UNIT_CENTRE_MM, UNIT_RADIUS_MM, H
 from recon.priors.weights import Canonical
 from recon.scene.obj import read_obj
 from recon.scene.scene import read_landmarks
+from recon.scene.similarity import similarity
 
 SUFFIXES = (".ply", ".obj")
 HELD_OUT = 10
@@ -47,15 +48,10 @@ def canonical_from_landmarks(landmarks: Mapping[str, Float[np.ndarray, "3"]]) ->
         )
     source = np.array([landmarks[name] for name in names], np.float64)
     target = np.array([LANDMARKS_MM[name] for name in names])
-    a, b = source - source.mean(axis=0), target - target.mean(axis=0)
-    if not np.square(a).sum() > 1e-6:
-        raise PriorError(f"the landmarks {', '.join(names)} all lie at the same place")
-    u, stretch, vt = np.linalg.svd(b.T @ a)
-    flip = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
-    matrix = np.eye(4)
-    matrix[:3, :3] = (u * flip) @ vt * ((stretch * flip).sum() / np.square(a).sum())
-    matrix[:3, 3] = target.mean(axis=0) - matrix[:3, :3] @ source.mean(axis=0)
-    return matrix
+    try:
+        return similarity(source, target)
+    except ValueError as error:
+        raise PriorError(f"the landmarks {', '.join(names)} all lie at the same place") from error
 
 
 class ScanFolder:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float16, Float32
 
+from recon.scene.similarity import similarity
 from recon.synth.model import HeadModel, load_head_model
 from recon.synth.parts import Subject
 from recon.synth.surface_distance import MeshDistance
@@ -72,25 +73,6 @@ def lattice_grid(spacing_mm: float) -> Grid:
     low, high = np.array(LATTICE_LOW_MM), np.array(LATTICE_HIGH_MM)
     x, y, z = (int(n) for n in np.round((high - low) / spacing_mm) + 1)
     return Grid(low, spacing_mm, (x, y, z))
-
-
-def similarity(
-    source: Float[np.ndarray, "n 3"], target: Float[np.ndarray, "n 3"]
-) -> Float[np.ndarray, "4 4"]:
-    """Least-squares similarity (rotation, one scale, translation) that takes source to target (Umeyama 1991).
-
-    Returns:
-        A 4x4 matrix for column points.
-    """
-    a, b = source.mean(axis=0), target.mean(axis=0)
-    u, stretch, vt = np.linalg.svd((target - b).T @ (source - a))
-    flip = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
-    rotation = (u * flip) @ vt
-    scale = (stretch * flip).sum() / ((source - a) ** 2).sum()
-    matrix = np.eye(4)
-    matrix[:3, :3] = scale * rotation
-    matrix[:3, 3] = b - scale * rotation @ a
-    return matrix
 
 
 def mean_landmarks(model: HeadModel | None = None) -> Float[np.ndarray, "68 3"]:

@@ -8,7 +8,6 @@ from recon import scene as scenes
 from recon.errors import PriorError
 from recon.fields import FeatureNetwork, RenderingNetwork, SDFNetwork
 from recon.priors import DeepSDFPrior, Evidence, MeanHeadPrior, Networks, SpherePrior
-from recon.priors.deepsdf import similarity
 from tests.ellipsoid import CENTRE_MM, RADIUS_MM, SEMI_AXES_MM, write_idr_scene
 from tests.priors.families import LANDMARKS, write_ellipsoids
 
@@ -79,11 +78,3 @@ def test_unknown_choices_and_missing_files_are_refused(prior_file, evidence):
 def test_sphere_is_the_configured_network(evidence):
     start = SpherePrior().starts(NETWORKS, evidence)["sphere"]
     assert isinstance(start.field, SDFNetwork) and start.schedule_offset == 0
-
-
-def test_similarity_by_hand():
-    source = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
-    target = 2 * source[:, [1, 2, 0]] + [1.0, 2.0, 3.0]
-    matrix = similarity(source, target)
-    assert np.allclose(source @ matrix[:3, :3].T + matrix[:3, 3], target)
-    assert np.linalg.det(matrix[:3, :3]) == pytest.approx(8)

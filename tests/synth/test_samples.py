@@ -15,7 +15,6 @@ from recon.synth.samples import (
     SampleCounts,
     mean_landmarks,
     sample_subject,
-    similarity,
 )
 from recon.synth.samples_files import read_manifest, read_samples, write_samples
 from recon.synth.subject import make_subject
@@ -29,20 +28,6 @@ def ball_subject(seed: int = 0, scale: float = 1.0) -> Subject:
     """A ball of 100 mm for a head; its landmarks are the mean ones, scaled like it."""
     truth = trimesh.Trimesh(*ball(100.0 * scale, level=5), process=False)
     return Subject(seed, f"ball-{seed}", (), truth, {}, MEAN * scale, {}, {}, None, {})
-
-
-def test_similarity_is_recovered_exactly():
-    rng = np.random.default_rng(0)
-    turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
-    turn *= np.sign(np.linalg.det(turn))
-    source = rng.normal(0, 50, (68, 3))
-    matrix = similarity(source, 1.3 * source @ turn.T + [4.0, -5.0, 6.0])
-    assert np.allclose(matrix[:3, :3], 1.3 * turn) and np.allclose(matrix[:3, 3], [4, -5, 6])
-
-
-def test_similarity_never_mirrors():
-    source = np.random.default_rng(0).normal(0, 50, (68, 3))
-    assert np.linalg.det(similarity(source, source * [-1.0, 1.0, 1.0])[:3, :3]) > 0
 
 
 def test_distances_are_those_of_the_ball_in_the_canonical_frame():
