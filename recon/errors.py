@@ -21,6 +21,10 @@ class PriorError(ReconError):
     """A prior that cannot be read, does not fit, or cannot be trained on the data given."""
 
 
+class OutsidePriorError(PriorError):
+    """A prior that cannot explain what the masks show: to go on without it is better."""
+
+
 class MeshError(ReconError):
     """A surface that cannot be extracted, read or exported."""
 

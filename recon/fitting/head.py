@@ -35,8 +35,8 @@ class HeadFit:
     Attributes:
         canonical_from_world: Similarity from world mm to canonical unit space.
         code: Of the family.
-        overlap: Share of the test pixels on which head and masks agree.
-        outline_mm: Median distance between the head's and the masks' outlines, world mm.
+        overlap: Intersection over union of head and masks on the test pixels.
+        outline_mm: Median distance between the head's and the masks' outlines above the shoulders, world mm.
     """
 
     canonical_from_world: Float[np.ndarray, "4 4"]
@@ -84,7 +84,7 @@ def fit_head(
     best = [_refine(family, contours, fit.canonical_from_world, mean, FINE, unit_mm) for fit in fits[:3]]
     found = max(best, key=lambda fit: fit.overlap)
     log.info(
-        "head found: agrees with the masks on %.1f %% of the pixels, outline within %.1f mm (median)",
+        "head found: overlaps the masks by %.1f %%, outlines %.1f mm apart (median)",
         100 * found.overlap,
         found.outline_mm,
     )
@@ -93,15 +93,18 @@ def fit_head(
 
 @dataclass(frozen=True)
 class _Stage:
-    """Some iterations: standard deviation of an outline in mm, number of code components let free."""
+    """Some iterations: standard deviation of an outline in mm, number of code components let free, and whether
+    what the family cannot explain, such as a hat, loses its say.
+    """
 
     iterations: int
     sigma_mm: float
     components: int
+    discards: bool = False
 
 
 COARSE = (_Stage(3, 40.0, 0), _Stage(3, 15.0, 0), _Stage(2, 8.0, 4))
-FINE = (_Stage(3, 10.0, 4), _Stage(3, 5.0, 16), _Stage(8, 2.5, 10_000))
+FINE = (_Stage(3, 10.0, 4), _Stage(3, 5.0, 16), _Stage(8, 2.5, 10_000), _Stage(5, 2.5, 10_000, True))
 
 
 def _refine(
@@ -138,7 +141,9 @@ def _step(
     jacobian = torch.cat([turn, normal, stretch, basis[:, :free]], dim=1).double().numpy()
     sigma = stage.sigma_mm / unit_mm
     residual = sdf.double().numpy() / sigma
-    weight = 2.0 / np.maximum(np.abs(residual), 2.0)
+    weight = np.minimum(2.0 / np.maximum(np.abs(residual), 2.0), 1.0)  # Huber's
+    if stage.discards:
+        weight = 1.0 / (1.0 + (residual / 4.0) ** 2) ** 2  # Geman and McClure's
     weight *= np.where(points[:, 1].numpy() < NECK_UNIT, 0.1, 1.0)
     # Neighbouring outline points share their errors; about every fourth counts.
     weight *= min(1.0, 60.0 * max(1, len(residual) // 240) / len(residual))
@@ -164,18 +169,19 @@ def _judged(
 ) -> HeadFit:
     """The fit with its agreement with the masks."""
     per_world = float(np.cbrt(np.linalg.det(pose[:3, :3])))
-    least = []
+    least, above = [], []
     for rays in (
         (contours.inside_origins, contours.inside_directions),
         (contours.origins, contours.directions),
     ):
         origins, directions = _canonical_rays(pose, *rays)
-        depth = _least(family, origins, directions, code)
-        least.append(family.sdf(origins + depth[:, None] * directions, code).double().numpy())
-    inside = least[0] < 0
-    union = (inside | contours.inside).sum()
-    overlap = float((inside & contours.inside).sum() / max(union, 1))
-    return HeadFit(pose, code, overlap, float(np.median(np.abs(least[1])) / per_world))
+        points = origins + _least(family, origins, directions, code)[:, None] * directions
+        least.append(family.sdf(points, code).double().numpy())
+        above.append(points[:, 1].numpy() > NECK_UNIT)
+    inside, shown = least[0] < 0, contours.inside
+    overlap = float((inside & shown).sum() / max((inside | shown).sum(), 1))
+    outline = np.abs(least[1][above[1]]) if above[1].any() else np.abs(least[1])
+    return HeadFit(pose, code, overlap, float(np.median(outline) / per_world))
 
 
 def _canonical_rays(

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from recon.errors import PriorError
+from recon.errors import OutsidePriorError, PriorError
 from recon.fitting import HeadFit, fit_head
 from recon.priors.field import PriorField
 from recon.priors.prior import Evidence, Networks, Start
@@ -31,6 +31,8 @@ class DeepSDFPrior:
         pose: Where the head stands to begin with: "masks" finds it by silhouettes of the family itself,
             "landmarks" by those of the ground truth.
         code: The first code: "masks" takes it from the same silhouettes, "mean" takes zero.
+        outside_mm: A head whose outline no member of the family comes closer to than this, in the median, is none of
+            the family; None takes every head.
 
     Raises:
         PriorError: An unknown choice.
@@ -39,22 +41,35 @@ class DeepSDFPrior:
     learn_code = True
 
     def __init__(
-        self, path: str, sha256: str | None = None, pose: str = "masks", code: str = "masks"
+        self,
+        path: str,
+        sha256: str | None = None,
+        pose: str = "masks",
+        code: str = "masks",
+        outside_mm: float | None = 2.2,
     ) -> None:
         if pose not in POSES or code not in CODES:
             raise PriorError(
                 f"prior.pose is {' or '.join(POSES)}, prior.code {' or '.join(CODES)}; not {pose!r}, {code!r}"
             )
         self.path, self.sha256, self.pose, self.code = Path(path), sha256 or hash_of(path), pose, code
+        self.outside_mm = outside_mm
 
     def starts(self, networks: Networks, evidence: Evidence) -> Mapping[str, Start]:
         """The family where the evidence puts it, with fresh networks for the appearance.
 
         Raises:
             PriorError: The file cannot be used, or the pose cannot be found.
+            OutsidePriorError: No head of the family looks like the masks.
         """
         prior = load_shape_prior(self.path, self.sha256)
         fit = self._fit(prior, evidence)
+        if self.outside_mm is not None and fit.outline_mm > self.outside_mm:
+            raise OutsidePriorError(
+                f"no head of {self.path.name} looks like the masks: outlines are {fit.outline_mm:.1f} mm apart in the "
+                f"median (limit prior.outside_mm={self.outside_mm}). A hat, wrong masks, wrong cameras, another unit "
+                "than millimetres, or not a head"
+            )
         canonical_from_unit = fit.canonical_from_world @ evidence.world_from_unit
         code = fit.code if self.code == "masks" and self.learn_code else torch.zeros_like(fit.code)
         field = PriorField(
@@ -81,12 +96,15 @@ class MeanHeadPrior(DeepSDFPrior):
         path: File that `save_shape_prior` wrote.
         sha256: What it must hash to.
         pose: As for `DeepSDFPrior`.
+        outside_mm: Likewise.
     """
 
     learn_code = False
 
-    def __init__(self, path: str, sha256: str | None = None, pose: str = "masks") -> None:
-        super().__init__(path, sha256, pose, code="mean")
+    def __init__(
+        self, path: str, sha256: str | None = None, pose: str = "masks", outside_mm: float | None = 2.2
+    ) -> None:
+        super().__init__(path, sha256, pose, "mean", outside_mm)
 
 
 def _pose_by_landmarks(prior: ShapePrior, evidence: Evidence) -> Float[np.ndarray, "4 4"]:

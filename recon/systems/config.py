@@ -10,7 +10,7 @@ from typing import Any
 import hydra
 import torch
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 import recon
 from recon.errors import ConfigError
@@ -100,6 +100,25 @@ def settle(cfg: DictConfig, overrides: list[str]) -> DictConfig:
             except Exception as error:
                 raise ConfigError(f"{override}: {error}") from error
     return stored
+
+
+def without_prior(cfg: DictConfig, method: str) -> None:
+    """Give a resolved configuration the settings of a method without prior; only the method's name stays.
+
+    Raises:
+        ConfigError: if there is no such method, or it has a prior itself.
+    """
+    path = CONF / "method" / f"{method}.yaml"
+    if not path.is_file():
+        raise ConfigError(f"method.outside={method}: there is no {path}")
+    settings = OmegaConf.load(path)
+    if "defaults" in settings:
+        raise ConfigError(f"method.outside={method}: expected a method without prior, such as idr")
+    name = cfg.method.name
+    with open_dict(cfg):
+        cfg.method, cfg.prior = settings, OmegaConf.load(CONF / "prior" / "sphere.yaml")
+        OmegaConf.resolve(cfg)
+        cfg.method.name = name
 
 
 def expand_tags(arguments: list[str]) -> list[str]:

@@ -14,13 +14,13 @@ from jaxtyping import Float
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from recon import scene as scenes
-from recon.errors import ConfigError, SceneError
+from recon.errors import ConfigError, OutsidePriorError, SceneError
 from recon.priors import Evidence, Networks, Start
 from recon.rendering import CameraBundle, PixelStore
 from recon.scene import Scene, View
 from recon.systems.callbacks import CurveFile, LastCheckpoint, Progress
 from recon.systems.checkpoint import AtomicCheckpointIO
-from recon.systems.config import build, device_of, preset_of
+from recon.systems.config import build, device_of, preset_of, without_prior
 from recon.systems.data import RayData
 from recon.systems.reconstruction import Objective, Reconstruction
 from recon.systems.trial import choose
@@ -60,10 +60,25 @@ class Task:
 def prepare(cfg: DictConfig, folder: Path) -> Task:
     """Open and check everything that can fail before any work starts.
 
+    Where the prior says that it does not apply, goes on as `method.outside` and changes the configuration so.
+
     Raises:
         SceneError: if scene, views, images, masks or cameras cannot be used.
         ConfigError: if the configuration cannot be run.
+        PriorError: if the prior cannot be used.
     """
+    try:
+        return _prepare(cfg, folder)
+    except OutsidePriorError as error:
+        other = cfg.method.get("outside")
+        if other is None:
+            raise
+        log.warning("%s. Going on without the prior, as method=%s.", error, other)
+        without_prior(cfg, other)
+        return _prepare(cfg, folder)
+
+
+def _prepare(cfg: DictConfig, folder: Path) -> Task:
     started = time.monotonic()
     device = device_of(cfg)
     _configure_torch(cfg)
@@ -93,7 +108,12 @@ def prepare(cfg: DictConfig, folder: Path) -> Task:
         lambda: build(cfg.field.sdf), lambda: build(cfg.field.feature), lambda: build(cfg.field.colour)
     )
     starts = build(cfg.prior).starts(networks, evidence(scene, inputs))
-    name = next(iter(starts)) if len(starts) == 1 else choose(starts, system, sampler, device=device)
+    name = cfg.get("start")
+    if name is None:
+        name = next(iter(starts)) if len(starts) == 1 else choose(starts, system, sampler, device=device)
+        OmegaConf.update(cfg, "start", name, force_add=True)  # a resumed run does not choose again
+    elif name not in starts:
+        raise ConfigError(f"start={name}: the prior offers {', '.join(starts)}")
     return Task(cfg, folder, scene, views, system(starts[name]), RayData(sampler), loggers, started, name)
 
 

@@ -7,7 +7,7 @@ import torch
 from omegaconf import OmegaConf
 
 from recon.errors import ReconError
-from recon.priors.donors import load_donor
+from recon.priors.donors import donor_of_run, load_donor, save_donor
 from recon.systems import config, run
 from recon.systems.checkpoint import load_checkpoint
 from tests import ellipsoid
@@ -55,6 +55,26 @@ def test_the_method_is_idr_with_another_prior():
 def test_a_prior_on_the_command_line_wins(order):
     cfg = composed(*order)
     assert cfg.prior._target_.endswith("SpherePrior") and cfg.method.name == "baseh3dnet"
+
+
+def test_of_several_donors_the_chosen_one_is_kept_for_a_resumed_run(donor_run, tmp_path):
+    scene = ellipsoid.write_idr_scene(tmp_path / "scene", 4)
+    donors = tmp_path / "donors"
+    donors.mkdir()
+    for name in "ab":
+        save_donor(donors / f"{name}.safetensors", donor_of_run(donor_run))
+    options = [*TINY, "method=baseh3dnet", f"prior.donors_folder={donors}", "steps=2"]
+    cfg, folder = configured(scene, tmp_path / "run", *options)
+    task = run.prepare(cfg, folder)
+    assert task.prior in ("pretrained_epoch:a", "pretrained_epoch:b") and cfg.start == task.prior
+    other = {"pretrained_epoch:a": "pretrained_epoch:b", "pretrained_epoch:b": "pretrained_epoch:a"}[
+        task.prior
+    ]
+    cfg, folder = configured(scene, tmp_path / "run", *options, f"start='{other}'")
+    assert run.prepare(cfg, folder).prior == other
+    cfg, folder = configured(scene, tmp_path / "run", *options, "start=c")
+    with pytest.raises(ReconError, match="offers pretrained_epoch:a, pretrained_epoch:b"):
+        run.prepare(cfg, folder)
 
 
 def test_the_recipe_as_written_is_three_options():

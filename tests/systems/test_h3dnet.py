@@ -125,3 +125,19 @@ def test_a_missing_prior_is_named_before_any_work(scene_folder, tmp_path):
     with pytest.raises(PriorError, match=r"/nowhere/p\.safetensors"):
         run.prepare(cfg, folder)
     assert not folder.exists()
+
+
+def test_a_head_outside_the_family_is_reconstructed_without_it(scene_folder, prior_file, tmp_path, caplog):
+    # no ellipsoid of the family comes closer to the outlines than a hair's breadth
+    options = [*SMALL, f"prior.path={prior_file}", "steps=3", "prior.outside_mm=1e-6"]
+    task, finished = trained(
+        scene_folder, tmp_path, *options, "field.sdf.width=64", "field.sdf.depth=2", "field.sdf.skip=[]"
+    )
+    assert finished and task.prior == "sphere" and task.cfg.method.name == "h3dnet"
+    assert "without the prior" in caplog.text and "outside_mm" in caplog.text
+    idr = composed("method=idr", "trainer.accelerator=cpu")
+    assert task.cfg.method.objective.learning_rate == idr.method.objective.learning_rate
+    assert task.cfg.method.objective.frozen == 0.0
+    cfg, folder = configured(scene_folder, tmp_path / "stop", *options, "method.outside=null")
+    with pytest.raises(PriorError, match="no head of ellipsoids"):
+        run.prepare(cfg, folder)
