@@ -37,12 +37,14 @@ class HeadFit:
         code: Of the family.
         overlap: Intersection over union of head and masks on the test pixels.
         outline_mm: Median distance between the head's and the masks' outlines above the shoulders, world mm.
+        misfit_mm: Mean distance between all of the outlines, none counted as more than 20 mm.
     """
 
     canonical_from_world: Float[np.ndarray, "4 4"]
     code: Float[Tensor, " latent"]
     overlap: float
     outline_mm: float
+    misfit_mm: float
 
 
 def fit_head(
@@ -82,7 +84,7 @@ def fit_head(
     fits = [_refine(family, coarse, pose, mean, COARSE, unit_mm) for pose in starts]
     fits.sort(key=lambda fit: fit.overlap, reverse=True)
     best = [_refine(family, contours, fit.canonical_from_world, mean, FINE, unit_mm) for fit in fits[:3]]
-    found = max(best, key=lambda fit: fit.overlap)
+    found = min(best, key=lambda fit: fit.misfit_mm)
     log.info(
         "head found: overlaps the masks by %.1f %%, outlines %.1f mm apart (median)",
         100 * found.overlap,
@@ -180,8 +182,11 @@ def _judged(
         above.append(points[:, 1].numpy() > NECK_UNIT)
     inside, shown = least[0] < 0, contours.inside
     overlap = float((inside & shown).sum() / max((inside | shown).sum(), 1))
-    outline = np.abs(least[1][above[1]]) if above[1].any() else np.abs(least[1])
-    return HeadFit(pose, code, overlap, float(np.median(outline) / per_world))
+    distance_mm = np.abs(least[1]) / per_world
+    upper = distance_mm[above[1]] if above[1].any() else distance_mm
+    return HeadFit(
+        pose, code, overlap, float(np.median(upper)), float(np.minimum(distance_mm, 20.0).mean())
+    )
 
 
 def _canonical_rays(

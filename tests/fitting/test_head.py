@@ -17,17 +17,19 @@ SIZE = 160
 
 @dataclass
 class BallWithNose:
-    """Ball of radius 0.35 (1 + 0.1 z₀) with a nose along z, 0.1 (1 + 0.2 z₁) in radius, and a chin."""
+    """Ball of radius 0.35 (1 + 0.1 z₀) with a nose along z, 0.1 (1 + 0.2 z₁) in radius, a chin and a bun."""
 
     latent_size: int = 2
 
     def field(self, points: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
         nose, chin = torch.tensor([0.0, 0.0, 0.36]), torch.tensor([0.0, -0.22, 0.26])
+        bun = torch.tensor([0.0, 0.28, -0.3])
         balls = torch.stack(
             [
                 points.norm(dim=1) - 0.35 * (1 + 0.1 * code[..., 0]),
                 (points - nose).norm(dim=1) - 0.1 * (1 + 0.2 * code[..., 1]),
                 (points - chin).norm(dim=1) - 0.12,
+                (points - bun).norm(dim=1) - 0.14,
             ]
         )
         return -torch.logsumexp(-60.0 * balls, dim=0) / 60.0
