@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 YAWS = 24
 SCALE_SIGMA = 0.06
+UPRIGHT_SIGMA = 0.2
+"""Standard deviations of a head's size against life (logarithm) and of its tilt (radians)."""
 NECK_UNIT = -0.27
 """Below this height of the canonical unit frame clothes vary more than heads do: outlines there count little."""
 
@@ -79,12 +81,13 @@ def fit_head(
             "give landmarks, or photographs that show the whole head"
         )
     coarse = _thinned(contours, 4)
-    starts = [start] if start is not None else _headings(cameras, centre_mm, unit_mm)
+    up = _up(cameras)
+    starts = [start] if start is not None else _headings(cameras[0], up, centre_mm, unit_mm)
     mean = torch.zeros(family.latent_size)
-    fits = [_refine(family, coarse, pose, mean, COARSE, unit_mm) for pose in starts]
-    fits.sort(key=lambda fit: fit.overlap, reverse=True)
-    best = [_refine(family, contours, fit.canonical_from_world, mean, FINE, unit_mm) for fit in fits[:3]]
-    found = min(best, key=lambda fit: fit.misfit_mm)
+    fits = [_refine(family, coarse, pose, mean, COARSE, up, unit_mm) for pose in starts]
+    fits.sort(key=lambda fit: _cost_mm(fit, cameras))
+    best = [_refine(family, contours, fit.canonical_from_world, mean, FINE, up, unit_mm) for fit in fits[:5]]
+    found = min(best, key=lambda fit: _cost_mm(fit, cameras))
     log.info(
         "head found: overlaps the masks by %.1f %%, outlines %.1f mm apart (median)",
         100 * found.overlap,
@@ -115,11 +118,12 @@ def _refine(
     pose: Float[np.ndarray, "4 4"],
     code: Float[Tensor, " latent"],
     stages: Sequence[_Stage],
+    up: Float[np.ndarray, " 3"],
     unit_mm: float,
 ) -> HeadFit:
     for stage in stages:
         for _ in range(stage.iterations):
-            pose, code = _step(family, contours, pose, code, stage, unit_mm)
+            pose, code = _step(family, contours, pose, code, stage, up, unit_mm)
     return _judged(family, contours, pose, code)
 
 
@@ -129,6 +133,7 @@ def _step(
     pose: Float[np.ndarray, "4 4"],
     code: Float[Tensor, " latent"],
     stage: _Stage,
+    up: Float[np.ndarray, " 3"],
     unit_mm: float,
 ) -> tuple[Float[np.ndarray, "4 4"], Float[Tensor, " latent"]]:
     """One step of Gauss–Newton over rotation, translation, log scale and the first components of the code."""
@@ -152,8 +157,17 @@ def _step(
     jacobian /= sigma
 
     scale = np.cbrt(np.linalg.det(pose[:3, :3])) * unit_mm
-    prior = np.concatenate([np.full(3, 1.0), np.full(3, 1.0), [SCALE_SIGMA**-2], np.ones(free)])
-    pull = np.concatenate([np.zeros(6), [np.log(scale) * SCALE_SIGMA**-2], code[:free].double().numpy()])
+    upright = pose[:3, :3] @ up * np.cbrt(np.linalg.det(pose[:3, :3])) ** -1
+    tilt, size = UPRIGHT_SIGMA**-2, SCALE_SIGMA**-2
+    prior = np.concatenate([[tilt, 1.0, tilt], np.ones(3), [size], np.ones(free)])
+    pull = np.concatenate(
+        [
+            [upright[2] * tilt, 0.0, -upright[0] * tilt],
+            np.zeros(3),
+            [np.log(scale) * size],
+            code[:free].double().numpy(),
+        ]
+    )
     normal_matrix = (jacobian * weight[:, None]).T @ jacobian + np.diag(prior)
     update = -np.linalg.solve(normal_matrix, jacobian.T @ (weight * residual) + pull)
     update[:7] = np.clip(update[:7], -0.15, 0.15)
@@ -184,9 +198,7 @@ def _judged(
     overlap = float((inside & shown).sum() / max((inside | shown).sum(), 1))
     distance_mm = np.abs(least[1]) / per_world
     upper = distance_mm[above[1]] if above[1].any() else distance_mm
-    return HeadFit(
-        pose, code, overlap, float(np.median(upper)), float(np.minimum(distance_mm, 20.0).mean())
-    )
+    return HeadFit(pose, code, overlap, float(np.median(upper)), float(np.minimum(distance_mm, 20.0).mean()))
 
 
 def _canonical_rays(
@@ -223,13 +235,17 @@ def _least(
     return middle + shift * width
 
 
-def _headings(
-    cameras: Sequence[Camera], centre_mm: np.ndarray, unit_mm: float
-) -> list[Float[np.ndarray, "4 4"]]:
-    """Poses upright in the mean of the cameras, life-size, at the given centre, in all headings."""
+def _up(cameras: Sequence[Camera]) -> Float[np.ndarray, " 3"]:
+    """What is up in the mean of the cameras, a unit vector of the world."""
     up = -np.mean([camera.world_from_camera[:3, 1] for camera in cameras], axis=0)
-    up /= np.linalg.norm(up)
-    towards = cameras[0].centre - centre_mm
+    return up / max(np.linalg.norm(up), 1e-9)
+
+
+def _headings(
+    camera: Camera, up: np.ndarray, centre_mm: np.ndarray, unit_mm: float
+) -> list[Float[np.ndarray, "4 4"]]:
+    """Upright poses, life-size, at the given centre, in all headings; the first looks towards the camera."""
+    towards = camera.centre - centre_mm
     front = towards - (towards @ up) * up
     front /= max(np.linalg.norm(front), 1e-9)
     side = np.cross(up, front)
@@ -242,6 +258,17 @@ def _headings(
         pose[:3, 3] = -pose[:3, :3] @ centre_mm
         poses.append(pose)
     return poses
+
+
+def _cost_mm(fit: HeadFit, cameras: Sequence[Camera]) -> float:
+    """By what headings are compared: outlines, overlap, and whether some camera sees the face from the front.
+
+    An outline is nearly the same from before and behind, and faces are what people photograph.
+    """
+    pose = fit.canonical_from_world
+    centres = np.stack([camera.centre for camera in cameras]) @ pose[:3, :3].T + pose[:3, 3]
+    frontal = float((centres[:, 2] / np.linalg.norm(centres, axis=1)).max())
+    return fit.misfit_mm + 20.0 * (1 - fit.overlap) + (1 - frontal) + (20.0 if frontal < 0 else 0.0)
 
 
 def _thinned(contours: Contours, step: int) -> Contours:

