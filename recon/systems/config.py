@@ -179,15 +179,11 @@ def option_help(name: str) -> str:
     """
     main = CONF / f"{name}.yaml"
     lines = [_first_comment(main), "", "Options (key=value):", *map(_help_line, options(main))]
-    for entry in yaml.safe_load(main.read_text())["defaults"]:
-        if isinstance(entry, dict):
-            ((name_and_package, choice),) = entry.items()
-            group, _, package = name_and_package.partition("@")
-            choices = ", ".join(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
-            chosen = CONF / group / f"{choice}.yaml"
-            package = package or group
-            lines += ["", f"{package}={choice}    (choices: {choices})", f"  {_first_comment(chosen)}"]
-            lines += map(_help_line, options(chosen, f"{package}."))
+    for package, (group, choice) in default_choices(main).items():
+        choices = ", ".join(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
+        chosen = CONF / group / f"{choice}.yaml"
+        lines += ["", f"{package}={choice}    (choices: {choices})", f"  {_first_comment(chosen)}"]
+        lines += map(_help_line, options(chosen, f"{package}."))
     if name == "train":
         lines += [
             "",
@@ -196,6 +192,22 @@ def option_help(name: str) -> str:
             "Exit codes: 0 done, 1 bad input, 130 stopped by a signal.",
         ]
     return "\n".join(lines).replace("$", "$$")
+
+
+def default_choices(main: Path) -> dict[str, tuple[str, str]]:
+    """For each group that a configuration names, by its place in it: folder of conf/ and choice, those that the
+    choice of another group overrides included (a method brings its prior).
+    """
+    found: dict[str, tuple[str, str]] = {}
+    overridden: dict[str, str] = {}
+    for entry in yaml.safe_load(main.read_text())["defaults"]:
+        if isinstance(entry, dict):
+            ((name, choice),) = entry.items()
+            group, _, package = name.partition("@")
+            found[package or group] = group, choice
+            text = (CONF / group / f"{choice}.yaml").read_text()
+            overridden |= dict(re.findall(r"^\s*- override /\w+@_global_\.(\w+): (\w+)", text, re.M))
+    return {place: (group, overridden.get(place, choice)) for place, (group, choice) in found.items()}
 
 
 def options(path: Path, prefix: str = "") -> list[tuple[str, str, str]]:

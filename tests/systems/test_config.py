@@ -106,7 +106,8 @@ def test_help_explains_every_option():
     text = config.option_help("train").replace("$$", "$")
     files = {"": config.CONF / "train.yaml"}
     for group, choice in {
-        "method": "idr",
+        "prior": "deepsdf",
+        "method": "h3dnet",
         "field": "mlp",
         "renderer": "sphere_tracing",
         "trainer": "default",
