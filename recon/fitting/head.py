@@ -24,8 +24,11 @@ log = logging.getLogger(__name__)
 
 YAWS = 24
 SCALE_SIGMA = 0.06
-UPRIGHT_SIGMA = 0.2
-"""Standard deviations of a head's size against life (logarithm) and of its tilt (radians)."""
+UPRIGHT_SIGMA = 0.1
+CENTRE_SIGMA_MM = 40.0
+"""Standard deviations of a head's size against life (logarithm), of its tilt (radians) and of its distance from the
+given centre, without which one photograph leaves the depth open.
+"""
 NECK_UNIT = -0.27
 """Below this height of the canonical unit frame clothes vary more than heads do: outlines there count little."""
 
@@ -67,7 +70,7 @@ def fit_head(
         family: Heads to choose from.
         cameras: World mm.
         masks: One for each camera.
-        centre_mm: Rough centre of the bust in the world.
+        centre_mm: Rough centre of the bust in the world, good to some 40 mm.
         unit_mm: Radius of the family's canonical ball, mm: the scale of a life-size head.
         start: canonical_from_world to begin with, if the pose is known.
 
@@ -81,12 +84,12 @@ def fit_head(
             "give landmarks, or photographs that show the whole head"
         )
     coarse = _thinned(contours, 4)
-    up = _up(cameras)
-    starts = [start] if start is not None else _headings(cameras[0], up, centre_mm, unit_mm)
+    expected = _Expected(_up(cameras), np.asarray(centre_mm, dtype=float), unit_mm)
+    starts = [start] if start is not None else _headings(cameras[0], expected)
     mean = torch.zeros(family.latent_size)
-    fits = [_refine(family, coarse, pose, mean, COARSE, up, unit_mm) for pose in starts]
+    fits = [_refine(family, coarse, pose, mean, COARSE, expected) for pose in starts]
     fits.sort(key=lambda fit: _cost_mm(fit, cameras))
-    best = [_refine(family, contours, fit.canonical_from_world, mean, FINE, up, unit_mm) for fit in fits[:5]]
+    best = [_refine(family, contours, fit.canonical_from_world, mean, FINE, expected) for fit in fits[:5]]
     found = min(best, key=lambda fit: _cost_mm(fit, cameras))
     log.info(
         "head found: overlaps the masks by %.1f %%, outlines %.1f mm apart (median)",
@@ -94,6 +97,25 @@ def fit_head(
         found.outline_mm,
     )
     return found
+
+
+@dataclass(frozen=True)
+class _Expected:
+    """What is known of a pose before the masks: what is up and where the centre is in the world, and life's size."""
+
+    up: Float[np.ndarray, " 3"]
+    centre_mm: Float[np.ndarray, " 3"]
+    unit_mm: float
+
+    def pull(self, pose: Float[np.ndarray, "4 4"]) -> tuple[Float[np.ndarray, " 7"], Float[np.ndarray, " 7"]]:
+        """Diagonal of the prior's matrix and its gradient, for a small rotation, translation and log scale."""
+        per_world = np.cbrt(np.linalg.det(pose[:3, :3]))
+        upright = pose[:3, :3] @ self.up / per_world
+        centre = pose[:3, :3] @ self.centre_mm + pose[:3, 3]
+        tilt, size, near = UPRIGHT_SIGMA**-2, SCALE_SIGMA**-2, (self.unit_mm / CENTRE_SIGMA_MM) ** 2
+        matrix = np.array([tilt, 1.0, tilt, near, near, near, size])
+        scale = np.log(per_world * self.unit_mm) * size
+        return matrix, np.concatenate([[upright[2] * tilt, 0.0, -upright[0] * tilt], centre * near, [scale]])
 
 
 @dataclass(frozen=True)
@@ -118,12 +140,11 @@ def _refine(
     pose: Float[np.ndarray, "4 4"],
     code: Float[Tensor, " latent"],
     stages: Sequence[_Stage],
-    up: Float[np.ndarray, " 3"],
-    unit_mm: float,
+    expected: _Expected,
 ) -> HeadFit:
     for stage in stages:
         for _ in range(stage.iterations):
-            pose, code = _step(family, contours, pose, code, stage, up, unit_mm)
+            pose, code = _step(family, contours, pose, code, stage, expected)
     return _judged(family, contours, pose, code)
 
 
@@ -133,8 +154,7 @@ def _step(
     pose: Float[np.ndarray, "4 4"],
     code: Float[Tensor, " latent"],
     stage: _Stage,
-    up: Float[np.ndarray, " 3"],
-    unit_mm: float,
+    expected: _Expected,
 ) -> tuple[Float[np.ndarray, "4 4"], Float[Tensor, " latent"]]:
     """One step of Gauss–Newton over rotation, translation, log scale and the first components of the code."""
     origins, directions = _canonical_rays(pose, contours.origins, contours.directions)
@@ -146,7 +166,7 @@ def _step(
     turn = torch.cross(points, normal, dim=1)
     stretch = (normal * points).sum(1, keepdim=True) - sdf[:, None]
     jacobian = torch.cat([turn, normal, stretch, basis[:, :free]], dim=1).double().numpy()
-    sigma = stage.sigma_mm / unit_mm
+    sigma = stage.sigma_mm / expected.unit_mm
     residual = sdf.double().numpy() / sigma
     weight = np.minimum(2.0 / np.maximum(np.abs(residual), 2.0), 1.0)  # Huber's
     if stage.discards:
@@ -156,18 +176,9 @@ def _step(
     weight *= min(1.0, 60.0 * max(1, len(residual) // 240) / len(residual))
     jacobian /= sigma
 
-    scale = np.cbrt(np.linalg.det(pose[:3, :3])) * unit_mm
-    upright = pose[:3, :3] @ up * np.cbrt(np.linalg.det(pose[:3, :3])) ** -1
-    tilt, size = UPRIGHT_SIGMA**-2, SCALE_SIGMA**-2
-    prior = np.concatenate([[tilt, 1.0, tilt], np.ones(3), [size], np.ones(free)])
-    pull = np.concatenate(
-        [
-            [upright[2] * tilt, 0.0, -upright[0] * tilt],
-            np.zeros(3),
-            [np.log(scale) * size],
-            code[:free].double().numpy(),
-        ]
-    )
+    matrix, gradient = expected.pull(pose)
+    prior = np.concatenate([matrix, np.ones(free)])
+    pull = np.concatenate([gradient, code[:free].double().numpy()])
     normal_matrix = (jacobian * weight[:, None]).T @ jacobian + np.diag(prior)
     update = -np.linalg.solve(normal_matrix, jacobian.T @ (weight * residual) + pull)
     update[:7] = np.clip(update[:7], -0.15, 0.15)
@@ -241,10 +252,9 @@ def _up(cameras: Sequence[Camera]) -> Float[np.ndarray, " 3"]:
     return up / max(np.linalg.norm(up), 1e-9)
 
 
-def _headings(
-    camera: Camera, up: np.ndarray, centre_mm: np.ndarray, unit_mm: float
-) -> list[Float[np.ndarray, "4 4"]]:
+def _headings(camera: Camera, expected: _Expected) -> list[Float[np.ndarray, "4 4"]]:
     """Upright poses, life-size, at the given centre, in all headings; the first looks towards the camera."""
+    up, centre_mm = expected.up, expected.centre_mm
     towards = camera.centre - centre_mm
     front = towards - (towards @ up) * up
     front /= max(np.linalg.norm(front), 1e-9)
@@ -254,7 +264,7 @@ def _headings(
         forward = np.cos(yaw) * front + np.sin(yaw) * side
         axes = np.stack([np.cross(up, forward), up, forward])  # canonical x, y, z in the world
         pose = np.eye(4)
-        pose[:3, :3] = axes / unit_mm
+        pose[:3, :3] = axes / expected.unit_mm
         pose[:3, 3] = -pose[:3, :3] @ centre_mm
         poses.append(pose)
     return poses

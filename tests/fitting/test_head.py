@@ -134,3 +134,13 @@ def test_masks_without_an_outline_are_refused():
             np.zeros(3),
             330.0,
         )
+
+
+def test_one_mask_of_a_large_head_does_not_bring_it_nearer():
+    # One photograph cannot tell a head 8 % larger than the mean from one 90 mm nearer: the centre decides.
+    family, code = BallWithNose(), torch.tensor([0.8, 0.0])
+    pose = placed((25.0, 0.0, 0.0), 1.0, np.zeros(3))
+    view = camera(0.0, np.zeros(3))
+    fit = fit_head(family, [view], [photograph(family, code, pose, view)], np.zeros(3), UNIT_MM)
+    _, offset = error(fit.canonical_from_world, pose)
+    assert offset < 15.0
