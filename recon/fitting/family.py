@@ -7,8 +7,27 @@ from torch import Tensor
 
 
 @runtime_checkable
+class Member(Protocol):
+    """One head of a family, in canonical unit space; nothing here keeps a graph."""
+
+    def sdf(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:
+        """Signed distance at points."""
+        ...
+
+    def slope(
+        self, points: Float[Tensor, "points 3"]
+    ) -> tuple[Float[Tensor, " points"], Float[Tensor, "points 3"]]:
+        """Signed distance at points with its derivative by the point."""
+        ...
+
+    def basis(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, "points latent"]:
+        """Derivative of the signed distance at points by the code."""
+        ...
+
+
+@runtime_checkable
 class Family(Protocol):
-    """Heads by a code whose prior is a standard normal, in a canonical unit space; `recon.priors.Heads` is one.
+    """Heads by a code whose prior is a standard normal, in a canonical unit space.
 
     Attributes:
         latent_size: Length of the code.
@@ -16,14 +35,6 @@ class Family(Protocol):
 
     latent_size: int
 
-    def sdf(
-        self, points: Float[Tensor, "points 3"], code: Float[Tensor, " latent"]
-    ) -> Float[Tensor, " points"]:
-        """Signed distance at points, without a graph."""
-        ...
-
-    def linearise(
-        self, points: Float[Tensor, "points 3"], code: Float[Tensor, " latent"]
-    ) -> tuple[Float[Tensor, " points"], Float[Tensor, "points 3"], Float[Tensor, "points latent"]]:
-        """Signed distance at points with its derivatives by the point and by the code, without a graph."""
+    def at(self, code: Float[Tensor, " latent"]) -> Member:
+        """The head of a code; what can be computed once for all points is computed here."""
         ...

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from recon.errors import PriorError
 from recon.fitting.contours import Contours, contour_rays
-from recon.fitting.family import Family
+from recon.fitting.family import Family, Member
 from recon.scene import Camera
 
 log = logging.getLogger(__name__)
@@ -158,9 +158,10 @@ def _step(
 ) -> tuple[Float[np.ndarray, "4 4"], Float[Tensor, " latent"]]:
     """One step of Gauss–Newton over rotation, translation, log scale and the first components of the code."""
     origins, directions = _canonical_rays(pose, contours.origins, contours.directions)
-    depth = _least(family, origins, directions, code)
-    points = origins + depth[:, None] * directions
-    sdf, normal, basis = family.linearise(points, code)
+    head = family.at(code)
+    points = origins + _least(head, origins, directions)[:, None] * directions
+    sdf, normal = head.slope(points)
+    basis = head.basis(points)
     free = min(stage.components, len(code))
     # x moves by ω × x + t + s x when the pose is changed by a small similarity in the canonical frame.
     turn = torch.cross(points, normal, dim=1)
@@ -196,14 +197,15 @@ def _judged(
 ) -> HeadFit:
     """The fit with its agreement with the masks."""
     per_world = float(np.cbrt(np.linalg.det(pose[:3, :3])))
+    head = family.at(code)
     least, above = [], []
     for rays in (
         (contours.inside_origins, contours.inside_directions),
         (contours.origins, contours.directions),
     ):
         origins, directions = _canonical_rays(pose, *rays)
-        points = origins + _least(family, origins, directions, code)[:, None] * directions
-        least.append(family.sdf(points, code).double().numpy())
+        points = origins + _least(head, origins, directions)[:, None] * directions
+        least.append(head.sdf(points).double().numpy())
         above.append(points[:, 1].numpy() > NECK_UNIT)
     inside, shown = least[0] < 0, contours.inside
     overlap = float((inside & shown).sum() / max((inside | shown).sum(), 1))
@@ -222,9 +224,7 @@ def _canonical_rays(
     return torch.from_numpy(moved).float(), torch.from_numpy(turned).float()
 
 
-def _least(
-    family: Family, origins: Tensor, directions: Tensor, code: Tensor, samples: int = 28
-) -> Float[Tensor, " rays"]:
+def _least(head: Member, origins: Tensor, directions: Tensor, samples: int = 28) -> Float[Tensor, " rays"]:
     """Depth of the least signed distance along rays, in the unit ball: samples, then a parabola through three."""
     middle = -(origins * directions).sum(1)
     away = (origins + middle[:, None] * directions).square().sum(1)
@@ -234,7 +234,7 @@ def _least(
         steps = torch.linspace(-1, 1, samples if round_ == 0 else 9)
         depth = middle[:, None] + width[:, None] * steps
         points = origins[:, None] + depth[..., None] * directions[:, None]
-        sdf = family.sdf(points.reshape(-1, 3), code).reshape(depth.shape)
+        sdf = head.sdf(points.reshape(-1, 3)).reshape(depth.shape)
         at = sdf.argmin(1).clamp(1, len(steps) - 2)
         rows = torch.arange(len(at))
         middle = depth[rows, at]

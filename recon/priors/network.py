@@ -7,6 +7,7 @@ radius 1 (see `recon.priors.weights.Canonical`). Distances are in that unit, neg
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -33,23 +34,9 @@ class ShapeNetwork(nn.Module):
     ) -> Float[Tensor, " points"]:
         """Signed distance at points for one code, or for a code for each point."""
 
-    @torch.no_grad()
-    def sdf(
-        self, points: Float[Tensor, "points 3"], latent: Float[Tensor, " latent"]
-    ) -> Float[Tensor, " points"]:
-        """Signed distance at points for one code, without a graph."""
-        result: Tensor = self(points, latent)
-        return result
-
-    def linearise(
-        self, points: Float[Tensor, "points 3"], latent: Float[Tensor, " latent"]
-    ) -> tuple[Float[Tensor, " points"], Float[Tensor, "points 3"], Float[Tensor, "points latent"]]:
-        """Signed distance at points with its derivatives by the point and by the code, without a graph."""
-        with torch.enable_grad():
-            moved = points.detach().requires_grad_(True)
-            (slope,) = torch.autograd.grad(self(moved, latent.detach()).sum(), moved)
-        sdf, basis = self.latent_gradient(points, latent)
-        return sdf, slope, basis
+    def at(self, latent: Float[Tensor, " latent"]) -> "Head":
+        """The head of a code."""
+        return Head(self, latent.detach())
 
     def latent_gradient(
         self, points: Float[Tensor, "points 3"], latent: Float[Tensor, " latent"]
@@ -64,6 +51,39 @@ class ShapeNetwork(nn.Module):
     @abstractmethod
     def absorb(self, mean: Float[Tensor, " latent"], scale: Float[Tensor, " latent"]) -> None:
         """Changes the variable of the family: afterwards F(x; z) is what F(x; mean + scale · z) was."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """One head of a family, a `recon.fitting.Member`.
+
+    Attributes:
+        network: The family.
+        code: z.
+    """
+
+    network: ShapeNetwork
+    code: Float[Tensor, " latent"]
+
+    @torch.no_grad()
+    def sdf(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:
+        """Signed distance at points, without a graph."""
+        result: Tensor = self.network(points, self.code)
+        return result
+
+    def slope(
+        self, points: Float[Tensor, "points 3"]
+    ) -> tuple[Float[Tensor, " points"], Float[Tensor, "points 3"]]:
+        """Signed distance at points with its derivative by the point, without a graph."""
+        with torch.enable_grad():
+            moved = points.detach().requires_grad_(True)
+            sdf = self.network(moved, self.code)
+            (slope,) = torch.autograd.grad(sdf.sum(), moved)
+        return sdf.detach(), slope
+
+    def basis(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, "points latent"]:
+        """Derivative of the signed distance at points by the code, without a graph."""
+        return self.network.latent_gradient(points, self.code)[1]
 
 
 class DeepSDFNetwork(ShapeNetwork):

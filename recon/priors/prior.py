@@ -6,7 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float
-from torch import nn
+from torch import Tensor, nn
 
 from recon.fields import Field
 from recon.scene import Camera
@@ -20,6 +20,7 @@ class Evidence:
         cameras: Of the input views, world mm.
         masks: Their masks.
         world_from_unit: 4x4 similarity, the scene's `scale_mat`.
+        images: Gives their photographs, sRGB in [0, 1].
         landmarks: Gives world positions of facial landmarks by H3DS name, mm; none where there are none. H3DS
             has them on the scans, so a method that uses them knows more than photographs and masks.
     """
@@ -27,6 +28,7 @@ class Evidence:
     cameras: Sequence[Camera]
     masks: Sequence[Bool[np.ndarray, "_ _"]]
     world_from_unit: Float[np.ndarray, "4 4"]
+    images: Callable[[], Sequence[Float[np.ndarray, "_ _ 3"]]] = list
     landmarks: Callable[[], Mapping[str, Float[np.ndarray, " 3"]]] = dict
 
 
@@ -56,12 +58,17 @@ class Start:
             the whole: they see `schedule_offset + step / steps`.
         optimizer_state: Adam's state by parameter name (`sdf.…`, `colour.…`), each as Adam keeps it, to go on
             with; or None for a fresh start.
+        deviation: Standard deviation of the surface along its normal at points on it, both in unit space, where
+            the prior knows it; or None.
+        cameras: The input views' cameras as the prior corrected them, world mm; or None for those given.
     """
 
     field: Field
     colour: nn.Module
     schedule_offset: float = 0.0
     optimizer_state: Mapping[str, Mapping[str, Any]] | None = None
+    deviation: Callable[[Float[Tensor, "points 3"]], Float[Tensor, " points"]] | None = None
+    cameras: Sequence[Camera] | None = None
 
 
 @runtime_checkable

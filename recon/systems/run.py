@@ -128,7 +128,11 @@ def evidence(scene: Scene, inputs: Sequence[View]) -> Evidence:
         return {name: vertices[index] for name, index in truth.landmarks.items()}
 
     return Evidence(
-        [view.camera for view in inputs], [view.mask() for view in inputs], scene.scale_mat, landmarks
+        [view.camera for view in inputs],
+        [view.mask() for view in inputs],
+        scene.scale_mat,
+        lambda: [view.image() for view in inputs],
+        landmarks,
     )
 
 

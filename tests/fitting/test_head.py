@@ -34,16 +34,26 @@ class BallWithNose:
         )
         return -torch.logsumexp(-60.0 * balls, dim=0) / 60.0
 
-    def sdf(self, points: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
-        with torch.no_grad():
-            return self.field(points, code)
+    def at(self, code: torch.Tensor) -> "Member":
+        return Member(self, code)
 
-    def linearise(self, points, code):
+
+@dataclass
+class Member:
+    family: BallWithNose
+    code: torch.Tensor
+
+    def sdf(self, points: torch.Tensor) -> torch.Tensor:
+        return self.family.field(points, self.code)
+
+    def slope(self, points):
         x = points.detach().requires_grad_(True)
-        codes = code.detach().expand(len(points), -1).clone().requires_grad_(True)
-        sdf = self.field(x, codes)
-        slope, basis = torch.autograd.grad(sdf.sum(), (x, codes))
-        return sdf.detach(), slope, basis
+        sdf = self.family.field(x, self.code)
+        return sdf.detach(), torch.autograd.grad(sdf.sum(), x)[0]
+
+    def basis(self, points):
+        codes = self.code.detach().expand(len(points), -1).clone().requires_grad_(True)
+        return torch.autograd.grad(self.family.field(points, codes).sum(), codes)[0]
 
 
 def camera(azimuth_deg: float, centre: np.ndarray, distance_mm: float = 1200.0) -> Camera:
@@ -67,7 +77,7 @@ def photograph(family: BallWithNose, code: torch.Tensor, pose: np.ndarray, camer
     mask = np.zeros(SIZE * SIZE, dtype=bool)
     for depth in depths:
         points = (origins + depth * directions) @ pose[:3, :3].T + pose[:3, 3]
-        mask |= family.sdf(torch.from_numpy(points).float(), code).numpy() < 0
+        mask |= family.at(code).sdf(torch.from_numpy(points).float()).numpy() < 0
     return mask.reshape(SIZE, SIZE)
 
 

@@ -58,7 +58,9 @@ def test_landmarks_give_the_pose_to_begin_with(prior_file, evidence):
     # the canonical head stands at the scene's centre, turned half about y
     turn = np.diag([-1.0, 1.0, -1.0])
     world = {name: turn @ np.array(at) + CENTRE_MM for name, at in LANDMARKS.items()}
-    with_landmarks = Evidence(evidence.cameras, evidence.masks, evidence.world_from_unit, lambda: world)
+    with_landmarks = Evidence(
+        evidence.cameras, evidence.masks, evidence.world_from_unit, landmarks=lambda: world
+    )
     start = DeepSDFPrior(str(prior_file), pose="landmarks").starts(NETWORKS, with_landmarks)["family"]
     linear, _ = start.field.canonical_from_unit()
     assert np.allclose(linear.detach() / linear.detach().norm(dim=1), turn, atol=0.03)
