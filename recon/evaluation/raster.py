@@ -15,10 +15,12 @@ class Fragments:
     Attributes:
         face: Index of the front triangle, -1 where there is none.
         weights: Barycentric coordinates within it.
+        depth: Of the surface there, infinity where there is none.
     """
 
     face: Int[np.ndarray, "height width"]
     weights: Float[np.ndarray, "height width 3"]
+    depth: Float[np.ndarray, "height width"]
 
 
 def rasterise(
@@ -36,36 +38,46 @@ def rasterise(
         height: Of the image.
         width: Of the image.
     """
-    corners = points[faces]
-    low = np.clip(np.ceil(corners[..., :2].min(axis=1) - 0.5), 0, [width, height]).astype(np.int64)
-    high = np.clip(np.floor(corners[..., :2].max(axis=1) - 0.5) + 1, 0, [width, height]).astype(np.int64)
-    size = np.maximum(high - low, 0)
-    count = size[:, 0] * size[:, 1]
+    x, y = np.ascontiguousarray(points.T[:2])
+    left, right = _pixels(x, faces, width)
+    top, bottom = _pixels(y, faces, height)
+    columns, rows = np.maximum(right - left, 0), np.maximum(bottom - top, 0)
+    order = np.flatnonzero((columns > 0) & (rows > 0))  # most triangles of a dense mesh lie between centres
+    columns, left, top = columns[order], left[order], top[order]
+    count = columns * rows[order]
     depth = np.full(height * width, np.inf)
     face = np.full(height * width, -1, np.int64)
     weights = np.zeros((height * width, 3))
-    order = np.flatnonzero(count)
-    table = _planes(corners)
-    for part in np.split(
-        order, np.searchsorted(np.cumsum(count[order]), np.arange(_CHUNK, count.sum(), _CHUNK))
-    ):
+    table = _planes(points[faces[order]])
+    cuts = np.searchsorted(np.cumsum(count), np.arange(_CHUNK, count.sum(), _CHUNK))
+    for part in np.split(np.arange(len(order)), cuts):
         owner = np.repeat(part, count[part])
         within = np.arange(len(owner)) - np.repeat(np.cumsum(count[part]) - count[part], count[part])
-        y, x = np.divmod(within, size[owner, 0])
-        x, y = x + low[owner, 0], y + low[owner, 1]
+        y, x = np.divmod(within, columns[owner])
+        x, y = x + left[owner], y + top[owner]
         v, w, z = (
             table[i, 0][owner] * (x + 0.5) + table[i, 1][owner] * (y + 0.5) + table[i, 2][owner]
             for i in range(3)
         )
         pixel = y * width + x
         nearer = np.flatnonzero((v >= 0) & (w >= 0) & (v + w <= 1) & (z < depth[pixel]))
-        nearer = nearer[
-            np.argsort(-z[nearer])
-        ]  # of several in one pixel the last assignment stays: the nearest
+        # of several in one pixel the last assignment stays: the nearest
+        nearer = nearer[np.argsort(-z[nearer])]
         hit = pixel[nearer]
-        depth[hit], face[hit] = z[nearer], owner[nearer]
+        depth[hit], face[hit] = z[nearer], order[owner[nearer]]
         weights[hit] = np.stack([1 - v[nearer] - w[nearer], v[nearer], w[nearer]], axis=1)
-    return Fragments(face.reshape(height, width), weights.reshape(height, width, 3))
+    shape = (height, width)
+    return Fragments(face.reshape(shape), weights.reshape(*shape, 3), depth.reshape(shape))
+
+
+def _pixels(
+    along: Float[np.ndarray, " vertices"], faces: Int[np.ndarray, "faces 3"], size: int
+) -> tuple[Int[np.ndarray, " faces"], Int[np.ndarray, " faces"]]:
+    """First pixel whose centre lies within each triangle's extent along one axis, and the one after the last."""
+    a, b, c = (along[faces[:, corner]] for corner in range(3))
+    low, high = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
+    first, last = np.ceil(low - 0.5), np.floor(high - 0.5) + 1
+    return np.clip(first, 0, size).astype(np.int64), np.clip(last, 0, size).astype(np.int64)
 
 
 def _planes(corners: Float[np.ndarray, "n 3 3"]) -> Float[np.ndarray, "3 3 n"]:
