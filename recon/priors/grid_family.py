@@ -1,0 +1,193 @@
+"""mean(x) + Σ z_k B_k(x) on one lattice: the linear family of heads that second-order fits work on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+from recon.fields import FeatureGrid
+from recon.priors.network import ShapeNetwork
+
+ROWS_AT_A_TIME = 512
+"""Rows that are converted from half precision at a time: few enough to stay in the cache of a core."""
+
+
+class GridFamily(ShapeNetwork):
+    """Heads whose spline values on a lattice are linear in the code.
+
+    The mean is held at every value of the lattice, the basis only at those of a narrow band about where heads
+    have their surfaces. Any other value moves with the nearest of the band: there heads differ from the mean
+    by about what they differ by at the edge of the band, and the field has no step. Outside the lattice the
+    distance to its box is added.
+
+    Args:
+        latent_size: Length of the code.
+        low: Lower corner of the box, half a cell beyond the first node, canonical unit space.
+        high: Upper corner.
+        cells: Nodes along x, y, z, each in the middle of a cell of the box.
+        band: Values of the lattice that have a row of the basis.
+        landmarks: Names of the landmarks.
+    """
+
+    mean: FeatureGrid
+    rows: Tensor
+    row_of: Tensor
+    landmark_mean: Tensor
+    landmark_basis: Tensor
+
+    def __init__(
+        self,
+        latent_size: int,
+        low: Sequence[float],
+        high: Sequence[float],
+        cells: Sequence[int],
+        band: int,
+        landmarks: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        self.latent_size, self.landmark_names = latent_size, tuple(landmarks)
+        self.mean = FeatureGrid(low, high, cells, 1)
+        self.mean.values.requires_grad_(False)
+        constants = {
+            "box_low": torch.tensor(low, dtype=torch.float32),
+            "box_high": torch.tensor(high, dtype=torch.float32),
+        }
+        for name, value in constants.items():
+            self.register_buffer(name, value, persistent=False)
+        nodes, count = len(self.mean.values), len(self.landmark_names)
+        self.register_buffer("rows", torch.empty(band, latent_size, dtype=torch.float16))
+        self.register_buffer("row_of", torch.empty(nodes, dtype=torch.int32))
+        self.register_buffer("landmark_mean", torch.zeros(count, 3))
+        self.register_buffer("landmark_basis", torch.zeros(count, 3, latent_size))
+
+    box_low: Tensor
+    box_high: Tensor
+
+    def at(self, latent: Float[Tensor, " latent"]) -> "GridHead":  # type: ignore[override]
+        """The head of a code, composed once for all points."""
+        return GridHead(self, self.composed(latent))
+
+    @torch.no_grad()
+    def composed(self, code: Float[Tensor, " latent"]) -> Float[Tensor, " nodes"]:
+        """Values of a `FeatureGrid` of this box and these cells that is the head of a code."""
+        return self.mean.values[:, 0] + self._deviation(self.rows, code)[self.row_of]
+
+    def landmarks(self, code: Float[Tensor, " latent"]) -> Float[Tensor, "landmarks 3"]:
+        """Where the landmarks of a code's head are, canonical mm; named by `landmark_names`."""
+        return self.landmark_mean + self.landmark_basis @ code
+
+    def forward(
+        self, points: Float[Tensor, "points 3"], latent: Float[Tensor, "*points latent"]
+    ) -> Float[Tensor, " points"]:
+        """Signed distance at points for one code, or for a code for each point."""
+        index, weight = self.mean.taps(points)
+        if latent.dim() == 1:
+            # Neighbours share most of their values.
+            nodes, place = index.unique(return_inverse=True)
+            rows = self.rows[self.row_of[nodes]]
+            graph = torch.is_grad_enabled() and latent.requires_grad
+            moved = rows.float() @ latent if graph else self._deviation(rows, latent)
+            values = (self.mean.values[nodes, 0] + moved)[place]
+        else:
+            moved = torch.stack(
+                [(self.rows[self.row_of[tap]].float() * latent).sum(1) for tap in index.unbind(1)], dim=1
+            )
+            values = self.mean.values[index, 0] + moved
+        return (weight * values).sum(1) + self.beyond(points)
+
+    @torch.no_grad()
+    def latent_gradient(
+        self, points: Float[Tensor, "points 3"], latent: Float[Tensor, " latent"]
+    ) -> tuple[Float[Tensor, " points"], Float[Tensor, "points latent"]]:
+        """Signed distance at points with its derivative by the code, the basis itself."""
+        index, weight = self.mean.taps(points)
+        basis = self.gathered(index, weight)
+        return self.mean.gather(index, weight)[:, 0] + basis @ latent + self.beyond(points), basis
+
+    def gathered(
+        self, index: Int[Tensor, "points 27"], weight: Float[Tensor, "points 27"]
+    ) -> Float[Tensor, "points latent"]:
+        """Basis at the points of some taps, all 27 of them, so that it is the derivative of the distance."""
+        taken = functional.embedding_bag(
+            self.row_of[index], self.rows, per_sample_weights=weight.to(self.rows.dtype), mode="sum"
+        )
+        return taken.to(weight.dtype)
+
+    def beyond(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:
+        """Distance to the box, 0 inside."""
+        inside = points.maximum(self.box_low).minimum(self.box_high)
+        square = (points - inside).square().sum(1)
+        outside = square > 0
+        # The square root has no gradient at 0.
+        return torch.where(outside, square, 1.0).sqrt() * outside
+
+    @torch.no_grad()
+    def absorb(self, mean: Float[Tensor, " latent"], scale: Float[Tensor, " latent"]) -> None:
+        """Folds the mean into the mean head and its landmarks, and the scale into the bases."""
+        self.mean.values.copy_(self.composed(mean)[:, None])
+        self.landmark_mean += self.landmark_basis @ mean
+        self.rows *= scale.to(self.rows.dtype)
+        self.landmark_basis *= scale
+
+    @staticmethod
+    def _deviation(
+        rows: Float[Tensor, "rows latent"], code: Float[Tensor, " latent"]
+    ) -> Float[Tensor, " rows"]:
+        """Rows times code, in the precision of the code."""
+        result = torch.empty(len(rows), dtype=code.dtype, device=rows.device)
+        at_a_time = ROWS_AT_A_TIME if rows.device.type == "cpu" else 2**18
+        for part, into in zip(rows.split(at_a_time), result.split(at_a_time), strict=True):
+            torch.mv(part.to(code.dtype), code, out=into)
+        return result
+
+
+@dataclass(frozen=True)
+class GridHead:
+    """One head of a `GridFamily`, a `recon.fitting.Member`.
+
+    Attributes:
+        family: The family.
+        values: Spline values of the head.
+    """
+
+    family: GridFamily
+    values: Float[Tensor, " nodes"]
+
+    @torch.no_grad()
+    def sdf(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:
+        """Signed distance at points, without a graph."""
+        index, weight = self.family.mean.taps(points)
+        inside = functional.embedding_bag(index, self.values[:, None], per_sample_weights=weight, mode="sum")
+        return inside[:, 0] + self.family.beyond(points)
+
+    @torch.no_grad()
+    def slope(
+        self, points: Float[Tensor, "points 3"]
+    ) -> tuple[Float[Tensor, " points"], Float[Tensor, "points 3"]]:
+        """Signed distance at points with its derivative by the point, without a graph."""
+        grid = self.family.mean
+        local = ((points - grid.low) / grid.cell).clamp_min(0).minimum(grid.cells)
+        first = local.floor().minimum(grid.cells - 1)
+        t = local - first
+        rest = 1 - t
+        weight = torch.stack([rest * rest / 2, 0.5 + t * rest, t * t / 2], dim=1)
+        change = torch.stack([-rest, rest - t, t], dim=1)
+        origin = (first @ grid.strides).int()
+        values = self.values[origin[:, None] + grid.offsets].view(-1, 3, 3, 3)  # x, y, z
+        z, dz = ((values * by[:, None, None, :, 2]).sum(3) for by in (weight, change))  # (points, x, y)
+        zy, zdy = ((z * by[:, None, :, 1]).sum(2) for by in (weight, change))
+        dzy = (dz * weight[:, None, :, 1]).sum(2)
+        x, dx = weight[..., 0], change[..., 0]
+        inside = points.maximum(self.family.box_low).minimum(self.family.box_high)
+        gradient = torch.stack([(zy * dx).sum(1), (zdy * x).sum(1), (dzy * x).sum(1)], dim=1) / grid.cell
+        beyond = points - inside
+        gradient = gradient * (beyond == 0) + functional.normalize(beyond, dim=1)
+        return (zy * x).sum(1) + beyond.norm(dim=1), gradient
+
+    @torch.no_grad()
+    def basis(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, "points latent"]:
+        """Derivative of the signed distance at points by the code, without a graph."""
+        return self.family.gathered(*self.family.mean.taps(points))
