@@ -1,5 +1,6 @@
 """A triangle surface that finds its point nearest to a query, exactly, and gives even samples of itself."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,12 +8,12 @@ from functools import cached_property
 import numpy as np
 import trimesh
 from jaxtyping import Bool, Float, Int
-from scipy.spatial import cKDTree
 
-from recon.evaluation.triangles import CylinderTree, closest_on_triangles, cylinder_squares, cylinders_around
+from recon.evaluation.cover import Cover
+from recon.evaluation.triangles import closest_on_triangles, dot
 
 _CHUNK = 8192  # queries at a time, which bounds the memory of the pairs; chunks run on all cores
-_NEIGHBOURS = 16  # triangles looked at before the tree is asked
+_NEIGHBOURS = 32  # pieces looked at first
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,28 +55,13 @@ class Surface:
         return self.vertices[self.faces]
 
     @cached_property
-    def _centroids(self) -> cKDTree:
-        return cKDTree(self._triangles.mean(axis=1))
-
-    @cached_property
-    def _radius(self) -> float:
-        """The largest distance from a triangle's centroid to its corners."""
-        return float(
-            np.linalg.norm(self._triangles - self._triangles.mean(axis=1, keepdims=True), axis=2).max()
-        )
-
-    @cached_property
-    def _cylinders(self) -> Float[np.ndarray, "faces 9"]:
-        return cylinders_around(self._triangles, self.normals)
-
-    @cached_property
-    def _tree(self) -> CylinderTree:
-        return CylinderTree(self._triangles, self.normals * self.areas[:, None])
+    def _cover(self) -> Cover:
+        return Cover(self._triangles, self.normals)
 
     def closest(self, queries: Float[np.ndarray, "queries 3"]) -> Closest:
         """The nearest point of the surface for each query, exact."""
-        _ = self._tree, self._centroids, self._cylinders  # made here once and not by every thread
-        with ThreadPoolExecutor() as pool:
+        self._cover.prepare()
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
             parts = list(pool.map(self._closest, np.split(queries, range(_CHUNK, len(queries), _CHUNK))))
         return Closest(
             np.concatenate([p.points for p in parts]),
@@ -84,21 +70,16 @@ class Surface:
         )
 
     def _closest(self, queries: Float[np.ndarray, "queries 3"]) -> Closest:
-        """The triangles with the nearest centroids first; then the tree, where these may not be all."""
-        count = min(_NEIGHBOURS, len(self.faces))
-        reach, near = self._centroids.query(queries, k=range(1, count + 1), workers=-1)
-        face = near[:, 0].astype(np.int64)
+        """The pieces with the nearest centres first; then more, where these may not be all."""
+        cover = self._cover
+        away, near = cover.nearest(queries, min(_NEIGHBOURS, len(cover)))
+        face = cover.owners[near[:, 0]]
         point = closest_on_triangles(queries, self._triangles[face])
         best = Closest(point, np.linalg.norm(queries - point, axis=1), face)
-        query, triangle = (
-            np.repeat(np.arange(len(queries)), count - 1),
-            near[:, 1:].reshape(-1).astype(np.int64),
-        )
-        nearer = cylinder_squares(queries[query], self._cylinders[triangle]) <= best.distances[query] ** 2
-        self.improve(best, queries, query[nearer], triangle[nearer])
-        # a triangle that is not among them has its centroid further away than `reach`
-        rows = np.flatnonzero(reach[:, -1] - self._radius <= best.distances * (1 + 1e-12))
-        if len(rows) and count < len(self.faces):
+        query, piece = cover.worth_it(queries, away[:, 1:], near[:, 1:], best.distances)
+        self.improve(best, queries, query, cover.owners[piece])
+        rows = np.flatnonzero(~cover.complete(away[:, -1], best.distances))
+        if len(rows) and near.shape[1] < len(cover):
             query, triangle = self.within(queries[rows], best.distances[rows])
             self.improve(best, queries, rows[query], triangle)
         return best
@@ -107,7 +88,7 @@ class Surface:
         self, queries: Float[np.ndarray, "queries 3"], distances: Float[np.ndarray, " queries"]
     ) -> tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]]:
         """Pairs of query, ascending, and triangle: all that are within a distance (mm), and a few more."""
-        return self._tree.candidates(queries, distances**2)
+        return self._cover.within(queries, distances)
 
     def improve(
         self,
@@ -117,10 +98,16 @@ class Surface:
         triangle: Int[np.ndarray, " pairs"],
     ) -> None:
         """Puts into `best` what is nearer among pairs of query and triangle; queries in ascending order."""
+        if not len(query):
+            return
         points = closest_on_triangles(queries[query], self._triangles[triangle])
-        distances = np.linalg.norm(queries[query] - points, axis=1)
-        order = np.lexsort((distances, query))
-        first = order[np.flatnonzero(np.diff(query[order], prepend=-1))]  # the nearest of each query
+        offset = queries[query] - points
+        distances = np.sqrt(dot(offset, offset))
+        starts = np.flatnonzero(np.diff(query, prepend=-1))
+        least = np.minimum.reduceat(distances, starts)
+        sizes = np.diff(starts, append=len(query))
+        at = np.flatnonzero(distances == np.repeat(least, sizes))
+        first = at[np.flatnonzero(np.diff(query[at], prepend=-1))]  # the nearest of each query
         first = first[distances[first] < best.distances[query[first]]]
         rows = query[first]
         best.points[rows], best.distances[rows], best.faces[rows] = (
