@@ -11,7 +11,8 @@ import trimesh
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from recon.evaluation.heatmap import draw, error_colours, face_frame, scale_bar, turned
+from recon.evaluation.drawing import draw, turned
+from recon.evaluation.heatmap import error_colours, face_frame, scale_bar
 from recon.files import replacing
 
 _ANGLE_DEG = -30.0

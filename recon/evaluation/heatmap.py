@@ -5,17 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import trimesh
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont
 
-from recon.evaluation.raster import rasterise
+from recon.evaluation.drawing import draw, marked_bar, turned
 from recon.files import replacing
 
 # from good to bad: lightness falls steadily, so that the map reads in grey and for the colour blind
 _STOPS = np.array(
     [[0.96, 0.96, 0.86], [0.98, 0.80, 0.36], [0.93, 0.45, 0.15], [0.70, 0.11, 0.25], [0.22, 0.02, 0.25]]
 )
-_BACKGROUND = 1.0
 _TILE = 420
 
 
@@ -49,60 +48,6 @@ def face_frame(
     return np.stack([right, down, np.cross(right, down)])
 
 
-def turned(frame: Float[np.ndarray, "3 3"], degrees: float) -> Float[np.ndarray, "3 3"]:
-    """The frame of a viewer who has walked round the head, about the vertical."""
-    angle = np.radians(degrees)
-    right, down, away = frame
-    return np.stack(
-        [np.cos(angle) * right + np.sin(angle) * away, down, np.cos(angle) * away - np.sin(angle) * right]
-    )
-
-
-def draw(
-    mesh: trimesh.Trimesh,
-    colours: Float[np.ndarray, "vertices 3"],
-    frame: Float[np.ndarray, "3 3"],
-    centre: Float[np.ndarray, "3"],
-    radius_mm: float,
-    size: int = _TILE,
-) -> Float[np.ndarray, "size size 3"]:
-    """An orthographic picture of a coloured mesh under a light at the viewer.
-
-    Args:
-        mesh: mm.
-        colours: sRGB of its vertices.
-        frame: As `face_frame` gives it.
-        centre: What is in the middle, mm.
-        radius_mm: Half the height of the picture.
-        size: Of the picture, pixels; it is drawn twice as large and averaged.
-    """
-    pixels = 2 * size
-    vertices, faces = np.asarray(mesh.vertices, float), np.asarray(mesh.faces)
-    points = (vertices - centre) @ frame.T
-    points[:, :2] = (points[:, :2] / radius_mm + 1) * pixels / 2
-    seen = rasterise(points, faces, pixels, pixels)
-    picture = np.full((pixels, pixels, 3), _BACKGROUND)
-    hit = seen.face >= 0
-    triangle = faces[seen.face[hit]]
-    colour = np.einsum("pk,pkc->pc", seen.weights[hit], colours[triangle])
-    normals = _vertex_normals(vertices, faces)
-    facing = np.abs(np.einsum("pk,pkc->pc", seen.weights[hit], normals[triangle]) @ frame[2])
-    picture[hit] = colour * (0.35 + 0.65 * np.clip(facing, 0, 1))[:, None]
-    return picture.reshape(size, 2, size, 2, 3).mean(axis=(1, 3))
-
-
-def _vertex_normals(
-    vertices: Float[np.ndarray, "vertices 3"], faces: Int[np.ndarray, "faces 3"]
-) -> Float[np.ndarray, "vertices 3"]:
-    a, b, c = vertices[faces].transpose(1, 0, 2)
-    cross = np.cross(b - a, c - a)
-    normals = np.stack(
-        [sum(np.bincount(faces[:, k], cross[:, axis], len(vertices)) for k in range(3)) for axis in range(3)],
-        axis=1,
-    )
-    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-300)
-
-
 def error_sheet(
     truth: trimesh.Trimesh,
     truth_errors_mm: Float[np.ndarray, " truth_vertices"],
@@ -134,7 +79,8 @@ def error_sheet(
     for mesh, errors in ((truth, truth_errors_mm), (prediction, prediction_errors_mm)):
         colours = error_colours(errors, clip_mm)
         tiles = [
-            draw(mesh, colours, turned(frame, angle), middle, radius) for angle in (0.0, -60.0, 60.0, 180.0)
+            draw(mesh, colours, turned(frame, angle), middle, radius, _TILE)
+            for angle in (0.0, -60.0, 60.0, 180.0)
         ]
         rows.append(np.concatenate(tiles, axis=1))
     sheet = Image.fromarray(np.rint(np.concatenate(rows) * 255).astype(np.uint8))
@@ -153,19 +99,4 @@ def error_sheet(
 
 def scale_bar(height: int, clip_mm: float) -> Image.Image:
     """The legend of `error_colours`: a bar with marks in mm."""
-    values = np.linspace(clip_mm, 0, height)
-    bar = np.repeat(np.rint(error_colours(values, clip_mm) * 255).astype(np.uint8)[:, None], 24, axis=1)
-    image = Image.new("RGB", (100, height + 20), "white")
-    image.paste(Image.fromarray(bar), (0, 10))
-    pen, font = ImageDraw.Draw(image), ImageFont.load_default(14)
-    for share in (0, 0.25, 0.5, 0.75, 1):
-        y = 10 + round((1 - share) * (height - 1))
-        pen.line((24, y, 29, y), fill="black")
-        beyond = "+" if share == 1 else ""
-        pen.text(
-            (33, y - 9),
-            f"{beyond}{share * clip_mm:g}" + (" mm" if share in (0, 1) else ""),
-            fill="black",
-            font=font,
-        )
-    return image
+    return marked_bar(height, clip_mm, lambda values: error_colours(values, clip_mm))

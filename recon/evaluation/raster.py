@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 _CHUNK = 4_000_000  # candidate pixels at a time
+_EDGE = 1e-9  # slack: a pixel on the common edge of two triangles is never lost between them
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +61,7 @@ def rasterise(
             for i in range(3)
         )
         pixel = y * width + x
-        nearer = np.flatnonzero((v >= 0) & (w >= 0) & (v + w <= 1) & (z < depth[pixel]))
+        nearer = np.flatnonzero((v >= -_EDGE) & (w >= -_EDGE) & (v + w <= 1 + _EDGE) & (z < depth[pixel]))
         # of several in one pixel the last assignment stays: the nearest
         nearer = nearer[np.argsort(-z[nearer])]
         hit = pixel[nearer]

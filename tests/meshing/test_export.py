@@ -72,6 +72,67 @@ def test_glb_colours_are_linear_and_the_material_is_matte(tmp_path, mesh, colour
     assert pbr == {"metallicFactor": 0.0, "roughnessFactor": 1.0}
 
 
+@pytest.fixture
+def extra(mesh):
+    numbers = np.random.default_rng(1)
+    std = numbers.random(len(mesh.vertices)) * 5
+    return {"std_mm": std, "seen": numbers.integers(0, 17, len(mesh.vertices)).astype(np.uint8)}
+
+
+def test_ply_has_further_numbers_of_the_vertices(tmp_path, mesh, colours, extra):
+    """Read by trimesh, and by hand after the PLY specification."""
+    path = save(mesh, tmp_path / "mesh.ply", colours=colours, normals=mesh.vertices / 100.0, extra=extra)
+    data = trimesh.load(path, process=False).metadata["_ply_raw"]["vertex"]["data"]
+    np.testing.assert_array_equal(data["std_mm"].ravel(), extra["std_mm"].astype(np.float32))
+    np.testing.assert_array_equal(data["seen"].ravel(), extra["seen"])
+
+    text, body = path.read_bytes().split(b"end_header\n", 1)
+    sizes = {"float": ("<f4", 4), "uchar": ("u1", 1)}
+    lines = [line.split() for line in text.decode().splitlines() if line.startswith("property")]
+    assert [line[2] for line in lines[-3:-1]] == ["std_mm", "seen"] and lines[-1][1] == "list"
+    row = np.dtype([(name, sizes[kind][0]) for _, kind, name in lines[:-1]])
+    table = np.frombuffer(body, row, len(mesh.vertices))
+    np.testing.assert_array_equal(table["std_mm"], extra["std_mm"].astype(np.float32))
+    np.testing.assert_array_equal(table["seen"], extra["seen"])
+    assert len(body) == row.itemsize * len(mesh.vertices) + 13 * len(mesh.faces)
+
+
+def test_glb_has_further_numbers_as_attributes_of_its_own(tmp_path, mesh, colours, extra):
+    """glTF 2.0: names begin with an underscore; every element starts at a multiple of four bytes."""
+    path = save(mesh, tmp_path / "mesh.glb", colours=colours, extra=extra)
+    document, binary = glb_parts(path)
+    attributes = document["meshes"][0]["primitives"][0]["attributes"]
+    assert set(attributes) == {"POSITION", "COLOR_0", "_STD_MM", "_SEEN"}
+    for name, kind, size in (("_STD_MM", "<f4", 4), ("_SEEN", "u1", 1)):
+        accessor = document["accessors"][attributes[name]]
+        view = document["bufferViews"][accessor["bufferView"]]
+        stride = view.get("byteStride", size)
+        assert accessor["type"] == "SCALAR" and accessor["count"] == len(mesh.vertices)
+        assert view["byteOffset"] % 4 == 0 and stride % 4 == 0
+        assert view["byteLength"] >= stride * (accessor["count"] - 1) + size
+        part = binary[view["byteOffset"] : view["byteOffset"] + view["byteLength"]]
+        stored = [np.frombuffer(part, kind, 1, i * stride)[0] for i in range(accessor["count"])]
+        expected = extra[name[1:].lower()]
+        np.testing.assert_array_equal(stored, expected.astype(kind))
+    scene = trimesh.load(path, process=False)
+    np.testing.assert_array_equal(next(iter(scene.geometry.values())).faces, mesh.faces)
+
+
+def test_further_numbers_that_cannot_be_written_are_named(tmp_path, mesh, extra):
+    path = tmp_path / "mesh.ply"
+    count = len(mesh.vertices)
+    with pytest.raises(MeshError, match="std_mm must have shape"):
+        save(mesh, path, extra={"std_mm": extra["std_mm"][:-1]})
+    with pytest.raises(MeshError, match="seen must be floating point or uint8; got int64"):
+        save(mesh, path, extra={"seen": np.zeros(count, np.int64)})
+    with pytest.raises(MeshError, match="std_mm must be finite"):
+        save(mesh, path, extra={"std_mm": np.where(np.arange(count) == 3, np.nan, 1.0)})
+    for name in ("red", "two words", "Seen"):
+        with pytest.raises(MeshError, match="name of a vertex property"):
+            save(mesh, path, extra={name: np.zeros(count)})
+    assert not path.exists()
+
+
 def test_linear_light_is_monotonic_and_joins_at_the_knee():
     values = np.linspace(0, 1, 1001)
     assert (np.diff(srgb_to_linear(values)) > 0).all()
