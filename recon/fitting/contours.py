@@ -5,9 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy.ndimage import distance_transform_edt
 from skimage.measure import find_contours
 
 from recon.scene import Camera
+
+IGNORED_MARGIN_PX = 3.0
+"""Outlines so near to ignored pixels are left out: what hides the head drew them, or its mark is inexact."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class Contours:
 def contour_rays(
     cameras: Sequence[Camera],
     masks: Sequence[Bool[np.ndarray, "_ _"]],
+    ignored: Sequence[Bool[np.ndarray, "_ _"]] | None = None,
     *,
     per_view: int = 240,
     pixels_per_view: int = 400,
@@ -39,39 +44,55 @@ def contour_rays(
 ) -> Contours:
     """Rays through points spread evenly along the masks' outlines, and through a lattice of pixels.
 
-    Outlines that the picture's border makes say nothing of the head and are left out.
+    Outlines that the picture's border makes say nothing of the head and are left out, and so are ignored pixels
+    and outlines that touch them.
 
     Args:
         cameras: One for each mask, world mm.
         masks: True where the head is.
+        ignored: Pixels of which the masks say nothing, for each mask; none or empty where every pixel counts.
         per_view: Rays of each outline.
         pixels_per_view: About so many pixels of each picture.
         border: Width of the margin without outlines, pixels.
     """
     outline, lattice, inside = [], [], []
-    for camera, mask in zip(cameras, masks, strict=True):
+    unknowns = ignored or [np.zeros_like(mask) for mask in masks]
+    for camera, mask, unknown in zip(cameras, masks, unknowns, strict=True):
         height, width = mask.shape
-        outline.append(camera.rays(_outline(mask, per_view, border)))
+        outline.append(camera.rays(outline_points(mask, per_view, border, unknown)))
         step = np.sqrt(height * width / pixels_per_view)
         rows, columns = np.meshgrid(
             np.arange(step / 2, height, step), np.arange(step / 2, width, step), indexing="ij"
         )
-        lattice.append(camera.rays(np.column_stack([columns.ravel(), rows.ravel()])))
-        inside.append(mask[rows.astype(int).ravel(), columns.astype(int).ravel()])
+        told = ~unknown[rows.astype(int), columns.astype(int)]
+        lattice.append(camera.rays(np.column_stack([columns[told], rows[told]])))
+        inside.append(mask[rows.astype(int), columns.astype(int)][told])
     origins, directions = (np.concatenate(part) for part in zip(*outline, strict=True))
     inside_origins, inside_directions = (np.concatenate(part) for part in zip(*lattice, strict=True))
     return Contours(origins, directions, inside_origins, inside_directions, np.concatenate(inside))
 
 
-def _outline(mask: np.ndarray, count: int, border: float) -> Float[np.ndarray, "points 2"]:
-    """Points (x, y) evenly spaced along the outline, pixel centres at + 0.5."""
+def outline_points(
+    mask: Bool[np.ndarray, "h w"], count: int, border: float, ignored: Bool[np.ndarray, "h w"] | None = None
+) -> Float[np.ndarray, "points 2"]:
+    """Points (x, y) evenly spaced along a mask's outline, pixel centres at + 0.5.
+
+    Args:
+        mask: True where the head is.
+        count: So many points at most.
+        border: Width of the margin of the picture without outlines, pixels.
+        ignored: Pixels of which the mask says nothing; there are no points on them or next to them.
+    """
     height, width = mask.shape
     pieces = find_contours(np.pad(mask, 1).astype(np.float32), 0.5)
     # An array index of the padded mask is the pixel's centre: + 0.5, less the padding of 1.
     curve = np.concatenate([_resampled(piece[:, ::-1] - 0.5) for piece in pieces] or [np.zeros((0, 2))])
     x, y = curve.T
-    within = (x > border) & (x < width - border) & (y > border) & (y < height - border)
-    curve = curve[within]
+    kept = (x > border) & (x < width - border) & (y > border) & (y < height - border)
+    if ignored is not None and ignored.any():
+        away = distance_transform_edt(~ignored) > IGNORED_MARGIN_PX
+        kept &= away[np.clip(y, 0, height - 1).astype(int), np.clip(x, 0, width - 1).astype(int)]
+    curve = curve[kept]
     if len(curve) == 0:
         return curve
     return curve[np.linspace(0, len(curve) - 1, min(count, len(curve))).round().astype(int)]

@@ -17,18 +17,14 @@ from torch import Tensor
 
 from recon.errors import PriorError
 from recon.fitting.contours import Contours, contour_rays
-from recon.fitting.family import Family, Member
+from recon.fitting.expected import Expected, up_of
+from recon.fitting.family import Family
+from recon.fitting.tracing import nearest_pass
 from recon.scene import Camera
 
 log = logging.getLogger(__name__)
 
 YAWS = 24
-SCALE_SIGMA = 0.06
-UPRIGHT_SIGMA = 0.1
-CENTRE_SIGMA_MM = 40.0
-"""Standard deviations of a head's size against life (logarithm), of its tilt (radians) and of its distance from the
-given centre, without which one photograph leaves the depth open.
-"""
 NECK_UNIT = -0.27
 """Below this height of the canonical unit frame clothes vary more than heads do: outlines there count little."""
 
@@ -60,6 +56,8 @@ def fit_head(
     unit_mm: float,
     *,
     start: Float[np.ndarray, "4 4"] | None = None,
+    effort: "Effort | None" = None,
+    ignored: Sequence[Bool[np.ndarray, "_ _"]] | None = None,
 ) -> HeadFit:
     """Pose and code of the head that the masks show.
 
@@ -73,23 +71,29 @@ def fit_head(
         centre_mm: Rough centre of the bust in the world, good to some 40 mm.
         unit_mm: Radius of the family's canonical ball, mm: the scale of a life-size head.
         start: canonical_from_world to begin with, if the pose is known.
+        effort: How much work to spend; THOROUGH by default.
+        ignored: Pixels of which the masks say nothing, for each mask; none or empty where every pixel counts.
 
     Raises:
         PriorError: The masks have no outline inside the pictures.
     """
-    contours = contour_rays(cameras, masks)
+    contours = contour_rays(cameras, masks, ignored)
     if len(contours.origins) < 20:
         raise PriorError(
             "the masks show no outline of the head away from the pictures' borders, so its pose cannot be found; "
             "give landmarks, or photographs that show the whole head"
         )
     coarse = _thinned(contours, 4)
-    expected = _Expected(_up(cameras), np.asarray(centre_mm, dtype=float), unit_mm)
+    expected = Expected(up_of(cameras), np.asarray(centre_mm, dtype=float), unit_mm)
     starts = [start] if start is not None else _headings(cameras[0], expected)
     mean = torch.zeros(family.latent_size)
-    fits = [_refine(family, coarse, pose, mean, COARSE, expected) for pose in starts]
+    effort = effort or THOROUGH
+    fits = [_refine(family, coarse, pose, mean, effort.coarse, expected) for pose in starts]
     fits.sort(key=lambda fit: _cost_mm(fit, cameras))
-    best = [_refine(family, contours, fit.canonical_from_world, mean, FINE, expected) for fit in fits[:5]]
+    best = [
+        _refine(family, contours, fit.canonical_from_world, mean, effort.fine, expected)
+        for fit in fits[: effort.finalists]
+    ]
     found = min(best, key=lambda fit: _cost_mm(fit, cameras))
     log.info(
         "head found: overlaps the masks by %.1f %%, outlines %.1f mm apart (median)",
@@ -97,25 +101,6 @@ def fit_head(
         found.outline_mm,
     )
     return found
-
-
-@dataclass(frozen=True)
-class _Expected:
-    """What is known of a pose before the masks: what is up and where the centre is in the world, and life's size."""
-
-    up: Float[np.ndarray, " 3"]
-    centre_mm: Float[np.ndarray, " 3"]
-    unit_mm: float
-
-    def pull(self, pose: Float[np.ndarray, "4 4"]) -> tuple[Float[np.ndarray, " 7"], Float[np.ndarray, " 7"]]:
-        """Diagonal of the prior's matrix and its gradient, for a small rotation, translation and log scale."""
-        per_world = np.cbrt(np.linalg.det(pose[:3, :3]))
-        upright = pose[:3, :3] @ self.up / per_world
-        centre = pose[:3, :3] @ self.centre_mm + pose[:3, 3]
-        tilt, size, near = UPRIGHT_SIGMA**-2, SCALE_SIGMA**-2, (self.unit_mm / CENTRE_SIGMA_MM) ** 2
-        matrix = np.array([tilt, 1.0, tilt, near, near, near, size])
-        scale = np.log(per_world * self.unit_mm) * size
-        return matrix, np.concatenate([[upright[2] * tilt, 0.0, -upright[0] * tilt], centre * near, [scale]])
 
 
 @dataclass(frozen=True)
@@ -130,8 +115,28 @@ class _Stage:
     discards: bool = False
 
 
-COARSE = (_Stage(3, 40.0, 0), _Stage(3, 15.0, 0), _Stage(2, 8.0, 4))
-FINE = (_Stage(3, 10.0, 4), _Stage(3, 5.0, 16), _Stage(8, 2.5, 10_000), _Stage(5, 2.5, 10_000, True))
+@dataclass(frozen=True)
+class Effort:
+    """How much work a fit may be.
+
+    Attributes:
+        coarse: Stages from every heading.
+        fine: Stages from the best of them.
+        finalists: How many those are.
+    """
+
+    coarse: Sequence[_Stage]
+    fine: Sequence[_Stage]
+    finalists: int
+
+
+THOROUGH = Effort(
+    (_Stage(3, 40.0, 0), _Stage(3, 15.0, 0), _Stage(2, 8.0, 4)),
+    (_Stage(3, 10.0, 4), _Stage(3, 5.0, 16), _Stage(8, 2.5, 10_000), _Stage(5, 2.5, 10_000, True)),
+    5,
+)
+POSE = Effort((_Stage(3, 40.0, 0), _Stage(3, 15.0, 0)), (_Stage(3, 10.0, 4), _Stage(4, 5.0, 16)), 3)
+"""Enough for a pose from which a solver of everything can start."""
 
 
 def _refine(
@@ -140,7 +145,7 @@ def _refine(
     pose: Float[np.ndarray, "4 4"],
     code: Float[Tensor, " latent"],
     stages: Sequence[_Stage],
-    expected: _Expected,
+    expected: Expected,
 ) -> HeadFit:
     for stage in stages:
         for _ in range(stage.iterations):
@@ -154,12 +159,12 @@ def _step(
     pose: Float[np.ndarray, "4 4"],
     code: Float[Tensor, " latent"],
     stage: _Stage,
-    expected: _Expected,
+    expected: Expected,
 ) -> tuple[Float[np.ndarray, "4 4"], Float[Tensor, " latent"]]:
     """One step of Gauss–Newton over rotation, translation, log scale and the first components of the code."""
     origins, directions = _canonical_rays(pose, contours.origins, contours.directions)
     head = family.at(code)
-    points = origins + _least(head, origins, directions)[:, None] * directions
+    points = nearest_pass(head, origins, directions)
     sdf, normal = head.slope(points)
     basis = head.basis(points)
     free = min(stage.components, len(code))
@@ -204,7 +209,7 @@ def _judged(
         (contours.origins, contours.directions),
     ):
         origins, directions = _canonical_rays(pose, *rays)
-        points = origins + _least(head, origins, directions)[:, None] * directions
+        points = nearest_pass(head, origins, directions)
         least.append(head.sdf(points).double().numpy())
         above.append(points[:, 1].numpy() > NECK_UNIT)
     inside, shown = least[0] < 0, contours.inside
@@ -224,35 +229,7 @@ def _canonical_rays(
     return torch.from_numpy(moved).float(), torch.from_numpy(turned).float()
 
 
-def _least(head: Member, origins: Tensor, directions: Tensor, samples: int = 28) -> Float[Tensor, " rays"]:
-    """Depth of the least signed distance along rays, in the unit ball: samples, then a parabola through three."""
-    middle = -(origins * directions).sum(1)
-    away = (origins + middle[:, None] * directions).square().sum(1)
-    half = (1.0 - away).clamp_min(0.01).sqrt()
-    width = half
-    for round_ in range(2):
-        steps = torch.linspace(-1, 1, samples if round_ == 0 else 9)
-        depth = middle[:, None] + width[:, None] * steps
-        points = origins[:, None] + depth[..., None] * directions[:, None]
-        sdf = head.sdf(points.reshape(-1, 3)).reshape(depth.shape)
-        at = sdf.argmin(1).clamp(1, len(steps) - 2)
-        rows = torch.arange(len(at))
-        middle = depth[rows, at]
-        width = width * (steps[1] - steps[0])
-    low, mid, high = (sdf[rows, at + shift] for shift in (-1, 0, 1))
-    bend = low - 2 * mid + high
-    shift = torch.where(bend > 1e-9, (low - high) / (2 * bend.clamp_min(1e-9)), 0.0).clamp(-1, 1)
-    # After the last round `width` is one sample's step.
-    return middle + shift * width
-
-
-def _up(cameras: Sequence[Camera]) -> Float[np.ndarray, " 3"]:
-    """What is up in the mean of the cameras, a unit vector of the world."""
-    up = -np.mean([camera.world_from_camera[:3, 1] for camera in cameras], axis=0)
-    return up / max(np.linalg.norm(up), 1e-9)
-
-
-def _headings(camera: Camera, expected: _Expected) -> list[Float[np.ndarray, "4 4"]]:
+def _headings(camera: Camera, expected: Expected) -> list[Float[np.ndarray, "4 4"]]:
     """Upright poses, life-size, at the given centre, in all headings; the first looks towards the camera."""
     up, centre_mm = expected.up, expected.centre_mm
     towards = camera.centre - centre_mm

@@ -1,6 +1,4 @@
-"""A family whose members are known in closed form: a ball with a nose, their sizes the code."""
-
-from dataclasses import dataclass
+"""Heads of a closed-form family, found by their masks."""
 
 import numpy as np
 import pytest
@@ -10,50 +8,10 @@ from scipy.spatial.transform import Rotation
 from recon.errors import PriorError
 from recon.fitting import contour_rays, fit_head
 from recon.scene import Camera
+from tests.fitting.families import BallWithNose
 
 UNIT_MM = 330.0
 SIZE = 160
-
-
-@dataclass
-class BallWithNose:
-    """Ball of radius 0.35 (1 + 0.1 z₀) with a nose along z, 0.1 (1 + 0.2 z₁) in radius, a chin and a bun."""
-
-    latent_size: int = 2
-
-    def field(self, points: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
-        nose, chin = torch.tensor([0.0, 0.0, 0.36]), torch.tensor([0.0, -0.22, 0.26])
-        bun = torch.tensor([0.0, 0.28, -0.3])
-        balls = torch.stack(
-            [
-                points.norm(dim=1) - 0.35 * (1 + 0.1 * code[..., 0]),
-                (points - nose).norm(dim=1) - 0.1 * (1 + 0.2 * code[..., 1]),
-                (points - chin).norm(dim=1) - 0.12,
-                (points - bun).norm(dim=1) - 0.14,
-            ]
-        )
-        return -torch.logsumexp(-60.0 * balls, dim=0) / 60.0
-
-    def at(self, code: torch.Tensor) -> "Member":
-        return Member(self, code)
-
-
-@dataclass
-class Member:
-    family: BallWithNose
-    code: torch.Tensor
-
-    def sdf(self, points: torch.Tensor) -> torch.Tensor:
-        return self.family.field(points, self.code)
-
-    def slope(self, points):
-        x = points.detach().requires_grad_(True)
-        sdf = self.family.field(x, self.code)
-        return sdf.detach(), torch.autograd.grad(sdf.sum(), x)[0]
-
-    def basis(self, points):
-        codes = self.code.detach().expand(len(points), -1).clone().requires_grad_(True)
-        return torch.autograd.grad(self.family.field(points, codes).sum(), codes)[0]
 
 
 def camera(azimuth_deg: float, centre: np.ndarray, distance_mm: float = 1200.0) -> Camera:
@@ -154,3 +112,58 @@ def test_one_mask_of_a_large_head_does_not_bring_it_nearer():
     fit = fit_head(family, [view], [photograph(family, code, pose, view)], np.zeros(3), UNIT_MM)
     _, offset = error(fit.canonical_from_world, pose)
     assert offset < 15.0
+
+
+def barred(mask: np.ndarray, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+    """A mask out of which an upright bar before the head was cut, and the bar."""
+    bar = np.zeros_like(mask)
+    bar[:, first:last] = True
+    return mask & ~bar, bar
+
+
+@pytest.mark.parametrize("cut_out", [True, False])
+def test_outlines_and_pixels_of_an_ignored_bar_are_left_out(cut_out):
+    view = camera(0.0, np.zeros(3))
+    rows, columns = np.mgrid[:SIZE, :SIZE] + 0.5
+    ball = (rows - 80) ** 2 + (columns - 80) ** 2 < 50**2
+    cut, bar = barred(ball, 90, 110)
+    mask = cut if cut_out else ball | bar
+    told = contour_rays([view], [mask], [bar])
+    pixels, _ = view.project(told.origins + 1000 * told.directions)
+    assert np.abs(np.hypot(*(pixels - 80).T) - 50).max() < 1.0  # nothing but the ball's outline
+    assert ((pixels[:, 0] < 87.5) | (pixels[:, 0] > 112.5)).all()
+    assert (pixels[:, 0] > 112.5).sum() > 30  # beyond the bar too
+    lattice, _ = view.project(told.inside_origins + 1000 * told.inside_directions)
+    assert ((lattice[:, 0] < 90) | (lattice[:, 0] > 110)).all()
+    np.testing.assert_array_equal(told.inside, np.hypot(*(lattice - 80).T) < 50)
+    # unmarked, the bar's edges are taken for the head's outline
+    untold = contour_rays([view], [mask])
+    edges, _ = view.project(untold.origins + 1000 * untold.directions)
+    assert (np.abs(np.hypot(*(edges - 80).T) - 50) > 5).sum() > 50
+
+
+def test_marks_that_ignore_nothing_change_nothing():
+    view = camera(0.0, np.zeros(3))
+    mask = np.zeros((SIZE, SIZE), dtype=bool)
+    mask[40:120, 50:100] = True
+    plain = contour_rays([view], [mask])
+    for none in ([], [np.zeros_like(mask)]):
+        marked = contour_rays([view], [mask], none)
+        for name in ("origins", "directions", "inside_origins", "inside_directions", "inside"):
+            np.testing.assert_array_equal(getattr(marked, name), getattr(plain, name))
+
+
+def test_a_bar_that_is_marked_leaves_the_pose_alone():
+    family, code = BallWithNose(), torch.tensor([0.8, -0.7])
+    pose = placed((40.0, 8.0, -5.0), 1.04, np.array([40.0, -30.0, 25.0]))
+    cameras = [camera(azimuth, np.zeros(3)) for azimuth in (-50, 10, 70)]
+    masks = [photograph(family, code, pose, c) for c in cameras]
+    free = fit_head(family, cameras, masks, np.zeros(3), UNIT_MM)
+    cut, bars = zip(*(barred(mask, 95, 115) for mask in masks), strict=True)
+    marked = fit_head(family, cameras, cut, np.zeros(3), UNIT_MM, ignored=bars)
+    unmarked = fit_head(family, cameras, cut, np.zeros(3), UNIT_MM)
+    angle, offset = error(marked.canonical_from_world, free.canonical_from_world)
+    assert angle < 0.5 and offset < 0.5
+    assert marked.overlap > 0.97
+    angle, offset = error(unmarked.canonical_from_world, free.canonical_from_world)
+    assert angle > 5.0 and offset > 10.0

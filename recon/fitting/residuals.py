@@ -1,0 +1,169 @@
+"""Residuals of photographs against a posed head, each with its Jacobian.
+
+The unknowns are small changes, in canonical unit space:
+
+- δz of the code;
+- a similarity of everything but the head, x ↦ x + ω × x + t + s x, which moves cameras and their rays;
+- for each camera a turn ω about its centre and a shift τ of it, so that points p of its rays move by
+  τ + ω × (p − centre).
+
+A surface point on a ray moves along the ray by δt = −δf / (∇f · d) when the signed distance at it changes by δf
+(the implicit differentiation of IDR, section 3.1); every residual below follows from this.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from recon.fitting.family import Member
+from recon.fitting.pictures import LogPicture
+from recon.fitting.pinhole import Pinhole
+from recon.fitting.tracing import Hits, nearest_pass
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each unknown stands in the vector of all.
+
+    Attributes:
+        latent: Components of the code that are free.
+        cameras: Number of cameras.
+    """
+
+    latent: int
+    cameras: int
+
+    @property
+    def size(self) -> int:
+        """Length of the vector."""
+        return self.latent + 7 + 6 * self.cameras
+
+    @property
+    def similarity(self) -> slice:
+        """Rotation, translation, logarithm of the scale."""
+        return slice(self.latent, self.latent + 7)
+
+    def camera(self, index: int) -> slice:
+        """Turn and shift of a camera."""
+        start = self.latent + 7 + 6 * index
+        return slice(start, start + 6)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some residuals.
+
+    Attributes:
+        residual: Their values.
+        jacobian: Their derivatives by the unknowns.
+        points: Where each touches the head, canonical unit space.
+        normals: Unit normals there.
+    """
+
+    residual: Float[Tensor, " rows"]
+    jacobian: Float[Tensor, "rows unknowns"]
+    points: Float[Tensor, "rows 3"]
+    normals: Float[Tensor, "rows 3"]
+
+
+def silhouette(
+    head: Member,
+    camera: Pinhole,
+    index: int,
+    pixels: Float[Tensor, "rays 2"],
+    layout: Layout,
+) -> Rows:
+    """Signed distance, canonical unit space, where the rays through a mask's outline pass nearest to the head: 0 if
+    the outlines agree. At the nearest point the slope along the ray is 0, so only the change of f at it counts.
+    """
+    directions = camera.directions(pixels)
+    points = nearest_pass(head, camera.centre.expand_as(directions), directions)
+    sdf, slope = head.slope(points)
+    jacobian = torch.zeros(len(pixels), layout.size, dtype=points.dtype, device=points.device)
+    jacobian[:, : layout.latent] = head.basis(points)[:, : layout.latent]
+    jacobian[:, layout.similarity] = _twist(points, slope, (slope * points).sum(1) - sdf)
+    jacobian[:, layout.camera(index)] = _turn_and_shift(points - camera.centre, slope)
+    return Rows(sdf, jacobian, points, torch.nn.functional.normalize(slope, dim=1))
+
+
+def photometric(
+    head: Member,
+    hits: Hits,
+    values: Float[Tensor, " hits"],
+    cameras: tuple[Pinhole, Pinhole],
+    indices: tuple[int, int],
+    picture: LogPicture,
+    layout: Layout,
+) -> Rows:
+    """How much brighter, as a logarithm, a second photograph is than the first where both show the same point.
+
+    Args:
+        head: The head.
+        hits: Where rays of the first camera meet it.
+        values: The first photograph's logarithm of luminance at these rays.
+        cameras: First and second.
+        indices: Their numbers.
+        picture: The second photograph.
+        layout: Of the unknowns.
+    """
+    first, second = cameras
+    points, slope = hits.points, hits.slope
+    pixels, _ = second.project(points)
+    seen, by_pixel = picture.sample(pixels)
+    gradient = torch.einsum("ni,nij->nj", by_pixel, second.pixel_slope(points))  # by the point
+    ray = torch.nn.functional.normalize(points - first.centre, dim=1)
+    along = -1.0 / (slope * ray).sum(1).clamp_max(-0.05)  # δt / δf
+    by_field = along * (gradient * ray).sum(1)  # by the signed distance at the point
+
+    jacobian = torch.zeros(len(points), layout.size, dtype=points.dtype, device=points.device)
+    jacobian[:, : layout.latent] = by_field[:, None] * head.basis(points)[:, : layout.latent]
+    jacobian[:, layout.similarity] = by_field[:, None] * _twist(points, slope, (slope * points).sum(1))
+    carried = (
+        gradient + by_field[:, None] * slope
+    )  # by a shift of the point that the first camera carries along
+    jacobian[:, layout.camera(indices[0])] += _turn_and_shift(points - first.centre, carried)
+    jacobian[:, layout.camera(indices[1])] -= _turn_and_shift(points - second.centre, gradient)
+    return Rows(seen - values, jacobian, points, torch.nn.functional.normalize(slope, dim=1))
+
+
+def landmarks(
+    places: Float[Tensor, "marks 3"],
+    basis: Float[Tensor, "marks 3 latent"],
+    camera: Pinhole,
+    index: int,
+    pixels: Float[Tensor, "marks 2"],
+    layout: Layout,
+) -> Rows:
+    """Distances in pixels, x of all marks and then y, between the head's landmarks and where a photograph has them.
+
+    Args:
+        places: The landmarks of the head, canonical unit space.
+        basis: Their derivative by the code.
+        camera: Of the photograph.
+        index: Its number.
+        pixels: Where the photograph has them.
+        layout: Of the unknowns.
+    """
+    shown, _ = camera.project(places)
+    by_point = camera.pixel_slope(places).transpose(0, 1).reshape(-1, 3)
+    both = places.repeat(2, 1)
+    jacobian = torch.zeros(len(both), layout.size, dtype=places.dtype, device=places.device)
+    free = basis[..., : layout.latent].repeat(2, 1, 1)
+    jacobian[:, : layout.latent] = torch.einsum("ni,nik->nk", by_point, free)
+    jacobian[:, layout.similarity] = -_twist(both, by_point, (by_point * both).sum(1))
+    jacobian[:, layout.camera(index)] = -_turn_and_shift(both - camera.centre, by_point)
+    return Rows((shown - pixels).T.flatten(), jacobian, both, torch.zeros_like(both))
+
+
+def _twist(
+    points: Float[Tensor, "rows 3"], slope: Float[Tensor, "rows 3"], stretch: Float[Tensor, " rows"]
+) -> Float[Tensor, "rows 7"]:
+    """Of slope · (ω × x + t) + s stretch, the derivative by ω, t and s."""
+    return torch.cat([torch.linalg.cross(points, slope), slope, stretch[:, None]], dim=1)
+
+
+def _turn_and_shift(arm: Float[Tensor, "rows 3"], slope: Float[Tensor, "rows 3"]) -> Float[Tensor, "rows 6"]:
+    """Of slope · (ω × arm + τ), the derivative by ω and τ."""
+    return torch.cat([torch.linalg.cross(arm, slope), slope], dim=1)
