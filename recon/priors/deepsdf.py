@@ -86,6 +86,7 @@ class DeepSDFPrior:
             evidence.world_from_unit[:3, 3],
             prior.canonical.radius_mm,
             start=start,
+            ignored=evidence.ignored,
         )
 
 

@@ -23,6 +23,8 @@ class Evidence:
         images: Gives their photographs, sRGB in [0, 1].
         landmarks: Gives world positions of facial landmarks by H3DS name, mm; none where there are none. H3DS
             has them on the scans, so a method that uses them knows more than photographs and masks.
+        ignored: For each view the pixels of which photograph and mask say nothing of the head, such as a hand before
+            it; empty where every pixel counts.
     """
 
     cameras: Sequence[Camera]
@@ -30,6 +32,7 @@ class Evidence:
     world_from_unit: Float[np.ndarray, "4 4"]
     images: Callable[[], Sequence[Float[np.ndarray, "_ _ 3"]]] = list
     landmarks: Callable[[], Mapping[str, Float[np.ndarray, " 3"]]] = dict
+    ignored: Sequence[Bool[np.ndarray, "_ _"]] = ()
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,12 @@ class PixelStore:
 
     Args:
         views: whose photographs and masks to decode.
+
+    Attributes:
+        sizes: height and width of each view.
+        masks: of each view.
+        ignored: the pixels of each view that say nothing.
+        told: row-major indices of the pixels of each view that are not ignored; None where no pixel is.
     """
 
     def __init__(self, views: Sequence[View]) -> None:
@@ -54,10 +60,28 @@ class PixelStore:
         )
         self.mask = torch.from_numpy(np.concatenate([mask.reshape(-1) for mask in masks]))
         self.masks = masks
+        self.ignored = [view.ignored() for view in views]
+        self.told = [
+            torch.from_numpy(np.flatnonzero(~ignored)) if ignored.any() else None for ignored in self.ignored
+        ]
 
     def __len__(self) -> int:
         """Number of views."""
         return len(self.sizes)
+
+    def spread(self, view: int, fraction: Float[Tensor, " rays"]) -> Int[Tensor, " rays"]:
+        """Row-major indices for fractions in [0, 1) of the pixels of a view that are not ignored."""
+        told = self.told[view]
+        if told is not None:
+            return told[(fraction * len(told)).long()]
+        height, width = self.sizes[view]
+        return (fraction * (height * width)).long()
+
+    def chosen(self, view: int, wanted: Bool[np.ndarray, "h w"]) -> Int[Tensor, " pixels"]:
+        """Row-major indices of the wanted pixels of a view that are not ignored; if there are none, of all those."""
+        told = self.told[view]
+        pixels = torch.from_numpy(np.flatnonzero(wanted & ~self.ignored[view]))
+        return told if told is not None and len(pixels) == 0 else pixels
 
     def batch(self, views: Int[Tensor, " rays"], indices: Int[Tensor, " rays"]) -> RayBatch:
         """The pixels with the given row-major indices inside the given views."""
@@ -76,7 +100,8 @@ def seeded(seed: int, *counters: int) -> torch.Generator:
 class ImageSampler:
     """The published sampling: each step takes one image, each epoch all of them in a random order.
 
-    One set of pixels is drawn for each epoch and shared by its images, as in the published code.
+    One set of pixels is drawn for each epoch and shared by its images, as in the published code, but for images with
+    ignored pixels.
 
     Args:
         store: the pixels.
@@ -93,8 +118,7 @@ class ImageSampler:
         generator = seeded(self.seed, 1, epoch)
         view = int(torch.randperm(len(self.store), generator=generator)[turn])
         fraction = torch.rand(self.rays, generator=generator, dtype=torch.float64)
-        height, width = self.store.sizes[view]
-        return self.store.batch(torch.full((self.rays,), view), (fraction * height * width).long())
+        return self.store.batch(torch.full((self.rays,), view), self.store.spread(view, fraction))
 
 
 class SceneSampler:
@@ -119,10 +143,10 @@ class SceneSampler:
         band: float = 12.0,
     ) -> None:
         self.store, self.rays, self.seed = store, rays, seed
-        self.inside = [torch.from_numpy(np.flatnonzero(mask)) for mask in store.masks]
+        self.inside = [store.chosen(view, mask) for view, mask in enumerate(store.masks)]
         self.band = [
-            torch.from_numpy(np.flatnonzero(_outline(mask, band * max(mask.shape) / 512)))
-            for mask in store.masks
+            store.chosen(view, _outline(mask, band * max(mask.shape) / 512))
+            for view, mask in enumerate(store.masks)
         ]
         self.counts = (round(rays * inside), round(rays * outline))
 
@@ -133,7 +157,7 @@ class SceneSampler:
         views = torch.randint(len(self.store), (self.rays,), generator=generator)
         fraction = torch.rand(self.rays, generator=generator, dtype=torch.float64)
         indices = torch.empty_like(views)
-        for view, (height, width) in enumerate(self.store.sizes):
+        for view in range(len(self.store)):
             here = views == view
             for pool, part in (
                 (self.inside[view], slice(0, inside)),
@@ -143,7 +167,7 @@ class SceneSampler:
                 indices[part][at] = pool[(fraction[part][at] * len(pool)).long()]
             rest = slice(inside + outline, None)
             at = here[rest]
-            indices[rest][at] = (fraction[rest][at] * (height * width)).long()
+            indices[rest][at] = self.store.spread(view, fraction[rest][at])
         return self.store.batch(views, indices)
 
 

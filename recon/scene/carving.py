@@ -22,11 +22,12 @@ class Silhouette:
     Attributes:
         camera: Camera in unit space, in pixels of the full mask.
         cell: Side of a cell in pixels.
-        touched: (rows, columns) cells with any foreground: what carving must keep.
+        touched: (rows, columns) cells with any foreground or ignored pixel: what carving must keep.
         covered: (rows, columns) cells of mostly foreground within the sphere's outline: what the volume
             must explain.
-        pixels: Number of foreground pixels.
-        outside: Share of the mask whose rays miss the unit sphere.
+        pixels: Number of foreground pixels that are not ignored.
+        outside: Share of those whose rays miss the unit sphere.
+        hidden: Share of ignored pixels among those that may be foreground, within the sphere's outline.
         index: View index.
     """
 
@@ -36,24 +37,38 @@ class Silhouette:
     covered: Bool[np.ndarray, "rows columns"]
     pixels: int
     outside: float
+    hidden: float
     index: int
 
     @classmethod
-    def of(cls, camera: Camera, mask: Bool[np.ndarray, "h w"], index: int) -> Silhouette:
-        """Reduce a mask to cells of about one voxel at the distance of the sphere's centre."""
+    def of(
+        cls, camera: Camera, mask: Bool[np.ndarray, "h w"], index: int, ignored: Bool[np.ndarray, "h w"]
+    ) -> Silhouette:
+        """Reduce a mask to cells of about one voxel at the distance of the sphere's centre.
+
+        Ignored pixels may be foreground: they carve nothing away and need no explanation.
+        """
         depth = max(float(np.linalg.norm(camera.centre)), 1e-9)
         voxel_px = camera.intrinsics[0, 0] / depth * 2 / RESOLUTION
         cell = int(np.clip(voxel_px, 1, max(mask.shape)))
         rows, columns = -(-mask.shape[0] // cell), -(-mask.shape[1] // cell)
-        padded = np.zeros((rows * cell, columns * cell), dtype=bool)
-        padded[: mask.shape[0], : mask.shape[1]] = mask
-        share = padded.reshape(rows, cell, columns, cell).mean(axis=(1, 3))
+        shown = mask & ~ignored
+
+        def share_of(pixels: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, "rows columns"]:
+            padded = np.zeros((rows * cell, columns * cell), dtype=bool)
+            padded[: mask.shape[0], : mask.shape[1]] = pixels
+            return padded.reshape(rows, cell, columns, cell).mean(axis=(1, 3))
+
+        share = share_of(shown)
         v, u = np.mgrid[:rows, :columns]
         centres = (np.stack([u, v], axis=-1).reshape(-1, 2) + 0.5) * cell
         hits = _hits_sphere(camera, centres).reshape(rows, columns)
         total = share.sum()
         outside = float(share[~hits].sum() / total) if total else 0.0
-        return cls(camera, cell, share > 0, (share > 0.5) & hits, int(mask.sum()), outside, index)
+        possible = share_of(mask | ignored)
+        hidden = float(share_of(ignored)[hits].sum() / max(possible[hits].sum(), 1e-9))
+        covered = (share > 0.5) & hits
+        return cls(camera, cell, possible > 0, covered, int(shown.sum()), outside, hidden, index)
 
     def radius(self) -> float:
         """Radius in unit space of a disc of the mask's area at the distance of the sphere's centre."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Bool
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
@@ -30,7 +31,8 @@ _OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
 
 
 def export_idr(scene: Scene, folder: Path | str, views: Sequence[int] | None = None) -> Path:
-    """Write the IDR / NeuS layout: `cameras.npz`, `image/000.png`, `mask/000.png`.
+    """Write the IDR / NeuS layout: `cameras.npz`, `image/000.png`, `mask/000.png`, and `ignore/000.png` where some
+    pixels are ignored, which the published code does not know.
 
     The cameras are in `cameras_sphere.npz` too, which is where NeuS looks. World stays mm; `scale_mat_<i>`
     is the scene's for every view. Pixel centres are at integers, as that code shoots its rays.
@@ -54,7 +56,9 @@ def export_idr(scene: Scene, folder: Path | str, views: Sequence[int] | None = N
             Image.fromarray(to_uint8(view.image(), str(view.image_path))).save(
                 work / "image" / f"{number:03d}.png"
             )
-            _write_mask(view, work / "mask" / f"{number:03d}.png")
+            _write_mask(view.mask(), work / "mask" / f"{number:03d}.png")
+            if (ignored := view.ignored()).any():
+                _write_mask(ignored, work / "ignore" / f"{number:03d}.png")
             world = np.vstack([view.camera.projection_for(0.0), [0.0, 0.0, 0.0, 1.0]])
             arrays[f"world_mat_{number}"] = world
             arrays[f"scale_mat_{number}"] = np.asarray(scene.scale_mat)
@@ -70,7 +74,8 @@ def export_colmap(
     """Write a COLMAP text model: `sparse/0/{cameras,images,points3D}.txt`, `images/`, `masks/`.
 
     Each photograph has a PINHOLE camera of its own. Masks are named like COLMAP's feature extraction expects
-    them, `masks/<image name>.png`. There are no points.
+    them, `masks/<image name>.png`; what COLMAP masks out it does not use, so ignored pixels are masked out too. There
+    are no points.
 
     Args:
         scene: The scene.
@@ -103,7 +108,7 @@ def export_colmap(
             numbers = " ".join(repr(value) for value in [w, x, y, z, *pose[:3, 3].tolist()])
             images += [f"{number} {numbers} {number} {view.image_path.name}", ""]
             shutil.copyfile(view.image_path, work / "images" / view.image_path.name)
-            _write_mask(view, work / "masks" / f"{view.image_path.name}.png")
+            _write_mask(_used(view), work / "masks" / f"{view.image_path.name}.png")
         (model / "cameras.txt").write_text("\n".join(cameras) + "\n", encoding="utf-8")
         (model / "images.txt").write_text("\n".join(images) + "\n", encoding="utf-8")
         (model / "points3D.txt").write_text("# POINT3D_ID X Y Z R G B ERROR TRACK[]\n", encoding="utf-8")
@@ -114,7 +119,8 @@ def export_colmap(
 def export_nerfstudio(
     scene: Scene, folder: Path | str, views: Sequence[int] | None = None, *, unit: bool = False
 ) -> Path:
-    """Write the nerfstudio layout: `transforms.json`, `images/`, `masks/`.
+    """Write the nerfstudio layout: `transforms.json`, `images/`, `masks/`; ignored pixels are masked out, since
+    nerfstudio does not train on those.
 
     Args:
         scene: The scene.
@@ -147,7 +153,7 @@ def export_nerfstudio(
                 }
             )  # fmt: skip
             shutil.copyfile(view.image_path, work / "images" / view.image_path.name)
-            _write_mask(view, work / mask)
+            _write_mask(_used(view), work / mask)
         description = {"camera_model": "OPENCV", "frames": frames}
         (work / "transforms.json").write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
 
@@ -178,10 +184,15 @@ def _export(
     return folder
 
 
-def _write_mask(view: View, path: Path) -> None:
-    """The mask as an 8-bit grey PNG of 0 and 255."""
+def _used(view: View) -> Bool[np.ndarray, "h w"]:
+    """The foreground without ignored pixels."""
+    return view.mask() & ~view.ignored()
+
+
+def _write_mask(mask: Bool[np.ndarray, "h w"], path: Path) -> None:
+    """A mask as an 8-bit grey PNG of 0 and 255."""
     path.parent.mkdir(exist_ok=True)
-    Image.fromarray(view.mask().astype(np.uint8) * 255).save(path, optimize=True)
+    Image.fromarray(mask.astype(np.uint8) * 255).save(path, optimize=True)
 
 
 def _pinhole(camera: Camera) -> tuple[float, float, float, float]:

@@ -3,7 +3,7 @@
 Images in alphabetical order belong to world_mat_0, world_mat_1, ...: that is how IDR and NeuS pair them. A
 mask belongs to the image with the same name or, failing that, with the same last number in its name
 (`000012.png` and `012.png`, `img_0012.jpg` and `mask_0012.png`). Only folders whose names share nothing are
-paired in order.
+paired in order. Pictures in `ignore/` have the names of the masks.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from pathlib import Path
 
 from recon.errors import SceneError
 from recon.scene.cameras_npz import CameraFile, lazy_camera
+from recon.scene.ignored import ignore_paths
+from recon.scene.images import EXTENSIONS, pictures_in
 from recon.scene.scene import Scene, View
 
 IMAGE_FOLDERS = ("image", "images")
 MASK_FOLDERS = ("mask", "masks")
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 PIXEL_CENTRE = 0.0
 
 log = logging.getLogger(__name__)
@@ -39,11 +40,11 @@ def read_scene(folder: Path, *, pixel_centre: float = PIXEL_CENTRE) -> Scene:
 
     Raises:
         SceneError: Images or `cameras.npz` are missing, more cameras than images leave open which belongs
-            to which, or masks cannot be paired with images.
+            to which, or masks cannot be paired with images, or ignored pixels with masks.
     """
     folder = Path(folder)
     image_folder = _subfolder(folder, IMAGE_FOLDERS) or folder / IMAGE_FOLDERS[0]
-    images = _pictures(image_folder)
+    images = pictures_in(image_folder)
     if not images:
         raise SceneError(f"{image_folder} holds no image ({', '.join(EXTENSIONS)})")
     cameras = CameraFile(folder / "cameras.npz")
@@ -61,23 +62,16 @@ def read_scene(folder: Path, *, pixel_centre: float = PIXEL_CENTRE) -> Scene:
         )
     masks = _pair_masks(folder, images)
     views = tuple(
-        View(index, image.stem, lazy_camera(cameras, index, image, pixel_centre), image, mask)
-        for index, (image, mask) in enumerate(zip(images, masks, strict=True))
+        View(index, image.stem, lazy_camera(cameras, index, image, pixel_centre), image, mask, ignored)
+        for index, (image, mask, ignored) in enumerate(
+            zip(images, masks, ignore_paths(folder, masks), strict=True)
+        )
     )
     return Scene(folder.name, folder, views, cameras.scale_mat())
 
 
 def _subfolder(folder: Path, names: tuple[str, ...]) -> Path | None:
     return next((folder / name for name in names if (folder / name).is_dir()), None)
-
-
-def _pictures(folder: Path) -> list[Path]:
-    """Image files in alphabetical order; hidden files are passed over."""
-    if not folder.is_dir():
-        return []
-    return sorted(
-        path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS and path.name[0] != "."
-    )
 
 
 def _number(path: Path) -> int | None:
@@ -89,7 +83,7 @@ def _number(path: Path) -> int | None:
 def _pair_masks(folder: Path, images: list[Path]) -> list[Path]:
     """The mask of each image; a path that does not exist where one is missing."""
     mask_folder = _subfolder(folder, MASK_FOLDERS) or folder / MASK_FOLDERS[0]
-    masks = _pictures(mask_folder)
+    masks = pictures_in(mask_folder)
     by_stem = {mask.stem: mask for mask in masks}
     if not masks or any(image.stem in by_stem for image in images):
         return [by_stem.get(image.stem, mask_folder / f"{image.stem}.png") for image in images]

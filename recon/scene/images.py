@@ -10,6 +10,17 @@ from PIL import Image
 
 from recon.errors import SceneError
 
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """Image files in alphabetical order, none where there is no folder; hidden files are passed over."""
+    if not folder.is_dir():
+        return []
+    return sorted(
+        path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS and path.name[0] != "."
+    )
+
 
 def image_size(path: Path) -> tuple[int, int]:
     """(width, height) from the file's header, without decoding the pixels.

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Integer
 
 from recon.errors import SceneError
 from recon.scene.camera import Camera
-from recon.scene.images import read_image, read_mask
+from recon.scene.images import image_size, read_image, read_mask
 from recon.scene.obj import read_obj
 from recon.scene.selection import spread
 
@@ -27,6 +27,8 @@ class View:
         name: The image's file name without extension.
         image_path: The photograph; it may be missing in a partial copy.
         mask_path: The foreground mask; it may be missing too, which is an error as soon as it is asked for.
+        ignore_path: Bright where the photograph says nothing of the head, such as a hand before it; None where all
+            of it counts.
     """
 
     def __init__(
@@ -36,11 +38,13 @@ class View:
         camera: Camera | Callable[[], Camera],
         image_path: Path,
         mask_path: Path,
+        ignore_path: Path | None = None,
     ) -> None:
         self.index = index
         self.name = name
         self.image_path = Path(image_path)
         self.mask_path = Path(mask_path)
+        self.ignore_path = ignore_path
         self._camera = camera
 
     def __repr__(self) -> str:
@@ -75,6 +79,17 @@ class View:
             SceneError: The file is missing or cannot be read.
         """
         return read_mask(self.mask_path)
+
+    def ignored(self) -> Bool[np.ndarray, "h w"]:
+        """Pixels of which photograph and mask say nothing, whatever they hold; decoded on each call.
+
+        Raises:
+            SceneError: The file, or without one the mask, is missing or cannot be read.
+        """
+        if self.ignore_path is not None:
+            return read_mask(self.ignore_path)
+        width, height = image_size(self.mask_path)
+        return np.zeros((height, width), dtype=bool)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,11 +12,13 @@ from recon.scene.camera import Camera
 from recon.scene.scene import Scene, View
 
 MASK_COLOUR = (255, 64, 200)
+IGNORED_COLOUR = (255, 200, 0)
 SPHERE_COLOUR = (64, 220, 255)
 
 
 def contact_sheet(scene: Scene, view_ids: Sequence[int], tile: int = 256, columns: int = 6) -> Image.Image:
-    """Photographs with the mask's outline (pink) and the unit sphere's outline (blue); the rest is darkened.
+    """Photographs with the mask's outline (pink) and the unit sphere's outline (blue); the rest is darkened, and
+    ignored pixels are tinted yellow.
 
     Args:
         scene: The scene.
@@ -42,10 +44,14 @@ def _tile(scene: Scene, view: View, tile: int) -> Image.Image:
     scale = tile / max(image.shape[:2])
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     photograph = Image.fromarray((image * 255).astype(np.uint8)).resize(size, Image.Resampling.BOX)
-    small = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+    small, unknown = (
+        np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST))
+        for pixels in (mask, view.ignored())
+    )
     pixels = np.asarray(photograph).copy()
     pixels[~small] = pixels[~small] // 2
     pixels[_outline(small)] = MASK_COLOUR
+    pixels[unknown] = pixels[unknown] // 2 + np.array(IGNORED_COLOUR, dtype=np.uint8) // 2
     picture = Image.new("RGB", (tile, tile))
     picture.paste(Image.fromarray(pixels), (0, 0))
     draw = ImageDraw.Draw(picture)

@@ -1,6 +1,7 @@
 """Checks of a scene before it is used: every problem is one error that names the file and the remedy.
 
-Pictures come first (readable, of one size, masks neither missing nor empty nor full), then each camera by
+Pictures come first (readable, of one size, masks neither missing nor empty nor full,
+enough of the head not ignored), then each camera by
 itself (finite, rigid, focal length in pixels, looking at the object), then all of them together: the unit
 sphere must hold what the masks show, and the volume carved by all masks must explain each of them.
 """
@@ -27,6 +28,9 @@ OUTSIDE_WARN, OUTSIDE_ERROR = 0.02, 0.2
 SMALLEST_RADIUS = 0.1
 # How much of each mask the commonly carved volume must explain.
 AGREEMENT = 0.5
+# Share of what may be the head that may be ignored; of a view with more of it little can be learned.
+HIDDEN_WARN, HIDDEN_ERROR = 0.5, 0.8
+HIDDEN_REMEDY = "paint white only what hides the head, on black, or leave that view out (views=[...])"
 
 log = logging.getLogger(__name__)
 
@@ -64,9 +68,9 @@ def _find(scene: Scene, view_ids: Sequence[int] | None) -> Iterator[SceneError]:
             continue
         view = scene.views[index]
         try:
-            mask = _checked_pictures(view)
+            mask, ignored = _checked_pictures(view)
             camera = _checked_camera(scene, view)
-            silhouette = Silhouette.of(camera.transformed(scene.unit_from_world), mask, index)
+            silhouette = Silhouette.of(camera.transformed(scene.unit_from_world), mask, index, ignored)
             _check_sphere(scene, view, silhouette)
         except SceneError as problem:
             yield problem
@@ -76,8 +80,8 @@ def _find(scene: Scene, view_ids: Sequence[int] | None) -> Iterator[SceneError]:
         yield from _check_together(scene, silhouettes)
 
 
-def _checked_pictures(view: View) -> np.ndarray:
-    """The mask of a view whose image and mask are usable together."""
+def _checked_pictures(view: View) -> tuple[np.ndarray, np.ndarray]:
+    """Mask and ignored pixels of a view whose image and mask are usable together."""
     image = read_image(view.image_path)
     if not view.mask_path.is_file():
         raise SceneError(
@@ -99,7 +103,25 @@ def _checked_pictures(view: View) -> np.ndarray:
         raise SceneError(
             f"mask {view.mask_path} is full: every pixel is foreground. Save the head as white on black"
         )
-    return mask
+    ignored = view.ignored()
+    if view.ignore_path is not None:
+        _check_ignored(view.ignore_path, ignored, mask)
+    return mask, ignored
+
+
+def _check_ignored(path: Path, ignored: np.ndarray, mask: np.ndarray) -> None:
+    """What is not ignored shows some of the head and of what is beside it."""
+    if ignored.shape != mask.shape:
+        raise SceneError(
+            f"{path} is {ignored.shape[1]}x{ignored.shape[0]}, but its mask is {mask.shape[1]}x{mask.shape[0]}: "
+            "resize it (nearest neighbour) to the image's size"
+        )
+    if ignored.all():
+        raise SceneError(f"{path} ignores the whole picture: {HIDDEN_REMEDY}")
+    if not (mask & ~ignored).any():
+        raise SceneError(f"{path} ignores the whole head: {HIDDEN_REMEDY}")
+    if (mask | ignored).all():
+        raise SceneError(f"{path} ignores all around the head, so that it has no outline: {HIDDEN_REMEDY}")
 
 
 def _checked_camera(scene: Scene, view: View) -> Camera:
@@ -162,6 +184,13 @@ def _check_sphere(scene: Scene, view: View, silhouette: Silhouette) -> None:
         )
     if outside > OUTSIDE_WARN:
         log.warning("%s: %.0f %% of the mask lies outside of the unit sphere", view.mask_path, 100 * outside)
+    hidden = silhouette.hidden
+    if hidden > HIDDEN_ERROR:
+        raise SceneError(
+            f"{view.ignore_path} leaves {1 - hidden:.0%} of what may be the head: {HIDDEN_REMEDY}"
+        )
+    if hidden > HIDDEN_WARN:
+        log.warning("%s leaves %.0f %% of what may be the head", view.ignore_path, 100 * (1 - hidden))
     radius = silhouette.radius()
     if radius < SMALLEST_RADIUS:
         raise SceneError(

@@ -133,6 +133,7 @@ def evidence(scene: Scene, inputs: Sequence[View]) -> Evidence:
         scene.scale_mat,
         lambda: [view.image() for view in inputs],
         landmarks,
+        [view.ignored() for view in inputs],
     )
 
 

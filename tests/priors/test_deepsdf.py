@@ -1,5 +1,7 @@
 """A family made by hand: the ellipsoid of tests/ellipsoid.py and what a code adds to its size."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -46,6 +48,22 @@ def test_the_head_of_the_family_is_found_where_the_masks_show_it(prior_file, evi
     sample = start.field(surface(5))
     colours = start.colour(surface(5), surface(5), surface(5), sample.feature)
     assert colours.shape == (5, 3)
+
+
+def test_a_bar_before_the_head_that_the_evidence_marks_leaves_it_alone(prior_file, evidence):
+    bar = np.zeros_like(evidence.masks[0])
+    bar[:, 66:84] = True
+    turn = np.diag([-1.0, 1.0, -1.0])
+    world = {name: turn @ np.array(at) + CENTRE_MM for name, at in LANDMARKS.items()}
+    masks = [mask & ~bar for mask in evidence.masks]
+    cut = replace(evidence, masks=masks, landmarks=lambda: world)
+    marked = replace(cut, ignored=[bar] * len(masks))
+    prior = DeepSDFPrior(str(prior_file), pose="landmarks", outside_mm=None)
+    errors_mm = []
+    for given in (marked, cut):
+        (start,) = prior.starts(NETWORKS, given).values()
+        errors_mm.append(float(start.field.sdf(surface()).abs().mean()) * RADIUS_MM)
+    assert errors_mm[0] < 1.0 and errors_mm[1] > 3 * errors_mm[0]
 
 
 def test_the_mean_head_has_no_code_to_learn(prior_file, evidence):

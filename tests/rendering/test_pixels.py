@@ -9,8 +9,8 @@ from recon.scene import View
 class FakeView(View):
     """A photograph whose colour tells its pixel."""
 
-    def __init__(self, height, width, view):
-        self.height, self.width, self.view = height, width, view
+    def __init__(self, height, width, view, bar=slice(0)):
+        self.height, self.width, self.view, self.bar = height, width, view, bar
 
     def image(self):
         rows, columns = np.mgrid[: self.height, : self.width]
@@ -21,6 +21,11 @@ class FakeView(View):
     def mask(self):
         rows, columns = np.mgrid[: self.height, : self.width]
         return (rows - self.height / 2) ** 2 + (columns - self.width / 2) ** 2 < (self.width / 4) ** 2
+
+    def ignored(self):
+        bar = np.zeros((self.height, self.width), dtype=bool)
+        bar[:, self.bar] = True
+        return bar
 
 
 @pytest.fixture
@@ -78,3 +83,35 @@ def test_seeded_generators_differ_in_every_counter():
         for key in [(0, 1, 2), (0, 2, 1), (1, 1, 2), (0, 1, 2, 0), (0, 1)]
     }
     assert len(draws) == 5
+
+
+@pytest.mark.parametrize("sampler", [ImageSampler, SceneSampler])
+def test_ignored_pixels_are_never_drawn_and_all_others_are(sampler):
+    store = PixelStore([FakeView(40, 50, 0, slice(20, 32)), FakeView(40, 50, 1)])
+    draw = sampler(store, 2000, seed=3)
+    batches = [draw(step) for step in range(20)]
+    for batch in batches:
+        check(batch, store)
+    views = torch.cat([batch.views for batch in batches])
+    columns = torch.cat([batch.pixels[:, 0] for batch in batches]).long()
+    assert set(columns[views == 0].tolist()) == set(range(50)) - set(range(20, 32))
+    assert set(columns[views == 1].tolist()) == set(range(50))
+
+
+def test_views_without_ignored_pixels_are_drawn_as_ever(store):
+    # the draw of a pixel uniformly over the picture, written out
+    batch = ImageSampler(store, 50, seed=5)(0)
+    view = int(batch.views[0])
+    height, width = store.sizes[view]
+    generator = seeded(5, 1, 0)
+    torch.randperm(3, generator=generator)
+    index = (torch.rand(50, generator=generator, dtype=torch.float64) * height * width).long()
+    expected = torch.stack([index % width, index // width], dim=1) + 0.5
+    torch.testing.assert_close(batch.pixels, expected.float())
+
+
+def test_a_head_that_is_wholly_ignored_in_one_view_leaves_its_other_pixels():
+    store = PixelStore([FakeView(40, 50, 0, slice(5, 45)), FakeView(40, 50, 1)])
+    batch = SceneSampler(store, 400, seed=0)(0)
+    x = batch.pixels[batch.views == 0, 0]
+    assert len(x) > 100 and not ((x > 5) & (x < 45)).any()

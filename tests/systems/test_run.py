@@ -14,7 +14,9 @@ import pytest
 import torch
 import trimesh
 from hydra import compose, initialize_config_dir
+from PIL import Image
 
+from recon import scene as scenes
 from recon.errors import SceneError
 from recon.systems import config, outputs, run
 from recon.systems.checkpoint import load_checkpoint
@@ -54,6 +56,19 @@ def trained(scene, folder, *overrides):
     task = run.prepare(cfg, folder)
     run.record(cfg, list(overrides), folder)
     return task, run.train(task)
+
+
+def test_priors_hear_of_ignored_pixels(tmp_path):
+    folder = ellipsoid.write_idr_scene(tmp_path / "ellipsoid", 3)
+    bar = np.zeros((ellipsoid.HEIGHT, ellipsoid.WIDTH), dtype=bool)
+    bar[:, 60:80] = True
+    (folder / "ignore").mkdir()
+    (mask,) = folder.glob("mask/*1.png")
+    Image.fromarray(bar).save(folder / "ignore" / mask.name)
+    scene = scenes.open(folder)
+    evidence = run.evidence(scene, [scene.views[1], scene.views[0]])
+    np.testing.assert_array_equal(evidence.ignored[0], bar)
+    assert not evidence.ignored[1].any()
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@
 <root>/<scene>/full_head.obj           ground truth, mm
 <root>/<scene>/image/img_0000.jpg      photographs
 <root>/<scene>/mask/mask_0000.png      foreground masks
+<root>/<scene>/ignore/mask_0000.png    an addition to H3DS: pixels that say nothing, where a view has such
 <root>/<scene>/cameras.npz             world_mat_<i>: world mm to pixels; scale_mat_0: unit to world mm
 <root>/<scene>/landmarks.txt           name and vertex index
 <root>/<scene>/regions/<name>.txt      vertex indices
@@ -26,6 +27,8 @@ from typing import Any
 
 from recon.errors import SceneError
 from recon.scene.cameras_npz import CameraFile, lazy_camera
+from recon.scene.ignored import FOLDER as IGNORE_FOLDER
+from recon.scene.ignored import ignore_paths
 from recon.scene.scene import GroundTruth, Scene, View
 
 PIXEL_CENTRE = 0.0
@@ -53,6 +56,10 @@ class Paths:
         first_release = path.with_suffix(".jpg")
         return first_release if not path.exists() and first_release.exists() else path
 
+    def ignored(self, index: int) -> Path:
+        """Pixels of a view that say nothing."""
+        return self.folder / IGNORE_FOLDER / f"mask_{index:04d}.png"
+
     def region(self, name: str) -> Path:
         """Index list of a region."""
         return self.regions / f"{name}.txt"
@@ -79,12 +86,14 @@ def read_scene(
         version: Data version, for the record.
 
     Raises:
-        SceneError: `cameras.npz` is missing, broken or has no usable `scale_mat_0`.
+        SceneError: `cameras.npz` is missing, broken or has no usable `scale_mat_0`, or a picture of ignored pixels
+            belongs to no mask.
     """
     paths = Paths(folder)
     cameras = CameraFile(paths.cameras)
     numbers = [int(path.stem[4:]) for path in (paths.folder / "image").glob("img_[0-9][0-9][0-9][0-9].jpg")]
     count = max([*numbers, cameras.count - 1], default=-1) + 1
+    ignored = ignore_paths(paths.folder, [paths.mask(index) for index in range(count)])
     views = tuple(
         View(
             index,
@@ -92,6 +101,7 @@ def read_scene(
             lazy_camera(cameras, index, paths.image(index), pixel_centre),
             paths.image(index),
             paths.mask(index),
+            ignored[index],
         )
         for index in range(count)
     )

@@ -39,6 +39,7 @@ def write_scene(
     landmarks: Mapping[str, int] | None = None,
     regions: Mapping[str, np.ndarray] | None = None,
     default_views: Mapping[int, Sequence[int]] | None = None,
+    ignored: Mapping[int, np.ndarray] | None = None,
     tags: Sequence[str] = (),
     version: str = "generated-1",
     jpeg_quality: int = 95,
@@ -66,6 +67,7 @@ def write_scene(
         landmarks: Name to vertex index of `mesh`.
         regions: Name to vertex indices of `mesh`.
         default_views: Number of views to view indices, in order.
+        ignored: View index to (h, w) bool, pixels that say nothing of the head, for views that have such.
         tags: Data set tags of the scene.
         version: Data version of the whole root; must agree with a root that exists.
         jpeg_quality: 1 to 100; from 90 on, colour is not subsampled.
@@ -96,6 +98,7 @@ def write_scene(
         work.chmod(0o755)
         paths = Paths(work)
         _write_pictures(paths, images, masks, cameras, jpeg_quality, mask_bits)
+        _write_ignored(paths, ignored or {}, cameras)
         _write_cameras(paths.cameras, cameras, scale_mat)
         if mesh is not None:
             colours = _vertex_colours(mesh) if vertex_colours else None
@@ -193,6 +196,19 @@ def _write_pictures(
         Image.fromarray(pixels).save(paths.image(index), quality=jpeg_quality, subsampling=subsampling)
         grey = Image.fromarray(foreground.astype(np.uint8) * 255)
         (grey.convert("1") if mask_bits == 1 else grey).save(paths.mask(index), optimize=True)
+
+
+def _write_ignored(paths: Paths, ignored: Mapping[int, np.ndarray], cameras: Sequence[Camera]) -> None:
+    """Write ignore/, if there is anything to ignore."""
+    for index, pixels in ignored.items():
+        size = (cameras[index].height, cameras[index].width) if 0 <= index < len(cameras) else None
+        if pixels.dtype != bool or pixels.shape != size:
+            raise SceneError(
+                f"ignored pixels of view {index}: expected bool of (h, w) {size} for one of {len(cameras)} views, "
+                f"got {pixels.dtype} of {pixels.shape}"
+            )
+        paths.ignored(index).parent.mkdir(exist_ok=True)
+        Image.fromarray(pixels.astype(np.uint8) * 255).save(paths.ignored(index), optimize=True)
 
 
 def _write_cameras(path: Path, cameras: Sequence[Camera], scale_mat: np.ndarray) -> None:
