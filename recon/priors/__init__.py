@@ -5,6 +5,8 @@ from recon.priors.deepsdf import DeepSDFPrior as DeepSDFPrior
 from recon.priors.deepsdf import MeanHeadPrior as MeanHeadPrior
 from recon.priors.field import PriorField as PriorField
 from recon.priors.grid_family import GridFamily as GridFamily
+from recon.priors.linear import GridShape as GridShape
+from recon.priors.linear import LinearPrior as LinearPrior
 from recon.priors.network import DeepSDFNetwork as DeepSDFNetwork
 from recon.priors.network import LinearSDFNetwork as LinearSDFNetwork
 from recon.priors.network import ShapeNetwork as ShapeNetwork

@@ -73,7 +73,10 @@ class GridFamily(ShapeNetwork):
     @torch.no_grad()
     def composed(self, code: Float[Tensor, " latent"]) -> Float[Tensor, " nodes"]:
         """Values of a `FeatureGrid` of this box and these cells that is the head of a code."""
-        return self.mean.values[:, 0] + self._deviation(self.rows, code)[self.row_of]
+        free = int(code.nonzero().max()) + 1 if code.any() else 0  # a fit begins with few components
+        if free == 0:
+            return self.mean.values[:, 0].clone()
+        return self.mean.values[:, 0] + self._deviation(self.rows[:, :free], code[:free])[self.row_of]
 
     def landmarks(self, code: Float[Tensor, " latent"]) -> Float[Tensor, "landmarks 3"]:
         """Where the landmarks of a code's head are, canonical mm; named by `landmark_names`."""

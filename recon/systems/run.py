@@ -23,6 +23,7 @@ from recon.systems.checkpoint import AtomicCheckpointIO
 from recon.systems.config import build, device_of, preset_of, without_prior
 from recon.systems.data import RayData
 from recon.systems.reconstruction import Objective, Reconstruction
+from recon.systems.timeline import Timeline
 from recon.systems.trial import choose
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class Task:
         data: the training pixels.
         loggers: Lightning loggers beside metrics.csv.
         started: `time.monotonic()` at the start of the run.
+        timeline: where its time goes.
         prior: what training started from.
         train_s: seconds spent training, those of an interrupted run before included.
     """
@@ -53,11 +55,12 @@ class Task:
     data: RayData
     loggers: list[pl.loggers.Logger]
     started: float
+    timeline: Timeline
     prior: str = "sphere"
     train_s: float = 0.0
 
 
-def prepare(cfg: DictConfig, folder: Path) -> Task:
+def prepare(cfg: DictConfig, folder: Path, timeline: Timeline | None = None) -> Task:
     """Open and check everything that can fail before any work starts.
 
     Where the prior says that it does not apply, goes on as `method.outside` and changes the configuration so.
@@ -67,18 +70,19 @@ def prepare(cfg: DictConfig, folder: Path) -> Task:
         ConfigError: if the configuration cannot be run.
         PriorError: if the prior cannot be used.
     """
+    timeline = timeline or Timeline()
     try:
-        return _prepare(cfg, folder)
+        return _prepare(cfg, folder, timeline)
     except OutsidePriorError as error:
         other = cfg.method.get("outside")
         if other is None:
             raise
         log.warning("%s. Going on without the prior, as method=%s.", error, other)
         without_prior(cfg, other)
-        return _prepare(cfg, folder)
+        return _prepare(cfg, folder, timeline)
 
 
-def _prepare(cfg: DictConfig, folder: Path) -> Task:
+def _prepare(cfg: DictConfig, folder: Path, timeline: Timeline) -> Task:
     started = time.monotonic()
     device = device_of(cfg)
     _configure_torch(cfg)
@@ -93,17 +97,17 @@ def _prepare(cfg: DictConfig, folder: Path) -> Task:
     np.random.seed(cfg.seed)
     steps = cfg.steps or cfg.method.steps + cfg.method.steps_per_view * len(views)
     inputs = [scene.views[view] for view in views]
-    cameras = CameraBundle(
-        [view.camera for view in inputs], scene.scale_mat, refine=cfg.method.refine_cameras
-    )
     objective = Objective(**OmegaConf.to_container(cfg.method.objective))  # type: ignore[arg-type]
     tracing = build(cfg.renderer)
     sampler = build(cfg.data.sampler, store=PixelStore(inputs), seed=cfg.seed)
     loggers = [build(logger) for logger in cfg.logger.loggers]
 
     def system(start: Start) -> Reconstruction:
+        given = start.cameras or [view.camera for view in inputs]
+        cameras = CameraBundle(given, scene.scale_mat, refine=cfg.method.refine_cameras)
         return Reconstruction(start, cameras, tracing, objective, steps, cfg.seed)
 
+    timeline.lap("open")
     networks = Networks(
         lambda: build(cfg.field.sdf), lambda: build(cfg.field.feature), lambda: build(cfg.field.colour)
     )
@@ -114,7 +118,10 @@ def _prepare(cfg: DictConfig, folder: Path) -> Task:
         OmegaConf.update(cfg, "start", name, force_add=True)  # a resumed run does not choose again
     elif name not in starts:
         raise ConfigError(f"start={name}: the prior offers {', '.join(starts)}")
-    return Task(cfg, folder, scene, views, system(starts[name]), RayData(sampler), loggers, started, name)
+    timeline.lap("prior")
+    return Task(
+        cfg, folder, scene, views, system(starts[name]), RayData(sampler), loggers, started, timeline, name
+    )
 
 
 def evidence(scene: Scene, inputs: Sequence[View]) -> Evidence:
@@ -192,6 +199,7 @@ def train(task: Task) -> bool:
     log.info("training %d steps; everything of this run goes to %s", system.steps, folder)
     trainer.fit(system, datamodule=task.data, ckpt_path=path if path.is_file() else None)
     task.train_s = last.train_s
+    task.timeline.lap("train")
     return last.stopped_by is None
 
 

@@ -1,0 +1,188 @@
+"""The linear prior and its fit: a head whose code, pose and cameras come from least squares, in seconds."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from recon.errors import PriorError
+from recon.fields import FeatureGrid
+from recon.fitting.instant import InstantFit, SolverSettings, solve
+from recon.priors.field import PriorField
+from recon.priors.grid_family import GridFamily
+from recon.priors.network import ShapeNetwork
+from recon.priors.prior import Evidence, Networks, Start
+from recon.priors.shipped import hash_of
+from recon.priors.weights import ShapePrior, load_shape_prior
+
+log = logging.getLogger(__name__)
+
+CELL_MM = 6.0
+"""Deviations are computed once in every cell of this size: they vary slowly over the surface."""
+
+
+class LinearPrior:
+    """A linear family of heads, fitted to the photographs by Gauss–Newton before any training.
+
+    Args:
+        path: File of a linear family, `scripts/pretrain_prior.py prior=linear`.
+        sha256: What it must hash to; that of a shipped file is known.
+        solver: What the solver does; `SolverSettings`' own values for what is not named.
+        deviation_scale: What standard deviations of the fit are multiplied by, measured on validation heads.
+        deviation_floor_mm: Standard deviation of what no member of the family can follow.
+
+    Raises:
+        PriorError: An unknown setting.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        sha256: str | None = None,
+        solver: Mapping[str, object] | None = None,
+        deviation_scale: float = 1.0,
+        deviation_floor_mm: float = 0.5,
+    ) -> None:
+        self.path, self.sha256 = Path(path), sha256 or hash_of(path)
+        self.deviation_scale, self.deviation_floor_mm = deviation_scale, deviation_floor_mm
+        try:
+            self.settings = replace(SolverSettings(), **(solver or {}))  # type: ignore[arg-type]
+        except TypeError as error:
+            known = ", ".join(SolverSettings.__dataclass_fields__)
+            raise PriorError(f"prior.solver: {error}; it knows {known}") from error
+
+    def starts(self, networks: Networks, evidence: Evidence) -> Mapping[str, Start]:
+        """The fitted head as a grid of distances, with fresh networks for the appearance.
+
+        Raises:
+            PriorError: The file cannot be used, or the pose cannot be found.
+        """
+        prior = load_shape_prior(self.path, self.sha256)
+        if not isinstance(prior.network, GridFamily):
+            raise PriorError(
+                f"{self.path} holds a {prior.kind} family; the instant method needs prior=linear's"
+            )
+        family = prior.network
+        fit = solve(
+            family,
+            evidence.cameras,
+            evidence.masks,
+            evidence.images(),
+            evidence.world_from_unit[:3, 3],
+            prior.canonical.radius_mm,
+            self.settings,
+        )
+        log.info(
+            "fitted: outlines %.2f mm apart, colours %s",
+            fit.outline_mm,
+            "not compared" if fit.colour_misfit is None else f"{100 * fit.colour_misfit:.1f} % apart",
+        )
+        canonical_from_unit = fit.canonical_from_world @ evidence.world_from_unit
+        field = PriorField(
+            GridShape.of(family, fit.code),
+            networks.feature(),
+            torch.zeros(0),
+            canonical_from_unit,
+            learn_code=False,
+        )
+        deviation = self._deviation(prior, family, fit, canonical_from_unit)
+        start = Start(field, networks.colour(), deviation=deviation, cameras=fit.cameras)
+        return {self.path.stem: start}
+
+    def _deviation(
+        self, prior: ShapePrior, family: GridFamily, fit: InstantFit, canonical_from_unit: np.ndarray
+    ) -> Callable[[Float[Tensor, "points 3"]], Float[Tensor, " points"]]:
+        scale = float(np.cbrt(np.linalg.det(canonical_from_unit[:3, :3])))
+        posterior = Posterior(family, fit, self.deviation_scale)
+        floor = self.deviation_floor_mm / prior.canonical.radius_mm
+        matrix = torch.from_numpy(canonical_from_unit).float()
+
+        def deviation(points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:
+            canonical = points.cpu().float() @ matrix[:3, :3].T + matrix[:3, 3]
+            cell = CELL_MM / prior.canonical.radius_mm
+            _, place, count = torch.unique(
+                (canonical / cell).floor().long(), dim=0, return_inverse=True, return_counts=True
+            )
+            middle = torch.zeros(len(count), 3).index_add(0, place, canonical) / count[:, None]
+            spread = (posterior.variance(middle) + floor**2).sqrt()
+            return (spread[place] / scale).to(points)
+
+        return deviation
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """How uncertain the surface of a fit is.
+
+    Attributes:
+        family: The family.
+        fit: The fit.
+        scale: What standard deviations are multiplied by.
+    """
+
+    family: GridFamily
+    fit: InstantFit
+    scale: float = 1.0
+
+    def variance(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:
+        """Variance of the surface along its normal at points on it, canonical unit space squared."""
+        head = self.family.at(self.fit.code)
+        root = torch.linalg.cholesky(self.fit.covariance).float()
+        parts = []
+        for part in points.split(8192):
+            _, slope = head.slope(part)
+            normal = normalize(slope, dim=1)
+            twist = [torch.linalg.cross(part, normal), normal, (normal * part).sum(1, keepdim=True)]
+            rows = torch.cat([head.basis(part), *twist], dim=1)
+            parts.append((rows @ root).square().sum(1))
+        return torch.cat(parts) * self.scale**2
+
+
+class GridShape(ShapeNetwork):
+    """One head of a linear family as a grid of distances that can learn; it has no code.
+
+    Args:
+        grid: The distances, canonical unit space, as spline values.
+    """
+
+    latent_size = 0
+
+    def __init__(self, grid: FeatureGrid) -> None:
+        super().__init__()
+        self.grid = grid
+        self.register_buffer("box_low", grid.low.clone(), persistent=False)
+        self.register_buffer("box_high", grid.low + grid.cell * grid.cells, persistent=False)
+
+    box_low: Tensor
+    box_high: Tensor
+
+    @classmethod
+    def of(cls, family: GridFamily, code: Float[Tensor, " latent"]) -> "GridShape":
+        """The head of a code."""
+        mean = family.mean
+        high = mean.low + mean.cell * mean.cells
+        shape = [n - 2 for n in mean.shape]
+        grid = FeatureGrid(mean.low.tolist(), high.tolist(), shape, 1)
+        with torch.no_grad():
+            grid.values.copy_(family.composed(code)[:, None])
+        return cls(grid)
+
+    def forward(
+        self, points: Float[Tensor, "points 3"], latent: Float[Tensor, "*points latent"]
+    ) -> Float[Tensor, " points"]:
+        """Signed distance at points; outside the box the distance to the box is added."""
+        inside = points.maximum(self.box_low).minimum(self.box_high)
+        square = (points - inside).square().sum(1)
+        outside = square > 0
+        beyond = torch.where(outside, square, 1.0).sqrt() * outside  # the square root has no gradient at 0
+        result: Tensor = self.grid(points)[:, 0] + beyond
+        return result
+
+    def absorb(self, mean: Float[Tensor, " latent"], scale: Float[Tensor, " latent"]) -> None:
+        """Nothing: there is no code."""
