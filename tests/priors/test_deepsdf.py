@@ -62,7 +62,7 @@ def test_a_bar_before_the_head_that_the_evidence_marks_leaves_it_alone(prior_fil
     errors_mm = []
     for given in (marked, cut):
         (start,) = prior.starts(NETWORKS, given).values()
-        errors_mm.append(float(start.field.sdf(surface()).abs().mean()) * RADIUS_MM)
+        errors_mm.append(start.field.sdf(surface()).abs().mean().item() * RADIUS_MM)
     assert errors_mm[0] < 1.0 and errors_mm[1] > 3 * errors_mm[0]
 
 
