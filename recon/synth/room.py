@@ -5,7 +5,7 @@ same wall and the light on the subject never moves. Directions are in the canoni
 of the face, +X subject's left).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -55,6 +55,19 @@ class Room:
         top = self.panorama[r0, left] * (1 - fc) + self.panorama[r0, right] * fc
         bottom = self.panorama[r0 + 1, left] * (1 - fc) + self.panorama[r0 + 1, right] * fc
         return (top * (1 - fr) + bottom * fr).astype(np.float32)
+
+    def turned(self, azimuth_deg: float) -> "Room":
+        """The room turned about the vertical: what was in front of the face (+Z) is then at that azimuth."""
+        width = self.panorama.shape[1]
+        # Azimuths fall as columns rise.
+        column = np.arange(width) + azimuth_deg / 360.0 * width
+        low = np.floor(column).astype(np.int64)
+        share = (column - low)[:, None].astype(np.float32)
+        panorama = self.panorama[:, low % width] * (1 - share) + self.panorama[:, (low + 1) % width] * share
+        a = np.radians(azimuth_deg)
+        turn = np.array([[np.cos(a), 0.0, np.sin(a)], [0.0, 1.0, 0.0], [-np.sin(a), 0.0, np.cos(a)]])
+        lamps = (replace(lamp, direction=turn @ lamp.direction) for lamp in self.lamps)
+        return Room(panorama, tuple(lamps))
 
 
 def sphere_directions(count: int) -> Float[np.ndarray, "count 3"]:
