@@ -9,9 +9,12 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from recon.fields import Field, sdf_and_gradient
+from recon.rendering.bounds import SurfaceBounds
 from recon.rendering.cameras import CameraBundle
 from recon.rendering.intersection import intersect
 from recon.rendering.tracing import TracingSettings, trace
+
+NEGLIGIBLE = 1e-4  # share of a camera in a point's colour that an 8-bit colour does not show
 
 
 @runtime_checkable
@@ -110,6 +113,7 @@ def render_view(
     *,
     step: int = 1,
     settings: TracingSettings | None = None,
+    bounds: SurfaceBounds | None = None,
     chunk: int = 16_384,
 ) -> RenderedView:
     """Render one view of a camera bundle.
@@ -124,6 +128,7 @@ def render_view(
         step: render every `step`-th pixel of each row and column, at the centre of the block that it stands
             for.
         settings: of the tracer.
+        bounds: where the surface can be, which spares most of the tracing; without it anywhere in the sphere.
         chunk: rays at a time.
     """
     device = cameras.centres.device
@@ -134,10 +139,16 @@ def render_view(
     rgb = torch.ones(len(pixels), 3, device=device)
     normal = torch.zeros(len(pixels), 3, device=device)
     mask = torch.zeros(len(pixels), dtype=torch.bool, device=device)
-    for at in torch.arange(len(pixels), device=device).split(chunk):
+    rays = torch.arange(len(pixels), device=device)
+    depths = bounds.depths(cameras, view, len(rows), len(columns), step) if bounds else None
+    if depths is not None:
+        near, far = depths[0].flatten(), depths[1].flatten()
+        rays = rays[torch.isfinite(near)]
+    for at in rays.split(chunk):
         with torch.no_grad():
             origins, directions = cameras.rays(torch.full_like(at, view), pixels[at])
-        found = trace(field.sdf, origins, directions, settings)
+        between = None if depths is None else (near[at], far[at])
+        found = trace(field.sdf, origins, directions, settings, between=between)
         hit = found.hit.nonzero()[:, 0]
         points = origins[hit] + found.depth[hit, None] * directions[hit]
         shaded, slope = shade(field, colour, points, -directions[hit])
@@ -182,12 +193,14 @@ def surface_colours(
         sample, gradient = sdf_and_gradient(field, part, create_graph=False)
         with torch.no_grad():
             normal = normalize(gradient, dim=1)
-            total, weights = torch.zeros_like(part), torch.zeros_like(part[:, :1])
-            for centre in centres:
-                to_camera = normalize(centre - part, dim=1)
-                weight = (normal * to_camera).sum(1, keepdim=True).clamp_min(0.02) ** 4
-                total += weight * colour(part, gradient, to_camera, sample.feature)
-                weights += weight
-            colours.append((total / weights + 1) / 2)
+            to_camera = normalize(centres - part[:, None], dim=2)
+            weights = (normal[:, None] * to_camera).sum(2).clamp_min(0.02) ** 4
+            weights = weights / weights.sum(1, keepdim=True)
+            total = torch.zeros_like(part)
+            for view in range(len(centres)):
+                at = (weights[:, view] > NEGLIGIBLE).nonzero()[:, 0]
+                seen = colour(part[at], gradient[at], to_camera[at, view], sample.feature[at])
+                total[at] += weights[at, view, None] * seen
+            colours.append((total + 1) / 2)
             normals.append(normal)
     return torch.cat(colours), torch.cat(normals)

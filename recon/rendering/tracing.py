@@ -67,6 +67,7 @@ def trace(
     *,
     mask: Bool[Tensor, " rays"] | None = None,
     generator: torch.Generator | None = None,
+    between: tuple[Float[Tensor, " rays"], Float[Tensor, " rays"]] | None = None,
 ) -> Trace:
     """Trace rays to the first zero of `sdf` inside the sphere.
 
@@ -78,9 +79,10 @@ def trace(
         mask: while training, whether the photograph's mask has the object on each ray; rays without a hit (or
             without the mask) then get the depth of their least distance.
         generator: for the random depths of the search for the least distance; needed with `mask`.
+        between: depths, in unit space, between which each ray meets the surface if it does at all.
     """
     with parametrize.cached():  # weight-normed weights are worked out once for all the calls below
-        return _trace(sdf, origins, directions, settings or TracingSettings(), mask, generator)
+        return _trace(sdf, origins, directions, settings or TracingSettings(), mask, generator, between)
 
 
 def _trace(
@@ -90,10 +92,15 @@ def _trace(
     settings: TracingSettings,
     mask: Tensor | None,
     generator: torch.Generator | None,
+    between: tuple[Tensor, Tensor] | None,
 ) -> Trace:
     evaluate = _chunked(sdf, settings.chunk)
     near, far, meets = intersect_sphere(origins, directions, settings.radius)
-    march = _march(evaluate, origins, directions, near, far, meets, settings)
+    if between is not None:
+        near, far = torch.maximum(near, between[0]), torch.minimum(far, between[1])
+        meets &= near < far
+    both_ends = between is None  # a far depth that is known to be close spares the march from there
+    march = _march(evaluate, origins, directions, near, far, meets, settings, both_ends)
 
     depth, hit = march.near.clone(), march.hit.clone()
     search = march.unfinished.nonzero()[:, 0]
@@ -190,9 +197,10 @@ def _march(
     far: Tensor,
     meets: Tensor,
     settings: TracingSettings,
+    both_ends: bool,
 ) -> _March:
-    """Sphere tracing from both ends at once. Rays whose ends cross miss the surface."""
-    start, end = _Front(1.0, near, meets), _Front(-1.0, far, meets)
+    """Sphere tracing from the near end, or from both at once. Rays whose ends cross miss the surface."""
+    start, end = _Front(1.0, near, meets), _Front(-1.0, far, meets & both_ends)
     start.look(evaluate, origins, directions)
     end.look(evaluate, origins, directions)
     for iteration in range(settings.steps + 1):
