@@ -20,6 +20,7 @@ warnings.filterwarnings(
 
 from recon.errors import ReconError
 from recon.systems import config, outputs, run
+from recon.systems.timeline import Timeline, process_age_s
 
 log = logging.getLogger("train")
 config.register_resolvers()
@@ -30,9 +31,12 @@ def main(cfg: DictConfig) -> None:
     """Scene and views in; training; mesh, renders and metrics out."""
     job = HydraConfig.get()
     folder = Path(job.runtime.output_dir)
+    timeline = Timeline()
+    if job.mode != RunMode.MULTIRUN:  # the jobs of a sweep share a process
+        timeline.before("import", process_age_s())
     try:
         cfg = config.settle(cfg, list(job.overrides.task))
-        task = run.prepare(cfg, folder)
+        task = run.prepare(cfg, folder, timeline)
         run.record(cfg, list(job.overrides.task), folder)
         finished = run.train(task)
         if finished:

@@ -6,7 +6,6 @@ import resource
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +17,7 @@ from recon.errors import ReconError
 from recon.evaluation import Evaluator, Prediction, mask_iou, psnr
 from recon.files import replacing
 from recon.meshing import clean, extract, save, to_world
-from recon.rendering import CameraBundle, surface_colours
+from recon.rendering import CameraBundle, SurfaceBounds, surface_colours
 from recon.systems.config import device_of
 from recon.systems.pictures import compare, write_png
 from recon.systems.run import Task
@@ -33,16 +32,20 @@ def write(task: Task) -> dict[str, Any]:
         MeshError: if the field has no surface.
     """
     task.system.eval().to(device_of(task.cfg))
+    task.timeline.lap("other")
     begun = time.monotonic()
-    mesh = _mesh(task)
+    mesh, bounds = _mesh(task)
     mesh_s = time.monotonic() - begun
     log.info("mesh: %d vertices in %.1f s", len(mesh.vertices), mesh_s)
 
     held_out = _spread(
         [v for v in range(len(task.scene.views)) if v not in task.views], task.cfg.render.heldout
     )
-    inputs = _render(task, list(dict.fromkeys(task.views)), "input")
-    others = _render(task, held_out, "heldout")
+    inputs = _render(task, list(dict.fromkeys(task.views)), "input", bounds)
+    others = _render(task, held_out, "heldout", bounds)
+    task.timeline.lap("renders")
+    errors = _score(task, mesh)
+    task.timeline.lap("evaluate")
     metrics = {
         "scene": task.scene.name,
         "views": task.views,
@@ -60,33 +63,43 @@ def write(task: Task) -> dict[str, Any]:
         "psnr_heldout": others["psnr"],
         "mask_iou_input": inputs["mask_iou"],
         "mask_iou_heldout": others["mask_iou"],
-        **_score(task, mesh),
+        **errors,
     }
+    metrics["timeline"] = task.timeline.seconds()
     metrics["wall_s"] = round(time.monotonic() - task.started, 2)
     metrics["peak_rss_mb"] = _peak_rss_mb()
     with replacing(task.folder / "metrics.json") as temporary:
         temporary.write_text(json.dumps(metrics, indent=2) + "\n")
-    _report(task.folder, metrics)
+    _report(task, metrics)
     return metrics
 
 
-def _mesh(task: Task) -> trimesh.Trimesh:
-    """Extract the surface, colour it as the input cameras see it, and write it in world mm."""
-    system = task.system
-    surface = clean(extract(system.sdf.sdf, resolution=task.cfg.mesh.resolution, device=device_of(task.cfg)))
-    points = torch.as_tensor(surface.vertices, dtype=torch.float32, device=device_of(task.cfg))
+def _mesh(task: Task) -> tuple[trimesh.Trimesh, SurfaceBounds]:
+    """Extract the surface, colour it as the input cameras see it, and write it in world mm; also tell where the
+    surface is, pieces included that the mesh leaves out.
+    """
+    system, device, resolution = task.system, device_of(task.cfg), task.cfg.mesh.resolution
+    everything = extract(system.sdf.sdf, resolution=resolution, device=device)
+    bounds = SurfaceBounds(
+        torch.as_tensor(everything.vertices, dtype=torch.float32, device=device), 1.5 * 2 / resolution
+    )
+    surface = clean(everything)
+    task.timeline.lap("mesh")
+    points = torch.as_tensor(surface.vertices, dtype=torch.float32, device=device)
     colours, normals = (
         t.cpu().double().numpy()
         for t in surface_colours(system.sdf, system.colour, points, system.cameras.centres.detach())
     )
+    task.timeline.lap("colours")
     mesh = to_world(surface, task.scene.scale_mat)
     normals = normals @ _rotation(task.scene.scale_mat).T
     for name in ("mesh.ply", "mesh.glb"):
         save(mesh, task.folder / name, colours=colours, normals=normals)
-    return mesh
+    task.timeline.lap("mesh")
+    return mesh, bounds
 
 
-def _render(task: Task, views: list[int], kind: str) -> dict[str, float | None]:
+def _render(task: Task, views: list[int], kind: str, bounds: SurfaceBounds) -> dict[str, float | None]:
     """Write photo | render | normals | error for views, and return mean PSNR (dB, inside the mask) and mask
     IoU.
     """
@@ -98,7 +111,7 @@ def _render(task: Task, views: list[int], kind: str) -> dict[str, float | None]:
             cameras, index = task.system.cameras, task.views.index(view_id)
         else:
             cameras, index = CameraBundle([view.camera], task.scene.scale_mat).to(device_of(task.cfg)), 0
-        picture = compare(task.system, cameras, index, view, step=task.cfg.render.step)
+        picture = compare(task.system, cameras, index, view, step=task.cfg.render.step, bounds=bounds)
         scores.append(
             (psnr(picture.render, picture.photo, picture.mask), mask_iou(picture.hit, picture.mask))
         )
@@ -157,7 +170,7 @@ def _peak_rss_mb() -> float:
     return round(peak / (1024**2 if sys.platform == "darwin" else 1024), 1)
 
 
-def _report(folder: Path, metrics: Mapping[str, Any]) -> None:
+def _report(task: Task, metrics: Mapping[str, Any]) -> None:
     """Say what came out."""
     if metrics["face_mm"] is not None:
         log.info(
@@ -169,4 +182,5 @@ def _report(folder: Path, metrics: Mapping[str, Any]) -> None:
         "done in %.0f s (training %.0f s, mesh %.1f s), peak memory %.0f MB",
         metrics["wall_s"], metrics["train_s"], metrics["mesh_s"], metrics["peak_rss_mb"],
     )  # fmt: skip
-    log.info("look at %s and %s", folder / "mesh.glb", folder / "renders")
+    log.info("time line: %s", task.timeline)
+    log.info("look at %s and %s", task.folder / "mesh.glb", task.folder / "renders")

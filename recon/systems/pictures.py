@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from PIL import Image
 
 from recon.files import replacing
-from recon.rendering import CameraBundle, render_view
+from recon.rendering import CameraBundle, SurfaceBounds, render_view
 from recon.scene import View
 from recon.systems.reconstruction import Reconstruction
 
@@ -49,7 +49,13 @@ class Comparison:
 
 
 def compare(
-    system: Reconstruction, cameras: CameraBundle, index: int, view: View, *, step: int
+    system: Reconstruction,
+    cameras: CameraBundle,
+    index: int,
+    view: View,
+    *,
+    step: int,
+    bounds: SurfaceBounds | None = None,
 ) -> Comparison:
     """Render a view as its photograph was taken, every `step`-th pixel.
 
@@ -59,6 +65,7 @@ def compare(
         index: its place in the bundle.
         view: photograph and mask.
         step: the photograph is averaged over blocks of this many pixels squared; the mask by majority.
+        bounds: where the surface can be; without it the rays are searched from end to end.
     """
     camera = view.camera
     rendered = render_view(
@@ -70,6 +77,7 @@ def compare(
         camera.height,
         step=step,
         settings=system.tracing,
+        bounds=bounds,
     )
     mask = _blocks(view.mask()[..., None].astype(np.float64), step)[..., 0] > 0.5
     render, hit, normal = (
