@@ -97,15 +97,14 @@ def _prepare(cfg: DictConfig, folder: Path, timeline: Timeline) -> Task:
     np.random.seed(cfg.seed)
     steps = cfg.steps or cfg.method.steps + cfg.method.steps_per_view * len(views)
     inputs = [scene.views[view] for view in views]
-    cameras = CameraBundle(
-        [view.camera for view in inputs], scene.scale_mat, refine=cfg.method.refine_cameras
-    )
     objective = Objective(**OmegaConf.to_container(cfg.method.objective))  # type: ignore[arg-type]
     tracing = build(cfg.renderer)
     sampler = build(cfg.data.sampler, store=PixelStore(inputs), seed=cfg.seed)
     loggers = [build(logger) for logger in cfg.logger.loggers]
 
     def system(start: Start) -> Reconstruction:
+        given = start.cameras or [view.camera for view in inputs]
+        cameras = CameraBundle(given, scene.scale_mat, refine=cfg.method.refine_cameras)
         return Reconstruction(start, cameras, tracing, objective, steps, cfg.seed)
 
     timeline.lap("open")
