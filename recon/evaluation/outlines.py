@@ -48,7 +48,7 @@ def agreement(shown: Bool[np.ndarray, "h w"], fitted: Bool[np.ndarray, "h w"]) -
 
     Outlines are compared both ways, so that a part that only one of them has counts too.
     """
-    a, b = (inner(outlines(mask), mask.shape) for mask in (shown, fitted))  # type: ignore[arg-type]
+    a, b = (inner(outlines(mask), mask.shape) for mask in (shown, fitted))
     iou = mask_iou(fitted, shown)
     if not len(a) or not len(b):
         return Agreement(float("inf"), float("inf"), iou)

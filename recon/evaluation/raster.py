@@ -56,10 +56,11 @@ def rasterise(
         within = np.arange(len(owner)) - np.repeat(np.cumsum(count[part]) - count[part], count[part])
         y, x = np.divmod(within, columns[owner])
         x, y = x + left[owner], y + top[owner]
-        v, w, z = (
-            table[i, 0][owner] * (x + 0.5) + table[i, 1][owner] * (y + 0.5) + table[i, 2][owner]
-            for i in range(3)
-        )
+        with np.errstate(invalid="ignore"):  # triangles seen from the edge
+            v, w, z = (
+                table[i, 0][owner] * (x + 0.5) + table[i, 1][owner] * (y + 0.5) + table[i, 2][owner]
+                for i in range(3)
+            )
         pixel = y * width + x
         nearer = np.flatnonzero((v >= -_EDGE) & (w >= -_EDGE) & (v + w <= 1 + _EDGE) & (z < depth[pixel]))
         # of several in one pixel the last assignment stays: the nearest
