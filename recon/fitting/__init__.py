@@ -6,3 +6,6 @@ from recon.fitting.family import Family as Family
 from recon.fitting.family import Member as Member
 from recon.fitting.head import HeadFit as HeadFit
 from recon.fitting.head import fit_head as fit_head
+from recon.fitting.instant import InstantFit as InstantFit
+from recon.fitting.instant import solve as solve
+from recon.fitting.prepared import SolverSettings as SolverSettings

@@ -5,71 +5,20 @@ differs between photographs is eliminated. Silhouettes come first; photographs a
 blurred to sharp, when pose and cameras have settled.
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from scipy.ndimage import binary_erosion
-from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from recon.fitting.contours import outline_points
 from recon.fitting.expected import Expected, up_of
-from recon.fitting.family import Family, Member
-from recon.fitting.head import NECK_UNIT, POSE, fit_head
-from recon.fitting.pictures import blurred, log_luminance
-from recon.fitting.pinhole import Pinhole
-from recon.fitting.residuals import Layout, Rows, photometric, silhouette
-from recon.fitting.shading import marginalised
-from recon.fitting.tracing import Hits, trace, unhidden
+from recon.fitting.family import Family
+from recon.fitting.head import POSE, fit_head
+from recon.fitting.prepared import PreparedView, SolverSettings
+from recon.fitting.problem import Problem, State, Step
 from recon.scene import Camera
-
-log = logging.getLogger(__name__)
-
-TURN_SIGMA, SHIFT_SIGMA_MM, TAIL = np.radians(0.3), 1.5, 6.0
-"""How well cameras are known: scales of their turn and of their place, and degrees of freedom of a Student's t. Most
-cameras are good, and then the head must not bend them; where one is bad, heavy tails let it go.
-"""
-
-
-@dataclass(frozen=True)
-class SolverSettings:
-    """What the solver does; lengths in pixels are those of pictures 512 pixels wide and grow with them.
-
-    Attributes:
-        photometric: Whether photographs are compared with each other.
-        shading: Whether their light may differ.
-        cameras: Whether cameras may move.
-        weights: Whether residuals are weighed by their own level, so that what disagrees loses its say.
-        silhouette_steps: Steps with silhouettes alone.
-        blurs_px: Standard deviations of the blur of the photographs, one for each step with them.
-        outline_points: Of each mask's outline.
-        pixels: Of each photograph.
-        eroded_px: Width of the margin of masks whose pixels are not compared.
-        pair_angle_deg: Photographs from directions further apart are not compared.
-        outline_sigma_mm: Standard deviation of an outline.
-        colour_sigma: Of the logarithm of luminance.
-        outline_count: As how many independent numbers the outline of one photograph counts.
-        pixel_count: As how many the pixels of one photograph count.
-    """
-
-    photometric: bool = True
-    shading: bool = True
-    cameras: bool = True
-    weights: bool = True
-    silhouette_steps: int = 6
-    blurs_px: Sequence[float] = (4.0, 4.0, 3.0, 3.0, 2.0, 2.0, 1.4, 1.0, 0.7, 0.7)
-    outline_points: int = 300
-    pixels: int = 3000
-    eroded_px: float = 4.0
-    pair_angle_deg: float = 62.0
-    outline_sigma_mm: float = 0.5
-    colour_sigma: float = 0.05
-    outline_count: float = 60.0
-    pixel_count: float = 600.0
 
 
 @dataclass(frozen=True)
@@ -122,291 +71,34 @@ def solve(
         PriorError: The masks have no outline inside the pictures.
     """
     settings = settings or SolverSettings()
-    pose = fit_head(family, cameras, masks, centre_mm, unit_mm, start=start, effort=POSE)
+    found = fit_head(family, cameras, masks, centre_mm, unit_mm, start=start, effort=POSE, ignored=ignored)
+    nothing = ignored or [np.zeros_like(mask) for mask in masks]
     views = [
-        _View.of(mask, image, camera, settings)
-        for mask, image, camera in zip(masks, images, cameras, strict=True)
+        PreparedView.of(camera, mask, image, unknown, settings)
+        for camera, mask, image, unknown in zip(cameras, masks, images, nothing, strict=True)
     ]
     expected = Expected(up_of(cameras), np.asarray(centre_mm, dtype=float), unit_mm)
-    problem = _Problem(family, views, expected, settings)
-    state = _State(
-        pose.canonical_from_world, pose.code, tuple(camera.world_from_camera for camera in cameras)
-    )
-    steps = [_Step(None, 32 if i < 3 else family.latent_size) for i in range(settings.silhouette_steps)]
-    if settings.photometric and len(views) > 1:
-        steps += [_Step(blur, family.latent_size) for blur in settings.blurs_px]
+    problem = Problem(family, views, expected, settings)
+    state = State(found.canonical_from_world, found.code, [camera.world_from_camera for camera in cameras])
+    steps = _schedule(family, settings, len(views))
     for step in steps:
-        system = problem.linearised(state, step)
-        state = problem.moved(state, system, step)
-    system = problem.linearised(state, steps[-1])
-    covariance = torch.linalg.inv(system.matrix)
+        state = problem.moved(state, problem.linearised(state, step), step)
+    last = problem.linearised(state, steps[-1])
     known = family.latent_size + 7
-    found = [replace(camera, world_from_camera=p) for camera, p in zip(cameras, state.cameras, strict=True)]
     return InstantFit(
         state.pose,
         state.code,
-        found,
-        covariance[:known, :known],
-        system.outline * unit_mm,
-        system.colour,
+        [replace(camera, world_from_camera=p) for camera, p in zip(cameras, state.cameras, strict=True)],
+        torch.linalg.inv(last.matrix)[:known, :known],
+        last.outline * unit_mm,
+        last.colour,
     )
 
 
-@dataclass(frozen=True)
-class _View:
-    """A photograph, prepared.
-
-    Attributes:
-        camera: As given.
-        outline: Pixels along the mask's outline.
-        pixels: Of the photograph that are compared with others.
-        inside: Where other photographs may be compared with this one.
-        picture: Logarithm of luminance.
-        mask: The foreground.
-        scale: Width in units of 512 pixels.
-    """
-
-    camera: Camera
-    outline: Float[Tensor, "points 2"]
-    pixels: Float[Tensor, "pixels 2"]
-    inside: Bool[Tensor, "height width"]
-    picture: Float[np.ndarray, "height width"]
-    mask: Bool[np.ndarray, "height width"]
-    scale: float
-
-    @classmethod
-    def of(cls, mask: np.ndarray, image: np.ndarray, camera: Camera, settings: SolverSettings) -> "_View":
-        scale = max(mask.shape) / 512
-        inside = binary_erosion(mask, iterations=max(1, round(settings.eroded_px * scale)))
-        rows, columns = np.nonzero(inside)
-        step = max(1, round(np.sqrt(len(rows) / settings.pixels)))
-        chosen = (rows % step == step // 2) & (columns % step == step // 2)
-        pixels = np.column_stack([columns[chosen], rows[chosen]]) + 0.5
-        return cls(
-            camera,
-            torch.from_numpy(outline_points(mask, settings.outline_points, 4.0)).float(),
-            torch.from_numpy(pixels).float(),
-            torch.from_numpy(inside),
-            log_luminance(image),
-            mask,
-            scale,
-        )
-
-
-@dataclass(frozen=True)
-class _State:
-    """What is being found: pose is canonical_from_world, cameras are world_from_camera."""
-
-    pose: Float[np.ndarray, "4 4"]
-    code: Float[Tensor, " latent"]
-    cameras: Sequence[Float[np.ndarray, "4 4"]]
-
-
-@dataclass(frozen=True)
-class _Step:
-    """One step: blur of the photographs, None for silhouettes alone, and number of code components let free."""
-
-    blur_px: float | None
-    free: int
-
-
-@dataclass(frozen=True)
-class _System:
-    """Normal equations with typical residuals of outlines (canonical unit) and colours."""
-
-    matrix: Float[Tensor, "unknowns unknowns"]
-    gradient: Float[Tensor, " unknowns"]
-    outline: float
-    colour: float | None
-
-
-@dataclass(frozen=True)
-class _Problem:
-    """Everything that stays the same from step to step."""
-
-    family: Family
-    views: Sequence[_View]
-    expected: Expected
-    settings: SolverSettings
-
-    def linearised(self, state: _State, step: _Step) -> _System:
-        """Normal equations about a state."""
-        layout = Layout(min(step.free, self.family.latent_size), len(self.views))
-        head = self.family.at(state.code)
-        pinholes = [
-            Pinhole.of(replace(view.camera, world_from_camera=pose), state.pose)
-            for view, pose in zip(self.views, state.cameras, strict=True)
-        ]
-        matrix, gradient = self._prior(state, layout)
-        outlines = self._silhouettes(head, pinholes, layout, matrix, gradient)
-        colours: list[Tensor] = []
-        if step.blur_px is not None:
-            colours = self._photographs(head, pinholes, layout, step.blur_px, matrix, gradient)
-        return _System(
-            matrix,
-            gradient,
-            float(outlines.abs().median()),
-            float(torch.cat(colours).abs().median()) if colours else None,
-        )
-
-    def moved(self, state: _State, system: _System, step: _Step) -> _State:
-        """The state after one step of Gauss–Newton."""
-        layout = Layout(min(step.free, self.family.latent_size), len(self.views))
-        update = -torch.linalg.solve(system.matrix, system.gradient)
-        code = state.code.clone()
-        code[: layout.latent] += update[: layout.latent].to(code)
-        twist = update[layout.similarity].clamp(-0.15, 0.15).numpy()
-        change = np.eye(4)
-        change[:3, :3] = np.exp(twist[6]) * Rotation.from_rotvec(twist[:3]).as_matrix()
-        change[:3, 3] = twist[3:6]
-        poses = list(state.cameras)
-        if self.settings.cameras:
-            world = np.linalg.inv(state.pose[:3, :3])  # takes shifts; turns have no length
-            scale = np.cbrt(np.linalg.det(world))
-            for index, pose in enumerate(poses):
-                own = update[layout.camera(index)].clamp(-0.1, 0.1).numpy()
-                turned = pose.copy()
-                turned[:3, :3] = Rotation.from_rotvec(world @ own[:3] / scale).as_matrix() @ pose[:3, :3]
-                turned[:3, 3] = pose[:3, 3] + world @ own[3:]
-                poses[index] = turned
-        return _State(change @ state.pose, code, tuple(poses))
-
-    def _prior(self, state: _State, layout: Layout) -> tuple[Tensor, Tensor]:
-        """What is known beforehand: a standard normal code, a weak pose, cameras nearly as given."""
-        diagonal, gradient = torch.ones(layout.size).double(), torch.zeros(layout.size).double()
-        gradient[: layout.latent] = state.code[: layout.latent].double()
-        weights, pull = self.expected.pull(state.pose)
-        diagonal[layout.similarity] = torch.from_numpy(weights)
-        gradient[layout.similarity] = torch.from_numpy(pull)
-        linear = state.pose[:3, :3]
-        scale = np.cbrt(np.linalg.det(linear))
-        sigma = np.repeat([TURN_SIGMA, SHIFT_SIGMA_MM * scale], 3)
-        if not self.settings.cameras:
-            sigma = sigma * 1e-4
-        for index, (view, pose) in enumerate(zip(self.views, state.cameras, strict=True)):
-            given = view.camera.world_from_camera
-            turn = Rotation.from_matrix(pose[:3, :3] @ given[:3, :3].T).as_rotvec()
-            away = np.concatenate([linear @ turn / scale, linear @ (pose[:3, 3] - given[:3, 3])])
-            weight = sigma**-2 / (1 + ((away / sigma) ** 2).sum() / TAIL)
-            diagonal[layout.camera(index)] = torch.from_numpy(weight)
-            gradient[layout.camera(index)] = torch.from_numpy(away * weight)
-        return torch.diag(diagonal), gradient
-
-    def _silhouettes(
-        self, head: Member, pinholes: Sequence[Pinhole], layout: Layout, matrix: Tensor, gradient: Tensor
-    ) -> Float[Tensor, " rows"]:
-        """Adds the outlines' part to the normal equations, and returns their residuals above the shoulders."""
-        settings, residuals = self.settings, []
-        floor = settings.outline_sigma_mm / self.expected.unit_mm
-        for index, (view, pinhole) in enumerate(zip(self.views, pinholes, strict=True)):
-            if len(view.outline) == 0:
-                continue
-            rows = silhouette(head, pinhole, index, view.outline, layout)
-            above = rows.points[:, 1] > NECK_UNIT
-            own = rows.residual[above] if above.any() else rows.residual
-            sigma = max(floor, 1.48 * float(own.abs().median())) if settings.weights else floor
-            weight = _robust(rows.residual / sigma, settings.weights) * torch.where(above, 1.0, 0.1)
-            share = min(1.0, settings.outline_count / len(view.outline))
-            _add(rows.residual, rows.jacobian, weight * share / sigma**2, matrix, gradient)
-            residuals.append(own)
-        return torch.cat(residuals) if residuals else torch.zeros(1)
-
-    def _photographs(
-        self,
-        head: Member,
-        pinholes: Sequence[Pinhole],
-        layout: Layout,
-        blur_px: float,
-        matrix: Tensor,
-        gradient: Tensor,
-    ) -> list[Float[Tensor, " rows"]]:
-        """Adds the photographs' part to the normal equations, and returns their residuals."""
-        residuals = []
-        pictures = [blurred(view.picture, view.mask, blur_px * view.scale) for view in self.views]
-        pairs = self._pairs(pinholes)
-        for i, others in pairs.items():
-            origins = pinholes[i].centre.expand(len(self.views[i].pixels), 3)
-            hits = trace(head, origins, pinholes[i].directions(self.views[i].pixels))
-            values, _ = pictures[i].sample(self.views[i].pixels[hits.rays])
-            for j in others:
-                kept, facing = self._shared(head, hits, pinholes[i], pinholes[j], self.views[j])
-                if len(kept) < 100:
-                    continue
-                both = Hits(hits.rays[kept], hits.points[kept], hits.sdf[kept], hits.slope[kept])
-                rows = photometric(
-                    head, both, values[kept], (pinholes[i], pinholes[j]), (i, j), pictures[j], layout
-                )
-                residuals.append(
-                    self._add_pair(rows, facing, len(others), len(kept) / len(hits.rays), matrix, gradient)
-                )
-        return residuals
-
-    def _add_pair(
-        self, rows: Rows, facing: Tensor, pairs: int, overlap: float, matrix: Tensor, gradient: Tensor
-    ) -> Float[Tensor, " rows"]:
-        """Adds a pair of photographs, and returns its residuals without what shading explains."""
-        settings = self.settings
-        middle = rows.residual.median() if settings.shading else torch.zeros(())
-        level = 1.48 * float((rows.residual - middle).abs().median())
-        sigma = max(settings.colour_sigma, level) if settings.weights else settings.colour_sigma
-        share = min(1.0, settings.pixel_count * overlap / len(rows.residual)) / pairs
-        weight = facing * share * _robust((rows.residual - middle) / sigma, settings.weights) / sigma**2
-        if not settings.shading:
-            _add(rows.residual, rows.jacobian, weight, matrix, gradient)
-            return rows.residual
-        residual, jacobian = marginalised(rows.residual, rows.jacobian, rows.normals, weight)
-        _add(residual, jacobian, torch.ones_like(residual), matrix, gradient)
-        return residual[: len(weight)] / weight.sqrt()
-
-    def _pairs(self, pinholes: Sequence[Pinhole]) -> dict[int, list[int]]:
-        """For each photograph those that show the head from a neighbouring direction."""
-        towards = torch.nn.functional.normalize(torch.stack([p.centre for p in pinholes]), dim=1)
-        cosine = towards @ towards.T
-        least = np.cos(np.radians(self.settings.pair_angle_deg))
-        pairs = {}
-        for i in range(len(pinholes)):
-            order = [int(j) for j in cosine[i].argsort(descending=True) if int(j) != i]
-            near = [j for j in order if cosine[i, j] > least][:2]
-            if near or order:
-                pairs[i] = near or order[:1]
-        return pairs
-
-    def _shared(
-        self, head: Member, hits: Hits, first: Pinhole, second: Pinhole, view: _View
-    ) -> tuple[Tensor, Tensor]:
-        """Which hits the second photograph shows as well, and how much each counts by its angles to both."""
-        pixels, depth = second.project(hits.points)
-        height, width = view.inside.shape
-        column, row = pixels[:, 0].floor().long(), pixels[:, 1].floor().long()
-        shown = (depth > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        shown &= view.inside[row.clamp(0, height - 1), column.clamp(0, width - 1)]
-        normal = torch.nn.functional.normalize(hits.slope, dim=1)
-        angles = [
-            (normal * torch.nn.functional.normalize(pinhole.centre - hits.points, dim=1)).sum(1)
-            for pinhole in (first, second)
-        ]
-        shown &= (angles[0] > 0.25) & (angles[1] > 0.25)
-        candidates = torch.nonzero(shown)[:, 0]
-        clear = unhidden(head, hits.points[candidates], hits.slope[candidates], second.centre)
-        kept = candidates[clear]
-        return kept, (angles[0] * angles[1])[kept]
-
-
-def _robust(residual: Float[Tensor, " rows"], discards: bool) -> Float[Tensor, " rows"]:
-    """Geman and McClure's weights, or Huber's."""
-    if discards:
-        return 1.0 / (1.0 + (residual / 3.0) ** 2) ** 2
-    return (2.0 / residual.abs().clamp_min(2.0)).clamp_max(1.0)
-
-
-def _add(
-    residual: Float[Tensor, " rows"],
-    jacobian: Float[Tensor, "rows unknowns"],
-    weight: Float[Tensor, " rows"],
-    matrix: Float[Tensor, "unknowns unknowns"],
-    gradient: Float[Tensor, " unknowns"],
-) -> None:
-    """Adds weighted rows to normal equations."""
-    weighted = jacobian * weight[:, None]
-    matrix += (weighted.T @ jacobian).double()
-    gradient += (weighted.T @ residual).double()
+def _schedule(family: Family, settings: SolverSettings, views: int) -> list[Step]:
+    """Outlines alone with few components, then with all, then photographs as well."""
+    full = family.latent_size
+    steps = [Step(None, 32 if i < 3 else full) for i in range(settings.silhouette_steps)]
+    if settings.photometric and views > 1:
+        steps += [Step(blur, full) for blur in settings.blurs_px]
+    return steps

@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 
 from recon.errors import PriorError
 from recon.fields import FeatureGrid
-from recon.fitting.instant import InstantFit, SolverSettings, solve
+from recon.fitting import InstantFit, SolverSettings, solve
 from recon.priors.field import PriorField
 from recon.priors.grid_family import GridFamily
 from recon.priors.network import ShapeNetwork
@@ -77,6 +77,7 @@ class LinearPrior:
             evidence.world_from_unit[:3, 3],
             prior.canonical.radius_mm,
             self.settings,
+            ignored=evidence.ignored,
         )
         log.info(
             "fitted: outlines %.2f mm apart, colours %s",

@@ -1,5 +1,7 @@
 """Rays from photographs, tracing them to a surface, and images of a field."""
 
+from recon.rendering.baked import SurfaceBatch as SurfaceBatch
+from recon.rendering.baked import SurfaceSampler as SurfaceSampler
 from recon.rendering.bounds import SurfaceBounds as SurfaceBounds
 from recon.rendering.cameras import CameraBundle as CameraBundle
 from recon.rendering.intersection import intersect as intersect

@@ -28,6 +28,10 @@ class RayBatch:
     mask: Bool[Tensor, " rays"]
     colour: Float[Tensor, "rays 3"]
 
+    def __len__(self) -> int:
+        """Number of pixels."""
+        return len(self.views)
+
     def to(self, device: torch.device) -> "RayBatch":
         """The same batch on another device."""
         return RayBatch(

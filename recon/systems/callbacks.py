@@ -45,7 +45,7 @@ class Progress(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Show the step's figures, at most four times a second."""
-        self.rays += len(batch.views)
+        self.rays += len(batch)
         now = time.monotonic()
         step = trainer.global_step
         if now - self.shown < (0.25 if self.bar else self.every_s) and step != self.steps:
@@ -53,10 +53,9 @@ class Progress(pl.Callback):
         self.shown = now
         figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
         speed = self.rays / (now - self.started)
-        text = (
-            f"loss {figures.get('loss', float('nan')):.4f}  psnr {figures.get('psnr', float('nan')):.1f} dB  "
-            f"mask IoU {figures.get('mask_iou', float('nan')):.3f}  {speed / 1000:.1f}k rays/s"
-        )
+        shown = {"loss": "loss {:.4f}", "psnr": "psnr {:.1f} dB", "mask_iou": "mask IoU {:.3f}"}
+        parts = [form.format(figures[name]) for name, form in shown.items() if name in figures]
+        text = "  ".join([*parts, f"{speed / 1000:.1f}k rays/s"])
         if self.bar:
             self.bar.update(step - self.bar.n)
             self.bar.set_postfix_str(text)

@@ -7,16 +7,18 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from recon.rendering import RayBatch
+from recon.rendering import RayBatch, SurfaceBatch
+
+Batch = RayBatch | SurfaceBatch
 
 
 class _Steps(IterableDataset):
     """Batches of consecutive steps, from the step that the trainer has reached."""
 
-    def __init__(self, sampler: Callable[[int], RayBatch], first_step: Callable[[], int]) -> None:
+    def __init__(self, sampler: Callable[[int], Batch], first_step: Callable[[], int]) -> None:
         self.sampler, self.first_step = sampler, first_step
 
-    def __iter__(self) -> Iterator[RayBatch]:
+    def __iter__(self) -> Iterator[Batch]:
         step = self.first_step()
         while True:
             yield self.sampler(step)
@@ -31,7 +33,7 @@ class RayData(pl.LightningDataModule):
         sampler: gives the pixels of a step.
     """
 
-    def __init__(self, sampler: Callable[[int], RayBatch]) -> None:
+    def __init__(self, sampler: Callable[[int], Batch]) -> None:
         super().__init__()
         self.sampler = sampler
 
@@ -43,6 +45,6 @@ class RayData(pl.LightningDataModule):
         assert self.trainer is not None
         return self.trainer.global_step
 
-    def transfer_batch_to_device(self, batch: RayBatch, device: torch.device, dataloader_idx: int) -> Any:
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Any:
         """Move a batch."""
         return batch.to(device)

@@ -12,7 +12,7 @@ from recon.errors import ReconError
 from recon.fields import Field
 from recon.losses import colour_loss, eikonal_loss, mask_loss
 from recon.priors import Start
-from recon.rendering import CameraBundle, RayBatch, TracingSettings, render_rays, seeded
+from recon.rendering import CameraBundle, RayBatch, SurfaceBatch, TracingSettings, render_rays, seeded
 from recon.systems.schedules import stepped
 
 MAX_BAD_STEPS = 20
@@ -132,10 +132,21 @@ class Reconstruction(pl.LightningModule):
             }
         return StepTerms(total, shown)
 
-    def training_step(self, batch: RayBatch, batch_idx: int) -> Tensor | None:
+    def appearance(self, batch: SurfaceBatch) -> StepTerms:
+        """The colour loss alone, where the geometry stays as it is."""
+        feature = self.sdf(batch.points).feature
+        colour = self.colour(batch.points, batch.gradient, batch.to_camera, feature)
+        loss = colour_loss(colour, batch.colour, len(batch))
+        square = ((colour.detach() - batch.colour) / 2).square().mean()
+        return StepTerms(loss, {"loss": loss.detach(), "psnr": -10 * torch.log10(square.clamp_min(1e-10))})
+
+    def training_step(self, batch: RayBatch | SurfaceBatch, batch_idx: int) -> Tensor | None:
         """One step; a loss that is not finite is skipped and counted."""
         self.set_phase(self.global_step)
-        terms = self.losses(batch, self.global_step)
+        if isinstance(batch, SurfaceBatch):
+            terms = self.appearance(batch)
+        else:
+            terms = self.losses(batch, self.global_step)
         self.log_dict(dict(terms.shown), on_step=True, on_epoch=False)
         if torch.isfinite(terms.total):
             return terms.total

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from recon import scene as scenes
 from recon.errors import ConfigError, OutsidePriorError, SceneError
 from recon.priors import Evidence, Networks, Start
-from recon.rendering import CameraBundle, PixelStore
+from recon.rendering import CameraBundle, PixelStore, SurfaceSampler
 from recon.scene import Scene, View
 from recon.systems.callbacks import CurveFile, LastCheckpoint, Progress
 from recon.systems.checkpoint import AtomicCheckpointIO
@@ -99,7 +99,8 @@ def _prepare(cfg: DictConfig, folder: Path, timeline: Timeline) -> Task:
     inputs = [scene.views[view] for view in views]
     objective = Objective(**OmegaConf.to_container(cfg.method.objective))  # type: ignore[arg-type]
     tracing = build(cfg.renderer)
-    sampler = build(cfg.data.sampler, store=PixelStore(inputs), seed=cfg.seed)
+    store = PixelStore(inputs)
+    sampler = build(cfg.data.sampler, store=store, seed=cfg.seed)
     loggers = [build(logger) for logger in cfg.logger.loggers]
 
     def system(start: Start) -> Reconstruction:
@@ -119,9 +120,13 @@ def _prepare(cfg: DictConfig, folder: Path, timeline: Timeline) -> Task:
     elif name not in starts:
         raise ConfigError(f"start={name}: the prior offers {', '.join(starts)}")
     timeline.lap("prior")
-    return Task(
-        cfg, folder, scene, views, system(starts[name]), RayData(sampler), loggers, started, timeline, name
-    )
+    chosen = system(starts[name])
+    if cfg.method.surface_points:
+        sampler = SurfaceSampler(
+            store, chosen.cameras, chosen.sdf, tracing, cfg.method.surface_points, cfg.seed
+        )
+    data = RayData(sampler)
+    return Task(cfg, folder, scene, views, chosen, data, loggers, started, timeline, name)
 
 
 def evidence(scene: Scene, inputs: Sequence[View]) -> Evidence:

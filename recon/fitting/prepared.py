@@ -1,0 +1,100 @@
+"""What a solver does, and photographs prepared for it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from scipy.ndimage import binary_erosion
+from torch import Tensor
+
+from recon.fitting.contours import outline_points
+from recon.fitting.pictures import log_luminance
+from recon.scene import Camera
+
+
+@dataclass(frozen=True)
+class SolverSettings:
+    """What the solver does; lengths in pixels are those of pictures 512 pixels wide and grow with them.
+
+    Attributes:
+        photometric: Whether photographs are compared with each other.
+        shading: Whether their light may differ.
+        cameras: Whether cameras may move.
+        weights: Whether residuals are weighed by their own level, so that what disagrees loses its say.
+        silhouette_steps: Steps with silhouettes alone.
+        blurs_px: Standard deviations of the blur of the photographs, one for each step with them.
+        outline_points: Of each mask's outline.
+        pixels: Of each photograph.
+        eroded_px: Width of the margin of masks whose pixels are not compared.
+        pair_angle_deg: Photographs from directions further apart are not compared.
+        outline_sigma_mm: Standard deviation of an outline.
+        colour_sigma: Of the logarithm of luminance.
+        outline_count: As how many independent numbers the outline of one photograph counts.
+        pixel_count: As how many the pixels of one photograph count.
+    """
+
+    photometric: bool = True
+    shading: bool = True
+    cameras: bool = True
+    weights: bool = True
+    silhouette_steps: int = 6
+    blurs_px: Sequence[float] = (4.0, 4.0, 3.0, 3.0, 2.0, 2.0, 1.4, 1.0, 0.7, 0.7)
+    outline_points: int = 300
+    pixels: int = 3000
+    eroded_px: float = 4.0
+    pair_angle_deg: float = 62.0
+    outline_sigma_mm: float = 0.5
+    colour_sigma: float = 0.05
+    outline_count: float = 60.0
+    pixel_count: float = 600.0
+
+
+@dataclass(frozen=True)
+class PreparedView:
+    """A photograph, prepared.
+
+    Attributes:
+        camera: As given.
+        outline: Pixels along the mask's outline.
+        pixels: Of the photograph that are compared with others.
+        inside: Where other photographs may be compared with this one.
+        picture: Logarithm of luminance.
+        mask: The foreground, without what says nothing.
+        scale: Width in units of 512 pixels.
+    """
+
+    camera: Camera
+    outline: Float[Tensor, "points 2"]
+    pixels: Float[Tensor, "pixels 2"]
+    inside: Bool[Tensor, "height width"]
+    picture: Float[np.ndarray, "height width"]
+    mask: Bool[np.ndarray, "height width"]
+    scale: float
+
+    @classmethod
+    def of(
+        cls,
+        camera: Camera,
+        mask: Bool[np.ndarray, "height width"],
+        image: Float[np.ndarray, "height width 3"],
+        ignored: Bool[np.ndarray, "height width"],
+        settings: SolverSettings,
+    ) -> "PreparedView":
+        """Outline, pixels to compare and logarithm of luminance of a photograph."""
+        scale = max(mask.shape) / 512
+        inside = binary_erosion(mask & ~ignored, iterations=max(1, round(settings.eroded_px * scale)))
+        rows, columns = np.nonzero(inside)
+        step = max(1, round(np.sqrt(len(rows) / settings.pixels)))
+        chosen = (rows % step == step // 2) & (columns % step == step // 2)
+        pixels = np.column_stack([columns[chosen], rows[chosen]]) + 0.5
+        return cls(
+            camera,
+            torch.from_numpy(outline_points(mask, settings.outline_points, 4.0, ignored)).float(),
+            torch.from_numpy(pixels).float(),
+            torch.from_numpy(inside),
+            log_luminance(image),
+            mask & ~ignored,
+            scale,
+        )
