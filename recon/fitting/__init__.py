@@ -2,6 +2,7 @@
 
 from recon.fitting.contours import Contours as Contours
 from recon.fitting.contours import contour_rays as contour_rays
+from recon.fitting.expected import life_size as life_size
 from recon.fitting.family import Family as Family
 from recon.fitting.family import Member as Member
 from recon.fitting.head import HeadFit as HeadFit

@@ -47,3 +47,8 @@ def up_of(cameras: Sequence[Camera]) -> Float[np.ndarray, " 3"]:
     """What is up in the mean of the cameras, a unit vector of the world."""
     up = -np.mean([camera.world_from_camera[:3, 1] for camera in cameras], axis=0)
     return up / max(np.linalg.norm(up), 1e-9)
+
+
+def life_size(canonical_from_world: Float[np.ndarray, "4 4"], unit_mm: float) -> float:
+    """Size of a posed head against the mean head, whose canonical ball has a radius of `unit_mm`."""
+    return float(1 / (np.cbrt(np.linalg.det(canonical_from_world[:3, :3])) * unit_mm))

@@ -19,7 +19,7 @@ from recon.fitting.residuals import Layout, Rows, photometric, silhouette
 from recon.fitting.shading import marginalised
 from recon.fitting.tracing import Hits, trace, unhidden
 
-TURN_SIGMA, SHIFT_SIGMA_MM, TAIL = np.radians(0.3), 1.5, 6.0
+TURN_SIGMA, SHIFT_SIGMA_MM, TAIL = np.radians(0.1), 0.5, 6.0
 """How well cameras are known: scales of their turn and of their place, and degrees of freedom of a Student's t. Most
 cameras are good, and then the head must not bend them; where one is bad, heavy tails let it go.
 """

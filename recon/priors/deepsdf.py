@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 
 from recon.errors import OutsidePriorError, PriorError
-from recon.fitting import HeadFit, fit_head
+from recon.fitting import HeadFit, fit_head, life_size
 from recon.priors.field import PriorField
 from recon.priors.prior import Evidence, Networks, Start
 from recon.priors.shipped import hash_of
@@ -75,7 +75,8 @@ class DeepSDFPrior:
         field = PriorField(
             prior.network.train(), networks.feature(), code, canonical_from_unit, learn_code=self.learn_code
         )
-        return {self.path.stem: Start(field, networks.colour())}
+        size = life_size(fit.canonical_from_world, prior.canonical.radius_mm)
+        return {self.path.stem: Start(field, networks.colour(), life_size=size)}
 
     def _fit(self, prior: ShapePrior, evidence: Evidence) -> HeadFit:
         start = _pose_by_landmarks(prior, evidence) if self.pose == "landmarks" else None

@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 
 from recon.errors import PriorError
 from recon.fields import FeatureGrid
-from recon.fitting import InstantFit, SolverSettings, solve
+from recon.fitting import InstantFit, SolverSettings, life_size, solve
 from recon.priors.field import PriorField
 from recon.priors.grid_family import GridFamily
 from recon.priors.network import ShapeNetwork
@@ -93,7 +93,13 @@ class LinearPrior:
             learn_code=False,
         )
         deviation = self._deviation(prior, family, fit, canonical_from_unit)
-        start = Start(field, networks.colour(), deviation=deviation, cameras=fit.cameras)
+        start = Start(
+            field,
+            networks.colour(),
+            deviation=deviation,
+            cameras=fit.cameras,
+            life_size=life_size(fit.canonical_from_world, prior.canonical.radius_mm),
+        )
         return {self.path.stem: start}
 
     def _deviation(

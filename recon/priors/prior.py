@@ -64,6 +64,7 @@ class Start:
         deviation: Standard deviation of the surface along its normal at points on it, both in unit space, where
             the prior knows it; or None.
         cameras: The input views' cameras as the prior corrected them, world mm; or None for those given.
+        life_size: Size of the head against the mean head, where the prior knows it; or None.
     """
 
     field: Field
@@ -72,6 +73,7 @@ class Start:
     optimizer_state: Mapping[str, Mapping[str, Any]] | None = None
     deviation: Callable[[Float[Tensor, "points 3"]], Float[Tensor, " points"]] | None = None
     cameras: Sequence[Camera] | None = None
+    life_size: float | None = None
 
 
 @runtime_checkable

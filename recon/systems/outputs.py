@@ -18,7 +18,9 @@ from recon.evaluation import Evaluator, Prediction, mask_iou, psnr
 from recon.files import replacing
 from recon.meshing import clean, extract, save, to_world
 from recon.rendering import CameraBundle, SurfaceBounds, surface_colours
+from recon.systems import honesty
 from recon.systems.config import device_of
+from recon.systems.honesty import Honesty
 from recon.systems.pictures import compare, write_png
 from recon.systems.run import Task
 
@@ -34,7 +36,7 @@ def write(task: Task) -> dict[str, Any]:
     task.system.eval().to(device_of(task.cfg))
     task.timeline.lap("other")
     begun = time.monotonic()
-    mesh, bounds = _mesh(task)
+    mesh, bounds, judged = _mesh(task)
     mesh_s = time.monotonic() - begun
     log.info("mesh: %d vertices in %.1f s", len(mesh.vertices), mesh_s)
 
@@ -64,6 +66,7 @@ def write(task: Task) -> dict[str, Any]:
         "mask_iou_input": inputs["mask_iou"],
         "mask_iou_heldout": others["mask_iou"],
         **errors,
+        **judged.metrics(),
     }
     metrics["timeline"] = task.timeline.seconds()
     metrics["wall_s"] = round(time.monotonic() - task.started, 2)
@@ -74,9 +77,9 @@ def write(task: Task) -> dict[str, Any]:
     return metrics
 
 
-def _mesh(task: Task) -> tuple[trimesh.Trimesh, SurfaceBounds]:
-    """Extract the surface, colour it as the input cameras see it, and write it in world mm; also tell where the
-    surface is, pieces included that the mesh leaves out.
+def _mesh(task: Task) -> tuple[trimesh.Trimesh, SurfaceBounds, Honesty]:
+    """Extract the surface, colour it as the input cameras see it, judge it, and write it in world mm; also tell
+    where the surface is, pieces included that the mesh leaves out.
     """
     system, device, resolution = task.system, device_of(task.cfg), task.cfg.mesh.resolution
     everything = extract(system.sdf.sdf, resolution=resolution, device=device)
@@ -93,10 +96,12 @@ def _mesh(task: Task) -> tuple[trimesh.Trimesh, SurfaceBounds]:
     task.timeline.lap("colours")
     mesh = to_world(surface, task.scene.scale_mat)
     normals = normals @ _rotation(task.scene.scale_mat).T
+    judged = honesty.write(task, mesh, normals, deviation=task.deviation, life_size=task.life_size)
+    task.timeline.lap("honesty")
     for name in ("mesh.ply", "mesh.glb"):
-        save(mesh, task.folder / name, colours=colours, normals=normals)
+        save(mesh, task.folder / name, colours=colours, normals=normals, extra=judged.extra())
     task.timeline.lap("mesh")
-    return mesh, bounds
+    return mesh, bounds, judged
 
 
 def _render(task: Task, views: list[int], kind: str, bounds: SurfaceBounds) -> dict[str, float | None]:
@@ -111,9 +116,15 @@ def _render(task: Task, views: list[int], kind: str, bounds: SurfaceBounds) -> d
             cameras, index = task.system.cameras, task.views.index(view_id)
         else:
             cameras, index = CameraBundle([view.camera], task.scene.scale_mat).to(device_of(task.cfg)), 0
+        if not (view.mask() & ~view.ignored()).any():
+            continue
         picture = compare(task.system, cameras, index, view, step=task.cfg.render.step, bounds=bounds)
+        told = picture.told
         scores.append(
-            (psnr(picture.render, picture.photo, picture.mask), mask_iou(picture.hit, picture.mask))
+            (
+                psnr(picture.render, picture.photo, picture.mask & told),
+                mask_iou(picture.hit & told, picture.mask & told),
+            )
         )
         write_png(task.folder / "renders" / f"{kind}_{view_id:04d}.png", picture.sheet())
         log.info("%s view %d: PSNR %.1f dB, mask IoU %.3f", kind, view_id, *scores[-1])

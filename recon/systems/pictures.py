@@ -25,6 +25,7 @@ class Comparison:
         render: sRGB in [0, 1], white where nothing is hit.
         hit: where the surface is.
         normal: unit normals in camera coordinates.
+        told: where the photograph says something; what is ignored is grey in the picture of errors.
     """
 
     photo: Float[np.ndarray, "h w 3"]
@@ -32,6 +33,7 @@ class Comparison:
     render: Float[np.ndarray, "h w 3"]
     hit: Bool[np.ndarray, "h w"]
     normal: Float[np.ndarray, "h w 3"]
+    told: Bool[np.ndarray, "h w"]
 
     def sheet(self) -> Float[np.ndarray, "h w4 3"]:
         """The four pictures side by side. Normals: x right red, y up green, towards the camera blue. Error:
@@ -45,6 +47,7 @@ class Comparison:
         error[~self.mask & ~self.hit] = 1.0
         error[self.mask & ~self.hit] = (0.0, 0.8, 0.9)
         error[~self.mask & self.hit] = (0.9, 0.0, 0.8)
+        error[~self.told] = 0.7
         return np.concatenate([self.photo, self.render, normals, error], axis=1)
 
 
@@ -83,7 +86,8 @@ def compare(
     render, hit, normal = (
         t.cpu().numpy() for t in (rendered.colour.double(), rendered.mask, rendered.normal.double())
     )
-    return Comparison(_blocks(view.image().astype(np.float64), step), mask, render, hit, normal)
+    told = _blocks(view.ignored()[..., None].astype(np.float64), step)[..., 0] == 0
+    return Comparison(_blocks(view.image().astype(np.float64), step), mask, render, hit, normal, told)
 
 
 def _blocks(image: Float[np.ndarray, "h w c"], step: int) -> Float[np.ndarray, "rows columns c"]:

@@ -3,7 +3,7 @@
 import logging
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 from jaxtyping import Float
 from omegaconf import DictConfig, ListConfig, OmegaConf
+from torch import Tensor
 
 from recon import scene as scenes
 from recon.errors import ConfigError, OutsidePriorError, SceneError
@@ -45,6 +46,8 @@ class Task:
         timeline: where its time goes.
         prior: what training started from.
         train_s: seconds spent training, those of an interrupted run before included.
+        deviation: standard deviation of the surface at points, where the prior knows it; see `Start`.
+        life_size: size of the head against the mean head, where the prior knows it.
     """
 
     cfg: DictConfig
@@ -58,6 +61,8 @@ class Task:
     timeline: Timeline
     prior: str = "sphere"
     train_s: float = 0.0
+    deviation: Callable[[Float[Tensor, "points 3"]], Float[Tensor, " points"]] | None = None
+    life_size: float | None = None
 
 
 def prepare(cfg: DictConfig, folder: Path, timeline: Timeline | None = None) -> Task:
@@ -125,8 +130,9 @@ def _prepare(cfg: DictConfig, folder: Path, timeline: Timeline) -> Task:
         sampler = SurfaceSampler(
             store, chosen.cameras, chosen.sdf, tracing, cfg.method.surface_points, cfg.seed
         )
-    data = RayData(sampler)
-    return Task(cfg, folder, scene, views, chosen, data, loggers, started, timeline, name)
+    task = Task(cfg, folder, scene, views, chosen, RayData(sampler), loggers, started, timeline, name)
+    task.deviation, task.life_size = starts[name].deviation, starts[name].life_size
+    return task
 
 
 def evidence(scene: Scene, inputs: Sequence[View]) -> Evidence:

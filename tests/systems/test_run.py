@@ -109,16 +109,29 @@ def test_a_run_folder_holds_what_the_contract_says(scene_folder, tmp_path):
     assert sorted(p.name for p in (tmp_path / "renders").iterdir()) == [
         "heldout_0004.png",
         *(f"input_000{i}.png" for i in range(4)),
+        *(f"overlay_000{i}.png" for i in range(4)),
+        "uncertainty.png",
     ]
     assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
     keys = (
         "scene views method prior seed device steps train_s mesh_s wall_s peak_rss_mb mesh_vertices "
-        "psnr_input psnr_heldout face_mm head_mm face_mm_strict head_mm_strict timeline"
+        "psnr_input psnr_heldout face_mm head_mm face_mm_strict head_mm_strict timeline "
+        "outline_mm outline_worst_mm seen_share std_mm life_size warnings"
     )
     assert set(keys.split()) <= set(metrics)
     assert metrics["face_mm"] is None and metrics["views"] == [0, 1, 2, 3] and metrics["peak_rss_mb"] > 100
     spans = metrics["timeline"]
-    assert list(spans) == ["open", "prior", "train", "other", "mesh", "colours", "renders", "evaluate"]
+    assert list(spans) == [
+        "open",
+        "prior",
+        "train",
+        "other",
+        "mesh",
+        "colours",
+        "honesty",
+        "renders",
+        "evaluate",
+    ]
     assert abs(sum(spans.values()) - metrics["wall_s"]) < 0.5
     with (tmp_path / "metrics.csv").open() as file:
         assert [int(row["step"]) for row in csv.DictReader(file)] == [2, 4, 6, 8]
