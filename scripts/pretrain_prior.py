@@ -1,4 +1,8 @@
-"""Train a shape prior: python scripts/pretrain_prior.py prior=deepsdf data=FOLDER size=small."""
+"""Train a shape prior.
+
+python scripts/pretrain_prior.py prior=deepsdf data=FOLDER size=small
+python scripts/pretrain_prior.py prior=linear data=FOLDER
+"""
 
 import logging
 import os
@@ -16,7 +20,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)`")
 
 from recon.errors import ReconError
-from recon.systems import config, pretraining_config, pretraining_outputs, pretraining_run
+from recon.systems import config, pretraining_config, pretraining_linear, pretraining_outputs, pretraining_run
 
 log = logging.getLogger("pretrain")
 config.register_resolvers()
@@ -30,6 +34,11 @@ def main(cfg: DictConfig) -> None:
     folder = Path(job.runtime.output_dir)
     try:
         cfg = pretraining_config.settle(cfg, list(job.overrides.task))
+        if cfg.kind == "linear":
+            components = pretraining_linear.prepare(cfg, folder)
+            pretraining_run.record(cfg, list(job.overrides.task), folder)
+            pretraining_linear.write(components, pretraining_linear.build(components))
+            return
         task = pretraining_run.prepare(cfg, folder)
         pretraining_run.record(cfg, list(job.overrides.task), folder)
         finished = pretraining_run.train(task)

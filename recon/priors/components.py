@@ -45,13 +45,26 @@ def principal_components(
         part -= mean[start : start + block]
         part *= np.sqrt(weights[start : start + block]).astype(np.float32)
         gram += part @ part.T
+    return Components(mean, *codes_from_gram(gram, count))
+
+
+def codes_from_gram(
+    gram: Float[np.ndarray, "heads heads"], count: int
+) -> tuple[Float32[np.ndarray, "heads components"], Float[np.ndarray, " components"]]:
+    """Codes of heads and explained shares of variance, from the inner products of their deviations.
+
+    Args:
+        gram: Weighted inner products of the heads' deviations from their mean.
+        count: Components wanted; at most one fewer than heads.
+    """
+    heads = len(gram)
     values, vectors = np.linalg.eigh(gram)
     values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
     # Signs of eigenvectors are arbitrary: fix them, so that the same heads give the same codes.
     vectors = vectors * np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(heads)])
     count = min(count, heads - 1)
     codes = (vectors[:, :count] * np.sqrt(heads)).astype(np.float32)
-    return Components(mean, codes, values[:count] / max(values.sum(), 1e-30))
+    return codes, values[:count] / max(values.sum(), 1e-30)
 
 
 def closeness(

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int, Int32
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 from torch.nn import functional
 
@@ -194,3 +196,13 @@ class GridHead:
     def basis(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, "points latent"]:
         """Derivative of the signed distance at points by the code, without a graph."""
         return self.family.gathered(*self.family.mean.taps(points))
+
+
+def nearest_rows(inside: Bool[np.ndarray, "x y z"]) -> Int32[np.ndarray, "x2 y2 z2"]:
+    """For every spline value, a border of one included, the row of the nearest node of the band."""
+    padded = np.pad(inside, 1)
+    nearest = distance_transform_edt(~padded, return_distances=False, return_indices=True)
+    numbers = np.full(padded.shape, -1, np.int32)
+    numbers[padded] = np.arange(inside.sum(), dtype=np.int32)
+    result: np.ndarray = numbers[tuple(nearest)]
+    return result

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ import torch
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import Tensor
 
 from recon.errors import PriorError
 from recon.files import replacing
 from recon.priors.grid_family import GridFamily
 from recon.priors.network import DeepSDFNetwork, LinearSDFNetwork, ShapeNetwork
+from recon.priors.packed import CODEC, cached, unpacked
 
 FORMAT = "headrecon-shape-prior-1"
 NETWORKS = {"deepsdf": DeepSDFNetwork, "linear": LinearSDFNetwork, "grid": GridFamily}
@@ -73,20 +76,31 @@ def save_shape_prior(path: str | Path, prior: ShapePrior, dtype: torch.dtype = t
         prior: The family.
         dtype: Of the stored tensors of networks; half precision changes the surface by less than 0.01 mm.
     """
+    tensors = {
+        name: value.detach().cpu().to(value.dtype if prior.kind in AS_THEY_ARE else dtype).contiguous()
+        for name, value in prior.network.state_dict().items()
+    }
+    return write_tensors(Path(path), prior, tensors)
+
+
+def write_tensors(path: Path, prior: ShapePrior, tensors: Mapping[str, Tensor], **more: str) -> str:
+    """Writes a prior's description with tensors that stand for its state; returns the SHA-256 of the file."""
     metadata = {
         "format": FORMAT,
         "kind": prior.kind,
         "arguments": json.dumps(dict(prior.arguments)),
         "canonical": json.dumps(asdict(prior.canonical)),
         "about": json.dumps(dict(prior.about)),
+        **more,
     }
-    tensors = {
-        name: value.detach().cpu().to(value.dtype if prior.kind in AS_THEY_ARE else dtype).contiguous()
-        for name, value in prior.network.state_dict().items()
-    }
-    with replacing(Path(path)) as temporary:
-        temporary.write_bytes(_with_sorted_header(save(tensors, metadata)))
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    with replacing(path) as temporary:
+        temporary.write_bytes(_with_sorted_header(save(dict(tensors), metadata)))
+    return _hash(path)
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _with_sorted_header(content: bytes) -> bytes:
@@ -117,7 +131,7 @@ def load_shape_prior(path: str | Path, sha256: str | None = None) -> ShapePrior:
             f"the prior {path} does not exist; make one with "
             "`python scripts/pretrain_prior.py prior=deepsdf data=FOLDER`, or name another: prior.path=FILE"
         )
-    if sha256 is not None and (found := hashlib.sha256(path.read_bytes()).hexdigest()) != sha256:
+    if sha256 is not None and (found := _hash(path)) != sha256:
         raise PriorError(f"{path} has SHA-256 {found}, expected {sha256}: it is broken or another file")
     try:
         with safe_open(path, framework="pt") as file:
@@ -127,6 +141,11 @@ def load_shape_prior(path: str | Path, sha256: str | None = None) -> ShapePrior:
             kind, arguments = metadata["kind"], json.loads(metadata["arguments"])
             canonical = json.loads(metadata["canonical"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}
+        if (codec := metadata.get("codec")) is not None:
+            if codec != CODEC:
+                raise PriorError(f"{path} is compressed as {codec!r}, expected {CODEC!r}: update the project")
+            decode = partial(unpacked, tensors, arguments, float(canonical["radius_mm"]))
+            tensors = cached(sha256 or _hash(path), decode)
         if kind not in AS_THEY_ARE:
             tensors = {name: tensor.float() for name, tensor in tensors.items()}
         network = NETWORKS[kind](**arguments)

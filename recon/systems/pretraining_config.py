@@ -34,11 +34,12 @@ def settle(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
 
 
 def prior_folder(root: str, *, _root_: DictConfig) -> str:
-    """`root`/<date>/<time>-prior-<size>, or the folder that is resumed; a resolver of conf/pretrain.yaml."""
+    """`root`/<date>/<time>-prior-<size or linear>, or the folder that is resumed; a resolver of conf/pretrain.yaml."""
     if _root_.get("resume"):
         return str(_root_.resume)
     now = datetime.now()
-    return str(Path(root) / f"{now:%Y-%m-%d}" / f"{now:%H-%M-%S}-prior-{_root_.size.name}")
+    name = "linear" if _root_.get("kind") == "linear" else _root_.size.name
+    return str(Path(root) / f"{now:%Y-%m-%d}" / f"{now:%H-%M-%S}-prior-{name}")
 
 
 def plain_options(arguments: Sequence[str]) -> list[str]:
@@ -56,10 +57,13 @@ def check(cfg: DictConfig) -> None:
         ConfigError: With what to do.
     """
     config.device_of(cfg)
+    if cfg.kind == "linear":
+        _check_linear(cfg.linear)
+        return
     if cfg.kind != "deepsdf":
         raise ConfigError(
-            f"prior={cfg.kind}: only prior=deepsdf is trained here; the donor of prior=pretrained_epoch is "
-            "a run of train.py method=idr"
+            f"prior={cfg.kind}: only prior=deepsdf and prior=linear are trained here; the donor of "
+            "prior=pretrained_epoch is a run of train.py method=idr"
         )
     if cfg.supervision not in ("auto", "distances", "surface"):
         raise ConfigError(f"supervision={cfg.supervision}: choose auto, distances or surface")
@@ -75,3 +79,11 @@ def check(cfg: DictConfig) -> None:
                 f"size.{name}={cfg.size[name]} cannot be shared evenly among {world} processes; "
                 f"choose a multiple of {world}"
             )
+
+
+def _check_linear(linear: DictConfig) -> None:
+    for name in ("latent_size", "reach_mm", "step_mm", "workers"):
+        if not linear[name] > 0:
+            raise ConfigError(f"linear.{name}={linear[name]}: it must be positive")
+    if not 0 <= linear.share < 1:
+        raise ConfigError(f"linear.share={linear.share}: it is a share of the heads, from 0 to below 1")

@@ -69,23 +69,21 @@ def render_shape(network: ShapeNetwork, code: Float[Tensor, " latent"], camera: 
     active = torch.arange(len(points), device=code.device)
     seen = torch.zeros(len(points), dtype=torch.bool, device=code.device)
     travelled = torch.zeros(len(points), device=code.device)
-    with torch.no_grad():
-        for _ in range(TRACING_STEPS):
-            distance = torch.cat([network(part, code) for part in points[active].split(16_384)])
-            met = distance.abs() < HIT
-            seen[active[met]] = True
-            # A step too far is taken back by the negative distance there.
-            going = ~met & (travelled[active] < 2.0)
-            active, step = active[going], STEP * distance[going]
-            if not len(active):
-                break
-            points[active] += step[:, None] * direction
-            travelled[active] += step
-    at = points[seen].requires_grad_(True)
+    head = network.at(code)
+    for _ in range(TRACING_STEPS):
+        distance = torch.cat([head.sdf(part) for part in points[active].split(16_384)])
+        met = distance.abs() < HIT
+        seen[active[met]] = True
+        # A step too far is taken back by the negative distance there.
+        going = ~met & (travelled[active] < 2.0)
+        active, step = active[going], STEP * distance[going]
+        if not len(active):
+            break
+        points[active] += step[:, None] * direction
+        travelled[active] += step
     normals = torch.zeros_like(points)
-    if len(at):
-        (gradient,) = torch.autograd.grad(network(at, code).sum(), at)
-        normals[seen] = torch.nn.functional.normalize(gradient, dim=1)
+    if seen.any():
+        normals[seen] = torch.nn.functional.normalize(head.slope(points[seen])[1], dim=1)
     return camera.picture(normals.cpu().double().numpy(), seen.cpu().numpy())
 
 

@@ -58,8 +58,8 @@ def field_errors(
         used = min(fitted, len(surface) // 2)
         points = torch.from_numpy(surface).to(device)
         code = fit_code(network, points[:used])
-        with torch.no_grad():
-            sdf = torch.cat([network(part, code) for part in points[used:].split(16_384)])
+        member = network.at(code)
+        sdf = torch.cat([member.sdf(part) for part in points[used:].split(16_384)])
         error = sdf.abs().cpu().numpy() * canonical.radius_mm
         face, head = regions_of(surface[used:], canonical)
         rows.append((error[face].mean(), error[head].mean(), error.mean(), float(code.square().mean())))

@@ -170,7 +170,7 @@ def test_few_shards_are_held_and_all_are_seen(samples):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["kind=donor"], "only prior=deepsdf"),
+        (["kind=donor"], "only prior=deepsdf and prior=linear"),
         (["supervision=magic"], "distances"),
         (["trainer.devices=3"], "multiple of 3"),
         (["prior_size@size=paper", "size.lattice_share=0.5"], "lattice_share"),
