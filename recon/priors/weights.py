@@ -94,7 +94,9 @@ def write_tensors(path: Path, prior: ShapePrior, tensors: Mapping[str, Tensor], 
         **more,
     }
     with replacing(path) as temporary:
-        temporary.write_bytes(_with_sorted_header(save(dict(tensors), metadata)))
+        temporary.write_bytes(
+            _with_sorted_header(save({name: value.contiguous() for name, value in tensors.items()}, metadata))
+        )
     return _hash(path)
 
 
