@@ -7,7 +7,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ from torch import Tensor
 from recon.errors import PriorError
 from recon.files import replacing
 from recon.priors import Canonical, GridFamily, ShapePrior, fit_code, save_shape_prior
-from recon.priors.dataset import BOX_HIGH_MM, BOX_LOW_MM, HeadData, SampleFolder
+from recon.priors.dataset import BOX_LOW_MM, HeadData, SampleFolder
 from recon.priors.grid_family import nearest_rows
 from recon.priors.landmarks import LandmarkMap, fit_landmarks
 from recon.priors.packed import CODEC, unpacked
@@ -122,7 +122,14 @@ def build(task: LinearTask) -> LinearFamily:
 
 def _family(task: LinearTask, found: GridComponents, landmarks: LandmarkMap | None) -> LinearFamily:
     canonical, inside = task.data.canonical, found.band.inside
-    arguments = family_arguments(canonical, inside, found.codes.shape[1], landmarks is not None)
+    assert task.data.lattice_mm is not None
+    names = landmark_names() if landmarks is not None else ()
+    arguments = {
+        "latent_size": found.codes.shape[1],
+        "band": len(found.rows_mm),
+        "landmarks": list(names),
+        **lattice_arguments(canonical, inside.shape, task.data.lattice_mm),
+    }
     network = GridFamily(**arguments)
     radius = canonical.radius_mm
     state = {
@@ -145,20 +152,15 @@ def _family(task: LinearTask, found: GridComponents, landmarks: LandmarkMap | No
     return LinearFamily(network.eval(), arguments, inside, torch.from_numpy(found.codes), built)
 
 
-def family_arguments(
-    canonical: Canonical, inside: Bool[np.ndarray, "x y z"], latent_size: int, landmarks: bool
-) -> dict[str, Any]:
-    """What a `GridFamily` over the box of the samples is made with."""
-    low, high = np.array(BOX_LOW_MM), np.array(BOX_HIGH_MM)
-    half = (high - low) / (np.array(inside.shape) - 1) / 2
-    centre, radius = np.array(canonical.centre_mm), canonical.radius_mm
+def lattice_arguments(canonical: Canonical, shape: Sequence[int], spacing_mm: float) -> dict[str, Any]:
+    """Where a `GridFamily` has the nodes of the samples' lattices."""
+    first = (np.array(BOX_LOW_MM) - canonical.centre_mm) / canonical.radius_mm
+    spacing = spacing_mm / canonical.radius_mm
+    low = first - spacing / 2
     return {
-        "latent_size": latent_size,
-        "low": ((low - half - centre) / radius).tolist(),
-        "high": ((high + half - centre) / radius).tolist(),
-        "cells": list(inside.shape),
-        "band": int(inside.sum()),
-        "landmarks": list(landmark_names()) if landmarks else [],
+        "low": low.tolist(),
+        "high": (low + np.array(shape) * spacing).tolist(),
+        "cells": [int(n) for n in shape],
     }
 
 

@@ -9,9 +9,14 @@ from PIL import Image
 from recon.errors import ConfigError, PriorError
 from recon.priors import GridFamily, load_shape_prior
 from recon.priors.dataset import LANDMARKS_MM, SampleFolder
+from recon.scene.similarity import similarity
+from recon.synth.identity import draw_identity, shape_head
+from recon.synth.model import load_head_model
+from recon.synth.samples import mean_landmarks
 from recon.systems import config, pretraining_config, pretraining_linear, pretraining_run
-from recon.systems.pretraining_landmarks import landmarks_of
+from recon.systems.pretraining_landmarks import _of_shard, landmark_names, landmarks_of
 from tests.priors import toys
+from tests.synth.heads import needs_model
 
 config.register_resolvers()
 pretraining_config.register_resolvers()
@@ -25,7 +30,7 @@ OPTIONS = (
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory):
     root = tmp_path_factory.mktemp("samples")
-    toys.write_samples(root, "train", 12, lattice_mm=6.0)
+    toys.write_samples(root, "train", 12, lattice_mm=8.0)
     toys.write_samples(root, "val", 2, seed=9)
     return root
 
@@ -41,7 +46,15 @@ def composed(*overrides):
     return pretraining_config.settle(cfg, [])
 
 
-def test_from_samples_to_a_prior(samples, tmp_path):
+def tops(data, path, workers=1):
+    """A ball's highest and foremost points as its landmarks, and the middle of all balls 66 times."""
+    balls = toys.balls(len(data.names), 9 if data.names[0].startswith("val") else 0)
+    fixed = np.tile([0.0, 0.0, 20.0], (66, 1))
+    return np.stack([np.concatenate([c + r * np.eye(3)[1:], fixed]) for c, r in balls])
+
+
+def test_from_samples_to_a_prior(samples, tmp_path, monkeypatch):
+    monkeypatch.setattr(pretraining_linear, "landmarks_of", tops)
     cfg = composed(f"data={samples}")
     task = pretraining_linear.prepare(cfg, tmp_path)
     pretraining_run.record(cfg, [], tmp_path)
@@ -50,10 +63,11 @@ def test_from_samples_to_a_prior(samples, tmp_path):
     prior = load_shape_prior(path, metrics["sha256"])
     assert isinstance(prior.network, GridFamily) and prior.about["heads"] == 12
     assert "USC Institute for Creative" in prior.about["notice"]
-    # Balls of 90 to 120 mm that move by 20 mm: two numbers say all, up to what the lattice of 6 mm holds.
+    # Balls of 90 to 120 mm that move by 20 mm: two numbers say all, up to what the lattice of 8 mm holds.
     assert metrics["field_all_mm"] < 0.5 and metrics["chamfer_head_mm"] < 1.0
     assert metrics["full"]["field_all_mm"] < 0.5
     assert metrics["code_square"] < 2.5
+    assert len(prior.network.landmark_names) == 68 and metrics["landmark_mm"] < 0.2
     for name in ("reconstructions", "interpolation", "samples", "components"):
         assert np.asarray(Image.open(tmp_path / "pictures" / f"{name}.png")).min() < 200
     assert not (tmp_path / "work").exists()
@@ -93,6 +107,19 @@ def test_bad_input_is_refused(samples, tmp_path):
         toys.write_scan(tmp_path / "scans" / f"{n}" / "full_head.obj", landmarks, ball)
     with pytest.raises(PriorError, match="needs lattices"):
         pretraining_linear.prepare(composed(f"data={tmp_path / 'scans'}", "scan_points=500"), tmp_path)
+
+
+@needs_model
+def test_landmarks_are_those_of_the_heads_that_the_samples_show(tmp_path):
+    model = load_head_model()
+    landmarks = shape_head(model, draw_identity(model, 0, "train")).landmarks68
+    to_canonical = similarity(landmarks, mean_landmarks(model))
+    np.savez(tmp_path / "shard.npz", canonical_from_head=np.stack([to_canonical, np.eye(4)]))
+    found = _of_shard("train", ([0, 1], tmp_path / "shard.npz"))
+    names = landmark_names()
+    for name, place in LANDMARKS_MM.items():
+        assert np.linalg.norm(found[0, names.index(name)] - place) < 12
+    assert np.isnan(found[1]).all()  # another head than that of the samples
 
 
 def test_heads_without_seeds_have_no_landmarks(samples, tmp_path):
