@@ -80,9 +80,9 @@ def solve(
     expected = Expected(up_of(cameras), np.asarray(centre_mm, dtype=float), unit_mm)
     problem = Problem(family, views, expected, settings)
     state = State(found.canonical_from_world, found.code, [camera.world_from_camera for camera in cameras])
-    steps = _schedule(family, settings, len(views))
+    steps = _schedule(settings, len(views))
     for step in steps:
-        state = problem.moved(state, problem.linearised(state, step), step)
+        state = problem.moved(state, problem.linearised(state, step))
     last = problem.linearised(state, steps[-1])
     known = family.latent_size + 7
     return InstantFit(
@@ -95,10 +95,9 @@ def solve(
     )
 
 
-def _schedule(family: Family, settings: SolverSettings, views: int) -> list[Step]:
-    """Outlines alone with few components, then with all, then photographs as well."""
-    full = family.latent_size
-    steps = [Step(None, 32 if i < 3 else full) for i in range(settings.silhouette_steps)]
+def _schedule(settings: SolverSettings, views: int) -> list[Step]:
+    """Outlines alone, then photographs as well."""
+    steps = [Step(None)] * settings.silhouette_steps
     if settings.photometric and views > 1:
-        steps += [Step(blur, full) for blur in settings.blurs_px]
+        steps += [Step(blur) for blur in settings.blurs_px]
     return steps

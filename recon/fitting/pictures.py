@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
@@ -53,7 +53,7 @@ def log_luminance(image: Float[np.ndarray, "height width 3"]) -> Float[np.ndarra
 
 
 def blurred(
-    picture: Float[np.ndarray, "height width"], mask: Float[np.ndarray, "height width"], sigma_px: float
+    picture: Float[np.ndarray, "height width"], mask: Bool[np.ndarray, "height width"], sigma_px: float
 ) -> LogPicture:
     """The picture blurred within its mask: what is outside has no say, so that the backdrop does not leak in."""
     within = mask.astype(np.float32)

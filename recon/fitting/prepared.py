@@ -39,7 +39,7 @@ class SolverSettings:
     shading: bool = True
     cameras: bool = True
     weights: bool = True
-    silhouette_steps: int = 6
+    silhouette_steps: int = 4
     blurs_px: Sequence[float] = (4.0, 4.0, 3.0, 3.0, 2.0, 2.0, 1.4, 1.0, 0.7, 0.7)
     outline_points: int = 300
     pixels: int = 3000

@@ -36,10 +36,9 @@ class State:
 
 @dataclass(frozen=True)
 class Step:
-    """One step: blur of the photographs, None for silhouettes alone, and number of code components let free."""
+    """One step: blur of the photographs, None for silhouettes alone."""
 
     blur_px: float | None
-    free: int
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class Problem:
 
     def linearised(self, state: State, step: Step) -> System:
         """Normal equations about a state."""
-        layout = Layout(min(step.free, self.family.latent_size), len(self.views))
+        layout = Layout(self.family.latent_size, len(self.views))
         head = self.family.at(state.code)
         pinholes = [
             Pinhole.of(replace(view.camera, world_from_camera=pose), state.pose)
@@ -81,12 +80,11 @@ class Problem:
             float(torch.cat(colours).abs().median()) if colours else None,
         )
 
-    def moved(self, state: State, system: System, step: Step) -> State:
+    def moved(self, state: State, system: System) -> State:
         """The state after one step of Gauss–Newton."""
-        layout = Layout(min(step.free, self.family.latent_size), len(self.views))
+        layout = Layout(self.family.latent_size, len(self.views))
         update = -torch.linalg.solve(system.matrix, system.gradient)
-        code = state.code.clone()
-        code[: layout.latent] += update[: layout.latent].to(code)
+        code = state.code + update[: layout.latent].to(state.code)
         twist = update[layout.similarity].clamp(-0.15, 0.15).numpy()
         change = np.eye(4)
         change[:3, :3] = np.exp(twist[6]) * Rotation.from_rotvec(twist[:3]).as_matrix()
@@ -106,7 +104,7 @@ class Problem:
     def _prior(self, state: State, layout: Layout) -> tuple[Tensor, Tensor]:
         """What is known beforehand: a standard normal code, a weak pose, cameras nearly as given."""
         diagonal, gradient = torch.ones(layout.size).double(), torch.zeros(layout.size).double()
-        gradient[: layout.latent] = state.code[: layout.latent].double()
+        gradient[: layout.latent] = state.code.double()
         weights, pull = self.expected.pull(state.pose)
         diagonal[layout.similarity] = torch.from_numpy(weights)
         gradient[layout.similarity] = torch.from_numpy(pull)

@@ -1,0 +1,119 @@
+"""The whole solver on a closed-form family: shape, pose and cameras from painted photographs and masks."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+
+from recon.errors import PriorError
+from recon.fitting import SolverSettings, solve
+from recon.fitting.pinhole import Pinhole
+from recon.fitting.tracing import trace
+from recon.scene import Camera
+from tests.fitting.families import BallWithNose
+from tests.fitting.test_head import SIZE, UNIT_MM, camera, placed
+
+CODE = torch.tensor([0.7, -0.8])
+POSE = placed((10.0, 4.0, -3.0), 1.02, np.array([12.0, -8.0, 5.0]))
+AZIMUTHS = (-35.0, 0.0, 35.0)
+
+
+def photograph(view: Camera, light: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Photograph and mask of the true head, painted and lit; sRGB."""
+    head, pinhole = BallWithNose().at(CODE), Pinhole.of(view, POSE)
+    x, y = np.meshgrid(np.arange(SIZE) + 0.5, np.arange(SIZE) + 0.5)
+    pixels = torch.from_numpy(np.column_stack([x.ravel(), y.ravel()])).float()
+    hits = trace(head, pinhole.centre.expand(len(pixels), 3), pinhole.directions(pixels))
+    p = hits.points
+    paint = 0.5 + 0.25 * torch.sin(30 * p[:, 0]) * torch.cos(26 * p[:, 1] + 9 * p[:, 2])
+    normal = torch.nn.functional.normalize(hits.slope, dim=1)
+    shade = 0.6 + 0.4 * normal @ torch.nn.functional.normalize(torch.tensor(light), dim=0)
+    image, mask = np.full((SIZE * SIZE, 3), 0.2, np.float32), np.zeros(SIZE * SIZE, bool)
+    image[hits.rays] = (paint * shade).numpy()[:, None] ** (1 / 2.2)
+    mask[hits.rays] = True
+    return image.reshape(SIZE, SIZE, 3), mask.reshape(SIZE, SIZE)
+
+
+def scene(lights) -> tuple[list[Camera], list[np.ndarray], list[np.ndarray]]:
+    cameras = [camera(azimuth, np.zeros(3)) for azimuth in AZIMUTHS]
+    shots = [photograph(view, light) for view, light in zip(cameras, lights, strict=True)]
+    return cameras, [mask for _, mask in shots], [image for image, _ in shots]
+
+
+def surface_mm(fit) -> float:
+    """Mean distance, mm, of the fitted surface's points to the true surface."""
+    view = camera(5.0, np.zeros(3))
+    pinhole = Pinhole.of(view, fit.canonical_from_world)
+    x, y = np.meshgrid(np.arange(4, SIZE, 4), np.arange(4, SIZE, 4))
+    pixels = torch.from_numpy(np.column_stack([x.ravel(), y.ravel()])).float()
+    head = BallWithNose().at(fit.code)
+    hits = trace(head, pinhole.centre.expand(len(pixels), 3), pinhole.directions(pixels))
+    back = np.linalg.inv(fit.canonical_from_world)
+    world = hits.points.numpy() @ back[:3, :3].T + back[:3, 3]
+    true = torch.from_numpy(world @ POSE[:3, :3].T + POSE[:3, 3]).float()
+    return float(BallWithNose().at(CODE).sdf(true).abs().mean()) * UNIT_MM
+
+
+SAME = [(0.3, 0.5, 0.8)] * 3
+MOVING = [(-0.6, 0.4, 0.7), (0.2, 0.6, 0.8), (0.8, 0.2, 0.6)]
+
+
+def fitted(views, masks, images, **settings):
+    return solve(
+        BallWithNose(), views, masks, images, np.zeros(3), UNIT_MM, SolverSettings(pixels=900, **settings)
+    )
+
+
+def test_photographs_bring_the_surface_back_to_a_fraction_of_a_millimetre():
+    cameras, masks, images = scene(SAME)
+    fit = fitted(cameras, masks, images)
+    assert surface_mm(fit) < 0.45  # a pixel is 2.4 mm here
+    assert float((fit.code - CODE).abs().max()) < 0.15
+    assert fit.outline_mm < 0.6 and fit.colour_misfit < 0.02
+    assert len(fit.covariance) == 9 and (torch.linalg.eigvalsh(fit.covariance) > 0).all()
+
+
+def test_light_that_moves_costs_little_with_the_shading_model_and_much_without():
+    cameras, masks, images = scene(MOVING)
+    with_shading = surface_mm(fitted(cameras, masks, images))
+    without = surface_mm(fitted(cameras, masks, images, shading=False, weights=False))
+    assert with_shading < 1.0
+    assert without > 1.5 * with_shading
+
+
+def test_cameras_that_are_wrong_are_mended():
+    cameras, masks, images = scene(SAME)
+    bent = cameras[1].world_from_camera.copy()
+    bent[:3, :3] = Rotation.from_rotvec(np.radians([0.4, -0.5, 0.3])).as_matrix() @ bent[:3, :3]
+    cameras[1] = replace(cameras[1], world_from_camera=bent)
+    free, held = fitted(cameras, masks, images), fitted(cameras, masks, images, cameras=False)
+    assert surface_mm(free) < 0.7 * surface_mm(held)
+    np.testing.assert_allclose(held.cameras[1].world_from_camera, bent, atol=1e-6)
+
+
+def test_one_photograph_is_fitted_by_its_outline():
+    cameras, masks, images = scene(SAME)
+    fit = fitted(cameras[:1], masks[:1], images[:1])
+    assert fit.colour_misfit is None and fit.outline_mm < 1.0
+
+
+def test_what_hides_the_head_is_left_out_where_it_is_marked():
+    cameras, masks, images = scene(SAME)
+    bar = np.zeros((SIZE, SIZE), bool)
+    bar[:, 70:86] = True
+    hidden_masks = [masks[0], masks[1] & ~bar, masks[2]]
+    hidden = [images[0], np.where(bar[..., None], 0.9, images[1]).astype(np.float32), images[2]]
+    nothing = np.zeros_like(bar)
+    arguments = (BallWithNose(), cameras, hidden_masks, hidden, np.zeros(3), UNIT_MM)
+    told = solve(*arguments, SolverSettings(pixels=900), ignored=[nothing, bar, nothing])
+    untold = solve(*arguments, SolverSettings(pixels=900, weights=False))
+    assert surface_mm(told) < 0.7
+    assert surface_mm(untold) > 2 * surface_mm(told)
+
+
+def test_masks_without_outlines_are_refused():
+    full = np.ones((SIZE, SIZE), bool)
+    with pytest.raises(PriorError, match="no outline"):
+        fitted([camera(0.0, np.zeros(3))], [full], [np.ones((SIZE, SIZE, 3), np.float32)])
