@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from recon.errors import PriorError
+from recon.errors import OutsidePriorError, PriorError
 from recon.fields import FeatureGrid
 from recon.fitting import InstantFit, SolverSettings, life_size, solve
 from recon.priors.field import PriorField
@@ -36,6 +36,8 @@ class LinearPrior:
         solver: What the solver does; `SolverSettings`' own values for what is not named.
         deviation_scale: What standard deviations of the fit are multiplied by, measured on validation heads.
         deviation_floor_mm: Standard deviation of what no member of the family can follow.
+        outside_mm: A head whose outlines the fit comes no closer to than this is none of the family; None takes
+            every head.
 
     Raises:
         PriorError: An unknown setting.
@@ -48,7 +50,9 @@ class LinearPrior:
         solver: Mapping[str, object] | None = None,
         deviation_scale: float = 1.0,
         deviation_floor_mm: float = 0.5,
+        outside_mm: float | None = 2.2,
     ) -> None:
+        self.outside_mm = outside_mm
         self.path, self.sha256 = Path(path), sha256 or hash_of(path)
         self.deviation_scale, self.deviation_floor_mm = deviation_scale, deviation_floor_mm
         try:
@@ -62,6 +66,7 @@ class LinearPrior:
 
         Raises:
             PriorError: The file cannot be used, or the pose cannot be found.
+            OutsidePriorError: No head of the family looks like the masks.
         """
         prior = load_shape_prior(self.path, self.sha256)
         if not isinstance(prior.network, GridFamily):
@@ -84,6 +89,12 @@ class LinearPrior:
             fit.outline_mm,
             "not compared" if fit.colour_misfit is None else f"{100 * fit.colour_misfit:.1f} % apart",
         )
+        if self.outside_mm is not None and fit.outline_mm > self.outside_mm:
+            raise OutsidePriorError(
+                f"no head of {self.path.name} looks like the masks: outlines are {fit.outline_mm:.1f} mm apart "
+                f"(limit prior.outside_mm={self.outside_mm}). A hat, wrong masks, wrong cameras, another unit than "
+                "millimetres, or not a head"
+            )
         canonical_from_unit = fit.canonical_from_world @ evidence.world_from_unit
         field = PriorField(
             GridShape.of(family, fit.code),
