@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -68,6 +69,26 @@ class LinearPrior:
             PriorError: The file cannot be used, or the pose cannot be found.
             OutsidePriorError: No head of the family looks like the masks.
         """
+        prior, family, fit, shape = self.fit(evidence)
+        canonical_from_unit = fit.canonical_from_world @ evidence.world_from_unit
+        field = PriorField(shape, networks.feature(), torch.zeros(0), canonical_from_unit, learn_code=False)
+        deviation = self._deviation(prior, family, fit, canonical_from_unit)
+        start = Start(
+            field,
+            networks.colour(),
+            deviation=deviation,
+            cameras=fit.cameras,
+            life_size=life_size(fit.canonical_from_world, prior.canonical.radius_mm),
+        )
+        return {self.path.stem: start}
+
+    def fit(self, evidence: Evidence) -> "FittedHead":
+        """The head that the photographs show, without networks.
+
+        Raises:
+            PriorError: The file cannot be used, or the pose cannot be found.
+            OutsidePriorError: No head of the family looks like the masks.
+        """
         prior = load_shape_prior(self.path, self.sha256)
         if not isinstance(prior.network, GridFamily):
             raise PriorError(
@@ -95,23 +116,7 @@ class LinearPrior:
                 f"(limit prior.outside_mm={self.outside_mm}). A hat, wrong masks, wrong cameras, another unit than "
                 "millimetres, or not a head"
             )
-        canonical_from_unit = fit.canonical_from_world @ evidence.world_from_unit
-        field = PriorField(
-            GridShape.of(family, fit.code),
-            networks.feature(),
-            torch.zeros(0),
-            canonical_from_unit,
-            learn_code=False,
-        )
-        deviation = self._deviation(prior, family, fit, canonical_from_unit)
-        start = Start(
-            field,
-            networks.colour(),
-            deviation=deviation,
-            cameras=fit.cameras,
-            life_size=life_size(fit.canonical_from_world, prior.canonical.radius_mm),
-        )
-        return {self.path.stem: start}
+        return FittedHead(prior, family, fit, GridShape.of(family, fit.code))
 
     def _deviation(
         self, prior: ShapePrior, family: GridFamily, fit: InstantFit, canonical_from_unit: np.ndarray
@@ -132,6 +137,22 @@ class LinearPrior:
             return (spread[place] / scale).to(points)
 
         return deviation
+
+
+class FittedHead(NamedTuple):
+    """A head of a linear family, fitted to photographs.
+
+    Attributes:
+        prior: What the file holds.
+        family: Its network.
+        fit: Code, pose and cameras.
+        shape: The head's distances, canonical unit space.
+    """
+
+    prior: ShapePrior
+    family: GridFamily
+    fit: InstantFit
+    shape: "GridShape"
 
 
 @dataclass(frozen=True)
