@@ -1,6 +1,10 @@
+import hashlib
+import json
+
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from recon.errors import PriorError
@@ -8,6 +12,8 @@ from recon.priors import Canonical, ShapePrior, load_shape_prior
 from recon.priors.codec import Blocks, pack, packed_bits, unpacked_bits, unpacked_rows
 from recon.priors.grid_family import nearest_rows
 from recon.priors.packing import save_packed_prior
+from recon.priors.shipped import hash_of
+from recon.priors.shipped import shipped as shipped_file
 from tests.priors.test_grid_family import CELLS, CODE, HIGH, LATENT, LOW, family_of, points_of
 
 SHAPE, CHANNELS = (21, 18, 12), 6
@@ -123,6 +129,18 @@ def test_without_a_cache_every_process_decodes(shipped, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert load_shape_prior(path, digest).network.latent_size == LATENT
+
+
+def test_the_shipped_family_is_small_and_says_what_it_is():
+    path = shipped_file("linear-synth-v1.safetensors")
+    assert path.stat().st_size <= 15e6
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == hash_of(path)
+    with safe_open(path, framework="pt") as file:
+        about = json.loads(file.metadata()["about"])
+        assert {"inside", "rows.gaps.0", "mean.gaps.0", "landmark_basis"} <= set(file.keys())
+    assert about["heads"] >= 400 and "USC Institute for Creative" in about["notice"]
+    measured = about["measured"]
+    assert measured["truth_to_mesh_face_mm"] < 1.05 * measured["full"]["truth_to_mesh_face_mm"]
 
 
 def test_a_broken_file_is_refused(shipped):
