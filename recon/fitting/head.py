@@ -135,7 +135,7 @@ THOROUGH = Effort(
     (_Stage(3, 10.0, 4), _Stage(3, 5.0, 16), _Stage(8, 2.5, 10_000), _Stage(5, 2.5, 10_000, True)),
     5,
 )
-POSE = Effort((_Stage(3, 40.0, 0), _Stage(3, 15.0, 0)), (_Stage(3, 10.0, 64), _Stage(3, 5.0, 10_000)), 3)
+POSE = Effort((_Stage(3, 40.0, 0), _Stage(2, 15.0, 16)), (_Stage(3, 10.0, 64), _Stage(3, 5.0, 10_000)), 2)
 """Enough for a pose from which a solver of everything can start. Many components are free from early on: a mean head
 that must explain big hair becomes too large, and stays so.
 """

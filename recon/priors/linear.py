@@ -49,8 +49,8 @@ class LinearPrior:
         path: str,
         sha256: str | None = None,
         solver: Mapping[str, object] | None = None,
-        deviation_scale: float = 1.0,
-        deviation_floor_mm: float = 0.5,
+        deviation_scale: float = 1.2,
+        deviation_floor_mm: float = 1.1,
         outside_mm: float | None = 2.2,
     ) -> None:
         self.outside_mm = outside_mm
