@@ -5,6 +5,7 @@ from recon.priors.deepsdf import DeepSDFPrior as DeepSDFPrior
 from recon.priors.deepsdf import MeanHeadPrior as MeanHeadPrior
 from recon.priors.field import PriorField as PriorField
 from recon.priors.grid_family import GridFamily as GridFamily
+from recon.priors.instant_start import InstantStart as InstantStart
 from recon.priors.linear import GridShape as GridShape
 from recon.priors.linear import LinearPrior as LinearPrior
 from recon.priors.network import DeepSDFNetwork as DeepSDFNetwork
@@ -14,6 +15,10 @@ from recon.priors.prior import Evidence as Evidence
 from recon.priors.prior import Networks as Networks
 from recon.priors.prior import Prior as Prior
 from recon.priors.prior import Start as Start
+from recon.priors.regression import Lesson as Lesson
+from recon.priors.regression import Regression as Regression
+from recon.priors.regression import on_surface as on_surface
+from recon.priors.regression import teach as teach
 from recon.priors.sphere import SpherePrior as SpherePrior
 from recon.priors.weights import Canonical as Canonical
 from recon.priors.weights import ShapePrior as ShapePrior

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import hydra
 import torch
 import yaml
-from omegaconf import DictConfig, OmegaConf, open_dict
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 import recon
 from recon.errors import ConfigError
@@ -72,13 +74,16 @@ def device_of(cfg: DictConfig) -> torch.device:
 
 
 def settle(cfg: DictConfig, overrides: list[str]) -> DictConfig:
-    """The configuration that really runs: resolved, and on resuming that of the run to continue with the
-    overrides on top.
+    """The configuration that really runs: resolved, with refine=true that of the refined method, and on resuming
+    that of the run to continue with the overrides on top.
 
     Raises:
-        ConfigError: if the folder to resume holds no configuration, or an override names an unknown option.
+        ConfigError: if the folder to resume holds no configuration, an override names an unknown option or one that
+            a resumed run keeps, or refine=true is given for a method without refinement.
     """
     if cfg.resume is None:
+        if cfg.get("refine"):
+            cfg = _refined(cfg, overrides)
         OmegaConf.resolve(cfg)
         return cfg
     path = Path(cfg.resume) / "config.yaml"
@@ -91,19 +96,41 @@ def settle(cfg: DictConfig, overrides: list[str]) -> DictConfig:
     assert isinstance(stored, DictConfig)
     OmegaConf.set_struct(stored, True)
     for override in overrides:
-        key, _, value = override.partition("=")
+        key, _, text = override.partition("=")
         if not key.startswith("hydra."):
+            value = yaml.safe_load(text)
+            whole_group = isinstance(stored.get(key), DictConfig) and not isinstance(value, dict)
+            if whole_group or (key == "refine" and bool(value) != bool(stored.get(key))):
+                raise ConfigError(f"{override}: a resumed run keeps its {key}; start a new run for another")
             try:
-                OmegaConf.update(
-                    stored, key.lstrip("+~"), yaml.safe_load(value), force_add=key.startswith("+")
-                )
+                OmegaConf.update(stored, key.lstrip("+~"), value, force_add=key.startswith("+"))
             except Exception as error:
                 raise ConfigError(f"{override}: {error}") from error
     return stored
 
 
+def _refined(cfg: DictConfig, overrides: list[str]) -> DictConfig:
+    """The configuration of the method that `method.refined` names, with the same overrides: those of the prior, which
+    fits the head, now belong to where the refinement starts from.
+
+    Raises:
+        ConfigError: if the method has no refinement.
+    """
+    name = cfg.method.get("refined")
+    if name is None:
+        raise ConfigError(
+            f"refine=true: method={cfg.method.name} has no refinement, method=instant has. "
+            "Other methods start from its fit by init=instant (h3dnet and idr do)."
+        )
+    kept = [re.sub(r"^(\+*)prior\.", r"\1init.linear.", o) for o in overrides if not o.startswith("method=")]
+    inside_main = GlobalHydra.instance().is_initialized()
+    with nullcontext() if inside_main else hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        return hydra.compose("train", overrides=[f"method={name}", *kept])
+
+
 def without_prior(cfg: DictConfig, method: str) -> None:
-    """Give a resolved configuration the settings of a method without prior; only the method's name stays.
+    """Give a resolved configuration the settings of a method without prior or fit to start from; only the method's
+    name stays.
 
     Raises:
         ConfigError: if there is no such method, or it has a prior itself.
@@ -117,6 +144,7 @@ def without_prior(cfg: DictConfig, method: str) -> None:
     name = cfg.method.name
     with open_dict(cfg):
         cfg.method, cfg.prior = settings, OmegaConf.load(CONF / "prior" / "sphere.yaml")
+        cfg.pop("init", None)
         OmegaConf.resolve(cfg)
         cfg.method.name = name
 
@@ -148,10 +176,11 @@ def build(config: DictConfig, **arguments: Any) -> Any:
         ConfigError: if the target is not trusted, does not exist, or does not take its arguments.
     """
     target = config.get("_target_", "")
-    if not str(target).startswith(TRUSTED):
-        raise ConfigError(
-            f"_target_: {target!r} is not one of {', '.join(TRUSTED)}*: refusing to instantiate it."
-        )
+    for named in (target, *_targets(config)):
+        if not str(named).startswith(TRUSTED):
+            raise ConfigError(
+                f"_target_: {named!r} is not one of {', '.join(TRUSTED)}*: refusing to instantiate it."
+            )
     try:
         return hydra.utils.instantiate(config, **arguments)
     except hydra.errors.InstantiationException as error:
@@ -163,6 +192,16 @@ def build(config: DictConfig, **arguments: Any) -> Any:
         raise ConfigError(str(error)) from error
 
 
+def _targets(config: Any) -> list[Any]:
+    """All that a configuration names as targets, those of its parts included."""
+    if isinstance(config, ListConfig):
+        return [target for part in config for target in _targets(part)]
+    if not isinstance(config, DictConfig):
+        return []
+    own = [config._target_] if "_target_" in config else []
+    return own + [target for part in config.values() for target in _targets(part)]
+
+
 def _run_folder(root: str, *, _root_: DictConfig) -> str:
     """`root`/<date>/<time>-<scene>-<method>, or the folder that is resumed."""
     if _root_.get("resume"):
@@ -170,6 +209,7 @@ def _run_folder(root: str, *, _root_: DictConfig) -> str:
     scene = re.sub(r"[^\w.-]+", "_", Path(str(_root_.scene)).name) or "scene"
     now = datetime.now()
     method = _root_.method.name if "method" in _root_ else "run"
+    method += "-refined" if _root_.get("refine") else ""
     return str(Path(root) / f"{now:%Y-%m-%d}" / f"{now:%H-%M-%S}-{scene}-{method}")
 
 
@@ -180,7 +220,12 @@ def option_help(name: str) -> str:
     main = CONF / f"{name}.yaml"
     lines = [_first_comment(main), "", "Options (key=value):", *map(_help_line, options(main))]
     for package, (group, choice) in default_choices(main).items():
-        choices = ", ".join(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
+        files = sorted((CONF / group).glob("*.yaml"))
+        choices = ", ".join(path.stem for path in files)
+        if choice is None:
+            lines += ["", f"{package}=null    (choices: {choices})"]
+            lines += [f"  {path.stem}: {_first_comment(path)}" for path in files]
+            continue
         chosen = CONF / group / f"{choice}.yaml"
         lines += ["", f"{package}={choice}    (choices: {choices})", f"  {_first_comment(chosen)}"]
         lines += map(_help_line, options(chosen, f"{package}."))
@@ -194,17 +239,19 @@ def option_help(name: str) -> str:
     return "\n".join(lines).replace("$", "$$")
 
 
-def default_choices(main: Path) -> dict[str, tuple[str, str]]:
+def default_choices(main: Path) -> dict[str, tuple[str, str | None]]:
     """For each group that a configuration names, by its place in it: folder of conf/ and choice, those that the
-    choice of another group overrides included (a method brings its prior).
+    choice of another group overrides included (a method brings its prior); None where nothing is chosen.
     """
-    found: dict[str, tuple[str, str]] = {}
+    found: dict[str, tuple[str, str | None]] = {}
     overridden: dict[str, str] = {}
     for entry in yaml.safe_load(main.read_text())["defaults"]:
         if isinstance(entry, dict):
             ((name, choice),) = entry.items()
             group, _, package = name.partition("@")
             found[package or group] = group, choice
+            if choice is None:
+                continue
             text = (CONF / group / f"{choice}.yaml").read_text()
             overridden |= dict(re.findall(r"^\s*- override /\w+@_global_\.(\w+): (\w+)", text, re.M))
     return {place: (group, overridden.get(place, choice)) for place, (group, choice) in found.items()}

@@ -117,7 +117,10 @@ def _prepare(cfg: DictConfig, folder: Path, timeline: Timeline) -> Task:
     networks = Networks(
         lambda: build(cfg.field.sdf), lambda: build(cfg.field.feature), lambda: build(cfg.field.colour)
     )
-    starts = build(cfg.prior).starts(networks, evidence(scene, inputs))
+    prior = build(cfg.prior)
+    if cfg.get("init") is not None:
+        prior = build(cfg.init, prior=prior, device=device)
+    starts = prior.starts(networks, evidence(scene, inputs))
     name = cfg.get("start")
     if name is None:
         name = next(iter(starts)) if len(starts) == 1 else choose(starts, system, sampler, device=device)

@@ -1,0 +1,162 @@
+"""init=instant: the networks of another method start from the head that the linear prior fits in seconds."""
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from recon.errors import ConfigError, OutsidePriorError, PriorError
+from recon.fitting import life_size
+from recon.priors.codes import fit_code
+from recon.priors.deepsdf import DeepSDFPrior, MeanHeadPrior
+from recon.priors.field import PriorField
+from recon.priors.linear import FittedHead, LinearPrior
+from recon.priors.prior import Evidence, Networks, Prior, Start
+from recon.priors.regression import Lesson, Regression, on_surface, teach
+from recon.priors.sphere import SpherePrior
+from recon.priors.weights import ShapePrior, load_shape_prior
+
+log = logging.getLogger(__name__)
+
+SURFACE_POINTS = 10_000
+"""Points of the fitted head that a code is found by, or a network judged at."""
+
+
+class InstantStart:
+    """A prior whose networks start from the fit of the linear prior.
+
+    With `DeepSDFPrior` pose and cameras are those of the fit, and the code is that of the family's head closest to
+    the fitted one. With `SpherePrior` the network of signed distance learns the fitted head before training.
+
+    Args:
+        linear: Fits the head.
+        prior: The method's own.
+        regression: How a network of signed distance learns the head; `Regression`'s own values for what is not named.
+        schedule_offset: Fraction of the schedules of α and the learning rate that counts as passed where a network
+            learned the head: it is no sphere any more, whose outline blunt masks must find.
+        device: Where networks learn the head.
+
+    Raises:
+        PriorError: An unknown setting.
+    """
+
+    def __init__(
+        self,
+        linear: LinearPrior,
+        prior: Prior,
+        regression: Mapping[str, float] | None = None,
+        schedule_offset: float = 0.25,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.linear, self.prior, self.schedule_offset, self.device = linear, prior, schedule_offset, device
+        try:
+            self.regression = replace(Regression(), **(regression or {}))  # type: ignore[arg-type]
+        except TypeError as error:
+            known = ", ".join(Regression.__dataclass_fields__)
+            raise PriorError(f"init.regression: {error}; it knows {known}") from error
+
+    def starts(self, networks: Networks, evidence: Evidence) -> Mapping[str, Start]:
+        """The method's own networks as the fitted head, named by both priors.
+
+        Raises:
+            ConfigError: The method's prior cannot start from a fitted head.
+            PriorError: A prior's file cannot be used, the two are of different frames, or the pose cannot be found.
+            OutsidePriorError: No head of the linear family looks like the masks.
+        """
+        prior = self.prior
+        if isinstance(prior, DeepSDFPrior) and not isinstance(prior, MeanHeadPrior):
+            if prior.pose != "masks":
+                raise ConfigError(
+                    f"prior.pose={prior.pose} and init=instant both say where the head stands: leave out one"
+                )
+            family = load_shape_prior(prior.path, prior.sha256)
+            head = self._fitted(evidence)
+            _check_frames(prior.path, family, self.linear.path, head.prior)
+            start = _of_family(family, head, networks, evidence, with_code=prior.code == "masks")
+            name = prior.path.stem
+        elif isinstance(prior, SpherePrior):
+            head = self._fitted(evidence)
+            start, name = self._of_network(head, networks, evidence), "sphere"
+        else:
+            raise ConfigError(
+                f"init=instant starts the networks of prior=deepsdf (method=h3dnet) or prior=sphere (method=idr) from "
+                f"a fitted head, not those of {type(prior).__name__}: use init=null, or one of those"
+            )
+        size = life_size(head.fit.canonical_from_world, head.prior.canonical.radius_mm)
+        return {f"{self.linear.path.stem}+{name}": replace(start, cameras=head.fit.cameras, life_size=size)}
+
+    def _fitted(self, evidence: Evidence) -> FittedHead:
+        try:
+            return self.linear.fit(evidence)
+        except OutsidePriorError as error:
+            raise OutsidePriorError(f"{error}. init=null starts without the fit") from error
+
+    def _of_network(self, head: FittedHead, networks: Networks, evidence: Evidence) -> Start:
+        """IDR's networks, the geometry taught the head."""
+        field, begun = networks.sdf(), time.monotonic()
+        posed = _posed(head, evidence)
+        generator = torch.Generator().manual_seed(0)  # the run's seed is in the field's weights
+        lesson = Lesson.of(posed.sdf, self.regression.lesson_points, generator)
+        teach(field, lesson, self.regression, generator, self.device)
+        points = on_surface(posed.sdf, SURFACE_POINTS, generator)
+        with torch.no_grad():
+            error_mm = field.sdf(points).abs() * float(
+                np.cbrt(np.linalg.det(evidence.world_from_unit[:3, :3]))
+            )
+        log.info(
+            "the network learned the fitted head to %.2f mm (95 %% of the surface to %.2f mm) in %.1f s",
+            error_mm.mean(),
+            error_mm.quantile(0.95),
+            time.monotonic() - begun,
+        )
+        return Start(field, networks.colour(), schedule_offset=self.schedule_offset)
+
+
+def _of_family(
+    prior: ShapePrior, head: FittedHead, networks: Networks, evidence: Evidence, *, with_code: bool
+) -> Start:
+    """H3D-Net's networks, posed as the head, with the code of the family's head closest to it."""
+    posed = _posed(head, evidence)
+    points = on_surface(posed.sdf, SURFACE_POINTS, torch.Generator().manual_seed(0))
+    linear, offset = (t.detach() for t in posed.canonical_from_unit())
+    canonical = points @ linear.T + offset
+    code = torch.zeros(prior.network.latent_size)
+    if with_code:
+        code = fit_code(prior.network, canonical)
+    error_mm = prior.network.at(code).sdf(canonical).abs() * prior.canonical.radius_mm
+    log.info(
+        "the family's closest head is %.2f mm from the fitted one (95 %% of the surface within %.2f mm)",
+        error_mm.mean(),
+        error_mm.quantile(0.95),
+    )
+    field = PriorField(
+        prior.network.train(),
+        networks.feature(),
+        code,
+        head.fit.canonical_from_world @ evidence.world_from_unit,
+    )
+    return Start(field, networks.colour())
+
+
+def _posed(head: FittedHead, evidence: Evidence) -> PriorField:
+    """The head's distances in the scene's unit space."""
+    canonical_from_unit = head.fit.canonical_from_world @ evidence.world_from_unit
+    return PriorField(head.shape, nn.Identity(), Tensor(), canonical_from_unit, learn_code=False)
+
+
+def _check_frames(path: Path, prior: ShapePrior, linear_path: Path, linear: ShapePrior) -> None:
+    """Raises a PriorError if two families do not live in the same canonical frame."""
+    if np.allclose(prior.canonical.mm_from_unit, linear.canonical.mm_from_unit, atol=1e-3):
+        return
+    ours, theirs = (
+        f"{p.canonical.radius_mm:g} mm about {tuple(p.canonical.centre_mm)}" for p in (prior, linear)
+    )
+    raise PriorError(
+        f"{path} has a canonical ball of {ours}, {linear_path} one of {theirs}: init=instant needs two priors of the "
+        "same frame; train both on the same samples, or use init=null"
+    )

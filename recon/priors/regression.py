@@ -1,0 +1,168 @@
+"""Fields taught a head that is known already: points of it with distances, and a network that learns them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from scipy.spatial import cKDTree
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from recon.errors import PriorError
+from recon.fields import Field, sdf_and_gradient
+
+Distance = Callable[[Tensor], Tensor]
+
+SHELL_UNIT = 0.06
+"""Points this close to a surface are moved onto it."""
+
+ON_SURFACE_UNIT = 1e-4
+"""A point is on a surface if its distance is below this: 0.03 mm of a head."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Points of unit space with what a field is to say there.
+
+    Attributes:
+        points: Unit space.
+        distances: Signed distances there.
+        normals: Gradients of the distance at the first points, those near the surface.
+    """
+
+    points: Float[Tensor, "points 3"]
+    distances: Float[Tensor, " points"]
+    normals: Float[Tensor, "near 3"]
+
+    @classmethod
+    def of(cls, sdf: Distance, count: int, generator: torch.Generator) -> "Lesson":
+        """A lesson about the surface of a distance in the unit ball.
+
+        Half of the points lie close about the surface, and take distance and normal of the field. The other half
+        is further away, where a family of heads is no exact distance: there the nearest point of the surface counts.
+
+        Args:
+            sdf: Signed distance near its surface; the sign counts everywhere. Differentiable.
+            count: Points.
+            generator: Of the draws.
+
+        Raises:
+            PriorError: There is no surface in the unit ball.
+        """
+        near, far = count // 2, count - count // 2
+        surface = on_surface(sdf, max(near, 20_000), generator)
+        close = surface[:near] + 0.008 * torch.randn(near, 3, generator=generator)
+        about = surface[: far // 2] + 0.08 * torch.randn(far // 2, 3, generator=generator)
+        away = torch.cat([about, _in_ball(far - far // 2, generator)])
+        distances, slopes = _with_slope(sdf, close)
+        nearest = cKDTree(surface.double().numpy()).query(away.double().numpy())[0]
+        sign = torch.where(_with_slope(sdf, away)[0] < 0, -1.0, 1.0)
+        return cls(
+            torch.cat([close, away]),
+            torch.cat([distances, sign * torch.from_numpy(nearest).float()]),
+            normalize(slopes, dim=1),
+        )
+
+
+@dataclass(frozen=True)
+class Regression:
+    """How a field learns a lesson.
+
+    Attributes:
+        steps: Of Adam; the rate falls to zero as a cosine.
+        points: For each step.
+        learning_rate: To begin with.
+        normal_weight: Weight of the mean distance of gradients from normals, against that of distances in unit space.
+        lesson_points: Of the lesson, drawn once.
+    """
+
+    steps: int = 500
+    points: int = 1024
+    learning_rate: float = 3e-3
+    normal_weight: float = 0.3
+    lesson_points: int = 65_536
+
+
+def teach(
+    field: Field,
+    lesson: Lesson,
+    how: Regression,
+    generator: torch.Generator,
+    device: torch.device | str = "cpu",
+) -> None:
+    """Lets a field learn the distances of a lesson, in place.
+
+    Args:
+        field: On the CPU, and there again afterwards.
+        lesson: What it learns.
+        how: Length and rates.
+        generator: Of the draws.
+        device: Where to compute.
+    """
+    field.to(device).train()
+    parameters = [p for p in field.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(parameters, lr=how.learning_rate)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, how.steps)
+    near = len(lesson.normals)
+    points, distances, normals = (t.to(device) for t in (lesson.points, lesson.distances, lesson.normals))
+    for _ in range(how.steps):
+        close = torch.randint(near, (how.points // 2,), generator=generator).to(device)
+        away = near + torch.randint(len(points) - near, (how.points // 2,), generator=generator).to(device)
+        sample, gradient = sdf_and_gradient(field, points[close])
+        loss = (
+            (sample.sdf - distances[close]).abs().mean()
+            + (field.sdf(points[away]) - distances[away]).abs().mean()
+            + how.normal_weight * (gradient - normals[close]).norm(dim=1).mean()
+        )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        scheduler.step()
+    field.zero_grad(set_to_none=True)
+    field.to("cpu")
+
+
+def on_surface(sdf: Distance, count: int, generator: torch.Generator) -> Float[Tensor, "count 3"]:
+    """Points of the zero level of a distance inside the unit ball, about evenly spread.
+
+    Args:
+        sdf: Signed distance; differentiable.
+        count: Points.
+        generator: Of the draws.
+
+    Raises:
+        PriorError: There is no surface in the unit ball.
+    """
+    found: list[Tensor] = []
+    for _ in range(100):
+        points = _in_ball(32_768, generator)
+        points = points[_with_slope(sdf, points)[0].abs() < SHELL_UNIT]
+        for _ in range(4):
+            distance, slope = _with_slope(sdf, points)
+            points = points - (distance / slope.square().sum(1).clamp_min(0.1))[:, None] * slope
+        there = (_with_slope(sdf, points)[0].abs() < ON_SURFACE_UNIT) & (points.norm(dim=1) < 1)
+        found.append(points[there])
+        if sum(map(len, found)) >= count:
+            return torch.cat(found)[:count]
+    raise PriorError(
+        f"the fitted head has no surface inside the scene's unit sphere ({sum(map(len, found))} points found): look at "
+        "the scene's scale_mat, which must put the head there"
+    )
+
+
+def _in_ball(count: int, generator: torch.Generator) -> Float[Tensor, "count 3"]:
+    """Points drawn evenly in the unit ball."""
+    direction = normalize(torch.randn(count, 3, generator=generator), dim=1)
+    return direction * torch.rand(count, 1, generator=generator) ** (1 / 3)
+
+
+def _with_slope(
+    sdf: Distance, points: Float[Tensor, "points 3"]
+) -> tuple[Float[Tensor, " points"], Float[Tensor, "points 3"]]:
+    """Distance and its derivative by the point, without a graph."""
+    with torch.enable_grad():
+        moved = points.detach().requires_grad_(True)
+        distance = sdf(moved)
+        (slope,) = torch.autograd.grad(distance.sum(), moved)
+    return distance.detach(), slope
