@@ -43,6 +43,11 @@ class RenderingNetwork(nn.Module):
         sizes = [inputs] + [width] * depth + [3]
         self.layers = nn.ModuleList(weight_norm(nn.Linear(a, b)) for a, b in pairwise(sizes))
 
+    @property
+    def sees_camera(self) -> bool:
+        """Whether the colour depends on where the camera is."""
+        return self.mode != "no_view_direction"
+
     def forward(
         self,
         points: Float[Tensor, "points 3"],

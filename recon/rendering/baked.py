@@ -2,15 +2,21 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from scipy.spatial import cKDTree
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from recon.errors import ReconError
 from recon.fields import Field, sdf_and_gradient
 from recon.rendering.cameras import CameraBundle
 from recon.rendering.pixels import PixelStore, seeded
 from recon.rendering.tracing import TracingSettings, trace
+
+UNSEEN = 0.02
+"""A surface point this far from every seen one, unit space, is in no photograph, unless those are few."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,10 @@ class SurfaceBatch:
         """Number of points."""
         return len(self.points)
 
+    def at(self, which: Int[Tensor, " chosen"]) -> "SurfaceBatch":
+        """Some of the points."""
+        return SurfaceBatch(*(part[which] for part in vars(self).values()))
+
     def to(self, device: torch.device) -> "SurfaceBatch":
         """The same batch on another device."""
         return SurfaceBatch(*(part.to(device) for part in vars(self).values()))
@@ -40,6 +50,9 @@ class SurfaceBatch:
 
 class SurfaceSampler:
     """Surface points behind the masks' pixels, each draw a function of (seed, step).
+
+    Some of each step's points are where no photograph looks; there the nearest colours that are seen stand in, so
+    that the back of a head is hair and not noise.
 
     Args:
         store: The pixels.
@@ -49,7 +62,7 @@ class SurfaceSampler:
         count: Points for each step.
         seed: Of the draws.
         most: At most so many pixels of all views are traced, evenly chosen.
-        chunk: Rays at a time.
+        unseen: Share of each step's points that are in no photograph.
 
     Raises:
         ReconError: No ray meets the surface.
@@ -63,29 +76,68 @@ class SurfaceSampler:
         settings: TracingSettings,
         count: int,
         seed: int,
-        most: int = 400_000,
-        chunk: int = 32_768,
+        most: int = 150_000,
+        unseen: float = 0.2,
     ) -> None:
         self.count, self.seed = count, seed
         pools = [store.chosen(view, mask) for view, mask in enumerate(store.masks)]
         every = max(1, -(-sum(map(len, pools)) // most))
         views = torch.cat([torch.full_like(pool[::every], view) for view, pool in enumerate(pools)])
         pixels = store.batch(views, torch.cat([pool[::every] for pool in pools]))
-        parts = []
-        for at in torch.arange(len(views)).split(chunk):
-            with torch.no_grad():
-                origins, directions = cameras.rays(views[at], pixels.pixels[at])
-            found = trace(field.sdf, origins, directions, settings)
-            hit = found.hit
-            points = (origins + found.depth[:, None] * directions)[hit]
-            gradient = sdf_and_gradient(field, points, create_graph=False)[1]
-            parts.append((points, gradient.detach(), -directions[hit], pixels.colour[at][hit]))
-        if not sum(len(part[0]) for part in parts):
+        with torch.no_grad():
+            origins, directions = cameras.rays(views, pixels.pixels)
+        hit, points, gradient = _surface(field, settings, origins, directions)
+        if len(points) == 0:
             raise ReconError("no ray through the masks meets the head: masks or cameras cannot be right")
-        self.all = SurfaceBatch(*(torch.cat(part) for part in zip(*parts, strict=True)))
+        self.seen = SurfaceBatch(points, gradient, -directions[hit], pixels.colour[hit])
+        self.guessed = _guessed(field, settings, self.seen, seed)
+        self.guesses = round(count * unseen) if len(self.guessed) else 0
 
     def __call__(self, step: int) -> SurfaceBatch:
         """The points of a step."""
         generator = seeded(self.seed, 1, step)
-        at = torch.randint(len(self.all), (self.count,), generator=generator)
-        return SurfaceBatch(*(part[at] for part in vars(self.all).values()))
+        seen = torch.randint(len(self.seen), (self.count - self.guesses,), generator=generator)
+        parts = [self.seen.at(seen)]
+        if self.guesses:
+            guessed = torch.randint(len(self.guessed), (self.guesses,), generator=generator)
+            parts.append(self.guessed.at(guessed))
+        return SurfaceBatch(
+            *(torch.cat(part) for part in zip(*(vars(p).values() for p in parts), strict=True))
+        )
+
+
+def _surface(
+    field: Field,
+    settings: TracingSettings,
+    origins: Float[Tensor, "rays 3"],
+    directions: Float[Tensor, "rays 3"],
+    chunk: int = 32_768,
+) -> tuple[Int[Tensor, " hits"], Float[Tensor, "hits 3"], Float[Tensor, "hits 3"]]:
+    """Which rays meet the surface, where, and ∇f there."""
+    rays, points, gradients = [], [], []
+    for at in torch.arange(len(origins)).split(chunk):
+        found = trace(field.sdf, origins[at], directions[at], settings)
+        hit = at[found.hit]
+        place = origins[hit] + found.depth[found.hit, None] * directions[hit]
+        rays.append(hit)
+        points.append(place)
+        gradients.append(sdf_and_gradient(field, place, create_graph=False)[1].detach())
+    return torch.cat(rays), torch.cat(points), torch.cat(gradients)
+
+
+def _guessed(
+    field: Field, settings: TracingSettings, seen: SurfaceBatch, seed: int, rays: int = 16_384
+) -> SurfaceBatch:
+    """Surface points far from all seen ones, in the colours of their nearest neighbours among those."""
+    generator = seeded(seed, 3)
+    start = normalize(torch.randn(rays, 3, generator=generator), dim=1) * settings.radius
+    aim = 0.5 * normalize(torch.randn(rays, 3, generator=generator), dim=1)
+    _, points, gradient = _surface(field, settings, start, normalize(aim - start, dim=1))
+    few = torch.randperm(len(seen), generator=generator)[:20_000]
+    tree = cKDTree(seen.points[few].numpy())
+    distance, neighbour = tree.query(points.numpy(), k=min(8, len(few)))
+    distance, neighbour = distance.reshape(len(points), -1), neighbour.reshape(len(points), -1)
+    apart = np.median(tree.query(seen.points[few[:1000]].numpy(), k=2)[0][:, 1])
+    far = torch.from_numpy(distance[:, 0] > max(UNSEEN, 4 * apart))
+    colour = seen.colour[few][torch.from_numpy(neighbour)].mean(1)
+    return SurfaceBatch(points, gradient, normalize(gradient, dim=1), colour).at(far.nonzero()[:, 0])

@@ -19,7 +19,10 @@ NEGLIGIBLE = 1e-4  # share of a camera in a point's colour that an 8-bit colour 
 
 @runtime_checkable
 class Colour(Protocol):
-    """Colour in [-1, 1] of surface points from points, normals, directions to the camera and features."""
+    """Colour in [-1, 1] of surface points from points, normals, directions to the camera and features.
+
+    A colour that says `sees_camera = False` does not depend on the direction.
+    """
 
     def __call__(self, points: Tensor, normals: Tensor, to_camera: Tensor, features: Tensor) -> Tensor:
         """Colours (n, 3)."""
@@ -197,10 +200,13 @@ def surface_colours(
             weights = (normal[:, None] * to_camera).sum(2).clamp_min(0.02) ** 4
             weights = weights / weights.sum(1, keepdim=True)
             total = torch.zeros_like(part)
-            for view in range(len(centres)):
+            views = len(centres) if getattr(colour, "sees_camera", True) else 0
+            for view in range(views):
                 at = (weights[:, view] > NEGLIGIBLE).nonzero()[:, 0]
                 seen = colour(part[at], gradient[at], to_camera[at, view], sample.feature[at])
                 total[at] += weights[at, view, None] * seen
+            if views == 0:
+                total = colour(part, gradient, normal, sample.feature)
             colours.append((total + 1) / 2)
             normals.append(normal)
     return torch.cat(colours), torch.cat(normals)

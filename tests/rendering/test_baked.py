@@ -1,0 +1,82 @@
+"""Surface points of a fixed geometry: a ball of known colours, seen from one side."""
+
+import numpy as np
+import pytest
+import torch
+
+from recon import scene as scenes
+from recon.errors import ReconError
+from recon.fields import Field, FieldSample
+from recon.rendering import CameraBundle, PixelStore, SurfaceSampler, TracingSettings
+from tests import ellipsoid
+
+
+class Ellipsoid(Field):
+    """The tests' ellipsoid as a field of unit space."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.axes = torch.tensor(ellipsoid.SEMI_AXES_MM / ellipsoid.RADIUS_MM).float()
+
+    def sdf(self, points: torch.Tensor) -> torch.Tensor:
+        scaled = points / self.axes
+        length = scaled.norm(dim=1)
+        return (length - 1) * length / (scaled / self.axes).norm(dim=1).clamp_min(1e-6)
+
+    def forward(self, points: torch.Tensor) -> FieldSample:
+        return FieldSample(self.sdf(points), points.new_zeros(len(points), 1))
+
+
+@pytest.fixture(scope="module")
+def view(tmp_path_factory):
+    scene = scenes.open(ellipsoid.write_idr_scene(tmp_path_factory.mktemp("baked") / "scene", 4))
+    return scene, scene.views[0]
+
+
+def sampler(view, field: Field, **options) -> SurfaceSampler:
+    scene, first = view
+    cameras = CameraBundle([first.camera], scene.scale_mat)
+    return SurfaceSampler(PixelStore([first]), cameras, field, TracingSettings(), 400, 0, **options)
+
+
+def world(points: torch.Tensor) -> np.ndarray:
+    return points.numpy() * ellipsoid.RADIUS_MM + ellipsoid.CENTRE_MM
+
+
+def test_points_lie_on_the_surface_and_have_its_colours(view):
+    batch = sampler(view, Ellipsoid(), unseen=0.0)(3)
+    assert len(batch) == 400
+    assert ellipsoid.distance_mm(world(batch.points)).max() < 0.05
+    shown = (batch.colour.numpy() + 1) / 2
+    assert np.abs(shown - ellipsoid.colour_at(world(batch.points))).mean() < 0.02
+    centre = torch.from_numpy((view[1].camera.centre - ellipsoid.CENTRE_MM) / ellipsoid.RADIUS_MM).float()
+    towards = torch.nn.functional.normalize(centre - batch.points, dim=1)
+    torch.testing.assert_close(batch.to_camera, towards, atol=1e-4, rtol=0)
+
+
+def test_draws_are_functions_of_the_step(view):
+    draw = sampler(view, Ellipsoid())
+    torch.testing.assert_close(draw(5).points, draw(5).points)
+    assert not torch.equal(draw(5).points, draw(6).points)
+
+
+def test_points_that_no_photograph_shows_take_the_nearest_colours(view):
+    draw = sampler(view, Ellipsoid(), unseen=0.25)
+    guessed = draw(0).at(torch.arange(300, 400))
+    towards = torch.from_numpy(view[1].camera.centre - ellipsoid.CENTRE_MM).float()
+    # the camera looks from one side; all guesses are behind the rim that it sees
+    facing = (torch.nn.functional.normalize(guessed.gradient, dim=1) * guessed.to_camera).sum(1)
+    assert (facing > 0.99).all()
+    assert ((guessed.points @ towards) / towards.norm() < 0.25).all()
+    distance = torch.cdist(guessed.points, draw.seen.points)
+    nearest = draw.seen.colour[distance.argmin(1)]
+    assert (guessed.colour - nearest).abs().mean() < 0.35  # of a pattern that varies by 0.8
+
+
+def test_masks_that_miss_the_head_are_refused(view):
+    class Nothing(Ellipsoid):
+        def sdf(self, points: torch.Tensor) -> torch.Tensor:
+            return points.norm(dim=1) + 5.0
+
+    with pytest.raises(ReconError, match="masks or cameras"):
+        sampler(view, Nothing())
