@@ -1,0 +1,198 @@
+"""Outlines and pairs of photographs against heads that hardly differ, with derivatives by the signed distance."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from recon.fitting.family import Member
+from recon.fitting.overlap import neighbours, shared
+from recon.fitting.pictures import LogPicture, blurred
+from recon.fitting.pinhole import Pinhole
+from recon.fitting.prepared import PreparedView, SolverSettings
+from recon.fitting.raised import Raised
+from recon.fitting.residuals import Layout, photometric, silhouette
+from recon.fitting.shading import harmonics
+from recon.fitting.tracing import CLOSE, Hits, nearest_pass, trace
+
+LEAST_ROWS = 100
+"""A pair of photographs that share fewer pixels is not compared."""
+NEWTON = 2
+FURTHEST = 0.015
+"""Steps along a ray to a surface that moved a little, and how far one of them goes, canonical unit space: 5 mm."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """Pixels of one photograph that are compared, with its mask's outline or with a second photograph.
+
+    Attributes:
+        first: Number of the photograph.
+        second: Of the other; None for the outline.
+        pixels: The pixels, or points of the outline.
+        points: Where their rays meet the head, or pass nearest to it, canonical unit space.
+        share: How much each counts, before it is weighed by how well it agrees.
+    """
+
+    first: int
+    second: int | None
+    pixels: Float[Tensor, "rows 2"]
+    points: Float[Tensor, "rows 3"]
+    share: Float[Tensor, " rows"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Residuals of a sight against a head.
+
+    Attributes:
+        residual: Their values: canonical unit, or logarithm of luminance.
+        by_field: Their derivatives by the signed distance at `points`.
+        points: Where they touch the head, canonical unit space.
+        shade: Functions of the normals that they may differ by, times any numbers; no columns for outlines.
+        share: How much each counts.
+        floor: A residual smaller than this is as good as none.
+    """
+
+    residual: Float[Tensor, " rows"]
+    by_field: Float[Tensor, " rows"]
+    points: Float[Tensor, "rows 3"]
+    shade: Float[Tensor, "rows shades"]
+    share: Float[Tensor, " rows"]
+    floor: float
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """What heads are compared with.
+
+    Attributes:
+        views: The photographs.
+        pinholes: Their cameras, canonical unit space.
+        unit_mm: Radius of the canonical ball.
+        settings: What is compared, and how much it counts.
+    """
+
+    views: Sequence[PreparedView]
+    pinholes: Sequence[Pinhole]
+    unit_mm: float
+    settings: SolverSettings
+
+    def sights(self, head: Member, lowest: float) -> list[Sight]:
+        """What can be compared of a head; it is traced and its shadows are found here, once.
+
+        Args:
+            head: The head.
+            lowest: What is lower than this y, canonical unit space, is left out.
+        """
+        found = [self._outline(head, i, lowest) for i in range(len(self.views)) if len(self.views[i].outline)]
+        if not self.settings.photometric:
+            return found
+        for i, others in neighbours(self.pinholes, self.settings.pair_angle_deg).items():
+            pixels, pinhole = self.views[i].pixels, self.pinholes[i]
+            traced = trace(head, pinhole.centre.expand(len(pixels), 3), pinhole.directions(pixels))
+            above = traced.points[:, 1] > lowest
+            hits = Hits(traced.rays[above], traced.points[above], traced.sdf[above], traced.slope[above])
+            count = min(1.0, self.settings.pixel_count / max(len(hits.rays), 1)) / len(others)
+            for j in others:
+                kept, facing = shared(head, hits, pinhole, self.pinholes[j], self.views[j])
+                if len(kept) >= LEAST_ROWS:
+                    found.append(Sight(i, j, pixels[hits.rays[kept]], hits.points[kept], facing * count))
+        return found
+
+    def compared(self, head: Raised, sights: Sequence[Sight], blur_px: float) -> list[Comparison]:
+        """Residuals of every sight against a head that hardly differs from the one they were found with.
+
+        Args:
+            head: The head.
+            sights: What to compare.
+            blur_px: Standard deviation of the photographs' blur, pixels of a picture 512 wide.
+        """
+        pictures = [blurred(view.picture, view.mask, blur_px * view.scale) for view in self.views]
+        return [
+            self._compared_outline(head, sight)
+            if sight.second is None
+            else self._compared_pair(head, sight, (sight.first, sight.second), pictures)
+            for sight in sights
+        ]
+
+    def _outline(self, head: Member, i: int, lowest: float) -> Sight:
+        pixels, pinhole = self.views[i].outline, self.pinholes[i]
+        directions = pinhole.directions(pixels)
+        points = nearest_pass(head, pinhole.centre.expand_as(directions), directions)
+        above = points[:, 1] > lowest
+        share = torch.full((len(pixels),), min(1.0, self.settings.outline_count / len(pixels)))
+        return Sight(i, None, pixels[above], points[above], share[above])
+
+    def _compared_outline(self, head: Raised, sight: Sight) -> Comparison:
+        layout = Layout(1, len(self.views))
+        rows = silhouette(head, self.pinholes[sight.first], sight.first, sight.pixels, layout)
+        none = torch.zeros(len(sight.pixels), 0)
+        floor = self.settings.outline_sigma_mm / self.unit_mm
+        return Comparison(rows.residual, rows.jacobian[:, 0], rows.points, none, sight.share, floor)
+
+    def _compared_pair(
+        self, head: Raised, sight: Sight, pair: tuple[int, int], pictures: Sequence[LogPicture]
+    ) -> Comparison:
+        first, second = (self.pinholes[k] for k in pair)
+        hits = _followed(head, sight.points, first)
+        values, _ = pictures[pair[0]].sample(sight.pixels)
+        layout = Layout(1, len(self.views))
+        rows = photometric(head, hits, values, (first, second), pair, pictures[pair[1]], layout)
+        shade = harmonics(rows.normals)[:, : 9 if self.settings.shading else 1]
+        share = sight.share * (hits.sdf.abs() < CLOSE)
+        return Comparison(
+            rows.residual, rows.jacobian[:, 0], rows.points, shade, share, self.settings.colour_sigma
+        )
+
+
+def unshaded(rows: Comparison, fitted: Tensor) -> Float[Tensor, " rows"]:
+    """Residuals without what shading explains.
+
+    Args:
+        rows: The residuals.
+        fitted: For each whether its shading is found from it.
+    """
+    if rows.shade.shape[1] == 0 or not fitted.any():
+        return rows.residual
+    own = torch.eye(rows.shade.shape[1])
+    middle = rows.residual[fitted].median()
+    left = rows.residual - middle
+    for _ in range(3):
+        level = max(rows.floor / 2, typical(left[fitted]))
+        weight = rows.share * robust(left / level) * fitted
+        part = rows.shade * weight[:, None]
+        matrix = part.T @ rows.shade + 1e-3 * weight.sum() * own + 1e-12 * own
+        found = torch.linalg.solve(matrix, part.T @ (rows.residual - middle))
+        left = rows.residual - middle - rows.shade @ found
+    return left
+
+
+def typical(residual: Float[Tensor, " rows"]) -> float:
+    """Standard deviation of residuals, of which some may be outliers."""
+    return 1.48 * float(residual.abs().median())
+
+
+def robust(residual: Float[Tensor, " rows"]) -> Float[Tensor, " rows"]:
+    """Geman and McClure's weights of residuals in standard deviations."""
+    return 1.0 / (1.0 + (residual / 3.0) ** 2) ** 2
+
+
+def robust_cost(residual: Float[Tensor, " rows"]) -> Float[Tensor, " rows"]:
+    """Geman and McClure's cost, whose weight is `robust`: r² near 0, 9 at most."""
+    square = residual.square()
+    return square / (1.0 + square / 9.0)
+
+
+def _followed(head: Member, points: Float[Tensor, "rows 3"], camera: Pinhole) -> Hits:
+    """Where the rays of points near a head meet it, by Newton's method along the rays."""
+    ray = normalize(points - camera.centre, dim=1)
+    for _ in range(NEWTON):
+        sdf, slope = head.slope(points)
+        rate = (slope * ray).sum(1).clamp_max(-0.05)
+        points = points - (sdf / rate).clamp(-FURTHEST, FURTHEST)[:, None] * ray
+    sdf, slope = head.slope(points)
+    return Hits(torch.arange(len(points)), points, sdf, slope)
