@@ -49,7 +49,7 @@ class InstantStart:
         self,
         linear: LinearPrior,
         prior: Prior,
-        regression: Mapping[str, float] | None = None,
+        regression: Mapping[str, object] | None = None,
         schedule_offset: float = 0.25,
         device: torch.device | str = "cpu",
     ) -> None:

@@ -15,7 +15,7 @@ from recon.fields import Field, sdf_and_gradient
 Distance = Callable[[Tensor], Tensor]
 
 SHELL_UNIT = 0.06
-"""Points this close to a surface are moved onto it."""
+"""This close to a surface a field is taken at its word, and points are moved onto the surface."""
 
 ON_SURFACE_UNIT = 1e-4
 """A point is on a surface if its distance is below this: 0.03 mm of a head."""
@@ -40,7 +40,8 @@ class Lesson:
         """A lesson about the surface of a distance in the unit ball.
 
         Half of the points lie close about the surface, and take distance and normal of the field. The other half
-        is further away, where a family of heads is no exact distance: there the nearest point of the surface counts.
+        is spread wider; away from the surface a family of heads is no exact distance, and the nearest point of the
+        surface counts.
 
         Args:
             sdf: Signed distance near its surface; the sign counts everywhere. Differentiable.
@@ -57,12 +58,10 @@ class Lesson:
         away = torch.cat([about, _in_ball(far - far // 2, generator)])
         distances, slopes = _with_slope(sdf, close)
         nearest = cKDTree(surface.double().numpy()).query(away.double().numpy())[0]
-        sign = torch.where(_with_slope(sdf, away)[0] < 0, -1.0, 1.0)
-        return cls(
-            torch.cat([close, away]),
-            torch.cat([distances, sign * torch.from_numpy(nearest).float()]),
-            normalize(slopes, dim=1),
-        )
+        given = _with_slope(sdf, away)[0]
+        measured = torch.from_numpy(nearest).float() * torch.where(given < 0, -1.0, 1.0)
+        far_off = torch.where(given.abs() < SHELL_UNIT, given, measured)
+        return cls(torch.cat([close, away]), torch.cat([distances, far_off]), normalize(slopes, dim=1))
 
 
 @dataclass(frozen=True)

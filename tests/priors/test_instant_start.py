@@ -1,0 +1,258 @@
+"""Balls: a linear family whose code is their size, and networks that start from one of them."""
+
+import numpy as np
+import pytest
+import torch
+
+from recon.errors import ConfigError, OutsidePriorError, PriorError
+from recon.fields import FeatureNetwork, RenderingNetwork, SDFNetwork
+from recon.fitting import InstantFit
+from recon.priors import (
+    Canonical,
+    DeepSDFPrior,
+    Evidence,
+    GridFamily,
+    GridShape,
+    InstantStart,
+    Lesson,
+    LinearPrior,
+    LinearSDFNetwork,
+    MeanHeadPrior,
+    Networks,
+    Regression,
+    ShapePrior,
+    SpherePrior,
+    on_surface,
+    save_shape_prior,
+    teach,
+)
+from recon.priors.components import spline_values
+from recon.priors.linear import FittedHead
+from recon.scene import Camera
+from tests.ellipsoid import SEMI_AXES_MM
+
+CANONICAL = Canonical((0.0, 0.0, 0.0), 330.0)
+RADIUS, GROWTH = 0.25, 0.04  # of the mean ball, and by how much a code of 1 changes it; canonical unit space
+BOX, CELLS = 0.6, 40
+GRID_ARGUMENTS = {
+    "latent_size": 1, "low": [-BOX] * 3, "high": [BOX] * 3, "cells": [CELLS] * 3, "band": CELLS**3, "landmarks": [],
+}  # fmt: skip
+NETWORK_ARGUMENTS = {
+    "latent_size": 1, "width": 4, "depth": 1, "low": [-BOX] * 3, "high": [BOX] * 3, "mean_cells": [CELLS] * 3,
+    "grids": [[4, 4, 4, 1]],
+}  # fmt: skip
+UNIT_MM = 150.0  # of the scene's unit sphere
+CENTRE_MM = np.array([20.0, -10.0, 600.0])  # where the ball stands in the world, life-size
+
+
+def ball(points, radius=RADIUS):
+    return np.linalg.norm(points, axis=-1) - radius
+
+
+def ellipsoid(points):
+    """Distance from the ellipsoid of tests/ellipsoid.py to first order, canonical unit space."""
+    axes = SEMI_AXES_MM / CANONICAL.radius_mm
+    length = np.linalg.norm(points / axes, axis=-1)
+    return (length - 1) * length / np.maximum(np.linalg.norm(points / axes**2, axis=-1), 1e-9)
+
+
+def linear_family(distance=ball):
+    """Distances at the nodes of a lattice; a code of 1 makes the shape larger by GROWTH."""
+    middles = (np.arange(CELLS) + 0.5) * 2 * BOX / CELLS - BOX
+    nodes = np.stack(np.meshgrid(middles, middles, middles, indexing="ij"), -1)
+    family = GridFamily(1, [-BOX] * 3, [BOX] * 3, [CELLS] * 3, CELLS**3)
+    row_of = np.pad(np.arange(CELLS**3, dtype=np.int32).reshape(CELLS, CELLS, CELLS), 1, mode="edge")
+    family.load_state_dict(
+        {
+            "mean.values": torch.from_numpy(spline_values(distance(nodes).astype(np.float32))).reshape(-1, 1),
+            "rows": torch.full((CELLS**3, 1), -GROWTH, dtype=torch.float16),
+            "row_of": torch.from_numpy(row_of.ravel()),
+            "landmark_mean": torch.zeros(0, 3),
+            "landmark_basis": torch.zeros(0, 3, 1),
+        },
+        assign=True,
+    )
+    return family
+
+
+def write_linear(path, distance=ball):
+    prior = ShapePrior(linear_family(distance), CANONICAL, "grid", GRID_ARGUMENTS, {})
+    save_shape_prior(path, prior)
+    return path
+
+
+def write_network_family(path, canonical=CANONICAL):
+    """The same balls by a network: a code of 1 makes one larger by twice GROWTH."""
+    network = LinearSDFNetwork(**NETWORK_ARGUMENTS)
+    middles = (torch.arange(CELLS + 2) - 0.5) * 2 * BOX / CELLS - BOX
+    at = torch.stack(torch.meshgrid(middles, middles, middles, indexing="ij"), dim=-1).reshape(-1, 3)
+    with torch.no_grad():
+        network.mean.values[:, 0] = at.norm(dim=1) - RADIUS
+        network.layers[0].weight.zero_()
+        network.layers[0].bias.fill_(5.0)  # features are constant
+        network.basis.weight.zero_()
+        network.basis.weight[0] = -2 * GROWTH / (4 * torch.nn.functional.silu(torch.tensor(5.0)))
+    save_shape_prior(path, ShapePrior(network, canonical, "linear", NETWORK_ARGUMENTS, {}), torch.float32)
+    return path
+
+
+class Fitted(LinearPrior):
+    """Stands for a LinearPrior that has found the ball of a code."""
+
+    def __init__(self, path, code=1.0, canonical=CANONICAL):
+        super().__init__(str(path))
+        self.code, self.canonical = torch.tensor([code]), canonical
+
+    def fit(self, evidence):
+        family = linear_family()
+        pose = np.diag([1 / 330.0] * 3 + [1.0])
+        pose[:3, 3] = -CENTRE_MM / 330.0
+        fit = InstantFit(pose, self.code, list(evidence.cameras), torch.eye(8).double(), 0.1, None)
+        prior = ShapePrior(family, self.canonical, "grid", GRID_ARGUMENTS, {})
+        return FittedHead(prior, family, fit, GridShape.of(family, self.code))
+
+
+NETWORKS = Networks(
+    lambda: SDFNetwork(64, 3, (), 2, 8),
+    lambda: FeatureNetwork(16, 1, 2, 8),
+    lambda: RenderingNetwork(16, 1, 8),
+)
+
+
+@pytest.fixture
+def evidence():
+    scale = np.diag([UNIT_MM] * 3 + [1.0])
+    scale[:3, 3] = CENTRE_MM
+    camera = Camera(np.array([[100.0, 0, 32], [0, 100.0, 32], [0, 0, 1]]), np.eye(4), 64, 64)
+    return Evidence([camera], [np.ones((64, 64), bool)], scale)
+
+
+@pytest.fixture(scope="module")
+def network_file(tmp_path_factory):
+    return write_network_family(tmp_path_factory.mktemp("family") / "net.safetensors")
+
+
+@pytest.fixture(scope="module")
+def linear_file(tmp_path_factory):
+    return write_linear(tmp_path_factory.mktemp("linear") / "lin.safetensors")
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def radius_mm(field):
+    """Mean radius in the world of a field's surface about the middle of the scene, and how far it is from round."""
+    length = on_surface(field.sdf, 2000, generator(1)).norm(dim=1) * UNIT_MM
+    return float(length.mean()), float(length.std())
+
+
+EXPECTED_MM = (RADIUS + GROWTH) * 330.0  # the ball of code 1
+
+
+def test_points_of_a_surface_lie_on_it_and_spread_evenly():
+    middle = torch.tensor([0.1, 0.0, -0.2])
+    points = on_surface(lambda x: 1.3 * ((x - middle).norm(dim=1) - 0.5), 4000, generator())
+    direction = (points - middle) / 0.5
+    torch.testing.assert_close(direction.norm(dim=1), torch.ones(4000), atol=3e-4, rtol=0)
+    assert direction.mean(0).abs().max() < 0.05  # each octant has its share
+    assert ((direction > 0).float().mean(0) - 0.5).abs().max() < 0.03
+
+
+def test_a_distance_without_surface_is_refused():
+    with pytest.raises(PriorError, match="scale_mat"):
+        on_surface(lambda x: x.norm(dim=1) + 1, 10, generator())
+
+
+def test_a_lesson_is_a_true_distance_also_where_the_field_is_none():
+    def crooked(x):
+        distance = x.norm(dim=1) - 0.4
+        return torch.where(distance.abs() > 0.06, 3 * distance, distance)
+
+    lesson = Lesson.of(crooked, 2000, generator())
+    expected = lesson.points.norm(dim=1) - 0.4
+    near = len(lesson.normals)
+    torch.testing.assert_close(lesson.distances[:near], expected[:near], atol=1e-5, rtol=0)
+    torch.testing.assert_close(lesson.distances[near:], expected[near:], atol=0.006, rtol=0)
+    assert expected[near:].max() > 0.4
+    torch.testing.assert_close(
+        lesson.normals, torch.nn.functional.normalize(lesson.points[:near], dim=1), atol=1e-4, rtol=0
+    )
+
+
+def test_a_network_learns_a_lesson_the_same_way_each_time():
+    middle = torch.tensor([0.2, 0.1, 0.0])
+    lesson = Lesson.of(lambda x: (x - middle).norm(dim=1) - 0.35, 8000, generator())
+    taught = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        field = SDFNetwork(64, 3, (), 2, 8)
+        teach(field, lesson, Regression(steps=120, points=128), generator(5))
+        taught.append(field)
+    points = middle + 0.35 * torch.nn.functional.normalize(torch.randn(500, 3, generator=generator(7)), dim=1)
+    error = taught[0].sdf(points).abs().mean()
+    assert error < 0.008 < SDFNetwork(64, 3, (), 2, 8).sdf(points).abs().mean()
+    assert all(torch.equal(a, b) for a, b in zip(*(f.parameters() for f in taught), strict=True))
+    assert all(p.grad is None for p in taught[0].parameters())
+
+
+def test_the_family_starts_as_its_member_closest_to_the_fit(network_file, linear_file, evidence):
+    given = InstantStart(Fitted(linear_file), DeepSDFPrior(str(network_file)))
+    ((name, start),) = given.starts(NETWORKS, evidence).items()
+    assert name == "lin+net"
+    assert start.field.code.item() == pytest.approx(0.5, abs=0.02)  # its codes count double
+    assert radius_mm(start.field) == pytest.approx((EXPECTED_MM, 0.0), abs=0.3)
+    assert list(start.cameras) == list(evidence.cameras) and start.life_size == pytest.approx(1.0)
+    assert set(start.field.parameter_groups()) == {"geometry", "appearance", "pose", "code"}
+    assert start.deviation is None  # the geometry will move, the fit's uncertainty is not its own
+
+
+def test_the_mean_head_of_the_family_where_no_code_is_wanted(network_file, linear_file, evidence):
+    given = InstantStart(Fitted(linear_file), DeepSDFPrior(str(network_file), code="mean"))
+    (start,) = given.starts(NETWORKS, evidence).values()
+    assert start.field.code.item() == 0
+    assert radius_mm(start.field)[0] == pytest.approx(RADIUS * 330.0, abs=0.3)
+
+
+def test_the_network_of_idr_starts_as_the_fitted_head(linear_file, evidence):
+    settings = {"steps": 150, "points": 128, "lesson_points": 8000}
+    given = InstantStart(Fitted(linear_file), SpherePrior(), settings, schedule_offset=0.3)
+    torch.manual_seed(0)
+    ((name, start),) = given.starts(NETWORKS, evidence).items()
+    assert name == "lin+sphere" and isinstance(start.field, SDFNetwork)
+    middle, spread = radius_mm(start.field)
+    assert middle == pytest.approx(EXPECTED_MM, abs=1.0) and spread < 1.0
+    assert start.schedule_offset == 0.3 and start.cameras is not None
+
+
+def test_what_cannot_start_from_a_fit_is_refused_before_the_fit(network_file, linear_file, evidence):
+    class Never(Fitted):
+        def fit(self, evidence):
+            raise AssertionError("fitted")
+
+    with pytest.raises(ConfigError, match="MeanHeadPrior"):
+        InstantStart(Never(linear_file), MeanHeadPrior(str(network_file))).starts(NETWORKS, evidence)
+    with pytest.raises(ConfigError, match="landmarks"):
+        InstantStart(Never(linear_file), DeepSDFPrior(str(network_file), pose="landmarks")).starts(
+            NETWORKS, evidence
+        )
+    with pytest.raises(PriorError, match=r"missing\.safetensors"):
+        missing = DeepSDFPrior(str(network_file.with_name("missing.safetensors")))
+        InstantStart(Never(linear_file), missing).starts(NETWORKS, evidence)
+    with pytest.raises(PriorError, match="learning_rate"):
+        InstantStart(Never(linear_file), SpherePrior(), {"patience": 3})
+
+
+def test_families_of_different_frames_are_refused(linear_file, evidence, tmp_path):
+    other = write_network_family(tmp_path / "other.safetensors", Canonical((0.0, -25.0, 0.0), 330.0))
+    with pytest.raises(PriorError, match=r"-25\.0.*same frame"):
+        InstantStart(Fitted(linear_file), DeepSDFPrior(str(other))).starts(NETWORKS, evidence)
+
+
+def test_a_head_outside_the_family_is_told_to_do_without(linear_file, evidence):
+    class Outside(Fitted):
+        def fit(self, evidence):
+            raise OutsidePriorError("no head looks like the masks")
+
+    with pytest.raises(OutsidePriorError, match="init=null"):
+        InstantStart(Outside(linear_file), SpherePrior()).starts(NETWORKS, evidence)
