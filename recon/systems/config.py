@@ -228,7 +228,7 @@ def option_help(name: str) -> str:
             continue
         chosen = CONF / group / f"{choice}.yaml"
         lines += ["", f"{package}={choice}    (choices: {choices})", f"  {_first_comment(chosen)}"]
-        lines += map(_help_line, options(chosen, f"{package}."))
+        lines += map(_help_line, all_options(chosen, f"{package}."))
     if name == "train":
         lines += [
             "",
@@ -255,6 +255,15 @@ def default_choices(main: Path) -> dict[str, tuple[str, str | None]]:
             text = (CONF / group / f"{choice}.yaml").read_text()
             overridden |= dict(re.findall(r"^\s*- override /\w+@_global_\.(\w+): (\w+)", text, re.M))
     return {place: (group, overridden.get(place, choice)) for place, (group, choice) in found.items()}
+
+
+def all_options(path: Path, prefix: str = "") -> list[tuple[str, str, str]]:
+    """The options of a yaml file and of those of its folder that it builds on; the last word counts."""
+    found: dict[str, tuple[str, str, str]] = {}
+    for entry in yaml.safe_load(path.read_text()).get("defaults", []):
+        if isinstance(entry, str) and entry != "_self_":
+            found |= {option[0]: option for option in all_options(path.parent / f"{entry}.yaml", prefix)}
+    return list((found | {option[0]: option for option in options(path, prefix)}).values())
 
 
 def options(path: Path, prefix: str = "") -> list[tuple[str, str, str]]:

@@ -106,9 +106,9 @@ def test_help_explains_every_option():
     text = config.option_help("train").replace("$$", "$")
     files = {"": config.CONF / "train.yaml"}
     for group, choice in {
-        "prior": "deepsdf",
-        "method": "h3dnet",
-        "field": "mlp",
+        "prior": "linear",
+        "method": "instant",
+        "field": "hash_appearance",
         "renderer": "sphere_tracing",
         "trainer": "default",
         "logger": "csv",
@@ -122,6 +122,7 @@ def test_help_explains_every_option():
     for name in expected:
         assert explained.get(name), f"{name} has no comment in conf/"
         assert f"\n  {name}=" in text and explained[name] in text
+    assert "\n  method.objective.alpha=" in text  # of the method that it builds on
 
 
 def test_only_trusted_targets_are_built():
