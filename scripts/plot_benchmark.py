@@ -66,7 +66,7 @@ def draw(points: dict[tuple[str, int], tuple[float, float, float]], out: Path, t
             panel.annotate(label, (values[0], values[column]), (5, 4), textcoords="offset points", fontsize=8)
         panel.set_xlabel("training, seconds")
         panel.set_ylabel(f"{name} error, mm (official)")
-        panel.set_ylim(bottom=0)
+        panel.set_ylim(0, 1.1 * panel.get_ylim()[1])
         panel.set_xlim(left=0)
         panel.margins(x=0.2)
         panel.spines[["top", "right"]].set_visible(False)
