@@ -30,8 +30,8 @@ def held_out(points: Float[Tensor, "points 3"], cell_unit: float) -> Bool[Tensor
 
 
 def gains(
-    before: Sequence[Comparison], after: Sequence[Comparison], held: Sequence[Bool[Tensor, " rows"]]
-) -> tuple[Float[Tensor, "rows 3"], Float[Tensor, " rows"]]:
+    before: Sequence[Comparison], after: Sequence[Comparison], held: Sequence[Bool[Tensor, " _"]]
+) -> tuple[Float[Tensor, "all 3"], Float[Tensor, " all"]]:
     """Where residuals are held out, and by how much their robust cost falls, times their share.
 
     Args:

@@ -140,7 +140,7 @@ def _photographs(
 
 
 def _solved(
-    rows: Sequence[Comparison], held: Sequence[Bool[Tensor, " rows"]], band: Band, prior: sparse.csr_matrix
+    rows: Sequence[Comparison], held: Sequence[Bool[Tensor, " _"]], band: Band, prior: sparse.csr_matrix
 ) -> Float[np.ndarray, " unknowns"]:
     """Values of the grid by least squares: shading eliminated, held-out rows left out.
 
