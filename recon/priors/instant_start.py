@@ -85,7 +85,7 @@ class InstantStart:
         else:
             raise ConfigError(
                 f"init=instant starts the networks of prior=deepsdf (method=h3dnet) or prior=sphere (method=idr) from "
-                f"a fitted head, not those of {type(prior).__name__}: use init=null, or one of those"
+                f"a fitted head, not those of {type(prior).__name__}: use init=none, or one of those"
             )
         size = life_size(head.fit.canonical_from_world, head.prior.canonical.radius_mm)
         return {f"{self.linear.path.stem}+{name}": replace(start, cameras=head.fit.cameras, life_size=size)}
@@ -94,7 +94,7 @@ class InstantStart:
         try:
             return self.linear.fit(evidence)
         except OutsidePriorError as error:
-            raise OutsidePriorError(f"{error}. init=null starts without the fit") from error
+            raise OutsidePriorError(f"{error}. init=none starts without the fit") from error
 
     def _of_network(self, head: FittedHead, networks: Networks, evidence: Evidence) -> Start:
         """IDR's networks, the geometry taught the head."""
@@ -158,5 +158,5 @@ def _check_frames(path: Path, prior: ShapePrior, linear_path: Path, linear: Shap
     )
     raise PriorError(
         f"{path} has a canonical ball of {ours}, {linear_path} one of {theirs}: init=instant needs two priors of the "
-        "same frame; train both on the same samples, or use init=null"
+        "same frame; train both on the same samples, or use init=none"
     )

@@ -144,7 +144,7 @@ def without_prior(cfg: DictConfig, method: str) -> None:
     name = cfg.method.name
     with open_dict(cfg):
         cfg.method, cfg.prior = settings, OmegaConf.load(CONF / "prior" / "sphere.yaml")
-        cfg.pop("init", None)
+        cfg.init = {}
         OmegaConf.resolve(cfg)
         cfg.method.name = name
 
@@ -220,12 +220,7 @@ def option_help(name: str) -> str:
     main = CONF / f"{name}.yaml"
     lines = [_first_comment(main), "", "Options (key=value):", *map(_help_line, options(main))]
     for package, (group, choice) in default_choices(main).items():
-        files = sorted((CONF / group).glob("*.yaml"))
-        choices = ", ".join(path.stem for path in files)
-        if choice is None:
-            lines += ["", f"{package}=null    (choices: {choices})"]
-            lines += [f"  {path.stem}: {_first_comment(path)}" for path in files]
-            continue
+        choices = ", ".join(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
         chosen = CONF / group / f"{choice}.yaml"
         lines += ["", f"{package}={choice}    (choices: {choices})", f"  {_first_comment(chosen)}"]
         lines += map(_help_line, all_options(chosen, f"{package}."))
@@ -239,19 +234,17 @@ def option_help(name: str) -> str:
     return "\n".join(lines).replace("$", "$$")
 
 
-def default_choices(main: Path) -> dict[str, tuple[str, str | None]]:
+def default_choices(main: Path) -> dict[str, tuple[str, str]]:
     """For each group that a configuration names, by its place in it: folder of conf/ and choice, those that the
-    choice of another group overrides included (a method brings its prior); None where nothing is chosen.
+    choice of another group overrides included (a method brings its prior).
     """
-    found: dict[str, tuple[str, str | None]] = {}
+    found: dict[str, tuple[str, str]] = {}
     overridden: dict[str, str] = {}
     for entry in yaml.safe_load(main.read_text())["defaults"]:
         if isinstance(entry, dict):
             ((name, choice),) = entry.items()
             group, _, package = name.partition("@")
             found[package or group] = group, choice
-            if choice is None:
-                continue
             text = (CONF / group / f"{choice}.yaml").read_text()
             overridden |= dict(re.findall(r"^\s*- override /\w+@_global_\.(\w+): (\w+)", text, re.M))
     return {place: (group, overridden.get(place, choice)) for place, (group, choice) in found.items()}

@@ -118,7 +118,7 @@ def _prepare(cfg: DictConfig, folder: Path, timeline: Timeline) -> Task:
         lambda: build(cfg.field.sdf), lambda: build(cfg.field.feature), lambda: build(cfg.field.colour)
     )
     prior = build(cfg.prior)
-    if cfg.get("init") is not None:
+    if cfg.get("init"):
         prior = build(cfg.init, prior=prior, device=device)
     starts = prior.starts(networks, evidence(scene, inputs))
     name = cfg.get("start")

@@ -254,5 +254,5 @@ def test_a_head_outside_the_family_is_told_to_do_without(linear_file, evidence):
         def fit(self, evidence):
             raise OutsidePriorError("no head looks like the masks")
 
-    with pytest.raises(OutsidePriorError, match="init=null"):
+    with pytest.raises(OutsidePriorError, match="init=none"):
         InstantStart(Outside(linear_file), SpherePrior()).starts(NETWORKS, evidence)
