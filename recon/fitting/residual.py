@@ -52,7 +52,7 @@ class ResidualSettings:
     blurs_px: Sequence[float] = (1.4, 0.7)
     pixels: int = 6000
     held_out_mm: float = 6.0
-    judged_mm: float = 12.0
+    judged_mm: float = 15.0
     certain: tuple[float, float] = (0.0, 1.0)
 
 

@@ -37,8 +37,10 @@ class InstantStart:
         linear: Fits the head.
         prior: The method's own.
         regression: How a network of signed distance learns the head; `Regression`'s own values for what is not named.
-        schedule_offset: Fraction of the schedules of α and the learning rate that counts as passed where a network
-            learned the head: it is no sphere any more, whose outline blunt masks must find.
+        schedule_offset: `Start.schedule_offset` where a network learned the head: it is no sphere any more, whose
+            outline blunt masks must find.
+        frozen: `Start.frozen` there.
+        geometry_rate: `Start.geometry_rate` there.
         device: Where networks learn the head.
 
     Raises:
@@ -50,10 +52,13 @@ class InstantStart:
         linear: LinearPrior,
         prior: Prior,
         regression: Mapping[str, object] | None = None,
-        schedule_offset: float = 0.25,
+        schedule_offset: float = 0.5,
+        frozen: float = 0.3,
+        geometry_rate: float = 0.1,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.linear, self.prior, self.schedule_offset, self.device = linear, prior, schedule_offset, device
+        self.linear, self.prior, self.device = linear, prior, device
+        self.schedule_offset, self.frozen, self.geometry_rate = schedule_offset, frozen, geometry_rate
         try:
             self.regression = replace(Regression(), **(regression or {}))  # type: ignore[arg-type]
         except TypeError as error:
@@ -114,7 +119,13 @@ class InstantStart:
             error_mm.quantile(0.95),
             time.monotonic() - begun,
         )
-        return Start(field, networks.colour(), schedule_offset=self.schedule_offset)
+        return Start(
+            field,
+            networks.colour(),
+            schedule_offset=self.schedule_offset,
+            frozen=self.frozen,
+            geometry_rate=self.geometry_rate,
+        )
 
 
 def _of_family(

@@ -73,7 +73,7 @@ class Reconstruction(pl.LightningModule):
     """A signed distance field, a rendering network and cameras, optimised through the surface.
 
     Args:
-        start: geometry and rendering network as the prior makes them, and where in the schedules to begin.
+        start: geometry and rendering network as the prior makes them, and how to go on from them.
         cameras: of the training views, in unit space.
         tracing: settings of the tracer.
         objective: losses and schedules.
@@ -94,6 +94,7 @@ class Reconstruction(pl.LightningModule):
         self.sdf: Field = start.field
         self.colour, self.cameras = start.colour, cameras
         self.schedule_offset, self._optimizer_state = start.schedule_offset, start.optimizer_state
+        self.frozen, self.geometry_rate = max(start.frozen, objective.frozen), start.geometry_rate
         self.tracing, self.objective = tracing, objective
         self.steps, self.seed = steps, seed
         self._bad_steps = 0
@@ -178,7 +179,7 @@ class Reconstruction(pl.LightningModule):
 
     def set_phase(self, step: int) -> None:
         """Lets the geometry learn or not, as the phase of a step wants it."""
-        learns = step >= round(self.objective.frozen * self.steps)
+        learns = step >= round(self.frozen * self.steps)
         for parameter in self.sdf.parameter_groups().get("geometry", ()):
             parameter.requires_grad_(learns)
 
@@ -191,8 +192,9 @@ class Reconstruction(pl.LightningModule):
         parts["appearance"] += self.colour.parameters()
         parts["cameras"] = list(self.cameras.parameters())
         geometry_rate = objective.geometry_learning_rate
+        geometry_rate = objective.learning_rate if geometry_rate is None else geometry_rate
         rates = {
-            "geometry": objective.learning_rate if geometry_rate is None else geometry_rate,
+            "geometry": geometry_rate * self.geometry_rate,
             "appearance": objective.learning_rate,
             "code": objective.code_learning_rate,
             "pose": objective.pose_learning_rate,

@@ -103,6 +103,15 @@ def test_training_starts_at_the_fitted_head(files, fitted, tmp_path, method, nam
     task = run.prepare(cfg, folder)
     assert task.prior == cfg.start == name and task.cfg.method.name == method
     assert task.system.schedule_offset == offset and task.life_size is not None
+    rates = [group["lr"] for group in task.system.configure_optimizers()["optimizer"].param_groups]
+    geometry = next(iter(task.system.sdf.parameter_groups()["geometry"]))
+    learns = [task.system.set_phase(step) or geometry.requires_grad for step in range(4)]
+    if method == "h3dnet":  # phases and rates are its own
+        assert rates[0] == task.cfg.method.objective.geometry_learning_rate
+        assert learns == [False, False, True, True]
+    else:
+        assert rates[0] == pytest.approx(0.1 * task.cfg.method.objective.learning_rate)
+        assert learns == [False, True, True, True]
     assert not any(isinstance(part, GridShape) for part in task.system.modules())
     direction = torch.nn.functional.normalize(torch.randn(500, 3), dim=1)
     surface = direction * torch.tensor(ellipsoid.SEMI_AXES_MM / ellipsoid.RADIUS_MM).float()
