@@ -132,7 +132,7 @@ class PretrainedEpochPrior:
         field, colour = networks.sdf(), networks.colour()
         _give(donor, {"sdf": field, "colour": colour})
         state = donor.adam if self.load == "weights+optimizer" else None
-        return Start(field, colour, self.schedule_offset, state)
+        return Start(field, colour, self.schedule_offset, optimizer_state=state)
 
 
 def _give(donor: Donor, networks: Mapping[str, nn.Module]) -> None:
