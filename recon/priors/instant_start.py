@@ -52,9 +52,9 @@ class InstantStart:
         linear: LinearPrior,
         prior: Prior,
         regression: Mapping[str, object] | None = None,
-        schedule_offset: float = 0.5,
+        schedule_offset: float = 0.25,
         frozen: float = 0.3,
-        geometry_rate: float = 0.1,
+        geometry_rate: float = 0.04,
         device: torch.device | str = "cpu",
     ) -> None:
         self.linear, self.prior, self.device = linear, prior, device

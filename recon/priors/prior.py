@@ -59,26 +59,26 @@ class Start:
         colour: The rendering network.
         schedule_offset: Where in the schedules of α and the learning rate training begins, as a fraction of
             the whole: they see `schedule_offset + step / steps`.
-        frozen: Fraction of the training in which the geometry does not learn, where that is more than the
-            objective's: colours that know nothing yet would spoil a good one.
-        geometry_rate: What the geometry's learning rate is multiplied by.
         optimizer_state: Adam's state by parameter name (`sdf.…`, `colour.…`), each as Adam keeps it, to go on
             with; or None for a fresh start.
         deviation: Standard deviation of the surface along its normal at points on it, both in unit space, where
             the prior knows it; or None.
         cameras: The input views' cameras as the prior corrected them, world mm; or None for those given.
         life_size: Size of the head against the mean head, where the prior knows it; or None.
+        frozen: Fraction of the training in which the geometry does not learn, where that is more than the
+            objective's: colours that know nothing yet would spoil a good one.
+        geometry_rate: What the geometry's learning rate is multiplied by.
     """
 
     field: Field
     colour: nn.Module
     schedule_offset: float = 0.0
-    frozen: float = 0.0
-    geometry_rate: float = 1.0
     optimizer_state: Mapping[str, Mapping[str, Any]] | None = None
     deviation: Callable[[Float[Tensor, "points 3"]], Float[Tensor, " points"]] | None = None
     cameras: Sequence[Camera] | None = None
     life_size: float | None = None
+    frozen: float = 0.0
+    geometry_rate: float = 1.0
 
 
 @runtime_checkable

@@ -110,7 +110,7 @@ def test_training_starts_at_the_fitted_head(files, fitted, tmp_path, method, nam
         assert rates[0] == task.cfg.method.objective.geometry_learning_rate
         assert learns == [False, False, True, True]
     else:
-        assert rates[0] == pytest.approx(0.1 * task.cfg.method.objective.learning_rate)
+        assert rates[0] == pytest.approx(0.04 * task.cfg.method.objective.learning_rate)
         assert learns == [False, True, True, True]
     assert not any(isinstance(part, GridShape) for part in task.system.modules())
     direction = torch.nn.functional.normalize(torch.randn(500, 3), dim=1)
