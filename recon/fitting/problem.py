@@ -12,12 +12,13 @@ from torch import Tensor
 from recon.fitting.expected import Expected
 from recon.fitting.family import Family, Member
 from recon.fitting.head import NECK_UNIT
+from recon.fitting.overlap import neighbours, shared
 from recon.fitting.pictures import blurred
 from recon.fitting.pinhole import Pinhole
 from recon.fitting.prepared import PreparedView, SolverSettings
 from recon.fitting.residuals import Layout, Rows, photometric, silhouette
 from recon.fitting.shading import marginalised
-from recon.fitting.tracing import Hits, trace, unhidden
+from recon.fitting.tracing import Hits, trace
 
 TURN_SIGMA, SHIFT_SIGMA_MM, TAIL = np.radians(0.1), 0.5, 6.0
 """How well cameras are known: scales of their turn and of their place, and degrees of freedom of a Student's t. Most
@@ -153,13 +154,13 @@ class Problem:
         """Adds the photographs' part to the normal equations, and returns their residuals."""
         residuals = []
         pictures = [blurred(view.picture, view.mask, blur_px * view.scale) for view in self.views]
-        pairs = self._pairs(pinholes)
+        pairs = neighbours(pinholes, self.settings.pair_angle_deg)
         for i, others in pairs.items():
             origins = pinholes[i].centre.expand(len(self.views[i].pixels), 3)
             hits = trace(head, origins, pinholes[i].directions(self.views[i].pixels))
             values, _ = pictures[i].sample(self.views[i].pixels[hits.rays])
             for j in others:
-                kept, facing = self._shared(head, hits, pinholes[i], pinholes[j], self.views[j])
+                kept, facing = shared(head, hits, pinholes[i], pinholes[j], self.views[j])
                 if len(kept) < 100:
                     continue
                 both = Hits(hits.rays[kept], hits.points[kept], hits.sdf[kept], hits.slope[kept])
@@ -187,39 +188,6 @@ class Problem:
         residual, jacobian = marginalised(rows.residual, rows.jacobian, rows.normals, weight)
         _add(residual, jacobian, torch.ones_like(residual), matrix, gradient)
         return residual[: len(weight)] / weight.sqrt()
-
-    def _pairs(self, pinholes: Sequence[Pinhole]) -> dict[int, list[int]]:
-        """For each photograph those that show the head from a neighbouring direction."""
-        towards = torch.nn.functional.normalize(torch.stack([p.centre for p in pinholes]), dim=1)
-        cosine = towards @ towards.T
-        least = np.cos(np.radians(self.settings.pair_angle_deg))
-        pairs = {}
-        for i in range(len(pinholes)):
-            order = [int(j) for j in cosine[i].argsort(descending=True) if int(j) != i]
-            near = [j for j in order if cosine[i, j] > least][:2]
-            if near or order:
-                pairs[i] = near or order[:1]
-        return pairs
-
-    def _shared(
-        self, head: Member, hits: Hits, first: Pinhole, second: Pinhole, view: PreparedView
-    ) -> tuple[Tensor, Tensor]:
-        """Which hits the second photograph shows as well, and how much each counts by its angles to both."""
-        pixels, depth = second.project(hits.points)
-        height, width = view.inside.shape
-        column, row = pixels[:, 0].floor().long(), pixels[:, 1].floor().long()
-        shown = (depth > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        shown &= view.inside[row.clamp(0, height - 1), column.clamp(0, width - 1)]
-        normal = torch.nn.functional.normalize(hits.slope, dim=1)
-        angles = [
-            (normal * torch.nn.functional.normalize(pinhole.centre - hits.points, dim=1)).sum(1)
-            for pinhole in (first, second)
-        ]
-        shown &= (angles[0] > 0.25) & (angles[1] > 0.25)
-        candidates = torch.nonzero(shown)[:, 0]
-        clear = unhidden(head, hits.points[candidates], hits.slope[candidates], second.centre)
-        kept = candidates[clear]
-        return kept, (angles[0] * angles[1])[kept]
 
 
 def _robust(residual: Float[Tensor, " rows"], discards: bool) -> Float[Tensor, " rows"]:
