@@ -144,6 +144,8 @@ def test_a_failing_run_is_kept_with_its_error_and_the_rest_goes_on(plan):
 
 
 def test_an_interruption_stops_the_children_and_the_next_call_resumes_them(plan):
+    # A shell without job control starts its background commands with the signal ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     made = plan(["slow1", "slow2"])
     folders = [cell.folder(made.out) for cell in made.cells()]
 

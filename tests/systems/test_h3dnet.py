@@ -113,8 +113,10 @@ def test_a_resumed_run_equals_one_that_was_never_stopped(scene_folder, prior_fil
     assert finished and same(dict(whole.system.state_dict()), dict(again.system.state_dict()))
 
 
-def test_the_default_method_is_h3dnet_with_the_prior_that_ships():
+def test_methods_bring_the_priors_that_ship():
     cfg = composed()
+    assert cfg.method.name == "instant" and cfg.prior._target_ == "recon.priors.LinearPrior"
+    cfg = composed("method=h3dnet")
     assert cfg.method.name == "h3dnet" and cfg.prior._target_ == "recon.priors.DeepSDFPrior"
     assert composed("prior=mean_head").prior._target_ == "recon.priors.MeanHeadPrior"
     assert composed("method=idr").prior._target_ == "recon.priors.SpherePrior"

@@ -74,7 +74,7 @@ def test_candidates_and_cameras_stay_as_they_are(make_system, sampler):
         for name, parameter in system.named_parameters()
         if "cameras" not in name
     }
-    start = Start(start.field, start.colour, 0.25, moments)
+    start = Start(start.field, start.colour, 0.25, optimizer_state=moments)
     before, cameras = copy.deepcopy(start), copy.deepcopy(system.cameras.state_dict())
     random = torch.get_rng_state()
     compare({"a": start, "b": sphere(0.7)}, make_system, sampler, STEPS)
