@@ -15,6 +15,8 @@ from recon.rendering.cameras import CameraBundle
 from recon.rendering.pixels import PixelStore, seeded
 from recon.rendering.tracing import TracingSettings, trace
 
+GRAZING = 0.35
+"""Cosine between normal and direction to the camera, below which a colour is not trusted."""
 UNSEEN = 0.02
 """A surface point this far from every seen one, unit space, is in no photograph, unless those are few."""
 
@@ -77,7 +79,7 @@ class SurfaceSampler:
         count: int,
         seed: int,
         most: int = 150_000,
-        unseen: float = 0.2,
+        unseen: float = 0.35,
     ) -> None:
         self.count, self.seed = count, seed
         pools = [store.chosen(view, mask) for view, mask in enumerate(store.masks)]
@@ -126,14 +128,19 @@ def _surface(
 
 
 def _guessed(
-    field: Field, settings: TracingSettings, seen: SurfaceBatch, seed: int, rays: int = 16_384
+    field: Field, settings: TracingSettings, seen: SurfaceBatch, seed: int, rays: int = 49_152
 ) -> SurfaceBatch:
     """Surface points far from all seen ones, in the colours of their nearest neighbours among those."""
     generator = seeded(seed, 3)
     start = normalize(torch.randn(rays, 3, generator=generator), dim=1) * settings.radius
     aim = 0.5 * normalize(torch.randn(rays, 3, generator=generator), dim=1)
     _, points, gradient = _surface(field, settings, start, normalize(aim - start, dim=1))
-    few = torch.randperm(len(seen), generator=generator)[:20_000]
+    # At the rim of the masks the backdrop shines through: what is seen at a grazing angle is no donor.
+    facing = (normalize(seen.gradient, dim=1) * seen.to_camera).sum(1)
+    donors = (facing > GRAZING).nonzero()[:, 0]
+    few = donors[torch.randperm(len(donors), generator=generator)[:20_000]]
+    if len(few) < 2:
+        return seen.at(few[:0])
     tree = cKDTree(seen.points[few].numpy())
     distance, neighbour = tree.query(points.numpy(), k=min(8, len(few)))
     distance, neighbour = distance.reshape(len(points), -1), neighbour.reshape(len(points), -1)
