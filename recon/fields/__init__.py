@@ -7,6 +7,7 @@ from recon.fields.field import Field as Field
 from recon.fields.field import FieldSample as FieldSample
 from recon.fields.gradient import sdf_and_gradient as sdf_and_gradient
 from recon.fields.grid import FeatureGrid as FeatureGrid
+from recon.fields.grid import distance_to_box as distance_to_box
 from recon.fields.hash_grid import HashFeature as HashFeature
 from recon.fields.hash_grid import HashGrid as HashGrid
 from recon.fields.sdf import SDFNetwork as SDFNetwork

@@ -8,6 +8,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
+def distance_to_box(
+    points: Float[Tensor, "points 3"], low: Float[Tensor, " 3"], high: Float[Tensor, " 3"]
+) -> Float[Tensor, " points"]:
+    """Distance of points to a box, 0 inside it; its gradient is finite everywhere."""
+    square = (points - points.maximum(low).minimum(high)).square().sum(1)
+    outside = square > 0
+    # The square root has no gradient at 0.
+    return torch.where(outside, square, 1.0).sqrt() * outside
+
+
 class FeatureGrid(nn.Module):
     """Features on a regular grid over a box, interpolated by quadratic B-splines.
 

@@ -9,7 +9,8 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from recon.fields import FeatureGrid
-from recon.fitting.comparisons import Comparison, robust_cost, typical, unshaded
+from recon.fitting.comparisons import Comparison, unshaded
+from recon.fitting.weights import robust_cost, typical
 
 PARTS = 5
 """One cell of so many is held out."""

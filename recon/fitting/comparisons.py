@@ -9,17 +9,16 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from recon.fitting.family import Member
-from recon.fitting.overlap import neighbours, shared
+from recon.fitting.overlap import LEAST_ROWS, neighbours, shared
 from recon.fitting.pictures import LogPicture, blurred
 from recon.fitting.pinhole import Pinhole
 from recon.fitting.prepared import PreparedView, SolverSettings
 from recon.fitting.raised import Raised
 from recon.fitting.residuals import Layout, photometric, silhouette
 from recon.fitting.shading import harmonics
-from recon.fitting.tracing import CLOSE, Hits, nearest_pass, trace
+from recon.fitting.tracing import CLOSE, nearest_pass, onto, trace
+from recon.fitting.weights import robust, typical
 
-LEAST_ROWS = 100
-"""A pair of photographs that share fewer pixels is not compared."""
 NEWTON = 2
 FURTHEST = 0.015
 """Steps along a ray to a surface that moved a little, and how far one of them goes, canonical unit space: 5 mm."""
@@ -95,7 +94,7 @@ class Photographs:
             pixels, pinhole = self.views[i].pixels, self.pinholes[i]
             traced = trace(head, pinhole.centre.expand(len(pixels), 3), pinhole.directions(pixels))
             above = traced.points[:, 1] > lowest
-            hits = Hits(traced.rays[above], traced.points[above], traced.sdf[above], traced.slope[above])
+            hits = traced.at(above)
             count = min(1.0, self.settings.pixel_count / max(len(hits.rays), 1)) / len(others)
             for j in others:
                 kept, facing = shared(head, hits, pinhole, self.pinholes[j], self.views[j])
@@ -138,7 +137,8 @@ class Photographs:
         self, head: Raised, sight: Sight, pair: tuple[int, int], pictures: Sequence[LogPicture]
     ) -> Comparison:
         first, second = (self.pinholes[k] for k in pair)
-        hits = _followed(head, sight.points, first)
+        ray = normalize(sight.points - first.centre, dim=1)
+        hits = onto(head, sight.points, ray, NEWTON, FURTHEST)
         values, _ = pictures[pair[0]].sample(sight.pixels)
         layout = Layout(1, len(self.views))
         rows = photometric(head, hits, values, (first, second), pair, pictures[pair[1]], layout)
@@ -169,30 +169,3 @@ def unshaded(rows: Comparison, fitted: Tensor) -> Float[Tensor, " rows"]:
         found = torch.linalg.solve(matrix, part.T @ (rows.residual - middle))
         left = rows.residual - middle - rows.shade @ found
     return left
-
-
-def typical(residual: Float[Tensor, " rows"]) -> float:
-    """Standard deviation of residuals, of which some may be outliers."""
-    return 1.48 * float(residual.abs().median())
-
-
-def robust(residual: Float[Tensor, " rows"]) -> Float[Tensor, " rows"]:
-    """Geman and McClure's weights of residuals in standard deviations."""
-    return 1.0 / (1.0 + (residual / 3.0) ** 2) ** 2
-
-
-def robust_cost(residual: Float[Tensor, " rows"]) -> Float[Tensor, " rows"]:
-    """Geman and McClure's cost, whose weight is `robust`: r² near 0, 9 at most."""
-    square = residual.square()
-    return square / (1.0 + square / 9.0)
-
-
-def _followed(head: Member, points: Float[Tensor, "rows 3"], camera: Pinhole) -> Hits:
-    """Where the rays of points near a head meet it, by Newton's method along the rays."""
-    ray = normalize(points - camera.centre, dim=1)
-    for _ in range(NEWTON):
-        sdf, slope = head.slope(points)
-        rate = (slope * ray).sum(1).clamp_max(-0.05)
-        points = points - (sdf / rate).clamp(-FURTHEST, FURTHEST)[:, None] * ray
-    sdf, slope = head.slope(points)
-    return Hits(torch.arange(len(points)), points, sdf, slope)

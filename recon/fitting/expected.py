@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
+from scipy.spatial.transform import Rotation
 
 from recon.scene import Camera
 
@@ -52,3 +53,11 @@ def up_of(cameras: Sequence[Camera]) -> Float[np.ndarray, " 3"]:
 def life_size(canonical_from_world: Float[np.ndarray, "4 4"], unit_mm: float) -> float:
     """Size of a posed head against the mean head, whose canonical ball has a radius of `unit_mm`."""
     return float(1 / (np.cbrt(np.linalg.det(canonical_from_world[:3, :3])) * unit_mm))
+
+
+def small_similarity(twist: Float[np.ndarray, " 7"]) -> Float[np.ndarray, "4 4"]:
+    """The similarity of a rotation vector, a translation and a logarithm of scale, in this order."""
+    change = np.eye(4)
+    change[:3, :3] = np.exp(twist[6]) * Rotation.from_rotvec(twist[:3]).as_matrix()
+    change[:3, 3] = twist[3:6]
+    return change

@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from recon.errors import PriorError
 from recon.fitting.contours import Contours, contour_rays
-from recon.fitting.expected import Expected, up_of
+from recon.fitting.expected import Expected, small_similarity, up_of
 from recon.fitting.family import Family
+from recon.fitting.residuals import twist
 from recon.fitting.tracing import nearest_pass
 from recon.scene import Camera
 
@@ -171,9 +171,8 @@ def _step(
     basis = head.basis(points)
     free = min(stage.components, len(code))
     # x moves by ω × x + t + s x when the pose is changed by a small similarity in the canonical frame.
-    turn = torch.cross(points, normal, dim=1)
-    stretch = (normal * points).sum(1, keepdim=True) - sdf[:, None]
-    jacobian = torch.cat([turn, normal, stretch, basis[:, :free]], dim=1).double().numpy()
+    moved_by = twist(points, normal, (normal * points).sum(1) - sdf)
+    jacobian = torch.cat([moved_by, basis[:, :free]], dim=1).double().numpy()
     sigma = stage.sigma_mm / expected.unit_mm
     residual = sdf.double().numpy() / sigma
     weight = np.minimum(2.0 / np.maximum(np.abs(residual), 2.0), 1.0)  # Huber's
@@ -191,12 +190,9 @@ def _step(
     update = -np.linalg.solve(normal_matrix, jacobian.T @ (weight * residual) + pull)
     update[:7] = np.clip(update[:7], -0.15, 0.15)
 
-    change = np.eye(4)
-    change[:3, :3] = np.exp(update[6]) * Rotation.from_rotvec(update[:3]).as_matrix()
-    change[:3, 3] = update[3:6]
     moved = code.clone()
     moved[:free] += torch.from_numpy(update[7:]).to(code.dtype)
-    return change @ pose, moved
+    return small_similarity(update[:7]) @ pose, moved
 
 
 def _judged(

@@ -16,7 +16,7 @@ from torch import Tensor
 from recon.fitting.expected import Expected, up_of
 from recon.fitting.family import Family
 from recon.fitting.head import POSE, fit_head
-from recon.fitting.prepared import PreparedView, SolverSettings
+from recon.fitting.prepared import SolverSettings, prepared
 from recon.fitting.problem import Problem, State, Step
 from recon.scene import Camera
 
@@ -72,11 +72,7 @@ def solve(
     """
     settings = settings or SolverSettings()
     found = fit_head(family, cameras, masks, centre_mm, unit_mm, start=start, effort=POSE, ignored=ignored)
-    nothing = ignored or [np.zeros_like(mask) for mask in masks]
-    views = [
-        PreparedView.of(camera, mask, image, unknown, settings)
-        for camera, mask, image, unknown in zip(cameras, masks, images, nothing, strict=True)
-    ]
+    views = prepared(cameras, masks, images, ignored, settings)
     expected = Expected(up_of(cameras), np.asarray(centre_mm, dtype=float), unit_mm)
     problem = Problem(family, views, expected, settings)
     state = State(found.canonical_from_world, found.code, [camera.world_from_camera for camera in cameras])

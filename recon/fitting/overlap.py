@@ -15,6 +15,8 @@ from recon.fitting.tracing import Hits, unhidden
 
 GRAZING = 0.25
 """Surface seen at a smaller cosine than this is not compared."""
+LEAST_ROWS = 100
+"""A pair of photographs that share fewer pixels is not compared."""
 
 
 def neighbours(pinholes: Sequence[Pinhole], angle_deg: float, most: int = 2) -> dict[int, list[int]]:

@@ -98,3 +98,18 @@ class PreparedView:
             mask & ~ignored,
             scale,
         )
+
+
+def prepared(
+    cameras: Sequence[Camera],
+    masks: Sequence[Bool[np.ndarray, "_ _"]],
+    images: Sequence[Float[np.ndarray, "_ _ 3"]],
+    ignored: Sequence[Bool[np.ndarray, "_ _"]] | None,
+    settings: SolverSettings,
+) -> list[PreparedView]:
+    """Photographs, prepared; none or empty `ignored` where every pixel counts."""
+    nothing = ignored or [np.zeros_like(mask) for mask in masks]
+    return [
+        PreparedView.of(camera, mask, image, unknown, settings)
+        for camera, mask, image, unknown in zip(cameras, masks, images, nothing, strict=True)
+    ]

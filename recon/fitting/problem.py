@@ -9,16 +9,17 @@ from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from recon.fitting.expected import Expected
+from recon.fitting.expected import Expected, small_similarity
 from recon.fitting.family import Family, Member
 from recon.fitting.head import NECK_UNIT
-from recon.fitting.overlap import neighbours, shared
+from recon.fitting.overlap import LEAST_ROWS, neighbours, shared
 from recon.fitting.pictures import blurred
 from recon.fitting.pinhole import Pinhole
 from recon.fitting.prepared import PreparedView, SolverSettings
 from recon.fitting.residuals import Layout, Rows, photometric, silhouette
 from recon.fitting.shading import marginalised
-from recon.fitting.tracing import Hits, trace
+from recon.fitting.tracing import trace
+from recon.fitting.weights import huber, robust, typical
 
 TURN_SIGMA, SHIFT_SIGMA_MM, TAIL = np.radians(0.1), 0.5, 6.0
 """How well cameras are known: scales of their turn and of their place, and degrees of freedom of a Student's t. Most
@@ -87,9 +88,6 @@ class Problem:
         update = -torch.linalg.solve(system.matrix, system.gradient)
         code = state.code + update[: layout.latent].to(state.code)
         twist = update[layout.similarity].clamp(-0.15, 0.15).numpy()
-        change = np.eye(4)
-        change[:3, :3] = np.exp(twist[6]) * Rotation.from_rotvec(twist[:3]).as_matrix()
-        change[:3, 3] = twist[3:6]
         poses = list(state.cameras)
         if self.settings.cameras:
             world = np.linalg.inv(state.pose[:3, :3])  # takes shifts; turns have no length
@@ -100,7 +98,7 @@ class Problem:
                 turned[:3, :3] = Rotation.from_rotvec(world @ own[:3] / scale).as_matrix() @ pose[:3, :3]
                 turned[:3, 3] = pose[:3, 3] + world @ own[3:]
                 poses[index] = turned
-        return State(change @ state.pose, code, tuple(poses))
+        return State(small_similarity(twist) @ state.pose, code, tuple(poses))
 
     def _prior(self, state: State, layout: Layout) -> tuple[Tensor, Tensor]:
         """What is known beforehand: a standard normal code, a weak pose, cameras nearly as given."""
@@ -128,6 +126,7 @@ class Problem:
     ) -> Float[Tensor, " rows"]:
         """Adds the outlines' part to the normal equations, and returns their residuals above the shoulders."""
         settings, residuals = self.settings, []
+        weigh = robust if settings.weights else huber
         floor = settings.outline_sigma_mm / self.expected.unit_mm
         for index, (view, pinhole) in enumerate(zip(self.views, pinholes, strict=True)):
             if len(view.outline) == 0:
@@ -135,8 +134,8 @@ class Problem:
             rows = silhouette(head, pinhole, index, view.outline, layout)
             above = rows.points[:, 1] > NECK_UNIT
             own = rows.residual[above] if above.any() else rows.residual
-            sigma = max(floor, 1.48 * float(own.abs().median())) if settings.weights else floor
-            weight = _robust(rows.residual / sigma, settings.weights) * torch.where(above, 1.0, 0.1)
+            sigma = max(floor, typical(own)) if settings.weights else floor
+            weight = weigh(rows.residual / sigma) * torch.where(above, 1.0, 0.1)
             share = min(1.0, settings.outline_count / len(view.outline))
             _add(rows.residual, rows.jacobian, weight * share / sigma**2, matrix, gradient)
             residuals.append(own)
@@ -161,11 +160,10 @@ class Problem:
             values, _ = pictures[i].sample(self.views[i].pixels[hits.rays])
             for j in others:
                 kept, facing = shared(head, hits, pinholes[i], pinholes[j], self.views[j])
-                if len(kept) < 100:
+                if len(kept) < LEAST_ROWS:
                     continue
-                both = Hits(hits.rays[kept], hits.points[kept], hits.sdf[kept], hits.slope[kept])
                 rows = photometric(
-                    head, both, values[kept], (pinholes[i], pinholes[j]), (i, j), pictures[j], layout
+                    head, hits.at(kept), values[kept], (pinholes[i], pinholes[j]), (i, j), pictures[j], layout
                 )
                 residuals.append(
                     self._add_pair(rows, facing, len(others), len(kept) / len(hits.rays), matrix, gradient)
@@ -178,23 +176,17 @@ class Problem:
         """Adds a pair of photographs, and returns its residuals without what shading explains."""
         settings = self.settings
         middle = rows.residual.median() if settings.shading else torch.zeros(())
-        level = 1.48 * float((rows.residual - middle).abs().median())
-        sigma = max(settings.colour_sigma, level) if settings.weights else settings.colour_sigma
+        left = rows.residual - middle
+        weigh = robust if settings.weights else huber
+        sigma = max(settings.colour_sigma, typical(left)) if settings.weights else settings.colour_sigma
         share = min(1.0, settings.pixel_count * overlap / len(rows.residual)) / pairs
-        weight = facing * share * _robust((rows.residual - middle) / sigma, settings.weights) / sigma**2
+        weight = facing * share * weigh(left / sigma) / sigma**2
         if not settings.shading:
             _add(rows.residual, rows.jacobian, weight, matrix, gradient)
             return rows.residual
         residual, jacobian = marginalised(rows.residual, rows.jacobian, rows.normals, weight)
         _add(residual, jacobian, torch.ones_like(residual), matrix, gradient)
         return residual[: len(weight)] / weight.sqrt()
-
-
-def _robust(residual: Float[Tensor, " rows"], discards: bool) -> Float[Tensor, " rows"]:
-    """Geman and McClure's weights, or Huber's."""
-    if discards:
-        return 1.0 / (1.0 + (residual / 3.0) ** 2) ** 2
-    return (2.0 / residual.abs().clamp_min(2.0)).clamp_max(1.0)
 
 
 def _add(

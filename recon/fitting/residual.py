@@ -18,13 +18,14 @@ from torch import Tensor
 from recon.fields import FeatureGrid
 from recon.fitting.agreement import gains, gate, held_out
 from recon.fitting.band import Band
-from recon.fitting.comparisons import Comparison, Photographs, robust, typical, unshaded
+from recon.fitting.comparisons import Comparison, Photographs, unshaded
 from recon.fitting.family import Member
 from recon.fitting.head import NECK_UNIT
 from recon.fitting.instant import InstantFit
 from recon.fitting.pinhole import Pinhole
-from recon.fitting.prepared import PreparedView, SolverSettings
+from recon.fitting.prepared import SolverSettings, prepared
 from recon.fitting.raised import Raised, lattice
+from recon.fitting.weights import robust, typical
 
 SHADING_SIGMA = 0.5
 """Standard deviation of coefficients of shading, as `shading.marginalised` has it."""
@@ -130,11 +131,7 @@ def _photographs(
 ) -> Photographs:
     """The photographs, prepared, and the fit's cameras in canonical unit space."""
     solver = replace(solver, pixels=settings.pixels)
-    nothing = ignored or [np.zeros_like(mask) for mask in masks]
-    views = [
-        PreparedView.of(camera, mask, image, unknown, solver)
-        for camera, mask, image, unknown in zip(fit.cameras, masks, images, nothing, strict=True)
-    ]
+    views = prepared(fit.cameras, masks, images, ignored, solver)
     pinholes = [Pinhole.of(camera, fit.canonical_from_world) for camera in fit.cameras]
     return Photographs(views, pinholes, unit_mm, solver)
 

@@ -83,7 +83,7 @@ def silhouette(
     sdf, slope = head.slope(points)
     jacobian = torch.zeros(len(pixels), layout.size, dtype=points.dtype, device=points.device)
     jacobian[:, : layout.latent] = head.basis(points)[:, : layout.latent]
-    jacobian[:, layout.similarity] = _twist(points, slope, (slope * points).sum(1) - sdf)
+    jacobian[:, layout.similarity] = twist(points, slope, (slope * points).sum(1) - sdf)
     jacobian[:, layout.camera(index)] = _turn_and_shift(points - camera.centre, slope)
     return Rows(sdf, jacobian, points, torch.nn.functional.normalize(slope, dim=1))
 
@@ -119,7 +119,7 @@ def photometric(
 
     jacobian = torch.zeros(len(points), layout.size, dtype=points.dtype, device=points.device)
     jacobian[:, : layout.latent] = by_field[:, None] * head.basis(points)[:, : layout.latent]
-    jacobian[:, layout.similarity] = by_field[:, None] * _twist(points, slope, (slope * points).sum(1))
+    jacobian[:, layout.similarity] = by_field[:, None] * twist(points, slope, (slope * points).sum(1))
     carried = (
         gradient + by_field[:, None] * slope
     )  # by a shift of the point that the first camera carries along
@@ -152,12 +152,12 @@ def landmarks(
     jacobian = torch.zeros(len(both), layout.size, dtype=places.dtype, device=places.device)
     free = basis[..., : layout.latent].repeat(2, 1, 1)
     jacobian[:, : layout.latent] = torch.einsum("ni,nik->nk", by_point, free)
-    jacobian[:, layout.similarity] = -_twist(both, by_point, (by_point * both).sum(1))
+    jacobian[:, layout.similarity] = -twist(both, by_point, (by_point * both).sum(1))
     jacobian[:, layout.camera(index)] = -_turn_and_shift(both - camera.centre, by_point)
     return Rows((shown - pixels).T.flatten(), jacobian, both, torch.zeros_like(both))
 
 
-def _twist(
+def twist(
     points: Float[Tensor, "rows 3"], slope: Float[Tensor, "rows 3"], stretch: Float[Tensor, " rows"]
 ) -> Float[Tensor, "rows 7"]:
     """Of slope · (ω × x + t) + s stretch, the derivative by ω, t and s."""

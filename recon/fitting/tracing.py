@@ -1,6 +1,6 @@
 """Where rays meet one head of a family, or pass nearest to it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -28,6 +28,10 @@ class Hits:
     points: Float[Tensor, "hits 3"]
     sdf: Float[Tensor, " hits"]
     slope: Float[Tensor, "hits 3"]
+
+    def at(self, which: Tensor) -> "Hits":
+        """Some of the hits, by number or by a mask."""
+        return Hits(self.rays[which], self.points[which], self.sdf[which], self.slope[which])
 
 
 def in_ball(
@@ -58,13 +62,32 @@ def trace(head: Member, origins: Float[Tensor, "rays 3"], directions: Float[Tens
             break
     rays = torch.nonzero(depth < end)[:, 0]
     points = origins[rays] + depth[rays, None] * directions[rays]
-    for _ in range(NEWTON):
+    found = replace(onto(head, points, directions[rays], NEWTON, 0.02), rays=rays)
+    return found.at(found.sdf.abs() < CLOSE)
+
+
+def onto(
+    head: Member,
+    points: Float[Tensor, "points 3"],
+    directions: Float[Tensor, "points 3"],
+    steps: int,
+    furthest: float,
+) -> Hits:
+    """Where rays through points near the surface meet it, by Newton's method along the rays; numbered as given.
+
+    Args:
+        head: Whose surface.
+        points: Canonical unit space.
+        directions: Of the rays, unit vectors.
+        steps: Of Newton's method.
+        furthest: One of them goes no further than this.
+    """
+    for _ in range(steps):
         sdf, slope = head.slope(points)
-        rate = (slope * directions[rays]).sum(1).clamp_max(-0.05)
-        points = points - (sdf / rate).clamp(-0.02, 0.02)[:, None] * directions[rays]
+        rate = (slope * directions).sum(1).clamp_max(-0.05)
+        points = points - (sdf / rate).clamp(-furthest, furthest)[:, None] * directions
     sdf, slope = head.slope(points)
-    good = sdf.abs() < CLOSE
-    return Hits(rays[good], points[good], sdf[good], slope[good])
+    return Hits(torch.arange(len(points), device=points.device), points, sdf, slope)
 
 
 def nearest_pass(

@@ -10,7 +10,7 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 from torch.nn import functional
 
-from recon.fields import FeatureGrid
+from recon.fields import FeatureGrid, distance_to_box
 from recon.priors.network import ShapeNetwork
 
 ROWS_AT_A_TIME = 512
@@ -123,11 +123,7 @@ class GridFamily(ShapeNetwork):
 
     def beyond(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:
         """Distance to the box, 0 inside."""
-        inside = points.maximum(self.box_low).minimum(self.box_high)
-        square = (points - inside).square().sum(1)
-        outside = square > 0
-        # The square root has no gradient at 0.
-        return torch.where(outside, square, 1.0).sqrt() * outside
+        return distance_to_box(points, self.box_low, self.box_high)
 
     @torch.no_grad()
     def absorb(self, mean: Float[Tensor, " latent"], scale: Float[Tensor, " latent"]) -> None:

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from scipy.ndimage import maximum_filter
 from torch import Tensor
 
-from recon.fields import FeatureGrid
+from recon.fields import FeatureGrid, distance_to_box
 from recon.priors.components import spline_values
 from recon.priors.grid_family import GridFamily
 from recon.priors.network import ShapeNetwork
@@ -49,11 +49,7 @@ class GridShape(ShapeNetwork):
         self, points: Float[Tensor, "points 3"], latent: Float[Tensor, "*points latent"]
     ) -> Float[Tensor, " points"]:
         """Signed distance at points; outside the box the distance to the box is added."""
-        inside = points.maximum(self.box_low).minimum(self.box_high)
-        square = (points - inside).square().sum(1)
-        outside = square > 0
-        beyond = torch.where(outside, square, 1.0).sqrt() * outside  # the square root has no gradient at 0
-        result: Tensor = self.grid(points)[:, 0] + beyond
+        result: Tensor = self.grid(points)[:, 0] + distance_to_box(points, self.box_low, self.box_high)
         return result
 
     def absorb(self, mean: Float[Tensor, " latent"], scale: Float[Tensor, " latent"]) -> None:

@@ -1,7 +1,7 @@
 """The linear prior and its fit: a head whose code, pose and cameras come from least squares, in seconds."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -16,6 +16,7 @@ from recon.errors import OutsidePriorError, PriorError
 from recon.fields import FeatureGrid
 from recon.fitting import InstantFit, SolverSettings, life_size, solve
 from recon.fitting.residual import Residual, ResidualSettings, refined
+from recon.fitting.residuals import twist
 from recon.priors.field import PriorField
 from recon.priors.grid_family import GridFamily
 from recon.priors.grid_shape import GridShape
@@ -105,12 +106,12 @@ class LinearPrior:
             raise PriorError(
                 f"{self.path} holds a {prior.kind} family; the instant method needs prior=linear's"
             )
-        family = prior.network
+        family, images = prior.network, evidence.images()
         fit = solve(
             family,
             evidence.cameras,
             evidence.masks,
-            evidence.images(),
+            images,
             evidence.world_from_unit[:3, 3],
             prior.canonical.radius_mm,
             self.settings,
@@ -127,11 +128,16 @@ class LinearPrior:
                 f"(limit prior.outside_mm={self.outside_mm}). A hat, wrong masks, wrong cameras, another unit than "
                 "millimetres, or not a head"
             )
-        change = self._residual(family, fit, evidence, prior.canonical.radius_mm)
+        change = self._residual(family, fit, evidence, images, prior.canonical.radius_mm)
         return FittedHead(prior, family, fit, GridShape.of(family, fit.code, change))
 
     def _residual(
-        self, family: GridFamily, fit: InstantFit, evidence: Evidence, unit_mm: float
+        self,
+        family: GridFamily,
+        fit: InstantFit,
+        evidence: Evidence,
+        images: Sequence[Float[np.ndarray, "_ _ 3"]],
+        unit_mm: float,
     ) -> FeatureGrid | None:
         """What the photographs show beyond the family, if that is wanted."""
         wanted = len(evidence.cameras) >= AUTO_VIEWS if self.residual == "auto" else self.residual
@@ -141,7 +147,7 @@ class LinearPrior:
             family.at(fit.code),
             fit,
             evidence.masks,
-            evidence.images(),
+            images,
             unit_mm,
             self.residual_settings,
             self.settings,
@@ -213,8 +219,7 @@ class Posterior:
         for part in points.split(8192):
             _, slope = head.slope(part)
             normal = normalize(slope, dim=1)
-            twist = [torch.linalg.cross(part, normal), normal, (normal * part).sum(1, keepdim=True)]
-            rows = torch.cat([head.basis(part), *twist], dim=1)
+            rows = torch.cat([head.basis(part), twist(part, normal, (normal * part).sum(1))], dim=1)
             parts.append((rows @ root).square().sum(1))
         return torch.cat(parts) * self.scale**2
 

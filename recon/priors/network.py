@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
-from recon.fields import FeatureGrid, FrequencyEncoding
+from recon.fields import FeatureGrid, FrequencyEncoding, distance_to_box
 
 
 class ShapeNetwork(nn.Module):
@@ -251,8 +251,6 @@ class LinearSDFNetwork(ShapeNetwork):
         features that the basis is linear in.
         """
         inside = points.maximum(self.low).minimum(self.high)
-        beyond = (points - inside).square().sum(1)
-        outside = beyond > 0
         taps: dict[Sequence[int], tuple[Tensor, Tensor]] = {}
         looked_up = []
         for grid in (self.mean, *self.grids):
@@ -260,8 +258,7 @@ class LinearSDFNetwork(ShapeNetwork):
             if grid.shape not in taps:
                 taps[grid.shape] = grid.taps(inside)
             looked_up.append(grid.gather(*taps[grid.shape]))
-        # The square root has no gradient at 0.
-        base = looked_up[0][:, 0] + torch.where(outside, beyond, 1.0).sqrt() * outside
+        base = looked_up[0][:, 0] + distance_to_box(points, self.low, self.high)
         hidden = torch.cat([points, *looked_up[1:]], dim=1)
         for layer in self.layers:
             hidden = functional.silu(layer(hidden))

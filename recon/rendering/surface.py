@@ -196,17 +196,25 @@ def surface_colours(
         sample, gradient = sdf_and_gradient(field, part, create_graph=False)
         with torch.no_grad():
             normal = normalize(gradient, dim=1)
-            to_camera = normalize(centres - part[:, None], dim=2)
-            weights = (normal[:, None] * to_camera).sum(2).clamp_min(0.02) ** 4
-            weights = weights / weights.sum(1, keepdim=True)
-            total = torch.zeros_like(part)
-            views = len(centres) if getattr(colour, "sees_camera", True) else 0
-            for view in range(views):
-                at = (weights[:, view] > NEGLIGIBLE).nonzero()[:, 0]
-                seen = colour(part[at], gradient[at], to_camera[at, view], sample.feature[at])
-                total[at] += weights[at, view, None] * seen
-            if views == 0:
-                total = colour(part, gradient, normal, sample.feature)
-            colours.append((total + 1) / 2)
+            if getattr(colour, "sees_camera", True):
+                seen = _seen_together(colour, part, gradient, normal, sample.feature, centres)
+            else:
+                seen = colour(part, gradient, normal, sample.feature)
+            colours.append((seen + 1) / 2)
             normals.append(normal)
     return torch.cat(colours), torch.cat(normals)
+
+
+def _seen_together(
+    colour: Colour, points: Tensor, gradient: Tensor, normal: Tensor, feature: Tensor, centres: Tensor
+) -> Float[Tensor, "points 3"]:
+    """Mean of what points send to cameras, weighted by the fourth power of the cosine."""
+    to_camera = normalize(centres - points[:, None], dim=2)
+    weights = (normal[:, None] * to_camera).sum(2).clamp_min(0.02) ** 4
+    weights = weights / weights.sum(1, keepdim=True)
+    total = torch.zeros_like(points)
+    for view in range(len(centres)):
+        at = (weights[:, view] > NEGLIGIBLE).nonzero()[:, 0]
+        seen = colour(points[at], gradient[at], to_camera[at, view], feature[at])
+        total[at] += weights[at, view, None] * seen
+    return total

@@ -133,9 +133,11 @@ def _prepare(cfg: DictConfig, folder: Path, timeline: Timeline) -> Task:
         sampler = SurfaceSampler(
             store, chosen.cameras, chosen.sdf, tracing, cfg.method.surface_points, cfg.seed
         )
-    task = Task(cfg, folder, scene, views, chosen, RayData(sampler), loggers, started, timeline, name)
-    task.deviation, task.life_size = starts[name].deviation, starts[name].life_size
-    return task
+    start = starts[name]
+    return Task(
+        cfg, folder, scene, views, chosen, RayData(sampler), loggers, started, timeline, name,
+        deviation=start.deviation, life_size=start.life_size,
+    )  # fmt: skip
 
 
 def evidence(scene: Scene, inputs: Sequence[View]) -> Evidence:
