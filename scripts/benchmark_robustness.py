@@ -1,31 +1,23 @@
 """What faults of the input cost, with and without each mend: python scripts/benchmark_robustness.py preset=quick."""
 
 import logging
-import shlex
-import signal
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import hydra
-import torch
 from omegaconf import DictConfig, OmegaConf
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from recon.errors import ReconError
-from recon.files import replacing
 from recon.synth.faults import CLEAN
-from recon.systems import benchmark, benchmark_data, benchmark_runs, robustness, robustness_sheet
+from recon.systems import benchmark, benchmark_data, benchmark_script, robustness, robustness_sheet
 from recon.systems.benchmark import Plan
 from recon.systems.benchmark_data import Subjects
 from recon.systems.benchmark_results import collect
-from recon.systems.benchmark_runs import Outcome
+from recon.systems.commands import exit_codes, interrupt_on_signals
 from recon.systems.config import register_resolvers
-from recon.systems.machine import cores, machine, revision
+from recon.systems.machine import cores
 from recon.systems.robustness import Choice
 from recon.systems.robustness_report import RobustnessReport, markdown
 
@@ -36,16 +28,9 @@ register_resolvers()
 @hydra.main(config_path="../conf", config_name="robustness", version_base="1.3")
 def main(cfg: DictConfig) -> None:
     """Scenes, runs, tables; exit code 1 if a run failed or on bad input, 130 when stopped."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
-    try:
+    interrupt_on_signals()
+    with exit_codes(log, "stopped; the same command goes on from here"):
         failed = run(cfg)
-    except ReconError as error:
-        log.error("%s", error)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        log.error("stopped; the same command goes on from here")
-        sys.exit(130)
     sys.exit(1 if failed else 0)
 
 
@@ -57,10 +42,7 @@ def run(cfg: DictConfig) -> int:
     making = 0 if options["report_only"] else cores()
     subjects = benchmark_data.folder(Path(options["data"]), chosen.subjects, making, say)
     context = {
-        "date": benchmark_runs.now(),
-        "command": " ".join(["python scripts/benchmark_robustness.py", *map(shell_word, sys.argv[1:])]),
-        "revision": revision(),
-        "machine": machine(),
+        **benchmark_script.context("scripts/benchmark_robustness.py"),
         "method": options["method_name"],
         "views": chosen.views,
         "seed": chosen.seed,
@@ -71,7 +53,7 @@ def run(cfg: DictConfig) -> int:
     def report() -> RobustnessReport:
         mine = [r for r in collect(out) if (r.cell.views, r.cell.seed) == (chosen.views, chosen.seed)]
         written = RobustnessReport(mine, subjects.data, list(options["overrides"]), context)
-        write(written, out)
+        benchmark_script.write(out, written.json(), markdown(written))
         return written
 
     if not options["report_only"]:
@@ -79,7 +61,7 @@ def run(cfg: DictConfig) -> int:
         robustness.check(robustness.plan(chosen, sources, out, options))
         plan = plan_of(options, chosen, subjects, out)
         benchmark.check(plan)
-        perform(plan, workers_of(options), report)
+        benchmark_script.perform(plan, benchmark_script.workers_of(options), report, say)
     final = report()
     print("\n" + markdown(final))
     print(f"written to {out}")
@@ -96,51 +78,9 @@ def plan_of(options: dict[str, Any], chosen: Choice, subjects: Subjects, out: Pa
     return robustness.plan(chosen, folders, out, options)
 
 
-def workers_of(options: dict[str, Any]) -> int:
-    """Runs at a time."""
-    return options["workers"] or torch.cuda.device_count() or max(cores() // 2, 1)
-
-
-def perform(plan: Plan, workers: int, report: Callable[[], RobustnessReport]) -> None:
-    """Runs the cells that have no numbers yet, with a line for each."""
-    cells = plan.cells()
-    missing = [cell for cell in cells if not cell.done(plan.out)]
-    say(f"{len(cells)} runs, {len(cells) - len(missing)} of them done; {workers} at a time, in {plan.out}")
-    started, count = time.monotonic(), 0
-
-    def done(outcome: Outcome) -> None:
-        nonlocal count
-        count += 1
-        rest = (time.monotonic() - started) / count * (len(missing) - count)
-        (metrics,) = [each.metrics for each in report().runs if each.cell == outcome.cell]
-        face, head = metrics.get("face_mm"), metrics.get("head_mm")
-        errors = "not scored" if face is None or head is None else f"face {face:.2f} mm, head {head:.2f} mm"
-        what = f"failed: {outcome.error}" if outcome.error else f"{errors}, {outcome.seconds:.0f} s"
-        say(f"[{count}/{len(missing)}] {outcome.cell}: {what}; {rest / 60:.0f} min left")
-
-    benchmark_runs.run(plan, missing, workers, done)
-
-
-def write(report: RobustnessReport, out: Path) -> None:
-    """The tables in both forms."""
-    for name, content in {"results.json": report.json(), "results.md": markdown(report)}.items():
-        with replacing(out / name) as temporary:
-            temporary.write_text(content, encoding="utf-8")
-
-
-def shell_word(argument: str) -> str:
-    """An argument as one types it: in double quotes rather than with escaped single ones."""
-    plain = "'" in argument and not set(argument) & set('"$`\\!')
-    return f'"{argument}"' if plain else shlex.quote(argument)
-
-
 def say(text: str) -> None:
     """A line, at once."""
     print(text, flush=True)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from recon.errors import ConfigError, ReconError
+from recon.errors import ConfigError
 from recon.synth import cameras
 from recon.synth.appearance_draw import look_of
 from recon.synth.identity import generator
@@ -26,6 +26,7 @@ from recon.synth.photograph import expose
 from recon.synth.prepare import prepare
 from recon.synth.samples import SampleCounts, sample_subject
 from recon.synth.subject import build_subject, draw_recipe
+from recon.systems.commands import bad_input_named
 
 DEFAULTS = {"subjects": 3, "views": 16, "size": 512, "samples": 100_000, "split": "train"}
 ROWS = ("shape", "light", "pictures", "total", "cpu", "samples")
@@ -75,7 +76,5 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with bad_input_named():
         main(sys.argv[1:])
-    except ReconError as error:
-        sys.exit(f"{type(error).__name__}: {error}")

@@ -13,11 +13,12 @@ from omegaconf import OmegaConf
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from recon.errors import ConfigError, ReconError
+from recon.errors import ConfigError
 from recon.synth.identity import ADULT_RANGES_MM, anatomy, draw_identity, shape_head
 from recon.synth.model import HeadModel, load_head_model
 from recon.synth.subject import make_subject
 from recon.synth.surface_faults import TOLERANCE_MM3, visible_faults_mm3
+from recon.systems.commands import bad_input_named
 
 DEFAULTS = {"n": 300, "truths": 12, "split": "train", "spacing": 2.0}
 
@@ -74,7 +75,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    try:
+    with bad_input_named():
         sys.exit(main(sys.argv[1:]))
-    except ReconError as error:
-        sys.exit(f"{type(error).__name__}: {error}")

@@ -14,7 +14,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from recon.errors import ConfigError, ReconError
+from recon.errors import ConfigError
 from recon.scene import Camera
 from recon.synth import cameras
 from recon.synth.appearance_draw import look_of
@@ -23,6 +23,7 @@ from recon.synth.passes import rgb
 from recon.synth.photograph import expose
 from recon.synth.prepare import Prepared, prepare
 from recon.synth.subject import make_subject
+from recon.systems.commands import bad_input_named
 
 DEFAULTS = {
     "out": "sheet.jpg",
@@ -71,7 +72,5 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with bad_input_named():
         main(sys.argv[1:])
-    except ReconError as error:
-        sys.exit(f"{type(error).__name__}: {error}")

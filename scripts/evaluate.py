@@ -10,7 +10,7 @@ from omegaconf import DictConfig, ListConfig
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from recon.errors import EvaluationError, ReconError
+from recon.errors import EvaluationError
 from recon.evaluation.batch import Options, Score, score
 from recon.evaluation.predictions import find
 from recon.evaluation.tables import Report
@@ -18,6 +18,7 @@ from recon.files import replacing
 from recon.scene import GroundTruth
 from recon.scene.h3ds.layout import Paths, read_version
 from recon.scene.h3ds.tables import CONFIGS, scene_ids, tables
+from recon.systems.commands import exit_codes
 
 log = logging.getLogger("evaluate")
 
@@ -25,11 +26,8 @@ log = logging.getLogger("evaluate")
 @hydra.main(config_path="../conf", config_name="evaluate", version_base="1.3")
 def main(cfg: DictConfig) -> None:
     """Predictions and ground truth in, tables and heat maps out; exit code 1 if a mesh was not scored."""
-    try:
+    with exit_codes(log):
         failed = run(cfg)
-    except ReconError as error:
-        log.error("%s", error)
-        sys.exit(1)
     sys.exit(1 if failed else 0)
 
 

@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from recon.errors import ConfigError, ReconError
 from recon.priors.donors import donor_of_run, save_donor
+from recon.systems.commands import exit_codes
 from recon.systems.run import open_scene
 
 log = logging.getLogger("export_donor")
@@ -20,11 +21,8 @@ log = logging.getLogger("export_donor")
 @hydra.main(config_path="../conf", config_name="export_donor", version_base="1.3")
 def main(cfg: DictConfig) -> None:
     """Run folder in, donor out; exit code 1 on bad input."""
-    try:
+    with exit_codes(log):
         run(cfg)
-    except ReconError as error:
-        log.error("%s", error)
-        sys.exit(1)
 
 
 def run(cfg: DictConfig) -> None:

@@ -20,9 +20,10 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from recon.errors import ConfigError, ReconError
+from recon.errors import ConfigError
 from recon.synth import model_convert
 from recon.synth.model import default_path, load_head_model
+from recon.systems.commands import bad_input_named
 
 URL = f"https://codeload.github.com/ICT-VGL/ICT-FaceKit/zip/{model_convert.COMMIT}"
 LARGEST_DOWNLOAD = 1 << 30
@@ -111,7 +112,5 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with bad_input_named():
         main(sys.argv[1:])
-    except ReconError as error:
-        sys.exit(f"{type(error).__name__}: {error}")

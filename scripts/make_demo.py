@@ -14,12 +14,13 @@ from omegaconf import OmegaConf
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from recon.errors import ConfigError, ReconError
+from recon.errors import ConfigError
 from recon.synth import cameras, scenes
 from recon.synth.appearance_draw import look_of
 from recon.synth.model import default_path, load_head_model
 from recon.synth.subject import make_subject
 from recon.synth.surface_decimate import decimate
+from recon.systems.commands import bad_input_named
 
 DEFAULTS = {
     "out": "recon/assets/heads",
@@ -86,7 +87,5 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with bad_input_named():
         main(sys.argv[1:])
-    except ReconError as error:
-        sys.exit(f"{type(error).__name__}: {error}")

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from recon.errors import ConfigError, ReconError
+from recon.errors import ConfigError
 from recon.synth import cameras, scenes
 from recon.synth.appearance_draw import look_of
 from recon.synth.model import load_head_model
@@ -23,6 +23,7 @@ from recon.synth.parts import CLOTH, Part, Subject
 from recon.synth.subject import make_subject, with_truth
 from recon.synth.surface import union_mesh
 from recon.synth.surface_decimate import decimate
+from recon.systems.commands import bad_input_named
 
 DEFAULTS = {"out": "outsiders", "views": 40, "seed": 8100}
 HAT = (
@@ -125,7 +126,5 @@ def lathe(
 
 
 if __name__ == "__main__":
-    try:
+    with bad_input_named():
         main(sys.argv[1:])
-    except ReconError as error:
-        sys.exit(f"{type(error).__name__}: {error}")

@@ -14,10 +14,11 @@ from omegaconf import OmegaConf
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from recon.errors import ConfigError, ReconError
+from recon.errors import ConfigError
 from recon.synth.identity import SPLITS
 from recon.synth.samples import SampleCounts
 from recon.synth.samples_files import write_samples
+from recon.systems.commands import bad_input_named
 
 DEFAULTS = {
     "out": "samples",
@@ -50,7 +51,5 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with bad_input_named():
         main(sys.argv[1:])
-    except ReconError as error:
-        sys.exit(f"{type(error).__name__}: {error}")

@@ -11,9 +11,10 @@ from omegaconf import DictConfig
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from recon.errors import ConfigError, ReconError
+from recon.errors import ConfigError
 from recon.synth import batch
 from recon.synth.named import SET_NAME, differing_files, named_recipes
+from recon.systems.commands import exit_codes
 
 log = logging.getLogger("make_scenes")
 
@@ -21,14 +22,8 @@ log = logging.getLogger("make_scenes")
 @hydra.main(config_path="../conf", config_name="make_scenes", version_base="1.3")
 def main(cfg: DictConfig) -> None:
     """People in, scenes out; exit code 1 on bad input."""
-    try:
+    with exit_codes(log, "stopped; the same command goes on from here"):
         run(cfg)
-    except ReconError as error:
-        log.error("%s", error)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        log.error("stopped; the same command goes on from here")
-        sys.exit(130)
 
 
 def run(cfg: DictConfig) -> None:

@@ -15,8 +15,9 @@ from omegaconf import OmegaConf
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from recon.errors import ConfigError, ReconError
+from recon.errors import ConfigError
 from recon.files import replacing
+from recon.systems.commands import bad_input_named
 
 DEFAULTS = {"results": "runs/benchmark/results.json", "out": "benchmark.png", "views": None, "title": ""}
 
@@ -76,7 +77,5 @@ def draw(points: dict[tuple[str, int], tuple[float, float, float]], out: Path, t
 
 
 if __name__ == "__main__":
-    try:
+    with bad_input_named():
         main(sys.argv[1:])
-    except ReconError as error:
-        sys.exit(f"{type(error).__name__}: {error}")

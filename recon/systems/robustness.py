@@ -20,6 +20,7 @@ from recon.errors import ConfigError
 from recon.synth.faults import CLEAN, FAULTS
 from recon.synth.faulty_scenes import Relight, write_faulty_scene
 from recon.systems.benchmark import Plan
+from recon.systems.benchmark_options import methods
 from recon.systems.config import CONF, PRESETS
 
 
@@ -96,9 +97,8 @@ def _check_settings(options: Mapping[str, Any]) -> None:
         value = options[name]
         if not (name == "workers" and value is None) and (type(value) is not int or value < least):
             raise ConfigError(f"{name}={value}: expected a number from {least} on")
-    known = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
-    if options["method_name"] not in known:
-        raise ConfigError(f"method_name={options['method_name']}: choose from {', '.join(known)}")
+    if options["method_name"] not in methods():
+        raise ConfigError(f"method_name={options['method_name']}: choose from {', '.join(methods())}")
     for name, settings in {"extra": options["extra"], **options["overrides"]}.items():
         if not isinstance(settings, list) or not all(isinstance(s, str) and "=" in s for s in settings):
             raise ConfigError(f"{name}: {settings!r} are no options of train.py: expected ['key=value', ...]")

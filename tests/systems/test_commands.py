@@ -1,0 +1,76 @@
+"""How command lines end, and what those of benchmarks share."""
+
+import logging
+import os
+import shlex
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from recon.errors import ConfigError
+from recon.systems.benchmark_script import clock, context, shell_word, workers_of
+from recon.systems.commands import bad_input_named, exit_codes, interrupt_on_signals
+
+log = logging.getLogger("a command")
+
+
+def test_bad_input_is_code_1_and_an_interruption_130_each_with_its_reason(caplog):
+    with pytest.raises(SystemExit) as end, exit_codes(log):
+        raise ConfigError("views=0: expected more")
+    assert end.value.code == 1 and caplog.messages == ["views=0: expected more"]
+    with pytest.raises(SystemExit) as end, exit_codes(log, "go on with resume"):
+        raise KeyboardInterrupt
+    assert end.value.code == 130 and caplog.messages[1:] == ["go on with resume"]
+
+
+def test_a_bug_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError), exit_codes(log):
+        _ = 1 / 0
+    with pytest.raises(ZeroDivisionError), bad_input_named():
+        _ = 1 / 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_signals_interrupt(number):
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        interrupt_on_signals()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def test_a_named_error_and_no_traceback_without_importing_torch():
+    code = """
+import sys
+from recon.errors import ConfigError
+from recon.systems.commands import bad_input_named
+assert "torch" not in sys.modules
+with bad_input_named():
+    raise ConfigError("n=0: at least one")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and done.stderr == "ConfigError: n=0: at least one\n"
+
+
+@pytest.mark.parametrize(
+    "argument", ["views=3", "extra=['a=1', 'b=2']", "out=a b", "x='$HOME'", 'say="it\'s"']
+)
+def test_a_recorded_command_can_be_typed_again(argument, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["anything", argument, "views=8"])
+    words = shlex.split(context("scripts/benchmark.py")["command"])
+    assert words == ["python", "scripts/benchmark.py", argument, "views=8"]
+    assert "'\"'\"'" not in shell_word("extra=['a=1']")  # readable, not merely right
+
+
+def test_times_left():
+    assert clock(20.0) == "0 min" and clock(59.4 * 60) == "59 min"
+    assert clock(59.6 * 60) == "1 h 0 min" and clock(25 * 3600.0) == "25 h 0 min"
+
+
+def test_workers_asked_for_count():
+    assert workers_of({"workers": 3}) == 3 and workers_of({"workers": None}) >= 1
