@@ -56,7 +56,8 @@ for name in {blocked}:
 import recon.scene, recon.scene.export, recon.fields, recon.rendering, recon.losses, recon.meshing, recon.evaluation
 import recon.systems.config, recon.systems.outputs, recon.systems.run
 """
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_readme_snippet_runs():

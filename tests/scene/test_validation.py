@@ -139,9 +139,15 @@ def test_cameras(folder, name):
     scenes.validate(scene, [0, 2])
 
 
-def test_the_sign_of_a_projection_matrix_means_nothing(folder):
+def test_sign_and_scale_of_a_projection_matrix_mean_nothing(folder):
+    change_cameras(folder, world_mat_1=world_mat(K, R, t))
+    before = scenes.open(folder).views[1].camera
     change_cameras(folder, world_mat_1=-2.5 * world_mat(K, R, t))
-    scenes.validate(scenes.open(folder))
+    scene = scenes.open(folder)
+    assert scenes.problems(scene) == []
+    camera = scene.views[1].camera
+    np.testing.assert_allclose(camera.intrinsics, before.intrinsics, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(camera.world_from_camera, before.world_from_camera, rtol=1e-9, atol=1e-9)
 
 
 def memory_scene(good, pose):
