@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import shutil
 import tempfile
@@ -12,7 +11,6 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import trimesh
@@ -20,9 +18,9 @@ from jaxtyping import Float
 from PIL import Image
 
 from recon.errors import SceneError
-from recon.files import replacing
 from recon.scene.camera import Camera
-from recon.scene.h3ds.layout import PIXEL_CENTRE, Paths, read_config, read_version
+from recon.scene.h3ds.layout import PIXEL_CENTRE, Paths
+from recon.scene.h3ds.root import check_version, enter, locked
 from recon.scene.images import to_uint8
 from recon.scene.obj import write_obj
 
@@ -84,53 +82,33 @@ def write_scene(
         SceneError: Counts or sizes disagree, an index is out of range, the scene exists, or the root has
             another version.
     """
-    root = Path(root)
-    if not name or not all(char.isalnum() or char in "-_" for char in name) or not name.isascii():
-        raise SceneError(f"scene name {name!r}: use letters, digits, '-' and '_' only")
+    root, target = Path(root), Path(root) / name
+    _check_name(name)
     _check_indices(mesh, landmarks or {}, regions or {}, default_views or {}, len(cameras))
-    target = root / name
     root.mkdir(parents=True, exist_ok=True)
     if target.exists() and not overwrite:
         raise SceneError(f"{target} exists: choose another name, or overwrite=True to replace it")
-    _check_version(root, version)
-    work = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=root))
-    try:
-        work.chmod(0o755)
+    check_version(root, version)
+    with _hidden_folder(root, name) as work:
         paths = Paths(work)
         _write_pictures(paths, images, masks, cameras, jpeg_quality, mask_bits)
         _write_ignored(paths, ignored or {}, cameras)
         _write_cameras(paths.cameras, cameras, scale_mat)
         if mesh is not None:
-            colours = _vertex_colours(mesh) if vertex_colours else None
-            write_obj(
-                paths.mesh,
-                np.asarray(mesh.vertices),
-                np.asarray(mesh.faces),
-                colours=colours,
-                decimals=mesh_decimals,
-            )
-        if landmarks:
-            lines = [f"{key} {int(index)}" for key, index in landmarks.items()]
-            paths.landmarks.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        for region, indices in (regions or {}).items():
-            paths.regions.mkdir(exist_ok=True)
-            paths.region(region).write_text("".join(f"{int(index)}\n" for index in indices), encoding="utf-8")
+            _write_mesh(paths.mesh, mesh, mesh_decimals, vertex_colours)
+        _write_places(paths, landmarks or {}, regions or {})
         if extras is not None:
             extras(work)
-        with _locked(root):
+        with locked(root):
             move_in_place(work, target)
-            _enter(root, name, version, len(cameras), default_views or {}, tags)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+            enter(root, name, version, len(cameras), default_views or {}, tags)
     return target
 
 
-def _vertex_colours(mesh: trimesh.Trimesh) -> np.ndarray:
-    """(n, 3) colours in [0, 1]."""
-    colours = getattr(mesh.visual, "vertex_colors", None)
-    if colours is None:
-        raise SceneError("vertex_colours=True, but the mesh has none")
-    return np.asarray(colours)[:, :3] / 255.0
+def _check_name(name: str) -> None:
+    """A scene's name is a folder's and a bare key of TOML."""
+    if not name or not all(char.isalnum() or char in "-_" for char in name) or not name.isascii():
+        raise SceneError(f"scene name {name!r}: use letters, digits, '-' and '_' only")
 
 
 def _check_indices(
@@ -154,15 +132,6 @@ def _check_indices(
             raise SceneError(
                 f"default list for {number} views must hold indices 0..{count - 1}, got {list(views)}"
             )
-
-
-def _check_version(root: Path, version: str) -> None:
-    present = read_version(root)
-    if present is not None and present != version:
-        raise SceneError(
-            f"{root} holds data version {present!r}, not {version!r}: never mix versions, "
-            "write to another folder"
-        )
 
 
 def _write_pictures(
@@ -232,20 +201,39 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
             archive.writestr(member, buffer.getvalue())
 
 
+def _write_mesh(path: Path, mesh: trimesh.Trimesh, decimals: int | None, coloured: bool) -> None:
+    """Write the ground truth with its vertices in their order."""
+    colours = _vertex_colours(mesh) if coloured else None
+    write_obj(path, np.asarray(mesh.vertices), np.asarray(mesh.faces), colours=colours, decimals=decimals)
+
+
+def _vertex_colours(mesh: trimesh.Trimesh) -> np.ndarray:
+    """(n, 3) colours in [0, 1]."""
+    colours = getattr(mesh.visual, "vertex_colors", None)
+    if colours is None:
+        raise SceneError("vertex_colours=True, but the mesh has none")
+    return np.asarray(colours)[:, :3] / 255.0
+
+
+def _write_places(paths: Paths, landmarks: Mapping[str, int], regions: Mapping[str, np.ndarray]) -> None:
+    """Write the landmark file and regions/, as far as there are any."""
+    if landmarks:
+        lines = [f"{key} {int(index)}" for key, index in landmarks.items()]
+        paths.landmarks.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for region, indices in regions.items():
+        paths.regions.mkdir(exist_ok=True)
+        paths.region(region).write_text("".join(f"{int(index)}\n" for index in indices), encoding="utf-8")
+
+
 @contextlib.contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    """One writer at a time in a root, across processes (where the system has advisory locks)."""
+def _hidden_folder(root: Path, name: str) -> Iterator[Path]:
+    """A folder beside a scene's place, gone in the end unless it was moved."""
+    work = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=root))
     try:
-        import fcntl
-    except ImportError:  # Windows: generate with one process there
-        yield
-        return
-    handle = os.open(root, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        work.chmod(0o755)
+        yield work
     finally:
-        os.close(handle)
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def move_in_place(work: Path, target: Path) -> None:
@@ -257,35 +245,3 @@ def move_in_place(work: Path, target: Path) -> None:
     os.replace(target, aside / target.name)
     os.replace(work, target)
     shutil.rmtree(aside, ignore_errors=True)
-
-
-def _enter(
-    root: Path,
-    name: str,
-    version: str,
-    count: int,
-    default_views: Mapping[int, Sequence[int]],
-    tags: Sequence[str],
-) -> None:
-    """Merge a scene into the root's description; the order of scenes is that of their names."""
-    _check_version(root, version)
-    path = root / "config.toml"
-    scenes: dict[str, Any] = dict(read_config(path)["scenes"]) if path.exists() else {}
-    lists = {str(key): [int(index) for index in default_views[key]] for key in sorted(default_views)}
-    scenes[name] = {"tags": list(tags), "views": count, "default_views_configs": lists}
-    lines = [f"version = {json.dumps(version)}", 'file_id = ""', 'file_md5 = ""', "", "[scenes]"]
-    for key in sorted(scenes):
-        entry = scenes[key]
-        lines += [
-            "",
-            f"[scenes.{key}]",
-            f"tags = {json.dumps(entry.get('tags', []))}",
-            f"views = {entry['views']}",
-        ]
-        lines += [f"[scenes.{key}.default_views_configs]"]
-        lines += [
-            f"{number} = {indices}" for number, indices in entry.get("default_views_configs", {}).items()
-        ]
-    for target, text in ((path, "\n".join(lines) + "\n"), (root / "version.txt", f"{version}\n")):
-        with replacing(target) as temporary:
-            temporary.write_text(text, encoding="utf-8")
