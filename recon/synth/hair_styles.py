@@ -7,29 +7,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-FAMILIES = (
-    "bald",
-    "buzz",
-    "short",
-    "side_parted",
-    "swept_back",
-    "curly",
-    "afro",
-    "fringe",
-    "bob",
-    "long",
-    "ponytail",
-    "bun",
-)
-SHORT_FAMILIES = ("bald", "buzz", "short", "side_parted", "swept_back")
-
 
 @dataclass(frozen=True)
 class HairStyle:
     """One hair style, as parameters of growth.
 
     Attributes:
-        family: One of `FAMILIES`.
+        family: One of `hair_families.FAMILIES`.
         flow: Combing field: "whorl", "back", "part", "fringe", "loose", "down", "tie", "out" or "beard"
             (see `hair_flow`).
         length_top_mm, length_side_mm, length_back_mm: Strand lengths over the head.

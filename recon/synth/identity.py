@@ -100,6 +100,11 @@ def generator(seed: int, split: str, purpose: int) -> np.random.Generator:
     return np.random.default_rng([SPLITS.index(split), purpose, seed])
 
 
+def between(rng: np.random.Generator, low: float, high: float) -> float:
+    """Draws a number of a range, each as likely."""
+    return float(rng.uniform(low, high))
+
+
 def split_quantile(u: float, split: str) -> float:
     """Moves a uniform number into the bins of [0, 1) that belong to a split, keeping it uniform over them."""
     dealt = _DEALT[split]

@@ -9,7 +9,8 @@ import trimesh
 
 from recon.errors import ConfigError
 from recon.synth.hair import Growth, Skin, body_field, build_hair
-from recon.synth.hair_families import SHORT_FAMILIES, draw_beard, draw_style
+from recon.synth.hair_beard import draw_beard
+from recon.synth.hair_families import SHORT_FAMILIES, draw_style
 from recon.synth.hair_scalp import Hairline, draw_hairline, scalp_mask
 from recon.synth.hair_styles import HairStyle
 from recon.synth.identity import HeadShape, Identity, draw_identity, generator, shape_head
@@ -45,6 +46,7 @@ __all__ = [
     "Part",
     "Strands",
     "Subject",
+    "bald_subject",
     "build_subject",
     "draw_recipe",
     "make_subject",
@@ -170,6 +172,36 @@ def build_subject(
         mark_regions(vertices, parts, landmarks["nose_tip"]),
         strands,
         dict(recipe),
+    )
+
+
+def bald_subject(recipe: Mapping[str, Any], *, model: HeadModel | None = None) -> tuple[Subject, HeadShape]:
+    """The person of a recipe without hair, beard and truth: all that portraits of a face need, in a moment.
+
+    Returns:
+        The person, and the surfaces of the head.
+
+    Raises:
+        ConfigError: The recipe lacks a part, or there is no head model.
+    """
+    model = model or load_head_model()
+    try:
+        identity, bust = Identity.from_recipe(recipe["identity"]), Bust.from_recipe(recipe["bust"])
+        seed, name = int(recipe["seed"]), str(recipe["name"])
+    except (KeyError, TypeError) as error:
+        raise ConfigError(f"not a subject's recipe ({error}); `draw_recipe` makes one") from error
+    shape, topology = shape_head(model, identity), model.refinement
+    neck = next(cap for cap in topology.caps if cap.name == "neck")
+    garment = garment_mesh(bust, shape.skin, topology.faces, neck.loop)
+    bare = np.full(len(topology.canonical), -1.0)
+    parts = (
+        _skin_part(model, shape, bare, None),
+        *_eye_parts(model, shape),
+        _cloth_part(np.asarray(garment.vertices), np.asarray(garment.faces, dtype=np.int64)),
+    )
+    return (
+        Subject(seed, name, parts, trimesh.Trimesh(), {}, shape.landmarks68, {}, {}, None, dict(recipe)),
+        shape,
     )
 
 

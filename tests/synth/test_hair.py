@@ -6,7 +6,8 @@ import trimesh
 
 from recon.errors import ConfigError
 from recon.synth.hair import Growth
-from recon.synth.hair_families import BEARD_COVERAGE, FAMILIES, SHARES, SHORT_FAMILIES, draw_beard, draw_style
+from recon.synth.hair_beard import BEARD_COVERAGE, draw_beard
+from recon.synth.hair_families import FAMILIES, SHARES, SHORT_FAMILIES, draw_style
 from recon.synth.hair_flow import flow_direction, off_the_face
 from recon.synth.hair_grow import Body, clump, curl, cut_below, frizz, grow_guides, interpolate_children
 from recon.synth.hair_scalp import Hairline, Roots, draw_hairline, sample_roots, scalp_mask
