@@ -84,7 +84,11 @@ def loop_subdivision(
         (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))),
         shape=(vertex_count + len(edges), vertex_count),
     ).tocsr()
-    middle = vertex_count + edge_of_corner.reshape(3, -1)
+    return _four_of_each(faces, vertex_count + edge_of_corner.reshape(3, -1)), matrix
+
+
+def _four_of_each(faces: np.ndarray, middle: np.ndarray) -> np.ndarray:
+    """Fine faces, three at the corners and one between; `middle` are the vertices on the edges ab, bc, ca."""
     ab, bc, ca = middle
     a, b, c = faces.T
     fine = np.concatenate(
@@ -95,4 +99,4 @@ def loop_subdivision(
             np.stack([ab, bc, ca], axis=1),
         ]
     )
-    return fine.astype(np.int64), matrix
+    return fine.astype(np.int64)

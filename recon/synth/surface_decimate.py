@@ -165,6 +165,25 @@ def _neighbours(
 
 
 @compiled
+def _join(
+    faces: np.ndarray, alive: np.ndarray, first: np.ndarray, following: np.ndarray, a: int, b: int
+) -> None:
+    """Vertex b joins a: its corners take a's index, the two triangles between them die, the rings become one."""
+    corner = first[b]
+    while True:
+        f = corner // 3
+        if alive[f]:
+            if faces[f, 0] == a or faces[f, 1] == a or faces[f, 2] == a:
+                alive[f] = False
+            else:
+                faces[f, corner % 3] = a
+        corner = following[corner]
+        if corner == first[b]:
+            break
+    following[first[a]], following[first[b]] = following[first[b]], following[first[a]]
+
+
+@compiled
 def _collapse(
     vertices: np.ndarray, faces: np.ndarray, first: np.ndarray, following: np.ndarray, target: int
 ) -> np.ndarray:
@@ -205,19 +224,7 @@ def _collapse(
             continue
         if _turns_over(vertices, faces, alive, first, following, b, a, place):
             continue
-        # b joins a: its corners take a's index, the two triangles between them die
-        corner = first[b]
-        while True:
-            f = corner // 3
-            if alive[f]:
-                if faces[f, 0] == a or faces[f, 1] == a or faces[f, 2] == a:
-                    alive[f] = False
-                else:
-                    faces[f, corner % 3] = a
-            corner = following[corner]
-            if corner == first[b]:
-                break
-        following[first[a]], following[first[b]] = following[first[b]], following[first[a]]
+        _join(faces, alive, first, following, a, b)
         vertices[a] = place
         quadrics[a] += quadrics[b]
         version[a] += 1

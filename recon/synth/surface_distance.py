@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from recon.synth.compiled import compiled
-from recon.synth.surface_grid import _edge, _point_triangle_squared
+from recon.synth.surface_kernels import edge, point_triangle_squared
 
 _LEAF = 4
 _COLUMNS = 256
@@ -159,7 +159,7 @@ def _closest(points: np.ndarray, corners: np.ndarray, planes: np.ndarray, boxes:
                 h = planes[f, 0] * p[0] + planes[f, 1] * p[1] + planes[f, 2] * p[2] - planes[f, 3]
                 if h * h * (1 - 1e-9) >= best:
                     continue
-                d = _point_triangle_squared(p, corners[f, 0], corners[f, 1], corners[f, 2])
+                d = point_triangle_squared(p, corners[f, 0], corners[f, 1], corners[f, 2])
                 if d < best:
                     best = d
         out[n] = np.sqrt(best)
@@ -206,8 +206,8 @@ def _inside(
         winding = 0
         for m in range(offsets[y * count + z], offsets[y * count + z + 1]):
             i, j, k = faces[members[m], 0], faces[members[m], 1], faces[members[m], 2]
-            wa, wb, wc = _edge(vertices, j, k, p[1], p[2]), _edge(vertices, k, i, p[1], p[2]), 0.0
-            wc = _edge(vertices, i, j, p[1], p[2])
+            wa, wb, wc = edge(vertices, j, k, p[1], p[2]), edge(vertices, k, i, p[1], p[2]), 0.0
+            wc = edge(vertices, i, j, p[1], p[2])
             up = wa >= 0 and wb >= 0 and wc >= 0
             if not up and not (wa < 0 and wb < 0 and wc < 0):
                 continue
