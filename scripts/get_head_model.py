@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from recon.errors import ConfigError
 from recon.synth import model_convert
 from recon.synth.model import default_path, load_head_model
+from recon.synth.model_source import Source, content_digest
 from recon.systems.commands import bad_input_named
 
 URL = f"https://codeload.github.com/ICT-VGL/ICT-FaceKit/zip/{model_convert.COMMIT}"
@@ -68,7 +69,7 @@ def get_head_model(
         out: File to write.
         source: Folder or zip archive to use instead of the download.
         url: Address of the archive.
-        sha256: What `model_convert.content_digest` must be.
+        sha256: What `model_source.content_digest` must be.
 
     Raises:
         ConfigError: No archive, or not the content that is expected; `out` is as before.
@@ -77,8 +78,8 @@ def get_head_model(
         archive = Path(source) if source else Path(folder) / "archive.zip"
         if source is None:
             download(url, archive)
-        files = model_convert.Source(archive)
-        found = model_convert.content_digest(files)
+        files = Source(archive)
+        found = content_digest(files)
         if found != sha256:
             raise ConfigError(
                 f"{source or url} is not the expected content of ICT-FaceKit at {model_convert.COMMIT[:7]}: "

@@ -5,13 +5,10 @@ JSON file of vertex lists. All have the same vertices in the same order, so that
 difference of positions.
 """
 
-import hashlib
 import json
 import logging
-import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +17,8 @@ from jaxtyping import Int32
 
 from recon.errors import ConfigError
 from recon.files import replacing
-from recon.synth.model_obj import parse_obj, parse_vertices
+from recon.synth.model_obj import ObjMesh, parse_obj, parse_vertices
+from recon.synth.model_source import FOLDER, Source, content_digest
 from recon.synth.subdivision import boundary_loops
 
 logger = logging.getLogger(__name__)
@@ -31,9 +29,7 @@ SHA256 = "cebc70db53598b3c95256977012e1f6b7bec3c2771e6d65d0e602a71a00b9385"
 
 _ORIGIN = "github.com/ICT-VGL/ICT-FaceKit (MIT, (c) 2020 USC Institute for Creative Technologies)"
 
-FOLDER = "FaceXModel"
 NEUTRAL = "generic_neutral_mesh"
-_LARGEST_FILE = 64 << 20
 _EXTRA_EXPRESSIONS = ("PupilDilate_L", "PupilDilate_R", "cheekRaiser_L", "cheekRaiser_R")
 # the longer jaw lines of the model's README: they follow the contour of a turned head
 _JAW_RIGHT = (1280, 1278, 1275, 1272, 1248, 12, 820, 1834, 1902, 243, 844, 781, 1673, 2199, 801, 1447, 800)
@@ -107,75 +103,6 @@ ICT_LIGHT = Layout(
 )
 
 
-class Source:
-    """Files of the repository by their path in it, from a checked-out folder or a zip archive.
-
-    A zip is read in memory, never unpacked: its members' names cannot write anywhere. A single folder around
-    everything, as GitHub's archives have it, is left out of the paths.
-    """
-
-    def __init__(self, path: str | Path):
-        """Opens a folder or a zip archive.
-
-        Raises:
-            ConfigError: Neither, or an archive that cannot be read.
-        """
-        self.path = Path(path)
-        self._members: dict[str, Callable[[], bytes]] = {}
-        if self.path.is_dir():
-            for file in sorted(self.path.rglob("*")):
-                if file.is_file():
-                    self._members[file.relative_to(self.path).as_posix()] = file.read_bytes
-        elif self.path.is_file() and zipfile.is_zipfile(self.path):
-            archive = zipfile.ZipFile(self.path)
-            files = [info for info in archive.infolist() if not info.is_dir()]
-            tops = {info.filename.split("/", 1)[0] for info in files}
-            strip = len(tops) == 1 and all("/" in info.filename for info in files)
-            for info in files:
-                name = info.filename.split("/", 1)[1] if strip else info.filename
-                self._members[name] = partial(self._member, archive, info)
-        else:
-            raise ConfigError(f"expected a folder or a zip archive of ICT-FaceKit, got {self.path}")
-
-    def _member(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-        if info.file_size > _LARGEST_FILE:
-            raise ConfigError(f"{self.path}: {info.filename} claims {info.file_size} bytes: refused")
-        try:
-            with archive.open(info) as stream:
-                return stream.read(_LARGEST_FILE + 1)
-        except (zipfile.BadZipFile, EOFError, OSError) as error:
-            raise ConfigError(f"{self.path}: {info.filename} is broken ({error}); fetch it again") from error
-
-    def names(self) -> list[str]:
-        """Returns all paths, sorted."""
-        return sorted(self._members)
-
-    def read(self, name: str) -> bytes:
-        """Returns the content of one file.
-
-        Raises:
-            ConfigError: There is no such file, or it is broken or too large.
-        """
-        if name not in self._members:
-            raise ConfigError(f"{self.path} has no {name}; expected a copy of github.com/ICT-VGL/ICT-FaceKit")
-        return self._members[name]()
-
-
-def model_files(source: Source) -> list[str]:
-    """Returns the paths that the packed model is made of: the licence, the OBJ files, the vertex lists."""
-    wanted = (".obj", "/vertex_indices.json")
-    names = source.names()
-    return [n for n in names if n == "LICENSE" or (n.startswith(f"{FOLDER}/") and n.endswith(wanted))]
-
-
-def content_digest(source: Source) -> str:
-    """SHA-256 over the names and contents of `model_files`; the same for a folder and any archive of it."""
-    total = hashlib.sha256()
-    for name in model_files(source):
-        total.update(f"{hashlib.sha256(source.read(name)).hexdigest()}  {name}\n".encode())
-    return total.hexdigest()
-
-
 def cap_strip(loop: np.ndarray) -> Int32[np.ndarray, "cap 3"]:
     """Closes a boundary loop by a strip of triangles between its two halves.
 
@@ -218,21 +145,8 @@ def convert(source: Source, layout: Layout = ICT_LIGHT) -> dict[str, Any]:
     inside = (neutral.faces < kept).all(axis=1)
     faces = neutral.faces[inside]
     lists = _vertex_lists(source)
-    expressions = [*lists["expressions"], *_EXTRA_EXPRESSIONS]
-    expressions = [name for name in expressions if f"{FOLDER}/{name}.obj" in source.names()]
-
-    def deltas(names: Iterable[str]) -> np.ndarray:
-        return np.stack([_delta(source, name, neutral.vertices)[:kept] for name in names]).astype(np.float16)
-
-    open_ids = [index for index, (name, _, _) in enumerate(layout.regions) if name in layout.open_regions]
-    polygon_region = np.repeat(np.arange(len(layout.regions)), [count for _, _, count in layout.regions])
-    if len(polygon_region) != neutral.polygon[-1] + 1:
-        raise ConfigError(f"{NEUTRAL}.obj has {neutral.polygon[-1] + 1} polygons, not {len(polygon_region)}")
-    face_region = polygon_region[neutral.polygon[inside]]
-    skin = faces[np.isin(face_region, open_ids)]
-    loops = boundary_loops(skin.astype(np.int64))
-    if len(loops) != 1:
-        raise ConfigError(f"{NEUTRAL}.obj: expected one opening at the neck, found {len(loops)}")
+    face_region = _polygon_regions(neutral, layout)[neutral.polygon[inside]]
+    neck = _neck_loop(faces, face_region, layout)
     return {
         "vertices": neutral.vertices[:kept].astype(np.float32),
         "faces": faces,
@@ -246,10 +160,52 @@ def convert(source: Source, layout: Layout = ICT_LIGHT) -> dict[str, Any]:
         "orig_num_vertices": np.int32(total),
         "uv": neutral.texture.astype(np.float32),
         "faces_uv": neutral.texture_faces[inside],
+        **_directions(source, layout, neutral.vertices, kept, lists["expressions"]),
+        **_places(layout, lists),
+        **_facts(source),
+        "neck_loop": neck.astype(np.int32),
+        "neck_cap_faces": cap_strip(neck),
+    }
+
+
+def _polygon_regions(neutral: ObjMesh, layout: Layout) -> np.ndarray:
+    """Index of the region that each polygon of the file belongs to."""
+    regions = np.repeat(np.arange(len(layout.regions)), [count for _, _, count in layout.regions])
+    if len(regions) != neutral.polygon[-1] + 1:
+        raise ConfigError(f"{NEUTRAL}.obj has {neutral.polygon[-1] + 1} polygons, not {len(regions)}")
+    return regions
+
+
+def _neck_loop(faces: np.ndarray, face_region: np.ndarray, layout: Layout) -> np.ndarray:
+    """Vertices around the one opening of the skin."""
+    open_ids = [index for index, (name, _, _) in enumerate(layout.regions) if name in layout.open_regions]
+    loops = boundary_loops(faces[np.isin(face_region, open_ids)].astype(np.int64))
+    if len(loops) != 1:
+        raise ConfigError(f"{NEUTRAL}.obj: expected one opening at the neck, found {len(loops)}")
+    return loops[0]
+
+
+def _directions(
+    source: Source, layout: Layout, neutral: np.ndarray, kept: int, arkit: Sequence[str]
+) -> dict[str, Any]:
+    """Identities and expressions, as differences from the neutral head."""
+    present = set(source.names())
+    expressions = [n for n in (*arkit, *_EXTRA_EXPRESSIONS) if f"{FOLDER}/{n}.obj" in present]
+
+    def deltas(names: Iterable[str]) -> np.ndarray:
+        return np.stack([_delta(source, name, neutral)[:kept] for name in names]).astype(np.float16)
+
+    return {
         "identity_deltas": deltas(f"identity{n:03d}" for n in range(layout.identities)),
         "expression_deltas": deltas(expressions),
         "expression_names": np.array(expressions),
-        "n_arkit_expressions": np.int32(len(lists["expressions"])),
+        "n_arkit_expressions": np.int32(len(arkit)),
+    }
+
+
+def _places(layout: Layout, lists: Mapping[str, Any]) -> dict[str, Any]:
+    """Vertices that have a name."""
+    return {
         "landmarks68": np.array(lists["idx_to_landmark_verts"], dtype=np.int32),
         "jaw_right_ext": np.array(_JAW_RIGHT, dtype=np.int32),
         "jaw_left_ext": np.array(_JAW_LEFT, dtype=np.int32),
@@ -259,15 +215,19 @@ def convert(source: Source, layout: Layout = ICT_LIGHT) -> dict[str, Any]:
         "narrow_face_num_vertices": np.int32(layout.narrow_face),
         "iris_L_orig_range": np.array(layout.iris[0]),
         "iris_R_orig_range": np.array(layout.iris[1]),
+    }
+
+
+def _facts(source: Source) -> dict[str, Any]:
+    """Units, axes, licence and origin, in words."""
+    return {
         "units": np.array("centimetre"),
         "scale_to_mm": np.float32(10.0),
         "axes": np.array("+Y up, +Z out of the face, +X subject's left"),
         "identity_sampling": np.array("weights ~ N(0,1), independent"),
         "licence": np.array(source.read("LICENSE").decode("utf-8")),
         "source": np.array(f"{_ORIGIN}; content sha256 {content_digest(source)}"),
-        "neck_loop": loops[0].astype(np.int32),
-        "neck_cap_faces": cap_strip(loops[0]),
-    }  # fmt: skip
+    }
 
 
 def write_packed(arrays: dict[str, Any], path: str | Path) -> Path:

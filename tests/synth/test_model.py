@@ -13,8 +13,9 @@ import trimesh
 from recon.errors import ConfigError
 from recon.synth import model_convert
 from recon.synth.model import H3DS_LANDMARKS, load_head_model
-from recon.synth.model_convert import Layout, Source, cap_strip, content_digest, convert
+from recon.synth.model_convert import Layout, cap_strip, convert
 from recon.synth.model_obj import parse_obj, parse_vertices
+from recon.synth.model_source import FOLDER, Source, content_digest
 from recon.synth.subdivision import boundary_loops, loop_subdivision
 from tests.synth.heads import ball, needs_model
 
@@ -130,7 +131,7 @@ def small_obj(shift: float = 0.0) -> str:
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     root = tmp_path / "ICT-FaceKit-abc"
-    folder = root / model_convert.FOLDER
+    folder = root / FOLDER
     folder.mkdir(parents=True)
     for name, shift in {
         model_convert.NEUTRAL: 0,
@@ -189,7 +190,7 @@ def test_folder_and_archive_have_one_digest_and_a_changed_byte_another(repositor
         expected.update(f"{hashlib.sha256((repository / name).read_bytes()).hexdigest()}  {name}\n".encode())
     assert content_digest(Source(repository)) == expected.hexdigest()
     assert content_digest(Source(archive_of(repository, tmp_path / "a.zip"))) == expected.hexdigest()
-    obj = repository / model_convert.FOLDER / "smile.obj"
+    obj = repository / FOLDER / "smile.obj"
     obj.write_text(obj.read_text().replace("v -2", "v -3", 1))
     assert content_digest(Source(repository)) != expected.hexdigest()
 
@@ -205,7 +206,7 @@ def test_folder_and_archive_have_one_digest_and_a_changed_byte_another(repositor
     ],
 )  # fmt: skip
 def test_convert_names_what_is_wrong(repository, spoil, says):
-    spoil(repository / model_convert.FOLDER)
+    spoil(repository / FOLDER)
     with pytest.raises(ConfigError, match=says):
         convert(Source(repository), LAYOUT)
 
