@@ -68,19 +68,27 @@ def write_faulty_scene(
         return folder, False
     if fault.relit and relight is None:
         raise SceneError(f"{fault.shows}: takes a synthetic scene, whose subject can be photographed again")
+    photograph = relight() if fault.relit and relight is not None else None
     own = zlib.crc32(f"{seed}-{scene.name}".encode())
+    return _write(Path(root), scene, fault, own, key, photograph), True
+
+
+def _write(
+    root: Path, scene: Scene, fault: Fault, seed: int, key: dict[str, Any], photograph: Relight | None
+) -> Path:
+    """Writes the views that `key` names with the fault, and `key` with them."""
+    chosen = key["views"]
     # The middle of the unit sphere: about the middle of the head.
-    motion = moved_world(fault, scene.scale_mat[:3, 3], own)
+    motion = moved_world(fault, scene.scale_mat[:3, 3], seed)
     record = {**key, "source": str(scene.root), "world_from_source": motion.tolist()}
     mesh = _moved_truth(scene, motion)
     truth = scene.ground_truth
-    photograph = relight() if fault.relit and relight is not None else None
-    cameras = [faulty_camera(scene.views[view].camera, fault, own, view) for view in chosen]
-    written = h3ds.write_scene(
+    cameras = [faulty_camera(scene.views[view].camera, fault, seed, view) for view in chosen]
+    return h3ds.write_scene(
         root,
         scene.name,
-        images=_images(scene, chosen, fault, own, photograph),
-        masks=(faulty_mask(scene.views[view].mask(), fault, own, view) for view in chosen),
+        images=_images(scene, chosen, fault, seed, photograph),
+        masks=(faulty_mask(scene.views[view].mask(), fault, seed, view) for view in chosen),
         cameras=[camera.transformed(motion) for camera in cameras],
         scale_mat=scene.scale_mat if mesh is None else holding(scene.scale_mat, np.asarray(mesh.vertices)),
         mesh=mesh,
@@ -89,9 +97,8 @@ def write_faulty_scene(
         default_views={len(chosen): range(len(chosen))},
         tags=("faulty",),
         jpeg_quality=JPEG_QUALITY,
-        extras=lambda work: _write(work / RECORD, record),
+        extras=lambda work: _write_record(work / RECORD, record),
     )
-    return written, True
 
 
 def holding(
@@ -154,5 +161,5 @@ def _digest(scene: Scene, views: Sequence[int]) -> str:
     return digest.hexdigest()
 
 
-def _write(path: Path, record: dict[str, Any]) -> None:
+def _write_record(path: Path, record: dict[str, Any]) -> None:
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -86,33 +86,30 @@ def write_subject_scene(
     """
     shoot = _Shoot(prepare(subject, look), orbit.cameras, tuple(passes))
     written = subject if truth is None else with_truth(subject, truth)
-    vertices = np.asarray(written.truth.vertices) @ placement[:3, :3].T + placement[:3, 3]
-    whole = np.asarray(subject.truth.vertices) @ placement[:3, :3].T + placement[:3, 3]
-    described = json.dumps(describe(subject, look, orbit, placement), indent=1) + "\n"
-
-    def add_files(folder: Path) -> None:
-        (folder / "recipe.json").write_text(described, encoding="utf-8")
-        for name, content in shoot.files.items():
-            (folder / name).parent.mkdir(exist_ok=True)
-            (folder / name).write_bytes(content)
-
+    described = describe(subject, look, orbit, placement)
+    shoot.files["recipe.json"] = (json.dumps(described, indent=1) + "\n").encode()
     return h3ds.write_scene(
         root,
         subject.name,
         images=shoot.images(),
         masks=shoot.masks(),
         cameras=[camera.transformed(placement) for camera in orbit.cameras],
-        scale_mat=unit_sphere(whole),
-        mesh=trimesh.Trimesh(vertices, written.truth.faces, process=False),
+        scale_mat=unit_sphere(_placed(subject.truth, placement)),
+        mesh=trimesh.Trimesh(_placed(written.truth, placement), written.truth.faces, process=False),
         landmarks=written.landmark_vertices,
         regions=written.regions,
         default_views=orbit.default_views,
         tags=tags,
         jpeg_quality=look.sensor.jpeg,
-        extras=add_files,
+        extras=shoot.write_files,
         overwrite=overwrite,
         **options,
     )
+
+
+def _placed(mesh: trimesh.Trimesh, placement: np.ndarray) -> np.ndarray:
+    """Vertices of a mesh in the world."""
+    return np.asarray(mesh.vertices) @ placement[:3, :3].T + placement[:3, 3]
 
 
 class _Shoot:
@@ -139,6 +136,12 @@ class _Shoot:
         for _ in self.cameras:
             assert self._mask is not None
             yield self._mask
+
+    def write_files(self, folder: Path) -> None:
+        """Write what goes along with photographs and masks."""
+        for name, content in self.files.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(content)
 
 
 def describe(
