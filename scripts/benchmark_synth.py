@@ -12,11 +12,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from omegaconf import OmegaConf
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from recon.errors import ConfigError
 from recon.synth import cameras
 from recon.synth.appearance_draw import look_of
 from recon.synth.identity import generator
@@ -26,7 +24,7 @@ from recon.synth.photograph import expose
 from recon.synth.prepare import prepare
 from recon.synth.samples import SampleCounts, sample_subject
 from recon.synth.subject import build_subject, draw_recipe
-from recon.systems.commands import bad_input_named
+from recon.systems.commands import bad_input_named, options_of
 
 DEFAULTS = {"subjects": 3, "views": 16, "size": 512, "samples": 100_000, "split": "train"}
 ROWS = ("shape", "light", "pictures", "total", "cpu", "samples")
@@ -55,10 +53,7 @@ def measure(seed: int, views: int, size: int, samples: int, split: str) -> dict[
 
 def main(arguments: list[str]) -> None:
     """Prints a table."""
-    options = OmegaConf.merge(DEFAULTS, OmegaConf.from_cli(arguments))
-    unknown = set(options) - set(DEFAULTS)
-    if unknown:
-        raise ConfigError(f"unknown option {sorted(unknown)}: known are {sorted(DEFAULTS)}")
+    options = options_of(DEFAULTS, arguments)
     load_head_model()
     measure(0, 1, 64, 100, options.split)  # compiles what is not in the cache
     print(

@@ -9,16 +9,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from omegaconf import OmegaConf
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from recon.errors import ConfigError
 from recon.synth.identity import ADULT_RANGES_MM, anatomy, draw_identity, shape_head
 from recon.synth.model import HeadModel, load_head_model
 from recon.synth.subject import make_subject
 from recon.synth.surface_faults import TOLERANCE_MM3, visible_faults_mm3
-from recon.systems.commands import bad_input_named
+from recon.systems.commands import bad_input_named, options_of
 
 DEFAULTS = {"n": 300, "truths": 12, "split": "train", "spacing": 2.0}
 
@@ -64,10 +62,7 @@ def check_truths(model: HeadModel, count: int, split: str, spacing_mm: float) ->
 
 def main(arguments: list[str]) -> int:
     """Runs both checks."""
-    options = OmegaConf.merge(DEFAULTS, OmegaConf.from_cli(arguments))
-    unknown = set(options) - set(DEFAULTS)
-    if unknown:
-        raise ConfigError(f"unknown option {sorted(unknown)}: known are {sorted(DEFAULTS)}")
+    options = options_of(DEFAULTS, arguments)
     model = load_head_model()
     shapes = check_shapes(model, int(options.n), str(options.split))
     truths = check_truths(model, int(options.truths), str(options.split), float(options.spacing))

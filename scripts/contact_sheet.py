@@ -9,12 +9,10 @@ import time
 from pathlib import Path
 
 import numpy as np
-from omegaconf import OmegaConf
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from recon.errors import ConfigError
 from recon.scene import Camera
 from recon.synth import cameras
 from recon.synth.appearance_draw import look_of
@@ -23,7 +21,7 @@ from recon.synth.passes import rgb
 from recon.synth.photograph import expose
 from recon.synth.prepare import Prepared, prepare
 from recon.synth.subject import make_subject
-from recon.systems.commands import bad_input_named
+from recon.systems.commands import bad_input_named, options_of
 
 DEFAULTS = {
     "out": "sheet.jpg",
@@ -49,10 +47,7 @@ def portrait(prepared: Prepared, azimuth_deg: float, size: int) -> np.ndarray:
 
 def main(arguments: list[str]) -> None:
     """Draws the subjects and writes the sheet."""
-    options = OmegaConf.merge(DEFAULTS, OmegaConf.from_cli(arguments))
-    unknown = set(options) - set(DEFAULTS)
-    if unknown:
-        raise ConfigError(f"unknown option {sorted(unknown)}: known are {sorted(DEFAULTS)}")
+    options = options_of(DEFAULTS, arguments)
     model = load_head_model()
     cells = []
     for seed in range(options.first, options.first + options.n):

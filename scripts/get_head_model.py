@@ -15,7 +15,6 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
-from omegaconf import OmegaConf
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -24,7 +23,7 @@ from recon.errors import ConfigError
 from recon.synth import model_convert
 from recon.synth.model import default_path, load_head_model
 from recon.synth.model_source import Source, content_digest
-from recon.systems.commands import bad_input_named
+from recon.systems.commands import bad_input_named, options_of
 
 URL = f"https://codeload.github.com/ICT-VGL/ICT-FaceKit/zip/{model_convert.COMMIT}"
 LARGEST_DOWNLOAD = 1 << 30
@@ -90,10 +89,7 @@ def get_head_model(
 
 def main(arguments: list[str]) -> None:
     """Reads the options and makes the model unless it is there."""
-    options = OmegaConf.merge(DEFAULTS, OmegaConf.from_cli(arguments))
-    unknown = set(options) - set(DEFAULTS)
-    if unknown:
-        raise ConfigError(f"unknown option {sorted(unknown)}: known are {sorted(DEFAULTS)}")
+    options = options_of(DEFAULTS, arguments)
     out = Path(options.out).expanduser() if options.out else default_path()
     if out.exists() and not options.force:
         load_head_model(out)

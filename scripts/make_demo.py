@@ -10,17 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from omegaconf import OmegaConf
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from recon.errors import ConfigError
 from recon.synth import cameras, scenes
 from recon.synth.appearance_draw import look_of
 from recon.synth.model import default_path, load_head_model
 from recon.synth.subject import make_subject
 from recon.synth.surface_decimate import decimate
-from recon.systems.commands import bad_input_named
+from recon.systems.commands import bad_input_named, options_of
 
 DEFAULTS = {
     "out": "recon/assets/heads",
@@ -51,10 +49,7 @@ LICENSE-ICT-FaceKit.txt. Everything else here is under this project's own MIT li
 
 def main(arguments: list[str]) -> None:
     """Draws, photographs and writes the demo."""
-    options = OmegaConf.merge(DEFAULTS, OmegaConf.from_cli(arguments))
-    unknown = set(options) - set(DEFAULTS)
-    if unknown:
-        raise ConfigError(f"unknown option {sorted(unknown)}: known are {sorted(DEFAULTS)}")
+    options = options_of(DEFAULTS, arguments)
     started = time.perf_counter()
     model = load_head_model()
     licence = str(np.load(default_path())["licence"]).strip()

@@ -11,11 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from omegaconf import OmegaConf
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from recon.errors import ConfigError
 from recon.synth import cameras, scenes
 from recon.synth.appearance_draw import look_of
 from recon.synth.model import load_head_model
@@ -23,7 +21,7 @@ from recon.synth.parts import CLOTH, Part, Subject
 from recon.synth.subject import make_subject, with_truth
 from recon.synth.surface import union_mesh
 from recon.synth.surface_decimate import decimate
-from recon.systems.commands import bad_input_named
+from recon.systems.commands import bad_input_named, options_of
 
 DEFAULTS = {"out": "outsiders", "views": 40, "seed": 8100}
 HAT = (
@@ -54,10 +52,7 @@ PLINTH = (
 
 def main(arguments: Sequence[str]) -> None:
     """Draws, photographs and writes both."""
-    options = OmegaConf.merge(DEFAULTS, OmegaConf.from_cli(list(arguments)))
-    unknown = set(options) - set(DEFAULTS)
-    if unknown:
-        raise ConfigError(f"unknown option {sorted(unknown)}: known are {sorted(DEFAULTS)}")
+    options = options_of(DEFAULTS, arguments)
     model = load_head_model()
     for number, (name, style) in enumerate((("hat", "buzz"), ("bust", "short"))):
         seed = options.seed + number

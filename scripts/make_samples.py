@@ -10,15 +10,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from recon.errors import ConfigError
 from recon.synth.identity import SPLITS
 from recon.synth.samples import SampleCounts
 from recon.synth.samples_files import write_samples
-from recon.systems.commands import bad_input_named
+from recon.systems.commands import bad_input_named, options_of
 
 DEFAULTS = {
     "out": "samples",
@@ -36,10 +34,7 @@ DEFAULTS = {
 def main(arguments: Sequence[str]) -> None:
     """Makes heads and writes their samples."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    options = OmegaConf.merge(DEFAULTS, OmegaConf.from_cli(list(arguments)))
-    unknown = set(options) - set(DEFAULTS)
-    if unknown:
-        raise ConfigError(f"unknown option {sorted(unknown)}: known are {sorted(DEFAULTS)}")
+    options = options_of(DEFAULTS, arguments)
     if options.split not in SPLITS or options.n < 1:
         raise ConfigError(
             f"split={options.split} n={options.n}: expected one of {SPLITS} and at least one head"

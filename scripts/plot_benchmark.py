@@ -11,23 +11,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from omegaconf import OmegaConf
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from recon.errors import ConfigError
 from recon.files import replacing
-from recon.systems.commands import bad_input_named
+from recon.systems.commands import bad_input_named, options_of
 
 DEFAULTS = {"results": "runs/benchmark/results.json", "out": "benchmark.png", "views": None, "title": ""}
 
 
 def main(arguments: Sequence[str]) -> None:
     """Reads the runs, draws, writes."""
-    options = OmegaConf.merge(DEFAULTS, OmegaConf.from_cli(list(arguments)))
-    unknown = set(options) - set(DEFAULTS)
-    if unknown:
-        raise ConfigError(f"unknown option {sorted(unknown)}: known are {sorted(DEFAULTS)}")
+    options = options_of(DEFAULTS, arguments)
     path = Path(options.results)
     if not path.is_file():
         raise ConfigError(f"results={path} does not exist: scripts/benchmark.py writes it")

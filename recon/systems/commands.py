@@ -1,13 +1,36 @@
-"""How command lines end: with an exit code and a line that says why. It needs no torch, as workers may import it."""
+"""How command lines begin and end: plain options, exit codes, and a line that says why.
+
+It needs no torch, as worker processes may import it.
+"""
 
 import logging
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
-from recon.errors import ReconError
+from omegaconf import DictConfig, OmegaConf
+
+from recon.errors import ConfigError, ReconError
+
+
+def options_of(defaults: Mapping[str, Any], arguments: Sequence[str]) -> DictConfig:
+    """What a command of few options asks for.
+
+    Args:
+        defaults: All options.
+        arguments: As typed: `n=3`.
+
+    Raises:
+        ConfigError: There is no such option.
+    """
+    options = OmegaConf.merge(dict(defaults), OmegaConf.from_cli(list(arguments)))
+    if unknown := set(options) - set(defaults):
+        raise ConfigError(f"unknown option {sorted(unknown)}: known are {sorted(defaults)}")
+    assert isinstance(options, DictConfig)
+    return options
 
 
 @contextmanager

@@ -11,9 +11,16 @@ import pytest
 
 from recon.errors import ConfigError
 from recon.systems.benchmark_script import clock, context, shell_word, workers_of
-from recon.systems.commands import bad_input_named, exit_codes, interrupt_on_signals
+from recon.systems.commands import bad_input_named, exit_codes, interrupt_on_signals, options_of
 
 log = logging.getLogger("a command")
+
+
+def test_options_fill_what_is_not_asked_for_and_unknown_ones_are_refused():
+    options = options_of({"n": 3, "out": "heads"}, ["n=5"])
+    assert (options.n, options.out) == (5, "heads")
+    with pytest.raises(ConfigError, match=r"\['m'\]: known are \['n', 'out'\]"):
+        options_of({"n": 3, "out": "heads"}, ["m=5"])
 
 
 def test_bad_input_is_code_1_and_an_interruption_130_each_with_its_reason(caplog):
