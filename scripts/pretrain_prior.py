@@ -20,7 +20,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)`")
 
 from recon.errors import ReconError
-from recon.systems import config, pretraining_config, pretraining_linear, pretraining_outputs, pretraining_run
+from recon.systems import (
+    config,
+    pretraining_config,
+    pretraining_linear,
+    pretraining_outputs,
+    pretraining_run,
+    run,
+)
 
 log = logging.getLogger("pretrain")
 config.register_resolvers()
@@ -36,11 +43,11 @@ def main(cfg: DictConfig) -> None:
         cfg = pretraining_config.settle(cfg, list(job.overrides.task))
         if cfg.kind == "linear":
             components = pretraining_linear.prepare(cfg, folder)
-            pretraining_run.record(cfg, list(job.overrides.task), folder)
+            run.record(cfg, list(job.overrides.task), folder)
             pretraining_linear.write(components, pretraining_linear.build(components))
             return
         task = pretraining_run.prepare(cfg, folder)
-        pretraining_run.record(cfg, list(job.overrides.task), folder)
+        run.record(cfg, list(job.overrides.task), folder)
         finished = pretraining_run.train(task)
         if finished and task.first_process:
             pretraining_outputs.write(task)

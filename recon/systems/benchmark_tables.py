@@ -1,6 +1,7 @@
 """What a benchmark found, for reading: the published table's layout, and the published rows apart from it."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -47,6 +48,21 @@ def _lines(report: Report) -> Iterator[str]:
     yield from _published()
 
 
+def made_elsewhere(context: Mapping[str, Any], made: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Which runs are not of the report's own machine and revision, a sentence each.
+
+    Args:
+        context: of the report.
+        made: how the runs were made.
+    """
+    for what, mine, all_of_them in (
+        ("on other machines", context["machine"]["cpu"], {record["machine"]["cpu"] for record in made}),
+        ("at other revisions", context["revision"], {record["revision"] or "unknown" for record in made}),
+    ):
+        if others := sorted(all_of_them - {mine}):
+            yield f"Some runs were made {what}: {', '.join(others)}."
+
+
 def _provenance(report: Report) -> Iterator[str]:
     """Command, date, machine, code, and the options of each row."""
     context, machine = report.context, report.context["machine"]
@@ -61,12 +77,7 @@ def _provenance(report: Report) -> Iterator[str]:
         f"{context['date'][:10]}; {machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']:g} GB{gpus}; "
         f"PyTorch {machine['torch']}; runs: {at_a_time}; revision {context['revision'] or 'unknown'}."
     )
-    for what, mine, all_of_them in (
-        ("on other machines", machine["cpu"], {record["machine"]["cpu"] for record in made}),
-        ("at other revisions", context["revision"], {record["revision"] or "unknown" for record in made}),
-    ):
-        if others := sorted(all_of_them - {mine}):
-            yield f"Some runs were made {what}: {', '.join(others)}."
+    yield from made_elsewhere(context, made)
     yield from context.get("notes", ())
     yield ""
     for method in report.rows_present:

@@ -6,6 +6,8 @@ import logging
 import signal
 import sys
 import time
+from abc import abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,9 +20,9 @@ from recon.files import replacing
 log = logging.getLogger(__name__)
 
 
-class Progress(pl.Callback):
-    """Loss, PSNR, mask IoU, rays per second and time left: a bar on a terminal, a log line now and then
-    elsewhere.
+class StepProgress(pl.Callback):
+    """How far a training is, its figures and the time left: a bar on a terminal, a log line now and then elsewhere;
+    by the first process alone.
 
     Args:
         steps: of the whole training.
@@ -31,12 +33,15 @@ class Progress(pl.Callback):
         self.steps, self.every_s = steps, every_s
         self.bar: tqdm | None = None
 
+    @abstractmethod
+    def figures(self, trainer: pl.Trainer) -> str:
+        """What is shown of the present step."""
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin at the step that the trainer has reached."""
         self.first = trainer.global_step
-        self.rays = 0
         self.started = self.shown = time.monotonic()
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and trainer.is_global_zero:
             self.bar = tqdm(
                 total=self.steps, initial=self.first, unit="step", dynamic_ncols=True, desc="training"
             )
@@ -45,17 +50,12 @@ class Progress(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Show the step's figures, at most four times a second."""
-        self.rays += len(batch)
-        now = time.monotonic()
-        step = trainer.global_step
-        if now - self.shown < (0.25 if self.bar else self.every_s) and step != self.steps:
+        now, step = time.monotonic(), trainer.global_step
+        due = now - self.shown >= (0.25 if self.bar else self.every_s) or step == self.steps
+        if not trainer.is_global_zero or not due:
             return
         self.shown = now
-        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        speed = self.rays / (now - self.started)
-        shown = {"loss": "loss {:.4f}", "psnr": "psnr {:.1f} dB", "mask_iou": "mask IoU {:.3f}"}
-        parts = [form.format(figures[name]) for name, form in shown.items() if name in figures]
-        text = "  ".join([*parts, f"{speed / 1000:.1f}k rays/s"])
+        text = self.figures(trainer)
         if self.bar:
             self.bar.update(step - self.bar.n)
             self.bar.set_postfix_str(text)
@@ -68,6 +68,30 @@ class Progress(pl.Callback):
         if self.bar:
             self.bar.update(trainer.global_step - self.bar.n)
             self.bar.close()
+
+
+class Progress(StepProgress):
+    """`StepProgress` with loss, PSNR, mask IoU and rays per second."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin to count rays too."""
+        self.rays = 0
+        super().on_train_start(trainer, pl_module)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the rays of every step, those too that are not shown."""
+        self.rays += len(batch)
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def figures(self, trainer: pl.Trainer) -> str:
+        """Those that were logged, and the mean speed."""
+        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        speed = self.rays / (time.monotonic() - self.started)
+        shown = {"loss": "loss {:.4f}", "psnr": "psnr {:.1f} dB", "mask_iou": "mask IoU {:.3f}"}
+        parts = [form.format(values[name]) for name, form in shown.items() if name in values]
+        return "  ".join([*parts, f"{speed / 1000:.1f}k rays/s"])
 
 
 def _clock(seconds: float) -> str:
@@ -141,14 +165,15 @@ class LastCheckpoint(pl.Callback):
 
 
 class CurveFile(pl.Callback):
-    """Training curves in a CSV file: a row every so many steps; a resumed run goes on in the same file.
+    """Training curves in a CSV file: a row every so many steps; a resumed run goes on in the same file. The first
+    process alone writes it.
 
     Args:
         path: of the file.
         every: steps between rows.
     """
 
-    columns = (
+    columns: tuple[str, ...] = (
         "step",
         "loss",
         "loss_colour",
@@ -163,8 +188,14 @@ class CurveFile(pl.Callback):
     def __init__(self, path: Path, every: int) -> None:
         self.path, self.every = path, every
 
+    def figures(self, trainer: pl.Trainer, batch: Any) -> Mapping[str, Any]:
+        """What was logged of the step with this batch."""
+        return trainer.callback_metrics
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the rows up to the step reached; drop later ones, which a resumed run draws again."""
+        if not trainer.is_global_zero:
+            return
         rows = []
         if trainer.global_step and self.path.is_file():
             with self.path.open(newline="") as file:
@@ -182,11 +213,11 @@ class CurveFile(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Append a row if it is time to."""
-        if trainer.global_step % self.every and trainer.global_step != trainer.max_steps:
+        due = not trainer.global_step % self.every or trainer.global_step == trainer.max_steps
+        if not trainer.is_global_zero or not due:
             return
-        row: dict[str, Any] = {
-            name: f"{float(value):.6g}" for name, value in trainer.callback_metrics.items()
-        }
+        figures = self.figures(trainer, batch)
+        row: dict[str, Any] = {name: f"{float(value):.6g}" for name, value in figures.items()}
         row["step"] = trainer.global_step
         row["learning_rate"] = f"{trainer.optimizers[0].param_groups[0]['lr']:.6g}"
         row["train_s"] = f"{self.before_s + time.monotonic() - self.started:.2f}"

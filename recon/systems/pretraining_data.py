@@ -1,33 +1,16 @@
 """Batches of shape pretraining as a Lightning data module."""
 
-from collections.abc import Callable, Iterator
-from typing import Any, Literal
-
-import pytorch_lightning as pl
-import torch
-from torch.utils.data import DataLoader, IterableDataset
+from typing import Literal
 
 from recon.priors.batches import Batch, PointSampler
 from recon.priors.lattices import Lattices
+from recon.systems.data import StepData
 
 Supervision = Literal["distances", "surface"]
 
 
-class _Steps(IterableDataset):
-    """Batches of consecutive steps, from the step that the trainer has reached."""
-
-    def __init__(self, draw: Callable[[int], Batch], first_step: Callable[[], int]) -> None:
-        self.draw, self.first_step = draw, first_step
-
-    def __iter__(self) -> Iterator[Batch]:
-        step = self.first_step()
-        while True:
-            yield self.draw(step)
-            step += 1
-
-
-class HeadBatches(pl.LightningDataModule):
-    """Endless batches, each a function of (seed, step): lattice nodes first, then points.
+class HeadBatches(StepData):
+    """Lattice nodes first, then points.
 
     Every process draws the whole batch and takes its part, so that several train on what one would.
 
@@ -61,18 +44,7 @@ class HeadBatches(pl.LightningDataModule):
         self.lattices = None  # two gigabytes that are not needed any more
         return getattr(self.sampler, self.supervision)(step)
 
-    def train_dataloader(self) -> DataLoader:
-        """This process's batches from the trainer's present step on."""
-        return DataLoader(_Steps(self._part, self._step), batch_size=None)
-
-    def _part(self, step: int) -> Batch:
+    def batch(self, step: int) -> Batch:
+        """This process's part of a step's batch."""
         assert self.trainer is not None
         return self.draw(step).part(self.trainer.global_rank, self.trainer.world_size)
-
-    def _step(self) -> int:
-        assert self.trainer is not None
-        return self.trainer.global_step
-
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Any:
-        """Move a batch."""
-        return batch.to(device)

@@ -152,14 +152,6 @@ def network_arguments(network: DictConfig, canonical: Canonical) -> tuple[str, d
     return kind, arguments
 
 
-def record(cfg: DictConfig, overrides: list[str], folder: Path) -> None:
-    """Write config.yaml and overrides.yaml into the run folder; a resumed run keeps those of its start."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if cfg.resume is None and not (folder / "config.yaml").exists():
-        OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
-        OmegaConf.save(OmegaConf.create(overrides), folder / "overrides.yaml")
-
-
 def discard_if_empty(folder: Path) -> None:
     """Remove a run folder that holds nothing but its log: a run that was refused leaves nothing behind."""
     if folder.is_dir() and all(path.name == "pretrain.log" for path in folder.iterdir()):

@@ -11,6 +11,7 @@ import numpy as np
 from recon.synth.faults import CLEAN, FAULTS
 from recon.systems.benchmark_report import ERRORS
 from recon.systems.benchmark_results import Run
+from recon.systems.benchmark_tables import made_elsewhere
 from recon.systems.robustness import fault_and_subject
 
 FORMAT = "headrecon-robustness-1"
@@ -177,12 +178,7 @@ def _provenance(report: RobustnessReport) -> Iterator[str]:
         f"PyTorch {machine['torch']}; runs: {' or '.join(map(str, workers)) or 'none'} at a time; "
         f"revision {context['revision'] or 'unknown'}; seed {context['seed']}."
     )
-    for what, mine, each in (
-        ("on other machines", machine["cpu"], {record["machine"]["cpu"] for record in made}),
-        ("at other revisions", context["revision"], {record["revision"] or "unknown" for record in made}),
-    ):
-        if others := sorted(each - {mine}):
-            yield f"Some runs were made {what}: {', '.join(others)}."
+    yield from made_elsewhere(context, made)
     yield from context["notes"]
     yield ""
     yield from (

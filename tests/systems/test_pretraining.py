@@ -17,7 +17,7 @@ from recon.priors import Canonical, ShapeNetwork, load_shape_prior
 from recon.priors.batches import PointSampler, ShardPool
 from recon.priors.dataset import LANDMARKS_MM, HeadPoints, SampleFolder
 from recon.priors.lattices import read_lattices
-from recon.systems import config, pretraining_config, pretraining_outputs, pretraining_run
+from recon.systems import config, pretraining_config, pretraining_outputs, pretraining_run, run
 from recon.systems.pretraining_callbacks import PriorProgress
 from recon.systems.pretraining_meshes import point_errors
 from recon.systems.pretraining_pictures import ShapeCamera, render_shape, splat_points
@@ -52,7 +52,7 @@ def composed(*overrides):
 def task_of(folder, data, *overrides):
     cfg = composed(f"data={data}", *TINY, *overrides)
     task = pretraining_run.prepare(cfg, folder)
-    pretraining_run.record(cfg, [], folder)
+    run.record(cfg, [], folder)
     return task
 
 

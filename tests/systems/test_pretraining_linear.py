@@ -13,7 +13,7 @@ from recon.scene.similarity import similarity
 from recon.synth.identity import draw_identity, shape_head
 from recon.synth.model import load_head_model
 from recon.synth.samples import mean_landmarks
-from recon.systems import config, pretraining_config, pretraining_linear, pretraining_run
+from recon.systems import config, pretraining_config, pretraining_linear, run
 from recon.systems.pretraining_landmarks import _of_shard, landmark_names, landmarks_of
 from tests.priors import toys
 from tests.synth.heads import needs_model
@@ -57,7 +57,7 @@ def test_from_samples_to_a_prior(samples, tmp_path, monkeypatch):
     monkeypatch.setattr(pretraining_linear, "landmarks_of", tops)
     cfg = composed(f"data={samples}")
     task = pretraining_linear.prepare(cfg, tmp_path)
-    pretraining_run.record(cfg, [], tmp_path)
+    run.record(cfg, [], tmp_path)
     path = pretraining_linear.write(task, pretraining_linear.build(task))
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     prior = load_shape_prior(path, metrics["sha256"])
