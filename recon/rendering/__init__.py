@@ -3,6 +3,7 @@
 from recon.rendering.baked import SurfaceBatch as SurfaceBatch
 from recon.rendering.baked import SurfaceSampler as SurfaceSampler
 from recon.rendering.bounds import SurfaceBounds as SurfaceBounds
+from recon.rendering.cached import CachedTracing as CachedTracing
 from recon.rendering.cameras import CameraBundle as CameraBundle
 from recon.rendering.intersection import intersect as intersect
 from recon.rendering.pixels import ImageSampler as ImageSampler
@@ -16,5 +17,6 @@ from recon.rendering.surface import render_view as render_view
 from recon.rendering.surface import shade as shade
 from recon.rendering.surface import surface_colours as surface_colours
 from recon.rendering.tracing import Trace as Trace
+from recon.rendering.tracing import Tracer as Tracer
 from recon.rendering.tracing import TracingSettings as TracingSettings
 from recon.rendering.tracing import trace as trace

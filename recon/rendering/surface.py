@@ -12,7 +12,7 @@ from recon.fields import Field, sdf_and_gradient
 from recon.rendering.bounds import SurfaceBounds
 from recon.rendering.cameras import CameraBundle
 from recon.rendering.intersection import intersect
-from recon.rendering.tracing import TracingSettings, trace
+from recon.rendering.tracing import Trace, Tracer, TracingSettings, trace
 
 NEGLIGIBLE = 1e-4  # share of a camera in a point's colour that an 8-bit colour does not show
 
@@ -54,8 +54,9 @@ def render_rays(
     origins: Float[Tensor, "rays 3"],
     directions: Float[Tensor, "rays 3"],
     mask: Bool[Tensor, " rays"],
-    settings: TracingSettings,
+    tracer: Tracer,
     generator: torch.Generator,
+    step: int = 0,
 ) -> RenderedRays:
     """Trace rays and shade their hits so that gradients reach field, colour and cameras (IDR, section 3).
 
@@ -67,10 +68,11 @@ def render_rays(
         origins: in unit space; may carry gradients to cameras.
         directions: unit vectors; likewise.
         mask: whether the photograph's mask has the object.
-        settings: of the tracer.
+        tracer: finds the surface.
         generator: of the step's random draws.
+        step: of the training.
     """
-    found = trace(field.sdf, origins.detach(), directions.detach(), settings, mask=mask, generator=generator)
+    found: Trace = tracer(field.sdf, origins.detach(), directions.detach(), mask, generator, step)
     agreed = found.hit & mask
 
     points = origins + found.depth[:, None] * directions

@@ -6,17 +6,15 @@ near end are searched with uniform samples and refined by the secant method. Whi
 nothing keep their point of least distance: the mask loss pulls there.
 """
 
-from collections.abc import Callable
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-DistanceFunction = Callable[[Tensor], Tensor]
-
-SEARCH_BLOCK = 10  # samples of a ray that the search evaluates at a time
+from recon.rendering.search import DistanceFunction, chunked, crossing, least_distance
 
 
 @dataclass(frozen=True)
@@ -43,6 +41,10 @@ class TracingSettings:
     secant_steps: int = 8
     chunk: int = 100_000
 
+    def tracer(self) -> "Tracer":
+        """What finds the surface along the rays of training."""
+        return SphereTracer(self)
+
 
 @dataclass(frozen=True)
 class Trace:
@@ -56,6 +58,58 @@ class Trace:
 
     depth: Float[Tensor, " rays"]
     hit: Bool[Tensor, " rays"]
+
+
+class Tracer(nn.Module):
+    """How training finds the surface along its rays: one object for one field. What it remembers from step to step
+    are its buffers, so that a resumed run goes on with them.
+    """
+
+    @abstractmethod
+    def forward(
+        self,
+        sdf: DistanceFunction,
+        origins: Float[Tensor, "rays 3"],
+        directions: Float[Tensor, "rays 3"],
+        mask: Bool[Tensor, " rays"],
+        generator: torch.Generator,
+        step: int,
+    ) -> Trace:
+        """Trace the rays of a training step, without gradients.
+
+        Args:
+            sdf: signed distance at (n, 3) points of unit space, as it is at this step.
+            origins: of the rays, in unit space.
+            directions: unit vectors.
+            mask: whether the photograph's mask has the object on each ray; rays without a hit (or without the mask)
+                get the depth of their least distance.
+            generator: of the step's random draws.
+            step: of the training; what is remembered is renewed by it.
+        """
+
+
+class SphereTracer(Tracer):
+    """The tracer of IDR, which asks the network at every sample and remembers nothing.
+
+    Args:
+        settings: of the tracer.
+    """
+
+    def __init__(self, settings: TracingSettings) -> None:
+        super().__init__()
+        self.settings = settings
+
+    def forward(
+        self,
+        sdf: DistanceFunction,
+        origins: Tensor,
+        directions: Tensor,
+        mask: Tensor,
+        generator: torch.Generator,
+        step: int,
+    ) -> Trace:
+        """Trace rays from both ends, search those that did not converge; see `trace`."""
+        return trace(sdf, origins, directions, self.settings, mask=mask, generator=generator)
 
 
 @torch.no_grad()
@@ -94,7 +148,7 @@ def _trace(
     generator: torch.Generator | None,
     between: tuple[Tensor, Tensor] | None,
 ) -> Trace:
-    evaluate = _chunked(sdf, settings.chunk)
+    evaluate = chunked(sdf, settings.chunk)
     near, far, meets = intersect_sphere(origins, directions, settings.radius)
     if between is not None:
         near, far = torch.maximum(near, between[0]), torch.minimum(far, between[1])
@@ -106,21 +160,22 @@ def _trace(
     search = march.unfinished.nonzero()[:, 0]
     if len(search):
         wanted = mask[search] if mask is not None else torch.ones_like(search, dtype=torch.bool)
-        found, crossing = _search(
+        found, crosses = crossing(
             evaluate,
             origins[search],
             directions[search],
             march.near[search],
             march.far[search],
             wanted,
-            settings,
+            settings.samples,
+            settings.secant_steps,
         )
-        depth[search], hit[search] = found, crossing
+        depth[search], hit[search] = found, crosses
     if mask is not None:
         searched = march.unfinished
         lost = ~searched & (~mask | ~hit)
-        depth = _least_distance(
-            evaluate, origins, directions, near, far, meets, depth, hit, lost, settings, generator
+        depth = least_distance(
+            evaluate, origins, directions, near, far, meets, depth, hit, lost, settings.samples, generator
         )
     else:
         depth = torch.where(hit, depth, torch.zeros_like(depth))
@@ -215,129 +270,3 @@ def _march(
         end.active &= apart
     hit = meets & (start.depth < end.depth)
     return _March(start.depth, end.depth, hit, start.active & hit)
-
-
-def _search(
-    evaluate: DistanceFunction,
-    origins: Tensor,
-    directions: Tensor,
-    near: Tensor,
-    far: Tensor,
-    wanted: Tensor,
-    settings: TracingSettings,
-) -> tuple[Tensor, Tensor]:
-    """Bracket the first sign change among uniform samples and refine it, on the rays where that is wanted; others keep
-    the sample of least distance. Returns depths, and whether there was a crossing.
-    """
-    rays, count = len(near), settings.samples
-    fractions = torch.linspace(0, 1, count, dtype=near.dtype, device=near.device)
-    depths = near[:, None] + fractions * (far - near)[:, None]
-    distances = torch.full_like(depths, float("inf"))
-    open_rays = torch.arange(rays, device=near.device)
-    for block in range(
-        0, count, SEARCH_BLOCK
-    ):  # front to back: a ray whose crossing is found needs no further samples
-        part = slice(block, block + SEARCH_BLOCK)
-        points = origins[open_rays, None] + depths[open_rays, part, None] * directions[open_rays, None]
-        found = evaluate(points.reshape(-1, 3)).reshape(len(open_rays), -1)
-        distances[open_rays, part] = found
-        open_rays = open_rays[~((found < 0).any(1) & wanted[open_rays])]
-        if not len(open_rays):
-            break
-    inside = distances < 0
-    crossing = inside.any(1)
-    first = inside.to(torch.uint8).argmax(1)  # the first of equal maxima
-    row = torch.arange(rays, device=near.device)
-    depth = depths[row, torch.where(crossing & wanted, first, distances.argmin(1))]
-
-    refine = (crossing & wanted & (first > 0)).nonzero()[:, 0]
-    if len(refine):
-        low, high = depths[refine, first[refine] - 1], depths[refine, first[refine]]
-        f_low, f_high = distances[refine, first[refine] - 1], distances[refine, first[refine]]
-
-        def distance_at(t: Tensor) -> Tensor:
-            return evaluate(origins[refine] + t[:, None] * directions[refine])
-
-        depth[refine] = secant(distance_at, low, high, f_low, f_high, settings.secant_steps)
-    return depth, crossing
-
-
-def secant(
-    distance_at: Callable[[Tensor], Tensor],
-    low: Tensor,
-    high: Tensor,
-    f_low: Tensor,
-    f_high: Tensor,
-    steps: int,
-) -> Float[Tensor, " rays"]:
-    """Refine roots bracketed by low (outside, f > 0) and high (inside, f < 0) with the regula falsi.
-
-    Args:
-        distance_at: signed distance at one depth for each ray.
-        low: depths outside the object.
-        high: depths inside the object.
-        f_low: distances at `low`.
-        f_high: distances at `high`.
-        steps: evaluations to spend.
-    """
-    low, high, f_low, f_high = low.clone(), high.clone(), f_low.clone(), f_high.clone()
-    depth = _regula_falsi(low, high, f_low, f_high)
-    for _ in range(steps):
-        f = distance_at(depth)
-        outside = f > 0
-        low, f_low = torch.where(outside, depth, low), torch.where(outside, f, f_low)
-        high, f_high = torch.where(outside, high, depth), torch.where(outside, f_high, f)
-        depth = _regula_falsi(low, high, f_low, f_high)
-    return depth
-
-
-def _regula_falsi(low: Tensor, high: Tensor, f_low: Tensor, f_high: Tensor) -> Tensor:
-    span = (f_low - f_high).clamp_min(torch.finfo(f_low.dtype).tiny)
-    return low + (high - low) * f_low / span
-
-
-def _least_distance(
-    evaluate: DistanceFunction,
-    origins: Tensor,
-    directions: Tensor,
-    near: Tensor,
-    far: Tensor,
-    meets: Tensor,
-    depth: Tensor,
-    hit: Tensor,
-    lost: Tensor,
-    settings: TracingSettings,
-    generator: torch.Generator | None,
-) -> Tensor:
-    """Give lost rays the depth of their least distance among random depths, or of the closest approach to the
-    origin.
-
-    A ray that hits outside the mask is searched from its hit on.
-    """
-    out = torch.where(lost & ~meets, (-(origins * directions).sum(1)).clamp_min(0), depth)
-    at = (lost & meets).nonzero()[:, 0]
-    if len(at):
-        start = torch.where(hit[at], depth[at], near[at])
-        draws = torch.rand(
-            settings.samples, generator=generator, dtype=near.dtype, device=_device(generator, near)
-        )
-        depths = start[:, None] + draws.to(near.device) * (far[at] - start)[:, None]
-        points = origins[at, None] + depths[:, :, None] * directions[at, None]
-        least = evaluate(points.reshape(-1, 3)).reshape(len(at), -1).argmin(1)
-        out[at] = depths[torch.arange(len(at), device=near.device), least]
-    return out
-
-
-def _device(generator: torch.Generator | None, like: Tensor) -> torch.device:
-    return generator.device if generator is not None else like.device
-
-
-def _chunked(sdf: DistanceFunction, chunk: int) -> DistanceFunction:
-    """The same function, called with at most `chunk` points."""
-
-    def evaluate(points: Tensor) -> Tensor:
-        if len(points) <= chunk:
-            return sdf(points)
-        return torch.cat([sdf(part) for part in points.split(chunk)])
-
-    return evaluate

@@ -95,7 +95,7 @@ class Reconstruction(pl.LightningModule):
         self.colour, self.cameras = start.colour, cameras
         self.schedule_offset, self._optimizer_state = start.schedule_offset, start.optimizer_state
         self.frozen, self.geometry_rate = max(start.frozen, objective.frozen), start.geometry_rate
-        self.tracing, self.objective = tracing, objective
+        self.tracing, self.tracer, self.objective = tracing, tracing.tracer(), objective
         self.steps, self.seed = steps, seed
         self._bad_steps = 0
 
@@ -105,7 +105,7 @@ class Reconstruction(pl.LightningModule):
         origins, directions = self.cameras.rays(batch.views, batch.pixels)
         generator = seeded(self.seed, 2, step)
         rendered = render_rays(
-            self.sdf, self.colour, origins, directions, batch.mask, self.tracing, generator
+            self.sdf, self.colour, origins, directions, batch.mask, self.tracer, generator, step
         )
 
         alpha = objective.alpha * stepped(

@@ -126,7 +126,7 @@ def test_training_step_carries_the_same_camera_gradient(network):
             origins,
             directions,
             mask,
-            TracingSettings(threshold=1e-12, steps=200),
+            TracingSettings(threshold=1e-12, steps=200).tracer(),
             seeded(0, 1),
         )
 
@@ -162,7 +162,7 @@ def test_a_step_without_any_hit_still_has_a_loss(network):
     origins, directions = rays(CENTRE, QUATERNION)
     mask = torch.tensor([True, False, True, False])
     rendered = render_rays(
-        Away(), lambda *a: a[0], origins, directions, mask, TracingSettings(), seeded(0, 1)
+        Away(), lambda *a: a[0], origins, directions, mask, TracingSettings().tracer(), seeded(0, 1)
     )
     assert not rendered.hit.any() and rendered.colour.shape == (0, 3) and rendered.sdf.requires_grad
     assert trace(Away().sdf, origins, directions).hit.sum() == 0

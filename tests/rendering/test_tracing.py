@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from recon.rendering import TracingSettings, seeded, trace
-from recon.rendering.tracing import intersect_sphere, secant
+from recon.rendering.search import secant
+from recon.rendering.tracing import intersect_sphere
 
 
 def unit_rays(count, seed=0):

@@ -1,0 +1,213 @@
+"""Training rays traced through a remembered distance, and corrected on the true one (the dynamic caching of SIRA++,
+section 6.2 of specs/methods.md, on a grid).
+
+Almost all that IDR computes is tracing without gradients. Here a ray is marched through a grid of distances, which
+costs no evaluation of the network; only where it ends on the surface, secant steps on the network itself take out
+what the grid is wrong by. Rays that miss keep the point of least distance of the grid.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn.utils import parametrize
+
+from recon.rendering.distance_grid import STRIDES, DistanceGrid
+from recon.rendering.search import DistanceFunction, chunked
+from recon.rendering.tracing import Trace, Tracer, TracingSettings, intersect_sphere
+
+LEAST_RATE = 0.1  # the signed distance falls at least this fast along a ray that a secant step trusts
+SUBDIVISIONS = 8  # samples of the second, finer look about a crossing or a least distance
+
+
+@dataclass(frozen=True)
+class CachedTracing(TracingSettings):
+    """Settings of training with a remembered distance; those of `TracingSettings` hold for pictures.
+
+    Attributes:
+        cells: of the grid along the side of the cube about the sphere, a multiple of 4.
+        corrections: secant steps on the true distance.
+        early: steps of the training that count as its beginning.
+        early_every: steps between renewals at the beginning.
+        later_every: steps between renewals afterwards.
+        whole_every: every so many renewals the whole grid is asked again, otherwise only where the surface passes.
+        fixed_shapes: evaluate all rays at each correction, so that nothing waits for their number; None for all but
+            CPUs. Only where it is False are rays left out that need none.
+
+    Raises:
+        ValueError: if a number makes no sense.
+    """
+
+    cells: int = 128
+    corrections: int = 2
+    early: int = 100
+    early_every: int = 5
+    later_every: int = 20
+    whole_every: int = 10
+    fixed_shapes: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.cells < 8 or self.cells % STRIDES[0]:
+            raise ValueError(f"renderer.cells={self.cells}: expected a multiple of {STRIDES[0]}, at least 8")
+        for name in ("corrections", "early_every", "later_every", "whole_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"renderer.{name}={getattr(self, name)}: expected 1 or more")
+
+    def tracer(self) -> Tracer:
+        """What finds the surface along the rays of training."""
+        return CachedTracer(self)
+
+    def renewal(self, step: int) -> str | None:
+        """What is renewed before a step: "whole", "surface" or None."""
+        if step < self.early:
+            count, rest = divmod(step, self.early_every)
+        else:
+            count, rest = divmod(step - self.early, self.later_every)
+        if rest:
+            return None
+        return "surface" if count % self.whole_every else "whole"
+
+
+class CachedTracer(Tracer):
+    """Marches rays through a grid of distances, which follows the network by a schedule of the step.
+
+    Args:
+        settings: of grid and schedule.
+    """
+
+    def __init__(self, settings: CachedTracing) -> None:
+        super().__init__()
+        self.settings = settings
+        self.grid = DistanceGrid(settings.cells, settings.radius, settings.chunk)
+        self._known = False
+
+    def get_extra_state(self) -> Tensor:
+        """Whether the grid holds anything, for a checkpoint."""
+        return torch.tensor(self._known)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take up a checkpoint's grid."""
+        self._known = bool(state)
+
+    @torch.no_grad()
+    def forward(
+        self,
+        sdf: DistanceFunction,
+        origins: Tensor,
+        directions: Tensor,
+        mask: Tensor,
+        generator: torch.Generator,
+        step: int,
+    ) -> Trace:
+        """Trace rays through the grid; see `Tracer`. The grid is filled at the first call, whatever the step."""
+        with parametrize.cached():  # weight-normed weights are worked out once
+            self._renew(sdf, step)
+            near, far, _ = intersect_sphere(origins, directions, self.settings.radius)
+            found = march(self.grid, origins, directions, near, far, self.settings.cells)
+            return self._corrected(sdf, origins, directions, mask, found)
+
+    def _renew(self, sdf: DistanceFunction, step: int) -> None:
+        what = self.settings.renewal(step) if self._known else "whole"
+        if what == "whole":
+            self.grid.renew(sdf)
+        elif what == "surface":
+            self.grid.follow(sdf)
+        self._known = True
+
+    def _corrected(
+        self, sdf: DistanceFunction, origins: Tensor, directions: Tensor, mask: Tensor, found: "Passage"
+    ) -> Trace:
+        """Secant steps on the true distance for rays that meet the surface inside the mask."""
+        wanted = found.hit & mask
+        fixed = self.settings.fixed_shapes
+        if fixed is None:
+            fixed = mask.device.type != "cpu"
+        at = torch.arange(len(mask), device=mask.device) if fixed else wanted.nonzero()[:, 0]
+        evaluate = chunked(sdf, self.settings.chunk)
+        depth, rate = found.depth[at], found.rate[at]
+        reach = self.grid.cell
+        close = torch.ones_like(wanted[at])
+        before: tuple[Tensor, Tensor] | None = None
+        for _ in range(self.settings.corrections):
+            distance = evaluate(origins[at] + depth[:, None] * directions[at])
+            close = distance.abs() < reach / 2
+            if before is not None:
+                fall = (before[1] - distance) / (depth - before[0])
+                rate = torch.where(fall > LEAST_RATE, fall, rate)  # not a number where it did not move
+            before = depth, distance
+            depth = depth + (distance / rate).clamp(-reach, reach)
+        hit, out = found.hit.clone(), found.least.clone()
+        hit[at] &= close | ~wanted[at]
+        out[at] = torch.where(wanted[at] & close, depth, found.least[at])
+        return Trace(out, hit)
+
+
+@dataclass(frozen=True)
+class Passage:
+    """What rays pass in a grid.
+
+    Attributes:
+        hit: whether they meet the surface.
+        depth: where first; of the least distance for the others.
+        rate: how fast the distance falls there along the ray, at least `LEAST_RATE`.
+        least: depth of the least distance.
+    """
+
+    hit: Bool[Tensor, " rays"]
+    depth: Float[Tensor, " rays"]
+    rate: Float[Tensor, " rays"]
+    least: Float[Tensor, " rays"]
+
+
+def march(
+    grid: DistanceGrid,
+    origins: Float[Tensor, "rays 3"],
+    directions: Float[Tensor, "rays 3"],
+    near: Float[Tensor, " rays"],
+    far: Float[Tensor, " rays"],
+    samples: int,
+) -> Passage:
+    """First crossings and least distances along rays, by uniform samples and a finer look about the chosen one.
+
+    All shapes depend on the numbers of rays and samples alone, and nothing is read back.
+
+    Args:
+        grid: the distances.
+        origins: of the rays, in unit space.
+        directions: unit vectors.
+        near: depths where to begin.
+        far: depths where to end.
+        samples: on each ray.
+    """
+    along = torch.linspace(0, 1, samples, dtype=near.dtype, device=near.device)
+    depths = near[:, None] + along * (far - near)[:, None]
+    distances = grid.at(origins[:, None] + depths[..., None] * directions[:, None])
+    inside = distances < 0
+    hit = inside.any(1)
+    first = inside.to(torch.uint8).argmax(1)  # the first of equal maxima
+    deepest = distances.argmin(1)
+    step = (far - near) / (samples - 1)
+
+    # The neighbours of the sample: before a crossing there is one outside, about a least distance two above.
+    centre = torch.where(hit, first, deepest)
+    fine = torch.linspace(-1, 1, 2 * SUBDIVISIONS + 1, dtype=near.dtype, device=near.device)
+    middle = near + centre * step
+    finer = (middle[:, None] + fine * step[:, None]).maximum(near[:, None]).minimum(far[:, None])
+    values = grid.at(origins[:, None] + finer[..., None] * directions[:, None])
+    within = values < 0
+    crossed = within.any(1)
+    high = within.to(torch.uint8).argmax(1)
+    low = (high - 1).clamp_min(0)
+    t_low, t_high = _pick(finer, low), _pick(finer, high)
+    f_low, f_high = _pick(values, low), _pick(values, high)
+    span = (t_high - t_low).clamp_min(torch.finfo(near.dtype).eps)
+    rate = ((f_low - f_high) / span).clamp_min(LEAST_RATE)
+    root = t_high + (f_high / rate).maximum(t_low - t_high)
+    least = torch.where(hit, _pick(depths, deepest), _pick(finer, values.argmin(1)))
+    return Passage(crossed, torch.where(crossed, root, least), rate, least)
+
+
+def _pick(values: Float[Tensor, "rays samples"], index: Tensor) -> Float[Tensor, " rays"]:
+    """One value of each ray."""
+    return values.gather(1, index[:, None])[:, 0]

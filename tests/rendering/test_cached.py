@@ -1,0 +1,138 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from recon.rendering import CachedTracing, TracingSettings, seeded
+from tests.rendering.test_tracing import sphere, sphere_depth, torus, unit_rays
+
+SETTINGS = CachedTracing(cells=64)
+
+
+def rays(count, seed=0):
+    origins, directions = unit_rays(count, seed)
+    return origins.float(), directions.float()
+
+
+def everywhere(count):
+    return torch.ones(count, dtype=torch.bool)
+
+
+def traced(sdf, origins, directions, mask, settings=SETTINGS, step=0):
+    return settings.tracer()(sdf, origins, directions, mask, seeded(0, 1), step)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5, 1.8])
+def test_depths_are_those_of_the_true_surface_even_where_the_distance_is_wrong_by_a_factor(scale):
+    origins, directions = rays(2000)
+    expected, hits = sphere_depth(origins, directions, 0.6)
+    clear = sphere_depth(origins, directions, 0.59)[1] | ~sphere_depth(origins, directions, 0.61)[1]
+    found = traced(sphere(0.6, scale), origins, directions, everywhere(2000))
+    assert torch.equal(found.hit[clear], hits[clear])
+    error = (found.depth - expected)[hits & clear].abs()
+    assert error.max() < 2e-4 and error.median() < 1e-6  # the reference stops at 5e-5
+
+
+def test_it_agrees_with_the_reference_on_a_surface_with_a_hole():
+    origins, directions = rays(3000, seed=1)
+    mask = torch.arange(3000) % 4 > 0
+    found = traced(torus, origins, directions, mask)
+    wanted = traced(torus, origins, directions, mask, TracingSettings())
+    assert (found.hit != wanted.hit).sum() < 30  # rays that graze
+    both = found.hit & wanted.hit & mask
+    assert both.sum() > 400
+    assert torch.quantile((found.depth - wanted.depth)[both].abs(), 0.98) < 2e-4
+    lost = ~mask | ~(found.hit | wanted.hit)
+    least, reference = (
+        torus(origins[lost] + t.depth[lost, None] * directions[lost]) for t in (found, wanted)
+    )
+    # far from the surface the grid is coarse, and so is the search of the reference
+    assert (least - reference).abs().max() < 0.015 and (least - reference).abs().mean() < 1e-3
+
+
+def test_rays_past_the_sphere_keep_their_closest_approach():
+    origins, directions = torch.tensor([[0.0, 2.0, -3.0]]), torch.tensor([[0.0, 0.0, 1.0]])
+    found = traced(sphere(0.6), origins, directions, everywhere(1))
+    assert not found.hit.any() and found.depth.item() == pytest.approx(3.0)
+
+
+def test_hits_outside_the_mask_go_to_the_deepest_point():
+    origins, directions = torch.tensor([[0.0, 0.0, -3.0]]), torch.tensor([[0.0, 0.0, 1.0]])
+    found = traced(sphere(0.6), origins, directions, ~everywhere(1))
+    assert found.hit.all() and abs(found.depth.item() - 3.0) < 0.02
+
+
+def test_between_renewals_only_hits_ask_the_network_and_stale_grids_do_no_harm():
+    origins, directions = rays(1000)
+    asked = []
+
+    def moved(by):
+        def sdf(points):
+            asked.append(len(points))
+            return sphere(0.6)(points - torch.tensor([by, 0.0, 0.0]))
+
+        return sdf
+
+    tracer = SETTINGS.tracer()
+    tracer(moved(0.0), origins, directions, everywhere(1000), seeded(0, 1), 0)
+    asked.clear()
+    found = tracer(moved(0.005), origins, directions, everywhere(1000), seeded(0, 1), 1)
+    assert len(asked) == SETTINGS.corrections and max(asked) <= found.hit.sum() + 20
+    points = origins + found.depth[:, None] * directions
+    wrong = moved(0.005)(points)[found.hit].abs()
+    assert torch.quantile(wrong, 0.9) < 1e-4
+
+
+def test_fixed_shapes_give_the_same_depths():
+    origins, directions = rays(1000, seed=2)
+    mask = torch.arange(1000) % 3 > 0
+    few, all_ = (
+        traced(torus, origins, directions, mask, replace(SETTINGS, fixed_shapes=fixed))
+        for fixed in (False, True)
+    )
+    assert torch.equal(few.hit, all_.hit)
+    torch.testing.assert_close(few.depth, all_.depth, rtol=0, atol=1e-6)
+
+
+def test_a_tracer_goes_on_where_its_checkpoint_stood():
+    origins, directions = rays(300)
+    first, second = SETTINGS.tracer(), SETTINGS.tracer()
+    first(sphere(0.6), origins, directions, everywhere(300), seeded(0, 1), 0)
+    second.load_state_dict(first.state_dict())
+    # a surface that only a grid from before can take for the old one: no renewal at step 3
+    again = [t(sphere(0.62), origins, directions, everywhere(300), seeded(0, 1), 3) for t in (first, second)]
+    fresh = traced(sphere(0.62), origins, directions, everywhere(300), step=3)
+    assert torch.equal(again[0].depth, again[1].depth) and not torch.equal(again[0].depth, fresh.depth)
+
+
+def test_renewals_are_a_function_of_the_step():
+    settings = CachedTracing(early=20, early_every=5, later_every=10, whole_every=3)
+    renewals = {step: what for step in range(70) if (what := settings.renewal(step))}
+    assert renewals == {
+        0: "whole", 5: "surface", 10: "surface", 15: "whole",
+        20: "whole", 30: "surface", 40: "surface", 50: "whole", 60: "surface",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", [{"cells": 30}, {"later_every": 0}, {"corrections": 0}])
+def test_settings_that_make_no_sense_are_named(wrong):
+    with pytest.raises(ValueError, match=f"renderer.{next(iter(wrong))}"):
+        CachedTracing(**wrong)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_finds_what_a_cpu_finds_and_never_waits():
+    origins, directions = rays(2000)
+    mask = torch.arange(2000) % 3 > 0
+    wanted = traced(torus, origins, directions, mask)
+    tracer = SETTINGS.tracer().cuda()
+    on_gpu = [t.cuda() for t in (origins, directions, mask)]
+    tracer(torus, *on_gpu, seeded(0, 1), 0)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        found = tracer(torus, *on_gpu, seeded(0, 1), 1)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    same = found.hit.cpu() == wanted.hit
+    assert same.float().mean() > 0.995
+    torch.testing.assert_close(found.depth.cpu()[same], wanted.depth[same], rtol=0, atol=1e-3)

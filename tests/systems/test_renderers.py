@@ -1,0 +1,48 @@
+"""renderer=cached in whole runs: stopping, resuming, and the same surface as renderer=sphere_tracing."""
+
+import os
+import signal
+
+import pytest
+
+from recon.rendering.cached import CachedTracer
+from recon.systems import run
+from tests import ellipsoid
+from tests.systems.test_config import composed
+from tests.systems.test_run import TINY, configured, same, trained
+
+CACHED = [*TINY, "renderer=cached", "renderer.cells=32", "renderer.early_every=4"]
+
+
+@pytest.fixture(scope="module")
+def scene_folder(tmp_path_factory):
+    return ellipsoid.write_idr_scene(tmp_path_factory.mktemp("scenes") / "ellipsoid", 4)
+
+
+def test_a_resumed_run_equals_one_that_was_never_stopped(scene_folder, tmp_path, monkeypatch):
+    whole, _ = trained(scene_folder, tmp_path / "whole", *CACHED)
+    assert isinstance(whole.system.tracer, CachedTracer)
+    cfg, folder = configured(scene_folder, tmp_path / "parts", *CACHED)
+    task = run.prepare(cfg, folder)
+    run.record(cfg, CACHED, folder)
+    losses = task.system.losses
+
+    def interrupted(batch, step):
+        if step == 1:  # the grid is of step 0 and stays until step 4
+            os.kill(os.getpid(), signal.SIGTERM)
+        return losses(batch, step)
+
+    monkeypatch.setattr(task.system, "losses", interrupted)
+    assert not run.train(task)
+    again, finished = trained(scene_folder, tmp_path / "parts", *CACHED)
+    assert finished and same(dict(whole.system.state_dict()), dict(again.system.state_dict()))
+
+
+def test_settings_that_make_no_sense_are_refused_before_any_work(scene_folder, tmp_path):
+    cfg, folder = configured(scene_folder, tmp_path, *CACHED, "renderer.cells=30")
+    with pytest.raises(run.ConfigError, match=r"renderer\.cells=30"):
+        run.prepare(cfg, folder)
+
+
+def test_all_settings_of_the_reference_are_there():
+    assert set(composed("renderer=sphere_tracing").renderer) <= set(composed("renderer=cached").renderer)
