@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
+from recon.fields.analytic import of_points, value_and_slope
 from recon.fields.encoding import FrequencyEncoding
 from recon.fields.field import Field, FieldSample
 
@@ -76,6 +77,21 @@ class SDFNetwork(Field):
         last = self.layers[-1]
         assert isinstance(last, nn.Linear)
         return functional.linear(self._hidden(points), last.weight[:1], last.bias[:1])[:, 0]
+
+    def with_gradient(
+        self, points: Float[Tensor, "points 3"]
+    ) -> tuple[FieldSample, Float[Tensor, "points 3"]]:
+        """The field at points together with ∇f there, both differentiable once, by derivatives written out by hand."""
+        encoded = self.encoding(points)
+        layers = [layer for layer in self.layers if isinstance(layer, nn.Linear)]
+        output, slope = value_and_slope(
+            encoded,
+            [layer.weight for layer in layers],
+            [layer.bias for layer in layers],
+            self.skip,
+            self.beta,
+        )
+        return FieldSample(output[:, 0], output[:, 1:]), of_points(slope, points, self.encoding)
 
     def _hidden(self, points: Tensor) -> Tensor:
         encoded = self.encoding(points)

@@ -39,13 +39,15 @@ class CachedTracing(TracingSettings):
         ValueError: if a number makes no sense.
     """
 
-    cells: int = 128
+    cells: int = 96
     corrections: int = 2
     early: int = 100
     early_every: int = 5
     later_every: int = 20
     whole_every: int = 10
     fixed_shapes: bool | None = None
+    analytic: bool = True
+    coarse_backward: bool = True
 
     def __post_init__(self) -> None:
         if self.cells < 8 or self.cells % STRIDES[0]:
@@ -77,8 +79,8 @@ class CachedTracer(Tracer):
     """
 
     def __init__(self, settings: CachedTracing) -> None:
-        super().__init__()
-        self.settings = settings
+        super().__init__(settings)
+        self.settings: CachedTracing = settings
         self.grid = DistanceGrid(settings.cells, settings.radius, settings.chunk)
         self._known = False
 

@@ -80,7 +80,10 @@ def render_rays(
         torch.rand(len(points) // 2, 3, generator=generator, dtype=points.dtype, device=generator.device) * 2
         - 1
     )
-    sample, gradient = sdf_and_gradient(field, torch.cat([points.detach(), uniform.to(points.device)]))
+    analytic = tracer.settings.analytic
+    sample, gradient = sdf_and_gradient(
+        field, torch.cat([points.detach(), uniform.to(points.device)]), analytic=analytic
+    )
     on_rays = gradient[: len(points)].detach()
     # The network saw constant points; this adds the first-order dependence on the cameras, whose value is zero.
     sdf = sample.sdf[: len(points)] + (on_rays * (points - points.detach())).sum(1)
@@ -88,7 +91,7 @@ def render_rays(
     surface = intersect(
         origins[agreed], directions[agreed], found.depth[agreed], sdf[agreed], on_rays[agreed]
     )
-    surface_sample, normals = sdf_and_gradient(field, surface)
+    surface_sample, normals = sdf_and_gradient(field, surface, analytic=analytic)
     rgb = colour(surface, normals, -directions[agreed], surface_sample.feature)
     return RenderedRays(sdf, gradient, found.hit, agreed, rgb)
 

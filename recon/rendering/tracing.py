@@ -30,6 +30,10 @@ class TracingSettings:
         samples: of the search along rays that did not converge.
         secant_steps: refinements of a bracketed root.
         chunk: most points for one call of the distance function.
+        analytic: training uses the derivatives that a field has written out by hand, if it has, instead of autograd's;
+            the same but for rounding.
+        coarse_backward: the backward pass of training may round the factors of its matrix products to bfloat16, on
+            processors that are made for it. The forward pass is exact, and with it the place of the surface.
     """
 
     radius: float = 1.0
@@ -40,6 +44,8 @@ class TracingSettings:
     samples: int = 100
     secant_steps: int = 8
     chunk: int = 100_000
+    analytic: bool = False
+    coarse_backward: bool = False
 
     def tracer(self) -> "Tracer":
         """What finds the surface along the rays of training."""
@@ -63,7 +69,14 @@ class Trace:
 class Tracer(nn.Module):
     """How training finds the surface along its rays: one object for one field. What it remembers from step to step
     are its buffers, so that a resumed run goes on with them.
+
+    Args:
+        settings: of the tracer.
     """
+
+    def __init__(self, settings: TracingSettings) -> None:
+        super().__init__()
+        self.settings = settings
 
     @abstractmethod
     def forward(
@@ -89,15 +102,7 @@ class Tracer(nn.Module):
 
 
 class SphereTracer(Tracer):
-    """The tracer of IDR, which asks the network at every sample and remembers nothing.
-
-    Args:
-        settings: of the tracer.
-    """
-
-    def __init__(self, settings: TracingSettings) -> None:
-        super().__init__()
-        self.settings = settings
+    """The tracer of IDR, which asks the network at every sample and remembers nothing."""
 
     def forward(
         self,

@@ -13,6 +13,7 @@ from recon.fields import Field
 from recon.losses import colour_loss, eikonal_loss, mask_loss
 from recon.priors import Start
 from recon.rendering import CameraBundle, RayBatch, SurfaceBatch, TracingSettings, render_rays, seeded
+from recon.systems.products import coarse_products
 from recon.systems.schedules import stepped
 
 MAX_BAD_STEPS = 20
@@ -153,6 +154,11 @@ class Reconstruction(pl.LightningModule):
             return terms.total
         self._count_bad_step("loss", {name: float(value) for name, value in terms.shown.items()})
         return None
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Derivatives of the loss, as exact as the renderer wants them."""
+        with coarse_products(self.tracing.coarse_backward):
+            loss.backward(*args, **kwargs)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Never let a gradient that is not finite reach the weights: such a step changes nothing but Adam's

@@ -97,7 +97,7 @@ def _score(system: Reconstruction, sampler: Callable[[int], RayBatch], steps: in
         colour.append(float(terms.shown["loss_colour"]))
         mask.append(weight * float(terms.shown["loss_mask"]))
         optimizer.zero_grad()
-        terms.total.backward()
+        system.backward(terms.total)
         system.on_before_optimizer_step(optimizer)
         optimizer.step()
         scheduler.step()
