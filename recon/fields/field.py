@@ -30,6 +30,13 @@ class Field(nn.Module):
     def sdf(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:
         """Signed distance alone: what tracing and meshing ask for."""
 
+    def set_progress(self, progress: float) -> None:
+        """Told before every step how far the schedules of the training are, from 0 to 1, or beyond at its end.
+
+        What a field makes of it depends on the progress and on its parameters alone, so that a resumed run is the same;
+        a field that is told nothing is as at the end of the training.
+        """
+
     def parameter_groups(self) -> Mapping[str, Sequence[nn.Parameter]]:
         """Parameters by the part that they play in training: "geometry", and as a field has them "appearance"
         (feature networks, which learn with the rendering network), "code" (a latent code) and "pose".

@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch import Tensor
 
 from recon.errors import OutsidePriorError, PriorError
+from recon.fields import Field
 from recon.fitting import HeadFit, fit_head, life_size
 from recon.priors.field import PriorField
 from recon.priors.prior import Evidence, Networks, Start
+from recon.priors.residual import ResidualField
 from recon.priors.shipped import hash_of
 from recon.priors.weights import ShapePrior, load_shape_prior
 from recon.scene.similarity import similarity
@@ -20,6 +23,7 @@ log = logging.getLogger(__name__)
 
 POSES = ("masks", "landmarks")
 CODES = ("masks", "mean")
+RESIDUALS = ("none", "field")
 
 
 class DeepSDFPrior:
@@ -47,13 +51,14 @@ class DeepSDFPrior:
         pose: str = "masks",
         code: str = "masks",
         outside_mm: float | None = 2.2,
+        residual: str = "none",
     ) -> None:
-        if pose not in POSES or code not in CODES:
-            raise PriorError(
-                f"prior.pose is {' or '.join(POSES)}, prior.code {' or '.join(CODES)}; not {pose!r}, {code!r}"
-            )
+        given = {"pose": (pose, POSES), "code": (code, CODES), "residual": (residual, RESIDUALS)}
+        for option, (choice, known) in given.items():
+            if choice not in known:
+                raise PriorError(f"prior.{option} is {' or '.join(known)}; not {choice!r}")
         self.path, self.sha256, self.pose, self.code = Path(path), sha256 or hash_of(path), pose, code
-        self.outside_mm = outside_mm
+        self.outside_mm, self.residual = outside_mm, residual
 
     def starts(self, networks: Networks, evidence: Evidence) -> Mapping[str, Start]:
         """The family where the evidence puts it, with fresh networks for the appearance.
@@ -72,11 +77,26 @@ class DeepSDFPrior:
             )
         canonical_from_unit = fit.canonical_from_world @ evidence.world_from_unit
         code = fit.code if self.code == "masks" and self.learn_code else torch.zeros_like(fit.code)
-        field = PriorField(
-            prior.network.train(), networks.feature(), code, canonical_from_unit, learn_code=self.learn_code
-        )
+        field = self.field(prior, networks, code, canonical_from_unit)
         size = life_size(fit.canonical_from_world, prior.canonical.radius_mm)
         return {self.path.stem: Start(field, networks.colour(), life_size=size)}
+
+    def field(
+        self,
+        prior: ShapePrior,
+        networks: Networks,
+        code: Float[Tensor, " latent"],
+        canonical_from_unit: Float[np.ndarray, "4 4"],
+    ) -> Field:
+        """The posed head of a code as geometry, with the residual where one is wanted.
+
+        Raises:
+            ConfigError: The field that is configured cannot be a residual.
+        """
+        head = PriorField(
+            prior.network.train(), networks.feature(), code, canonical_from_unit, learn_code=self.learn_code
+        )
+        return head if self.residual == "none" else ResidualField(head, networks.sdf())
 
     def _fit(self, prior: ShapePrior, evidence: Evidence) -> HeadFit:
         start = _pose_by_landmarks(prior, evidence) if self.pose == "landmarks" else None
@@ -99,14 +119,20 @@ class MeanHeadPrior(DeepSDFPrior):
         sha256: What it must hash to.
         pose: As for `DeepSDFPrior`.
         outside_mm: Likewise.
+        residual: Likewise.
     """
 
     learn_code = False
 
     def __init__(
-        self, path: str, sha256: str | None = None, pose: str = "masks", outside_mm: float | None = 2.2
+        self,
+        path: str,
+        sha256: str | None = None,
+        pose: str = "masks",
+        outside_mm: float | None = 2.2,
+        residual: str = "none",
     ) -> None:
-        super().__init__(path, sha256, pose, "mean", outside_mm)
+        super().__init__(path, sha256, pose, "mean", outside_mm, residual)
 
 
 def _pose_by_landmarks(prior: ShapePrior, evidence: Evidence) -> Float[np.ndarray, "4 4"]:

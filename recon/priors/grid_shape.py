@@ -45,6 +45,30 @@ class GridShape(ShapeNetwork):
                 grid.values.add_(_resampled(change, grid))
         return cls(grid)
 
+    @classmethod
+    @torch.no_grad()
+    def sampled(cls, network: ShapeNetwork, code: Float[Tensor, " latent"], cells: int) -> "GridShape":
+        """The head of a code of any family, by its distances at the middles of cells.
+
+        Args:
+            network: The family. Its box is taken where it has one, else that of the unit ball.
+            code: The code; the result is where it is.
+            cells: Along the longest side of the box.
+        """
+        low = getattr(network, "low", torch.full((3,), -1.0)).cpu()
+        high = getattr(network, "high", torch.full((3,), 1.0)).cpu()
+        size = (high - low).double()
+        shape = [max(1, round(cells * float(side / size.max()))) for side in size]
+        grid = FeatureGrid(low.tolist(), high.tolist(), shape, 1)
+        axes = [
+            grid.low[axis] + grid.cell[axis] * (torch.arange(count) + 0.5) for axis, count in enumerate(shape)
+        ]
+        points = torch.cartesian_prod(*axes)
+        values = torch.cat([network(part.to(code.device), code).cpu() for part in points.split(16_384)])
+        splines = spline_values(values.reshape(shape).double().numpy())
+        grid.values.copy_(torch.from_numpy(splines.reshape(-1, 1)))
+        return cls(grid).requires_grad_(False).to(code.device)
+
     def forward(
         self, points: Float[Tensor, "points 3"], latent: Float[Tensor, "*points latent"]
     ) -> Float[Tensor, " points"]:

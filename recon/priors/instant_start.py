@@ -82,7 +82,7 @@ class InstantStart:
             family = load_shape_prior(prior.path, prior.sha256)
             head = self._fitted(evidence)
             _check_frames(prior.path, family, self.linear.path, head.prior)
-            start = _of_family(family, head, networks, evidence, with_code=prior.code == "masks")
+            start = _of_family(prior, family, head, networks, evidence)
             name = prior.path.stem
         elif isinstance(prior, SpherePrior):
             head = self._fitted(evidence)
@@ -107,6 +107,7 @@ class InstantStart:
         posed = _posed(head, evidence)
         generator = torch.Generator().manual_seed(0)  # the run's seed is in the field's weights
         lesson = Lesson.of(posed.sdf, self.regression.lesson_points, generator)
+        field.set_progress(self.schedule_offset)  # with what of the field training begins with
         teach(field, lesson, self.regression, generator, self.device)
         points = on_surface(posed.sdf, SURFACE_POINTS, generator)
         with torch.no_grad():
@@ -129,29 +130,24 @@ class InstantStart:
 
 
 def _of_family(
-    prior: ShapePrior, head: FittedHead, networks: Networks, evidence: Evidence, *, with_code: bool
+    prior: DeepSDFPrior, family: ShapePrior, head: FittedHead, networks: Networks, evidence: Evidence
 ) -> Start:
     """H3D-Net's networks, posed as the head, with the code of the family's head closest to it."""
     posed = _posed(head, evidence)
     points = on_surface(posed.sdf, SURFACE_POINTS, torch.Generator().manual_seed(0))
     linear, offset = (t.detach() for t in posed.canonical_from_unit())
     canonical = points @ linear.T + offset
-    code = torch.zeros(prior.network.latent_size)
-    if with_code:
-        code = fit_code(prior.network, canonical)
-    error_mm = prior.network.at(code).sdf(canonical).abs() * prior.canonical.radius_mm
+    code = torch.zeros(family.network.latent_size)
+    if prior.code == "masks":
+        code = fit_code(family.network, canonical)
+    error_mm = family.network.at(code).sdf(canonical).abs() * family.canonical.radius_mm
     log.info(
         "the family's closest head is %.2f mm from the fitted one (95 %% of the surface within %.2f mm)",
         error_mm.mean(),
         error_mm.quantile(0.95),
     )
-    field = PriorField(
-        prior.network.train(),
-        networks.feature(),
-        code,
-        head.fit.canonical_from_world @ evidence.world_from_unit,
-    )
-    return Start(field, networks.colour())
+    canonical_from_unit = head.fit.canonical_from_world @ evidence.world_from_unit
+    return Start(prior.field(family, networks, code, canonical_from_unit), networks.colour())
 
 
 def _posed(head: FittedHead, evidence: Evidence) -> PriorField:

@@ -184,7 +184,8 @@ class Reconstruction(pl.LightningModule):
             )
 
     def set_phase(self, step: int) -> None:
-        """Lets the geometry learn or not, as the phase of a step wants it."""
+        """Lets the geometry learn or not, as the phase of a step wants it, and tells the field how far training is."""
+        self.sdf.set_progress(self._progress(step))
         learns = step >= round(self.frozen * self.steps)
         for parameter in self.sdf.parameter_groups().get("geometry", ()):
             parameter.requires_grad_(learns)

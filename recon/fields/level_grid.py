@@ -1,0 +1,180 @@
+"""Features of points from several grids over the cube [-1, 1]³, with exact first and second derivatives."""
+
+import logging
+from types import ModuleType
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from recon.errors import ConfigError
+from recon.fields import tiny_cuda
+
+log = logging.getLogger(__name__)
+
+BACKENDS = ("auto", "torch", "numba", "tinycudann")
+PRIMES = (1, 2_654_435_761, 805_459_861)
+
+
+class LevelGrid(nn.Module):
+    """Features of several grids, side by side, coarsest first; can be differentiated twice.
+
+    Each grid has a value at every corner of its cells; one with more corners than its table has entries shares them by
+    a hash of the corner. Order 1 interpolates linearly between 2³ values; order 2 smoothly, by quadratic B-splines
+    over 3³, so that normals of a surface show no cells. Outside the cube, points take what its border has.
+
+    Corners of order 1 lie half a cell beside the cube's, and are numbered and hashed as in tinycudann (Müller et al.,
+    Instant Neural Graphics Primitives, 2022, section 3 and appendix A), so that either can use the other's table.
+
+    Three ways to compute the same: `torch` anywhere, with plain operations; `numba` on CPUs, with compiled loops and
+    derivatives by hand, many times faster; `tinycudann` on GPUs, for order 1.
+
+    Args:
+        cells: Of each grid along a side of the cube.
+        features: Of each value.
+        order: 1 or 2.
+        log2_size: Logarithm of the most values of a grid; None for no limit.
+        scale: The values begin uniform in ± this.
+        backend: `auto` takes the fastest that there is for where the points are.
+
+    Raises:
+        ConfigError: The backend is unknown, is not there, or cannot compute this grid.
+    """
+
+    levels: Tensor
+    strides: Tensor
+
+    def __init__(
+        self,
+        cells: Float[Tensor, " levels"],
+        features: int,
+        order: int,
+        log2_size: int | None,
+        scale: float,
+        backend: str,
+    ) -> None:
+        super().__init__()
+        _check(backend, order)
+        self.order, self.backend = order, backend
+        self.offset = 0.5 if order == 1 else 0.0
+        most = 2**log2_size if log2_size is not None else None
+        rows, first = [], 0
+        for count in cells.double().tolist():
+            last = int(count + self.offset) if order == 1 else round(count) - 1
+            side = -int(-count // 1) + 1 if order == 1 else round(count) + 2
+            corners = side**3 + (-(side**3)) % 8 if order == 1 else side**3
+            size = corners if most is None else min(corners, most)
+            rows.append([count, last, side, first, size, float(size < side**3)])
+            first += size
+        self.features, self.entries = features, first
+        self.out_features = len(rows) * features
+        self.register_buffer("levels", torch.tensor(rows, dtype=torch.float64), persistent=False)
+        taps = torch.cartesian_prod(*[torch.arange(order + 1)] * 3)
+        self.register_buffer("corners", taps, persistent=False)
+        self.table = nn.Parameter((torch.rand(first, features) * 2 - 1) * scale)
+
+    corners: Tensor
+
+    def extra_repr(self) -> str:
+        """Resolutions and size."""
+        cells = [round(row[0]) for row in self.levels.tolist()]
+        return f"cells={cells}, features={self.features}, order={self.order}, entries={self.entries}"
+
+    def forward(
+        self, points: Float[Tensor, "points 3"], levels: int | None = None
+    ) -> Float[Tensor, "points features"]:
+        """Features at points, coarsest grid first.
+
+        Args:
+            points: In unit space.
+            levels: Only those of so many grids; None for all.
+        """
+        count = len(self.levels) if levels is None else levels
+        backend = chosen(self.backend, points.device, self.order)
+        if backend == "numba":
+            from recon.fields.grid_functions import Gather
+
+            return Gather.apply(points, self.table, None, self, count)
+        if backend == "tinycudann":
+            return tiny_cuda.encode(self, points)[:, : count * self.features]
+        return self._plain(points, count)
+
+    def _plain(self, points: Tensor, count: int) -> Tensor:
+        """The features, by operations that can be differentiated as often as one likes."""
+        scale, last, side, first, size, hashed = self.levels[:count].unbind(1)
+        unit = ((points + 1) / 2).clamp(0, 1)
+        place = unit[:, None] * scale[:, None].to(unit.dtype) + self.offset  # (points, levels, 3)
+        origin = place.detach().floor().minimum(last[:, None].to(unit.dtype))
+        x, y, z = _weights(place - origin, self.order).unbind(2)  # (points, levels, taps) each
+        weight = (x[..., :, None, None] * y[..., None, :, None] * z[..., None, None, :]).flatten(2)
+        corner = origin.long()[:, :, None] + self.corners
+        entry = _entries(corner, side.long()[:, None], size.long()[:, None], hashed.bool()[:, None])
+        values = self.table[entry + first.long()[:, None]]  # (points, levels, taps³, features)
+        return (weight[..., None] * values).sum(2).flatten(1)
+
+
+def _weights(t: Float[Tensor, "points levels 3"], order: int) -> Float[Tensor, "points levels 3 taps"]:
+    """Weights of the taps along each axis; t is the place within the cell."""
+    rest = 1 - t
+    if order == 1:
+        return torch.stack([rest, t], dim=-1)
+    return torch.stack([rest * rest / 2, 0.5 + t * rest, t * t / 2], dim=-1)
+
+
+def _entries(
+    corner: Int[Tensor, "points levels taps 3"], side: Tensor, size: Tensor, hashed: Tensor
+) -> Int[Tensor, "points levels taps"]:
+    """Places of corners in the tables of their levels."""
+    x, y, z = corner.unbind(-1)
+    dense = x + side * (y + side * z)
+    mixed = (x * PRIMES[0]) ^ (y * PRIMES[1]) ^ (z * PRIMES[2])
+    return torch.where(hashed, mixed, dense) % size
+
+
+def _check(backend: str, order: int) -> None:
+    """Raises a ConfigError for a backend that a grid of an order cannot have on this machine."""
+    if backend not in BACKENDS:
+        raise ConfigError(f"encoding.backend is {', '.join(BACKENDS)}; not {backend!r}")
+    if order not in (1, 2):
+        raise ConfigError(f"encoding.order is 1 (linear) or 2 (smooth); not {order}")
+    if backend == "tinycudann":
+        if order != 1:
+            raise ConfigError(
+                "encoding.backend=tinycudann computes linear grids: use encoding.order=1, or auto"
+            )
+        reason = tiny_cuda.missing()
+        if reason:
+            raise ConfigError(f"encoding.backend=tinycudann: {reason}, or use encoding.backend=auto")
+    if backend == "numba" and _numba() is None:
+        raise ConfigError(
+            "encoding.backend=numba: numba is not installed: pip install numba, or use encoding.backend=auto"
+        )
+
+
+_logged: set[tuple[str, str, str]] = set()
+
+
+def chosen(backend: str, device: torch.device, order: int) -> str:
+    """The backend that computes for points on a device; each choice is logged once."""
+    choice = backend
+    if backend == "tinycudann" and device.type != "cuda":
+        choice = "torch" if _numba() is None else "numba"  # such as while a prior prepares a field
+    elif backend == "numba" and device.type != "cpu":
+        choice = "torch"
+    elif backend == "auto" and device.type == "cuda":
+        choice = "torch" if order != 1 or tiny_cuda.missing() else "tinycudann"
+    elif backend == "auto":
+        choice = "torch" if device.type != "cpu" or _numba() is None else "numba"
+    if (backend, device.type, choice) not in _logged:
+        _logged.add((backend, device.type, choice))
+        log.info("grid encoding on %s: %s (encoding.backend=%s)", device.type, choice, backend)
+    return choice
+
+
+def _numba() -> ModuleType | None:
+    """The compiled loops, where numba is installed."""
+    try:
+        from recon.fields import grid_kernels
+    except ImportError:
+        return None
+    return grid_kernels
