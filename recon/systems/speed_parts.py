@@ -1,0 +1,235 @@
+"""The parts of the speed benchmark, each of which gives what its file says under one name.
+
+`step` is the headline: IDR with its own networks, both renderers. `table` goes through renderers, fields and numbers
+of rays, `growth` through views, pixels and cells of the grid, all with the small networks of preset=cpu (or gpu).
+`gap` compares the surfaces that both renderers end with. `curves` is error against seconds.
+"""
+
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import yaml
+from jaxtyping import Bool, Float
+from PIL import Image
+
+from recon.errors import ReconError
+from recon.rendering import CameraBundle, PixelStore, SceneSampler
+from recon.scene import Camera, View
+from recon.systems.config import CONF
+from recon.systems.speed import PAPER, RENDERERS, PeakMemory, Training, side_by_side, surface_gap_mm
+
+Say = Callable[[str], None]
+IDR = ("method=idr",)
+PAPER_STEPS = 6000  # of IDR with 3 views: over so many its renewals are shared
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much is measured.
+
+    Attributes:
+        parts: their names.
+        warm: steps before the headline is measured, so that the surface is no sphere any more.
+        rounds: steps of each kind in the headline.
+        few: steps of each kind in the tables; the first does not count.
+        rays: of the table.
+        views: of the growth.
+        sizes: of the growth, pixels along the side of a photograph.
+        cells: of the growth, of the grid along its side.
+        gap: for each method that is compared, its steps with each renderer.
+        resolution: of meshes.
+    """
+
+    parts: Sequence[str]
+    warm: int
+    rounds: int
+    few: int
+    rays: Sequence[int]
+    views: Sequence[int]
+    sizes: Sequence[int]
+    cells: Sequence[int]
+    gap: Mapping[str, int]
+    resolution: int
+
+
+PRESETS = {
+    "quick": Extent(
+        parts=("step", "table", "growth", "gap"),
+        warm=15, rounds=4, few=4, rays=(1024, 4096), views=(1, 16), sizes=(256, 1024), cells=(64, 128),
+        gap={"h3dnet": 120}, resolution=160,
+    ),
+    "full": Extent(
+        parts=("step", "table", "growth", "gap", "curves"),
+        warm=60, rounds=15, few=11, rays=(512, 1024, 2048, 4096, 8192), views=(1, 2, 4, 8, 16, 32),
+        sizes=(128, 256, 512, 1024), cells=(32, 64, 96, 128, 192), gap={"h3dnet": 650, "idr": 1500}, resolution=256,
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all parts share.
+
+    Attributes:
+        extent: how much is measured.
+        overrides: of train.py for everything, such as scene and device.
+        views: input views of the headline and of the gap.
+        threads: of PyTorch.
+        say: told what goes on.
+    """
+
+    extent: Extent
+    overrides: Sequence[str]
+    views: int
+    threads: int
+    say: Say
+
+    def training(self, *overrides: str) -> Training:
+        """A training of the given configuration."""
+        return Training([f"views={self.views}", *self.overrides, *overrides], self.threads)
+
+
+def step(setting: Setting) -> dict[str, Any]:
+    """Step times of both renderers from the same networks, steps taking turns."""
+    trainings = {name: setting.training(*PAPER, f"renderer={name}") for name in RENDERERS}
+    cached, reference = trainings["cached"], trainings["sphere_tracing"]
+    cached.steps(setting.extent.warm, setting.say, "warming up")
+    reference.take_networks(cached)
+    reference.step(0)
+    times = side_by_side(trainings, setting.extent.rounds, PAPER_STEPS, setting.say)
+    seconds = {name: times[name].seconds for name in RENDERERS}
+    paired = statistics.median(
+        slow / (fast + times["cached"].renewals)
+        for slow, fast in zip(times["sphere_tracing"].plain, times["cached"].plain, strict=True)
+    )
+    return {
+        "step_s_reference": round(seconds["sphere_tracing"], 4),
+        "step_s_cached": round(seconds["cached"], 4),
+        "step_ratio": round(paired, 3),
+        "rays": len(cached.sampler(0)),
+        "device": str(cached.device),
+        **{name: time.json() for name, time in times.items()},
+    }
+
+
+def geometry_fields() -> list[str]:
+    """The choices of conf/field whose geometries differ in kind."""
+    kinds: dict[str, str] = {}
+    for path in sorted((CONF / "field").glob("*.yaml"), key=lambda path: (path.stem != "mlp", path.stem)):
+        kinds.setdefault(yaml.safe_load(path.read_text())["sdf"]["_target_"], path.stem)
+    return list(kinds.values())
+
+
+def table(setting: Setting) -> list[dict[str, Any]]:
+    """Step time and memory by field, number of rays and renderer."""
+    lines: list[dict[str, Any]] = []
+    for name in geometry_fields():
+        for rays in setting.extent.rays:
+            try:
+                lines += _lines(
+                    setting, {"field": name, "rays": rays}, f"field={name}", f"data.sampler.rays={rays}"
+                )
+            except ReconError as error:
+                setting.say(f"field={name} is left out: {error}")
+                break
+    return lines
+
+
+def _lines(setting: Setting, what: Mapping[str, Any], *overrides: str) -> Iterator[dict[str, Any]]:
+    """A line for each renderer."""
+    trainings = {name: setting.training(*IDR, *overrides, f"renderer={name}") for name in RENDERERS}
+    for training in trainings.values():
+        training.step()
+    times = side_by_side(trainings, setting.extent.few - 1, trainings["cached"].system.steps)
+    for name, training in trainings.items():
+        line = {**what, "renderer": name, "device": str(training.device), **times[name].json()}
+        line["peak_mb"] = _peak_mb(training)
+        setting.say(", ".join(f"{key} {line[key]}" for key in (*what, "renderer", "step_s", "peak_mb")))
+        yield line
+
+
+def _peak_mb(training: Training) -> float | None:
+    """Peak memory of a step; on a CPU of the whole process."""
+    memory = PeakMemory(training.device)
+    training.step()
+    return memory.mb()
+
+
+def growth(setting: Setting) -> dict[str, list[dict[str, Any]]]:
+    """Step time and memory of renderer=cached by views, pixels and cells."""
+    extent, found = setting.extent, {"views": [], "pixels": [], "cells": []}  # type: ignore[var-annotated]
+    cached = (*IDR, "renderer=cached")
+    for count in extent.views:
+        training = setting.training(*cached, f"views={count}")
+        found["views"].append(_grown(setting, training, views=len(training.task.views)))
+    for size in extent.sizes:
+        training = setting.training(*cached)
+        _resize(training, size)
+        found["pixels"].append(_grown(setting, training, size=size))
+    for cells in extent.cells:
+        training = setting.training(*cached, f"renderer.cells={cells}")
+        found["cells"].append(_grown(setting, training, cells=cells))
+    return found
+
+
+def _grown(setting: Setting, training: Training, **what: int) -> dict[str, Any]:
+    training.step()
+    times = side_by_side({"cached": training}, setting.extent.few - 1, training.system.steps)["cached"]
+    line = {**what, "device": str(training.device), **times.json(), "peak_mb": _peak_mb(training)}
+    setting.say(", ".join(f"{key} {line[key]}" for key in (*what, "step_s", "renewals_s", "peak_mb")))
+    return line
+
+
+class _Resized(View):
+    """A view whose photograph is resized when it is decoded."""
+
+    def __init__(self, view: View, side: int) -> None:
+        camera = view.camera.resized(side / max(view.camera.width, view.camera.height))
+        super().__init__(view.index, view.name, camera, view.image_path, view.mask_path, view.ignore_path)
+        self.small: Camera = camera
+
+    def image(self) -> Float[np.ndarray, "h w 3"]:
+        """The photograph, resized."""
+        return np.stack([self._resized(channel) for channel in super().image().transpose(2, 0, 1)], axis=2)
+
+    def mask(self) -> Bool[np.ndarray, "h w"]:
+        """The mask, resized."""
+        return self._resized(super().mask()) > 0.5
+
+    def ignored(self) -> Bool[np.ndarray, "h w"]:
+        """What is ignored, resized."""
+        return self._resized(super().ignored()) > 0.5
+
+    def _resized(self, picture: np.ndarray) -> np.ndarray:
+        image = Image.fromarray(picture.astype(np.float32))
+        return np.asarray(image.resize((self.small.width, self.small.height), Image.Resampling.BILINEAR))
+
+
+def _resize(training: Training, side: int) -> None:
+    """Let a training see its photographs at another size."""
+    task = training.task
+    views = [_Resized(task.scene.views[view], side) for view in task.views]
+    training.system.cameras = CameraBundle([view.small for view in views], task.scene.scale_mat).to(
+        training.device
+    )
+    training.sampler = SceneSampler(PixelStore(views), task.cfg.data.sampler.rays, task.cfg.seed)
+
+
+def gap(setting: Setting) -> dict[str, Any]:
+    """How far the surfaces of the renderers are apart after equal steps with the same pixels."""
+    found = {}
+    for method, steps in setting.extent.gap.items():
+        meshes, seconds = {}, {}
+        for name in RENDERERS:
+            training = setting.training(
+                f"method={method}", f"renderer={name}", f"steps={steps}", "preset=cpu"
+            )
+            seconds[name] = round(training.steps(steps, setting.say, f"{method}, {name}"), 2)
+            meshes[name] = training.mesh(setting.extent.resolution)
+        distances = surface_gap_mm(meshes["sphere_tracing"], meshes["cached"])
+        found[method] = {"steps": steps, "surface_gap_mm": distances["mean"], **distances, "train_s": seconds}
+        setting.say(f"{method}: surfaces {distances['mean']} mm apart after {steps} steps")
+    return found
