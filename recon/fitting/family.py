@@ -5,6 +5,8 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
+from recon.fitting.likeness import Likeness
+
 
 @runtime_checkable
 class Member(Protocol):
@@ -34,6 +36,11 @@ class Family(Protocol):
     """
 
     latent_size: int
+
+    @property
+    def likeness(self) -> Likeness | None:
+        """What photographs of its faces look like, where that is known."""
+        ...
 
     def at(self, code: Float[Tensor, " latent"]) -> Member:
         """The head of a code; what can be computed once for all points is computed here."""

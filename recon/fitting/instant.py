@@ -76,7 +76,8 @@ def solve(
     expected = Expected(up_of(cameras), np.asarray(centre_mm, dtype=float), unit_mm)
     problem = Problem(family, views, expected, settings)
     state = State(found.canonical_from_world, found.code, [camera.world_from_camera for camera in cameras])
-    steps = _schedule(settings, len(views))
+    compared = settings.photometric and len(views) > 1
+    steps = _schedule(settings, compared, settings.likeness and family.likeness is not None)
     for step in steps:
         state = problem.moved(state, problem.linearised(state, step))
     last = problem.linearised(state, steps[-1])
@@ -91,9 +92,13 @@ def solve(
     )
 
 
-def _schedule(settings: SolverSettings, views: int) -> list[Step]:
-    """Outlines alone, then photographs as well."""
-    steps = [Step(None)] * settings.silhouette_steps
-    if settings.photometric and views > 1:
-        steps += [Step(blur) for blur in settings.blurs_px]
+def _schedule(settings: SolverSettings, photographs: bool, likeness: bool) -> list[Step]:
+    """Outlines alone, then with what faces look like, then with photographs against each other."""
+    steps = [Step()] * settings.silhouette_steps
+    if likeness:
+        steps += [Step(None, blur) for blur in settings.likeness_blurs_px]
+    if photographs or likeness:
+        steps += [
+            Step(blur if photographs else None, blur if likeness else None) for blur in settings.blurs_px
+        ]
     return steps

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -51,11 +51,7 @@ def shared(
         second: Camera of the second.
         view: The second photograph.
     """
-    pixels, depth = second.project(hits.points)
-    height, width = view.inside.shape
-    column, row = pixels[:, 0].floor().long(), pixels[:, 1].floor().long()
-    shown = (depth > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    shown &= view.inside[row.clamp(0, height - 1), column.clamp(0, width - 1)]
+    shown = _shown(hits.points, second, view)
     normal = normalize(hits.slope, dim=1)
     cosines = [
         (normal * normalize(pinhole.centre - hits.points, dim=1)).sum(1) for pinhole in (first, second)
@@ -65,3 +61,39 @@ def shared(
     clear = unhidden(head, hits.points[candidates], hits.slope[candidates], second.centre)
     kept = candidates[clear]
     return kept, (cosines[0] * cosines[1])[kept]
+
+
+def visible(
+    head: Member,
+    points: Float[Tensor, "points 3"],
+    slope: Float[Tensor, "points 3"],
+    pinhole: Pinhole,
+    view: PreparedView,
+    grazing: float = 0.3,
+) -> Int[Tensor, " shown"]:
+    """Which points near a head's surface a photograph shows.
+
+    Args:
+        head: The head.
+        points: Canonical unit space.
+        slope: Derivative of the signed distance there.
+        pinhole: The photograph's camera.
+        view: The photograph.
+        grazing: Points seen at a smaller cosine do not count.
+    """
+    towards = normalize(pinhole.centre - points, dim=1)
+    shown = _shown(points, pinhole, view) & ((normalize(slope, dim=1) * towards).sum(1) > grazing)
+    candidates = torch.nonzero(shown)[:, 0]
+    clear = unhidden(head, points[candidates], slope[candidates], pinhole.centre)
+    return candidates[clear]
+
+
+def _shown(
+    points: Float[Tensor, "points 3"], pinhole: Pinhole, view: PreparedView
+) -> Bool[Tensor, " points"]:
+    """Which points fall on what a photograph shows of the head."""
+    pixels, depth = pinhole.project(points)
+    height, width = view.inside.shape
+    column, row = pixels[:, 0].floor().long(), pixels[:, 1].floor().long()
+    shown = (depth > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    return shown & view.inside[row.clamp(0, height - 1), column.clamp(0, width - 1)]

@@ -5,12 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
-DARKEST = 0.01
-"""Added to luminance before the logarithm, so that noise in shadows does not count for more than light does."""
+from recon.scene.brightness import blurred_within
 
 
 @dataclass(frozen=True)
@@ -45,21 +42,11 @@ class LogPicture:
         return value, torch.stack([by_x, by_y], dim=1)
 
 
-def log_luminance(image: Float[np.ndarray, "height width 3"]) -> Float[np.ndarray, "height width"]:
-    """Logarithm of the linear luminance of an sRGB picture in [0, 1] (IEC 61966-2-1)."""
-    linear = np.where(image <= 0.04045, image / 12.92, ((np.maximum(image, 0.04045) + 0.055) / 1.055) ** 2.4)
-    result: np.ndarray = np.log(linear.astype(np.float32) @ LUMINANCE + DARKEST)
-    return result
-
-
 def blurred(
     picture: Float[np.ndarray, "height width"], mask: Bool[np.ndarray, "height width"], sigma_px: float
 ) -> LogPicture:
-    """The picture blurred within its mask: what is outside has no say, so that the backdrop does not leak in."""
-    within = mask.astype(np.float32)
-    share = gaussian_filter(within, sigma_px)
-    smooth = gaussian_filter(np.where(mask, picture, 0).astype(np.float32), sigma_px)
-    return LogPicture(torch.from_numpy(np.where(share > 1e-3, smooth / np.maximum(share, 1e-3), picture)))
+    """A photograph's logarithm of luminance, blurred within its mask."""
+    return LogPicture(torch.from_numpy(blurred_within(picture, mask, sigma_px)))
 
 
 def _keys(

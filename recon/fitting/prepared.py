@@ -10,8 +10,8 @@ from scipy.ndimage import binary_erosion
 from torch import Tensor
 
 from recon.fitting.contours import outline_points
-from recon.fitting.pictures import log_luminance
 from recon.scene import Camera
+from recon.scene.brightness import log_luminance
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,13 @@ class SolverSettings:
 
     Attributes:
         photometric: Whether photographs are compared with each other.
+        likeness: Whether they are compared with what faces of the family look like, where that is known.
         shading: Whether their light may differ.
         cameras: Whether cameras may move.
         weights: Whether residuals are weighed by their own level, so that what disagrees loses its say.
         silhouette_steps: Steps with silhouettes alone.
+        likeness_blurs_px: Standard deviations of the blur of the photographs, one for each step in which they are
+            compared with what faces look like and not yet with each other.
         blurs_px: Standard deviations of the blur of the photographs, one for each step with them.
         outline_points: Of each mask's outline.
         pixels: Of each photograph.
@@ -33,13 +36,16 @@ class SolverSettings:
         colour_sigma: Of the logarithm of luminance.
         outline_count: As how many independent numbers the outline of one photograph counts.
         pixel_count: As how many the pixels of one photograph count.
+        likeness_count: As how many the points of the face in one photograph count.
     """
 
     photometric: bool = True
+    likeness: bool = True
     shading: bool = True
     cameras: bool = True
     weights: bool = True
     silhouette_steps: int = 4
+    likeness_blurs_px: Sequence[float] = (10.0, 10.0, 10.0, 7.0, 7.0)
     blurs_px: Sequence[float] = (4.0, 4.0, 3.0, 3.0, 2.0, 2.0, 1.4, 1.0, 0.7, 0.7)
     outline_points: int = 300
     pixels: int = 3000
@@ -49,6 +55,7 @@ class SolverSettings:
     colour_sigma: float = 0.05
     outline_count: float = 60.0
     pixel_count: float = 600.0
+    likeness_count: float = 150.0
 
 
 @dataclass(frozen=True)

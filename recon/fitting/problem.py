@@ -8,16 +8,17 @@ import torch
 from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from recon.fitting.expected import Expected, small_similarity
 from recon.fitting.family import Family, Member
 from recon.fitting.head import NECK_UNIT
-from recon.fitting.overlap import LEAST_ROWS, neighbours, shared
+from recon.fitting.overlap import LEAST_ROWS, neighbours, shared, visible
 from recon.fitting.pictures import blurred
 from recon.fitting.pinhole import Pinhole
 from recon.fitting.prepared import PreparedView, SolverSettings
-from recon.fitting.residuals import Layout, Rows, photometric, silhouette
-from recon.fitting.shading import marginalised
+from recon.fitting.residuals import Layout, Rows, likeness, photometric, silhouette
+from recon.fitting.shading import marginalised, shading
 from recon.fitting.tracing import trace
 from recon.fitting.weights import huber, robust, typical
 
@@ -38,9 +39,15 @@ class State:
 
 @dataclass(frozen=True)
 class Step:
-    """One step: blur of the photographs, None for silhouettes alone."""
+    """One step: blurs of the photographs, in pixels of pictures 512 wide; None for what is left out.
 
-    blur_px: float | None
+    Attributes:
+        blur_px: Where they are compared with each other.
+        likeness_px: Where they are compared with what faces look like.
+    """
+
+    blur_px: float | None = None
+    likeness_px: float | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,8 @@ class Problem:
         colours: list[Tensor] = []
         if step.blur_px is not None:
             colours = self._photographs(head, pinholes, layout, step.blur_px, matrix, gradient)
+        if step.likeness_px is not None:
+            self._likeness(head, pinholes, state.code, layout, step.likeness_px, matrix, gradient)
         return System(
             matrix,
             gradient,
@@ -184,9 +193,48 @@ class Problem:
         if not settings.shading:
             _add(rows.residual, rows.jacobian, weight, matrix, gradient)
             return rows.residual
-        residual, jacobian = marginalised(rows.residual, rows.jacobian, rows.normals, weight)
+        residual, jacobian = marginalised(rows.residual, rows.jacobian, shading(rows.normals), weight)
         _add(residual, jacobian, torch.ones_like(residual), matrix, gradient)
         return residual[: len(weight)] / weight.sqrt()
+
+    def _likeness(
+        self,
+        head: Member,
+        pinholes: Sequence[Pinhole],
+        code: Tensor,
+        layout: Layout,
+        blur_px: float,
+        matrix: Tensor,
+        gradient: Tensor,
+    ) -> None:
+        """Adds what photographs show of the points that all faces have."""
+        known, settings = self.family.likeness, self.settings
+        assert known is not None
+        places = known.at(code)
+        _, slope = head.slope(places)
+        normals = normalize(slope, dim=1)
+        for index, (view, pinhole) in enumerate(zip(self.views, pinholes, strict=True)):
+            shown = visible(head, places, slope, pinhole, view)
+            if len(shown) < LEAST_ROWS:
+                continue
+            pixels_per_unit = float(pinhole.intrinsics[0, 0] / (pinhole.centre - places.mean(0)).norm())
+            level = known.level(blur_px * view.scale / pixels_per_unit)
+            picture = blurred(view.picture, view.mask, float(known.blurs[level]) * pixels_per_unit)
+            rows = likeness(
+                places[shown], normals[shown], known.basis[shown], known.mean[level, shown],
+                pinhole, index, picture, layout,
+            )  # fmt: skip
+            nuisance = known.nuisance(level, shown, normals[shown])
+            sigma = known.sigma[level, shown].clamp_min(settings.colour_sigma)
+            share = min(1.0, settings.likeness_count / len(shown))
+            weight = share / sigma**2
+            for _ in range(2):
+                left, _ = marginalised(rows.residual, rows.residual[:, None], nuisance, weight)
+                by_sigma = left[: len(shown)] / weight.sqrt() / sigma
+                beyond = max(1.0, typical(by_sigma))
+                weight = share * robust(by_sigma / beyond) / (sigma * beyond) ** 2
+            residual, jacobian = marginalised(rows.residual, rows.jacobian, nuisance, weight)
+            _add(residual, jacobian, torch.ones_like(residual), matrix, gradient)
 
 
 def _add(

@@ -25,10 +25,9 @@ from recon.fitting.instant import InstantFit
 from recon.fitting.pinhole import Pinhole
 from recon.fitting.prepared import SolverSettings, prepared
 from recon.fitting.raised import Raised, lattice
+from recon.fitting.shading import SHADING_SIGMA
 from recon.fitting.weights import robust, typical
 
-SHADING_SIGMA = 0.5
-"""Standard deviation of coefficients of shading, as `shading.marginalised` has it."""
 LEAST_ROWS = 30
 
 

@@ -149,12 +149,61 @@ def landmarks(
     shown, _ = camera.project(places)
     by_point = camera.pixel_slope(places).transpose(0, 1).reshape(-1, 3)
     both = places.repeat(2, 1)
-    jacobian = torch.zeros(len(both), layout.size, dtype=places.dtype, device=places.device)
-    free = basis[..., : layout.latent].repeat(2, 1, 1)
-    jacobian[:, : layout.latent] = torch.einsum("ni,nik->nk", by_point, free)
-    jacobian[:, layout.similarity] = -twist(both, by_point, (by_point * both).sum(1))
-    jacobian[:, layout.camera(index)] = -_turn_and_shift(both - camera.centre, by_point)
+    jacobian = carried(both, by_point, basis.repeat(2, 1, 1), camera, index, layout)
     return Rows((shown - pixels).T.flatten(), jacobian, both, torch.zeros_like(both))
+
+
+def likeness(
+    points: Float[Tensor, "marks 3"],
+    normals: Float[Tensor, "marks 3"],
+    basis: Float[Tensor, "marks 3 latent"],
+    expected: Float[Tensor, " marks"],
+    camera: Pinhole,
+    index: int,
+    picture: LogPicture,
+    layout: Layout,
+) -> Rows:
+    """How much brighter, as a logarithm, a photograph shows points of a face than they are expected to be.
+
+    Args:
+        points: Of the head, canonical unit space.
+        normals: Unit normals there.
+        basis: Derivative of the points by the code.
+        expected: Their brightness.
+        camera: Of the photograph.
+        index: Its number.
+        picture: The photograph's logarithm of luminance.
+        layout: Of the unknowns.
+    """
+    pixels, _ = camera.project(points)
+    seen, by_pixel = picture.sample(pixels)
+    by_point = torch.einsum("ni,nij->nj", by_pixel, camera.pixel_slope(points))
+    return Rows(seen - expected, carried(points, by_point, basis, camera, index, layout), points, normals)
+
+
+def carried(
+    points: Float[Tensor, "rows 3"],
+    by_point: Float[Tensor, "rows 3"],
+    basis: Float[Tensor, "rows 3 latent"],
+    camera: Pinhole,
+    index: int,
+    layout: Layout,
+) -> Float[Tensor, "rows unknowns"]:
+    """Derivative by the unknowns of what a camera shows of points that the head carries along.
+
+    Args:
+        points: Of the head, canonical unit space.
+        by_point: Derivative of each row by its point.
+        basis: Derivative of the points by the code.
+        camera: The camera.
+        index: Its number.
+        layout: Of the unknowns.
+    """
+    jacobian = torch.zeros(len(points), layout.size, dtype=points.dtype, device=points.device)
+    jacobian[:, : layout.latent] = torch.einsum("ni,nik->nk", by_point, basis[..., : layout.latent])
+    jacobian[:, layout.similarity] = -twist(points, by_point, (by_point * points).sum(1))
+    jacobian[:, layout.camera(index)] = -_turn_and_shift(points - camera.centre, by_point)
+    return jacobian
 
 
 def twist(

@@ -6,6 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+SHADING_SIGMA = 0.5
+"""Standard deviation of coefficients of shading, in the logarithm of light times √(4π) for a plain gain."""
+
 
 def harmonics(normals: Float[Tensor, "points 3"]) -> Float[Tensor, "points 9"]:
     """Real spherical harmonics of degree 0 to 2 at unit vectors, orthonormal on the sphere.
@@ -31,31 +34,33 @@ def harmonics(normals: Float[Tensor, "points 3"]) -> Float[Tensor, "points 9"]:
     )
 
 
+def shading(normals: Float[Tensor, "points 3"]) -> Float[Tensor, "points 9"]:
+    """Harmonics times the standard deviation of their coefficients, in the logarithm of light."""
+    return SHADING_SIGMA * harmonics(normals)
+
+
 def marginalised(
     residual: Float[Tensor, " rows"],
     jacobian: Float[Tensor, "rows unknowns"],
-    normals: Float[Tensor, "rows 3"],
+    nuisance: Float[Tensor, "rows nuisances"],
     weight: Float[Tensor, " rows"],
-    sigma: float = 0.5,
-) -> tuple[Float[Tensor, " rows+9"], Float[Tensor, "rows+9 unknowns"]]:
-    """Residuals and Jacobian, both times the root of the weight, without what nine coefficients of shading explain.
+) -> tuple[Float[Tensor, " rows+nuisances"], Float[Tensor, "rows+nuisances unknowns"]]:
+    """Residuals and Jacobian, both times the root of the weight, without what a nuisance such as shading explains.
 
-    The coefficients have a normal prior and are eliminated from the least squares exactly: afterwards
-    ‖J δ + r‖² is the least value over them of the weighted squares plus their prior. (The nine rows appended are
-    what their prior costs.)
+    Its coefficients have a standard normal prior and are eliminated from the least squares exactly: afterwards
+    ‖J δ + r‖² is the least value over them of the weighted squares plus their prior. (The rows appended are what
+    their prior costs.)
 
     Args:
-        residual: Logarithms of the ratio of two photographs.
+        residual: Logarithms of ratios of brightness.
         jacobian: Their derivatives.
-        normals: Unit normals.
+        nuisance: Columns that they may differ by, times any numbers.
         weight: Of each row.
-        sigma: Standard deviation of the coefficients, in the logarithm of light times √(4π) for a plain gain.
     """
-    root = weight.sqrt()
-    shade = harmonics(normals) * root[:, None]
-    nine = torch.eye(9, dtype=shade.dtype, device=shade.device) / sigma
-    basis, _ = torch.linalg.qr(torch.cat([shade, nine]))
-    zeros = torch.zeros(9, jacobian.shape[1] + 1, dtype=shade.dtype, device=shade.device)
+    root, count = weight.sqrt(), nuisance.shape[1]
+    own = torch.eye(count, dtype=nuisance.dtype, device=nuisance.device)
+    basis, _ = torch.linalg.qr(torch.cat([nuisance * root[:, None], own]))
+    zeros = torch.zeros(count, jacobian.shape[1] + 1, dtype=nuisance.dtype, device=nuisance.device)
     rows = torch.cat([torch.cat([residual[:, None], jacobian], dim=1) * root[:, None], zeros])
     rows = rows - basis @ (basis.T @ rows)
     return rows[:, 0], rows[:, 1:]

@@ -1,7 +1,7 @@
 """mean(x) + Σ z_k B_k(x) on one lattice: the linear family of heads that second-order fits work on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from recon.fields import FeatureGrid, distance_to_box
+from recon.fitting.likeness import Likeness
 from recon.priors.network import ShapeNetwork
 
 ROWS_AT_A_TIME = 512
@@ -32,6 +33,7 @@ class GridFamily(ShapeNetwork):
         cells: Nodes along x, y, z, each in the middle of a cell of the box.
         band: Values of the lattice that have a row of the basis.
         landmarks: Names of the landmarks.
+        likeness: Numbers of marks, levels and components of its `Likeness`; none where it has none.
     """
 
     mean: FeatureGrid
@@ -39,6 +41,8 @@ class GridFamily(ShapeNetwork):
     row_of: Tensor
     landmark_mean: Tensor
     landmark_basis: Tensor
+    likeness_places: Tensor
+    likeness_basis: Tensor
 
     def __init__(
         self,
@@ -48,6 +52,7 @@ class GridFamily(ShapeNetwork):
         cells: Sequence[int],
         band: int,
         landmarks: Sequence[str] = (),
+        likeness: Sequence[int] = (0, 0, 0),
     ) -> None:
         super().__init__()
         self.latent_size, self.landmark_names = latent_size, tuple(landmarks)
@@ -64,9 +69,29 @@ class GridFamily(ShapeNetwork):
         self.register_buffer("row_of", torch.empty(nodes, dtype=torch.int32))
         self.register_buffer("landmark_mean", torch.zeros(count, 3))
         self.register_buffer("landmark_basis", torch.zeros(count, 3, latent_size))
+        marks, levels, components = likeness
+        if marks:
+            shapes = {
+                "places": (marks, 3),
+                "basis": (marks, 3, latent_size),
+                "blurs": (levels,),
+                "mean": (levels, marks),
+                "components": (levels, marks, components),
+                "sigma": (levels, marks),
+            }
+            for name, shape in shapes.items():
+                self.register_buffer(f"likeness_{name}", torch.zeros(shape))
+        self._likeness = bool(marks)
 
     box_low: Tensor
     box_high: Tensor
+
+    @property
+    def likeness(self) -> Likeness | None:
+        """What photographs of the family's faces look like, where that is known."""
+        if not self._likeness:
+            return None
+        return Likeness(**{each.name: getattr(self, f"likeness_{each.name}") for each in fields(Likeness)})
 
     def at(self, latent: Float[Tensor, " latent"]) -> "GridHead":  # type: ignore[override]
         """The head of a code, composed once for all points."""
@@ -132,6 +157,9 @@ class GridFamily(ShapeNetwork):
         self.landmark_mean += self.landmark_basis @ mean
         self.rows *= scale.to(self.rows.dtype)
         self.landmark_basis *= scale
+        if self._likeness:
+            self.likeness_places += self.likeness_basis @ mean
+            self.likeness_basis *= scale
 
     @staticmethod
     def _deviation(

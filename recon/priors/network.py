@@ -17,6 +17,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
 from recon.fields import FeatureGrid, FrequencyEncoding, distance_to_box
+from recon.fitting.likeness import Likeness
 
 
 class ShapeNetwork(nn.Module):
@@ -27,6 +28,11 @@ class ShapeNetwork(nn.Module):
     """
 
     latent_size: int
+
+    @property
+    def likeness(self) -> Likeness | None:
+        """What photographs of the family's faces look like, where that is known."""
+        return None
 
     @abstractmethod
     def forward(

@@ -45,7 +45,18 @@ def unpacked(
         "row_of": torch.from_numpy(row_of.ravel()),
         "landmark_mean": tensors["landmark_mean"].float(),
         "landmark_basis": tensors["landmark_basis"].float(),
+        **_likeness(tensors),
     }
+
+
+def _likeness(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What faces of the family look like, if the file says so."""
+    names = ("places", "basis", "blurs", "mean", "components", "sigma")
+    if "likeness_places" not in tensors:
+        return {}
+    found = {f"likeness_{name}": tensors[f"likeness_{name}"].float() for name in names}
+    found["likeness_basis"] *= tensors["likeness_basis_scale"]
+    return found
 
 
 def cached(sha256: str, decode: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """Compresses a `GridFamily` for shipping; `recon.priors.packed` is the way back."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,21 @@ def packed(
         **{name: torch.from_numpy(stream) for name, stream in streams.items()},
         "landmark_mean": network.landmark_mean,
         "landmark_basis": network.landmark_basis.half(),
+        **_likeness(network),
     }
+
+
+def _likeness(network: GridFamily) -> dict[str, Tensor]:
+    """What its faces look like, in half precision; the basis at its own scale, in bytes."""
+    known = network.likeness
+    if known is None:
+        return {}
+    scale = known.basis.abs().amax() / 127
+    tensors = {f"likeness_{each.name}": getattr(known, each.name).half() for each in fields(known)}
+    tensors["likeness_basis"] = (known.basis / scale).round().to(torch.int8)
+    tensors["likeness_basis_scale"] = scale
+    tensors["likeness_places"] = known.places
+    return tensors
 
 
 def _steps(blocks: codec.Blocks, shape: tuple[int, ...]) -> Float[np.ndarray, " blocks"]:

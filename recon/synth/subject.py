@@ -46,10 +46,10 @@ __all__ = [
     "Part",
     "Strands",
     "Subject",
-    "bald_subject",
     "build_subject",
     "draw_recipe",
     "make_subject",
+    "shorn_subject",
     "with_truth",
 ]
 
@@ -175,8 +175,8 @@ def build_subject(
     )
 
 
-def bald_subject(recipe: Mapping[str, Any], *, model: HeadModel | None = None) -> tuple[Subject, HeadShape]:
-    """The person of a recipe without hair, beard and truth: all that portraits of a face need, in a moment.
+def shorn_subject(recipe: Mapping[str, Any], *, model: HeadModel | None = None) -> tuple[Subject, HeadShape]:
+    """The person of a recipe without the hair of the head and without truth: what portraits of a face need, soon.
 
     Returns:
         The person, and the surfaces of the head.
@@ -187,22 +187,33 @@ def bald_subject(recipe: Mapping[str, Any], *, model: HeadModel | None = None) -
     model = model or load_head_model()
     try:
         identity, bust = Identity.from_recipe(recipe["identity"]), Bust.from_recipe(recipe["bust"])
+        beard = Growth.from_recipe(recipe["beard"]) if recipe["beard"] is not None else None
         seed, name = int(recipe["seed"]), str(recipe["name"])
     except (KeyError, TypeError) as error:
         raise ConfigError(f"not a subject's recipe ({error}); `draw_recipe` makes one") from error
     shape, topology = shape_head(model, identity), model.refinement
     neck = next(cap for cap in topology.caps if cap.name == "neck")
     garment = garment_mesh(bust, shape.skin, topology.faces, neck.loop)
+    cloth = np.asarray(garment.vertices), np.asarray(garment.faces, dtype=np.int64)
     bare = np.full(len(topology.canonical), -1.0)
-    parts = (
-        _skin_part(model, shape, bare, None),
-        *_eye_parts(model, shape),
-        _cloth_part(np.asarray(garment.vertices), np.asarray(garment.faces, dtype=np.int64)),
+    parts = [_skin_part(model, shape, bare, None), *_eye_parts(model, shape), _cloth_part(*cloth)]
+    if beard is not None:
+        parts.append(_grown(beard, model, shape, cloth)[0])
+    subject = Subject(
+        seed, name, tuple(parts), trimesh.Trimesh(), {}, shape.landmarks68, {}, {}, None, dict(recipe)
     )
-    return (
-        Subject(seed, name, parts, trimesh.Trimesh(), {}, shape.landmarks68, {}, {}, None, dict(recipe)),
-        shape,
-    )
+    return subject, shape
+
+
+def _grown(
+    growth: Growth, model: HeadModel, shape: HeadShape, cloth: tuple[np.ndarray, np.ndarray]
+) -> tuple[Part, Strands]:
+    """One growth of hair on a head."""
+    topology = model.refinement
+    skin = Skin(shape.skin, topology.faces, topology.canonical, topology.faces[topology.cap_of_face == 0])
+    scalp = Hairline().distance_mm(topology.canonical) > 5.0
+    body = body_field(skin, cloth, scalp, growth.style.reach_mm())
+    return build_hair(growth, skin, body, growth.inside_mm(model, topology.canonical))
 
 
 def with_truth(subject: Subject, truth: trimesh.Trimesh) -> Subject:

@@ -85,5 +85,8 @@ def _check_linear(linear: DictConfig) -> None:
     for name in ("latent_size", "reach_mm", "step_mm", "workers"):
         if not linear[name] > 0:
             raise ConfigError(f"linear.{name}={linear[name]}: it must be positive")
+    for name in ("portraits", "likeness_components"):
+        if not linear[name] >= 0:
+            raise ConfigError(f"linear.{name}={linear[name]}: it must not be negative")
     if not 0 <= linear.share < 1:
         raise ConfigError(f"linear.share={linear.share}: it is a share of the heads, from 0 to below 1")

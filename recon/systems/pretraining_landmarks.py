@@ -30,6 +30,31 @@ def landmark_names() -> tuple[str, ...]:
     return tuple(names)
 
 
+def seeds_of(data: HeadData, purpose: str) -> list[int] | None:
+    """Seeds of synthetic heads, if they can be made again here; else None, with a warning that says why.
+
+    Args:
+        data: The heads.
+        purpose: What they would be made again for.
+    """
+    if not isinstance(data, SampleFolder):
+        return None
+    try:
+        from recon.synth.model import load_head_model
+        from recon.synth.samples_files import read_manifest
+
+        shards = read_manifest(data.folder.parent, data.folder.name)["shards"]
+        seeds = [int(seed) for shard in shards for seed in shard["seeds"]]
+        if len(seeds) != len(data.names):
+            log.warning("no %s: %s names no seeds of its heads", purpose, data.folder / "manifest.json")
+            return None
+        load_head_model()
+    except ReconError as error:
+        log.warning("no %s: %s", purpose, error)
+        return None
+    return seeds
+
+
 def landmarks_of(data: HeadData, path: Path, workers: int = 1) -> Float[np.ndarray, "heads 68 3"] | None:
     """Landmarks of all heads, canonical mm; a head whose samples are not of this head model has nan.
 
@@ -41,30 +66,17 @@ def landmarks_of(data: HeadData, path: Path, workers: int = 1) -> Float[np.ndarr
     Returns:
         None where the heads are not synthetic, or there is no head model on this machine.
     """
-    if not isinstance(data, SampleFolder):
+    seeds = seeds_of(data, "landmarks")
+    if seeds is None:
         return None
+    assert isinstance(data, SampleFolder)
     if path.is_file():
         kept: np.ndarray = np.load(path, allow_pickle=False)
         return kept
-    try:
-        from recon.synth.model import load_head_model
-        from recon.synth.samples_files import read_manifest
-
-        split = data.folder.name
-        seeds = [
-            seed for shard in read_manifest(data.folder.parent, split)["shards"] for seed in shard["seeds"]
-        ]
-        if len(seeds) != len(data.names):
-            log.warning("no landmarks: %s names no seeds of its heads", data.folder / "manifest.json")
-            return None
-        load_head_model()
-    except ReconError as error:
-        log.warning("no landmarks: %s", error)
-        return None
     shares = [
         (seeds[heads[0] : heads[-1] + 1], file) for heads, file in zip(data.shards, data.files, strict=True)
     ]
-    parts = mapped(partial(_of_shard, split), shares, workers)
+    parts = mapped(partial(_of_shard, data.folder.name), shares, workers)
     landmarks = np.concatenate(list(parts))
     strangers = int(np.isnan(landmarks).any(axis=(1, 2)).sum())
     if strangers:

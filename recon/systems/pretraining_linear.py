@@ -21,6 +21,7 @@ from torch import Tensor
 
 from recon.errors import PriorError
 from recon.files import replacing
+from recon.fitting.likeness import Likeness
 from recon.priors import Canonical, GridFamily, ShapePrior, fit_code, save_shape_prior
 from recon.priors.dataset import BOX_LOW_MM, HeadData, SampleFolder
 from recon.priors.grid_family import nearest_rows
@@ -30,6 +31,7 @@ from recon.priors.packing import packed
 from recon.priors.principal import GridComponents, principal_lattice
 from recon.priors.weights import write_tensors
 from recon.systems.pretraining_landmarks import landmark_names, landmarks_of
+from recon.systems.pretraining_likeness import likeness_of, likeness_state
 from recon.systems.pretraining_meshes import official_errors, point_errors
 from recon.systems.pretraining_outputs import HEAD_MODEL_NOTICE
 from recon.systems.pretraining_pictures import write_pictures
@@ -111,23 +113,28 @@ def build(task: LinearTask) -> LinearFamily:
         workers=int(options.workers),
     )
     landmarks = landmarks_of(task.data, work / "landmarks.npy", int(options.workers))
-    landmark_map = None
+    landmark_map = likeness = None
     if landmarks is not None:
         known = ~np.isnan(landmarks).any(axis=(1, 2))
         if known.sum() > 2:
             landmark_map = fit_landmarks(found.codes[known], landmarks[known])
             log.info("landmarks of heads left out: %.2f mm a coordinate", landmark_map.error_mm)
-    return _family(task, found, landmark_map)
+            likeness = likeness_of(task.data, found.codes, task.data.canonical, known, options, work)
+    return _family(task, found, landmark_map, likeness)
 
 
-def _family(task: LinearTask, found: GridComponents, landmarks: LandmarkMap | None) -> LinearFamily:
+def _family(
+    task: LinearTask, found: GridComponents, landmarks: LandmarkMap | None, likeness: Likeness | None
+) -> LinearFamily:
     canonical, inside = task.data.canonical, found.band.inside
     assert task.data.lattice_mm is not None
     names = landmark_names() if landmarks is not None else ()
+    sizes, tensors = likeness_state(likeness)
     arguments = {
         "latent_size": found.codes.shape[1],
         "band": len(found.rows_mm),
         "landmarks": list(names),
+        "likeness": list(sizes),
         **lattice_arguments(canonical, inside.shape, task.data.lattice_mm),
     }
     network = GridFamily(**arguments)
@@ -138,6 +145,7 @@ def _family(task: LinearTask, found: GridComponents, landmarks: LandmarkMap | No
         "row_of": torch.from_numpy(nearest_rows(inside).ravel()),
         "landmark_mean": network.landmark_mean,
         "landmark_basis": network.landmark_basis,
+        **tensors,
     }
     if landmarks is not None:
         state["landmark_mean"] = torch.from_numpy(landmarks.mean_mm.astype(np.float32))
@@ -148,6 +156,7 @@ def _family(task: LinearTask, found: GridComponents, landmarks: LandmarkMap | No
         "latent_size": found.codes.shape[1],
         "explained": round(float(found.explained.sum()), 5),
         "landmark_left_out_mm": None if landmarks is None else round(landmarks.error_mm, 3),
+        "likeness_marks": sizes[0],
     }
     return LinearFamily(network.eval(), arguments, inside, torch.from_numpy(found.codes), built)
 

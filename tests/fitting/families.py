@@ -4,12 +4,15 @@ from dataclasses import dataclass
 
 import torch
 
+from recon.fitting.likeness import Likeness
+
 
 @dataclass
 class BallWithNose:
     """Ball of radius 0.35 (1 + 0.1 z₀) with a nose along z, 0.1 (1 + 0.2 z₁) in radius, a chin and a bun."""
 
     latent_size: int = 2
+    likeness: Likeness | None = None
 
     def field(self, points: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
         nose, chin, bun = torch.tensor([[0, 0, 0.36], [0, -0.22, 0.26], [0, 0.28, -0.3]]).to(points)

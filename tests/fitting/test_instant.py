@@ -9,6 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from recon.errors import PriorError
 from recon.fitting import SolverSettings, solve
+from recon.fitting.likeness import Likeness
 from recon.fitting.pinhole import Pinhole
 from recon.fitting.tracing import trace
 from recon.scene import Camera
@@ -20,14 +21,19 @@ POSE = placed((10.0, 4.0, -3.0), 1.02, np.array([12.0, -8.0, 5.0]))
 AZIMUTHS = (-35.0, 0.0, 35.0)
 
 
-def photograph(view: Camera, light: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray]:
+def paint_of(points: torch.Tensor) -> torch.Tensor:
+    return 0.5 + 0.25 * torch.sin(30 * points[:, 0]) * torch.cos(26 * points[:, 1] + 9 * points[:, 2])
+
+
+def photograph(
+    view: Camera, light: tuple[float, float, float], code: torch.Tensor = CODE
+) -> tuple[np.ndarray, np.ndarray]:
     """Photograph and mask of the true head, painted and lit; sRGB."""
-    head, pinhole = BallWithNose().at(CODE), Pinhole.of(view, POSE)
+    head, pinhole = BallWithNose().at(code), Pinhole.of(view, POSE)
     x, y = np.meshgrid(np.arange(SIZE) + 0.5, np.arange(SIZE) + 0.5)
     pixels = torch.from_numpy(np.column_stack([x.ravel(), y.ravel()])).float()
     hits = trace(head, pinhole.centre.expand(len(pixels), 3), pinhole.directions(pixels))
-    p = hits.points
-    paint = 0.5 + 0.25 * torch.sin(30 * p[:, 0]) * torch.cos(26 * p[:, 1] + 9 * p[:, 2])
+    paint = paint_of(hits.points)
     normal = torch.nn.functional.normalize(hits.slope, dim=1)
     shade = 0.6 + 0.4 * normal @ torch.nn.functional.normalize(torch.tensor(light), dim=0)
     image, mask = np.full((SIZE * SIZE, 3), 0.2, np.float32), np.zeros(SIZE * SIZE, bool)
@@ -97,6 +103,35 @@ def test_one_photograph_is_fitted_by_its_outline():
     cameras, masks, images = scene(SAME)
     fit = fitted(cameras[:1], masks[:1], images[:1])
     assert fit.colour_misfit is None and fit.outline_mm < 1.0
+
+
+def test_one_photograph_shows_where_a_face_turns_if_faces_are_known():
+    """The head is nearly a ball, whose outline says nothing of its tilt; its paint does."""
+    code, view = torch.zeros(2), camera(0.0, np.zeros(3))
+    image, mask = photograph(view, (-0.5, 0.4, 0.8), code)
+    spread = torch.nn.functional.normalize(
+        torch.randn(900, 3, generator=torch.Generator().manual_seed(0)), dim=1
+    )
+    places = 0.35 * spread[spread[:, 2] > 0.2]
+    places = places[BallWithNose().at(code).sdf(places).abs() < 1e-3]  # neither nose nor chin
+    likeness = Likeness(
+        places,
+        torch.stack([0.1 * places, torch.zeros_like(places)], dim=2),
+        torch.tensor([2.0, 6.0]) / UNIT_MM,
+        paint_of(places).log().expand(2, -1),
+        torch.zeros(2, len(places), 0),
+        torch.full((2, len(places)), 0.1),
+    )
+    tilted = np.eye(4)
+    tilted[:3, :3] = Rotation.from_euler("xy", [7.0, 5.0], degrees=True).as_matrix()
+
+    def turn_deg(family: BallWithNose) -> float:
+        fit = solve(family, [view], [mask], [image], np.zeros(3), UNIT_MM, start=tilted @ POSE)
+        off = fit.canonical_from_world[:3, :3] @ np.linalg.inv(POSE[:3, :3])
+        return float(np.degrees(Rotation.from_matrix(off / np.cbrt(np.linalg.det(off))).magnitude()))
+
+    assert turn_deg(BallWithNose(likeness=likeness)) < 1.0
+    assert turn_deg(BallWithNose()) > 3.0
 
 
 def test_what_hides_the_head_is_left_out_where_it_is_marked():

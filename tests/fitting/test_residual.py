@@ -11,13 +11,13 @@ from recon.fitting import InstantFit, SolverSettings
 from recon.fitting.agreement import gate, held_out
 from recon.fitting.band import Band
 from recon.fitting.comparisons import Photographs, Sight
-from recon.fitting.pictures import log_luminance
 from recon.fitting.pinhole import Pinhole
 from recon.fitting.prepared import PreparedView
 from recon.fitting.raised import Raised, lattice
 from recon.fitting.residual import ResidualSettings, refined
 from recon.fitting.tracing import trace
 from recon.scene import Camera
+from recon.scene.brightness import log_luminance
 from tests.fitting.families import BallWithNose
 from tests.fitting.test_head import SIZE, UNIT_MM, camera, placed
 

@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from recon.fitting.pictures import LogPicture
 from recon.fitting.pinhole import Pinhole
-from recon.fitting.residuals import Layout, Rows, landmarks, photometric, silhouette
+from recon.fitting.residuals import Layout, Rows, landmarks, likeness, photometric, silhouette
 from recon.fitting.tracing import trace
 from tests.fitting.families import BallWithNose
 
@@ -111,6 +111,25 @@ def test_landmarks():
     assert ((found.jacobian - expected).abs() / scale).max() < 2e-3
     shown, _ = CAMERAS[1].project(places)
     torch.testing.assert_close(found.residual, torch.cat([shown[:, 0] - 90, shown[:, 1] - 90]))
+
+
+def test_likeness():
+    places = torch.tensor([[0.1, 0.05, 0.3], [-0.1, 0.0, 0.32], [0.0, -0.1, 0.4], [0.05, 0.1, 0.3]]).double()
+    basis = torch.randn(4, 3, 2, generator=torch.Generator().manual_seed(2)).double() * 0.05
+    normals, expected_brightness = torch.zeros(4, 3).double(), torch.tensor([0.1, -0.2, 0.3, 0.0]).double()
+
+    def rows(step: torch.Tensor) -> Rows:
+        code, cameras = changed(step)
+        points = places + basis @ (code - CODE)
+        return likeness(points, normals, basis, expected_brightness, cameras[1], 1, picture(), LAYOUT)
+
+    expected = differences(lambda step: rows(step).residual)
+    found = rows(torch.zeros(LAYOUT.size))
+    scale = expected.abs().amax(0).clamp_min(1e-2)
+    assert ((found.jacobian - expected).abs() / scale).max() < 2e-3
+    assert (expected.abs().amax(0) > 1e-6).sum() >= 12
+    shown = picture().sample(CAMERAS[1].project(places)[0])[0]
+    torch.testing.assert_close(found.residual, shown - expected_brightness)
 
 
 def test_project_is_the_inverse_of_directions():

@@ -21,7 +21,7 @@ def test_the_best_change_is_that_of_the_joint_problem():
     normals = torch.nn.functional.normalize(torch.randn(rows, 3, generator=generator).double(), dim=1)
     weight = torch.rand(rows, generator=generator).double() + 0.1
 
-    r, j = marginalised(residual, jacobian, normals, weight, sigma)
+    r, j = marginalised(residual, jacobian, sigma * harmonics(normals), weight)
     alone = -torch.linalg.solve(j.T @ j, j.T @ r)
 
     joint = torch.cat([jacobian, harmonics(normals)], dim=1)

@@ -7,6 +7,7 @@ from recon.fitting import Family, Member
 from recon.priors import Canonical, GridFamily, ShapePrior, load_shape_prior, save_shape_prior
 from recon.priors.components import spline_values
 from recon.priors.grid_family import nearest_rows
+from recon.priors.packing import save_packed_prior
 
 CELLS, LOW, HIGH, LATENT = (12, 10, 14), (-0.5, -0.4, -0.6), (0.5, 0.4, 0.6), 5
 
@@ -157,3 +158,31 @@ def test_a_family_comes_back_from_its_file_as_it_was(family, tmp_path):
     assert isinstance(found, GridFamily) and found.rows.dtype == torch.float16
     for name, value in family.state_dict().items():
         assert torch.equal(found.state_dict()[name], value), name
+
+
+def test_what_faces_look_like_comes_back_from_both_kinds_of_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    plain, inside = family_of()
+    assert plain.likeness is None
+    sizes = {"likeness": [7, 2, 3]}
+    arguments = {
+        "latent_size": LATENT, "low": LOW, "high": HIGH, "cells": CELLS,
+        "band": len(plain.rows), "landmarks": list(plain.landmark_names), **sizes,
+    }  # fmt: skip
+    family = GridFamily(**arguments)
+    torch.manual_seed(0)
+    likeness = {n: torch.rand_like(v) for n, v in family.state_dict().items() if n.startswith("likeness_")}
+    family.load_state_dict({**plain.state_dict(), **likeness}, assign=True)
+    prior = ShapePrior(family, Canonical((0.0, 0.0, 0.0), 330.0), "grid", arguments, {})
+    save_shape_prior(tmp_path / "full.safetensors", prior)
+    save_packed_prior(tmp_path / "packed.safetensors", prior, inside, step_mm=0.05)
+    for file, allowed in (("full", 0.0), ("packed", 0.005)):
+        found = load_shape_prior(tmp_path / f"{file}.safetensors").network.likeness
+        for name, value in vars(family.likeness).items():
+            torch.testing.assert_close(getattr(found, name), value, atol=allowed, rtol=0)
+        torch.testing.assert_close(found.at(CODE), family.likeness.at(CODE), atol=5 * allowed, rtol=0)
+
+    mean, scale = torch.linspace(-1, 1, LATENT), torch.linspace(0.5, 2, LATENT)
+    expected = family.likeness.at(mean + scale * CODE)
+    family.absorb(mean, scale)
+    torch.testing.assert_close(family.likeness.at(CODE), expected, atol=1e-5, rtol=0)

@@ -1,0 +1,60 @@
+"""How bright photographs show points that all faces of a family have: what ties one photograph to a head.
+
+Each point is known on every head as a linear function of its code, and so is the range of its brightness over people:
+a mean and a few components, learned from portraits. Light is eliminated as between photographs. The idea is that of
+active appearance models (Cootes, Edwards and Taylor, 2001), with spherical harmonics for the light.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from recon.fitting.shading import harmonics
+
+LIGHT_SIGMA, SKIN_SIGMA = 1.0, 2.0
+"""Standard deviations of coefficients of light on one photograph, and of the brightness of skin, as logarithms."""
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """Points of the faces of a family, and how bright they are; logarithms of luminance without what light explains.
+
+    Attributes:
+        places: Of the mean head, canonical unit space.
+        basis: How they move with the code.
+        blurs: Standard deviations of the blur of each level, canonical unit, rising.
+        mean: Brightness at each level.
+        components: How people differ, each times its standard deviation.
+        sigma: Standard deviation of what is left.
+    """
+
+    places: Float[Tensor, "marks 3"]
+    basis: Float[Tensor, "marks 3 latent"]
+    blurs: Float[Tensor, " levels"]
+    mean: Float[Tensor, "levels marks"]
+    components: Float[Tensor, "levels marks components"]
+    sigma: Float[Tensor, "levels marks"]
+
+    def at(self, code: Float[Tensor, " latent"]) -> Float[Tensor, "marks 3"]:
+        """Where the points of a head are, canonical unit space."""
+        return self.places + self.basis @ code
+
+    def level(self, blur: float) -> int:
+        """The level whose blur is the nearest by ratio to one in canonical units."""
+        return int((self.blurs.log() - np.log(blur)).abs().argmin())
+
+    def nuisance(
+        self, level: int, marks: Int[Tensor, " shown"], normals: Float[Tensor, "shown 3"]
+    ) -> Float[Tensor, "shown columns"]:
+        """By what photographs may differ from the mean, times standard normal numbers: light, skin, and components.
+
+        Args:
+            level: Of blur.
+            marks: Which of them a photograph shows.
+            normals: Of the head there.
+        """
+        skin = torch.full((len(marks), 1), SKIN_SIGMA, dtype=normals.dtype, device=normals.device)
+        return torch.cat([LIGHT_SIGMA * harmonics(normals), skin, self.components[level, marks]], dim=1)
