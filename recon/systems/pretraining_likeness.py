@@ -71,6 +71,12 @@ def likeness_of(
             int(options["workers"]),
         )
     )
+    heads = np.flatnonzero(known)
+    placed = mapped(
+        partial(_points, split, model, every), [seeds[head] for head in heads], int(options["workers"])
+    )
+    marks = fit_landmarks(codes[heads], np.stack(list(placed)))
+    log.info("marks of heads left out: %.2f mm a coordinate", marks.error_mm)
     kept, levels = _brightness(shots, int(options["likeness_components"]))
     tensors = {
         "places": (marks.mean_mm[kept] - canonical.centre_mm) / canonical.radius_mm,
