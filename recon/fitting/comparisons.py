@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 
 from recon.fitting.family import Member
 from recon.fitting.overlap import LEAST_ROWS, neighbours, shared
-from recon.fitting.pictures import LogPicture, blurred
+from recon.fitting.pictures import LogPicture
 from recon.fitting.pinhole import Pinhole
 from recon.fitting.prepared import PreparedView, SolverSettings
 from recon.fitting.raised import Raised
@@ -110,7 +110,7 @@ class Photographs:
             sights: What to compare.
             blur_px: Standard deviation of the photographs' blur, pixels of a picture 512 wide.
         """
-        pictures = [blurred(view.picture, view.mask, blur_px * view.scale) for view in self.views]
+        pictures = [view.blurred(blur_px * view.scale) for view in self.views]
         return [
             self._compared_outline(head, sight)
             if sight.second is None

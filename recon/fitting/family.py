@@ -42,6 +42,11 @@ class Family(Protocol):
         """What photographs of its faces look like, where that is known."""
         ...
 
+    @property
+    def rough(self) -> "Family":
+        """Nearly the same family with the same code, cheaper; what a fit may begin with. Itself if there is none."""
+        ...
+
     def at(self, code: Float[Tensor, " latent"]) -> Member:
         """The head of a code; what can be computed once for all points is computed here."""
         ...

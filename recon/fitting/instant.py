@@ -71,15 +71,20 @@ def solve(
         PriorError: The masks have no outline inside the pictures.
     """
     settings = settings or SolverSettings()
-    found = fit_head(family, cameras, masks, centre_mm, unit_mm, start=start, effort=POSE, ignored=ignored)
+    found = fit_head(
+        family.rough, cameras, masks, centre_mm, unit_mm, start=start, effort=POSE, ignored=ignored
+    )
     views = prepared(cameras, masks, images, ignored, settings)
     expected = Expected(up_of(cameras), np.asarray(centre_mm, dtype=float), unit_mm)
-    problem = Problem(family, views, expected, settings)
+    likeness = family.likeness if settings.likeness else None
+    problem = Problem(family, likeness, views, expected, settings)
+    rough = replace(problem, family=family.rough)
     state = State(found.canonical_from_world, found.code, [camera.world_from_camera for camera in cameras])
     compared = settings.photometric and len(views) > 1
-    steps = _schedule(settings, compared, settings.likeness and family.likeness is not None)
-    for step in steps:
-        state = problem.moved(state, problem.linearised(state, step))
+    steps = _schedule(settings, compared, likeness is not None)
+    for number, step in enumerate(steps):
+        present = rough if number < len(steps) - settings.fine_steps else problem
+        state = present.moved(state, present.linearised(state, step))
     last = problem.linearised(state, steps[-1])
     known = family.latent_size + 7
     return InstantFit(

@@ -1,7 +1,7 @@
 """What a solver does, and photographs prepared for it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from scipy.ndimage import binary_erosion
 from torch import Tensor
 
 from recon.fitting.contours import outline_points
+from recon.fitting.pictures import LogPicture, blurred
 from recon.scene import Camera
 from recon.scene.brightness import log_luminance
 
@@ -28,6 +29,8 @@ class SolverSettings:
         likeness_blurs_px: Standard deviations of the blur of the photographs, one for each step in which they are
             compared with what faces look like and not yet with each other.
         blurs_px: Standard deviations of the blur of the photographs, one for each step with them.
+        fine_steps: Of the last steps with photographs that are done at full resolution, where the family has a cheaper
+            one as well.
         outline_points: Of each mask's outline.
         pixels: Of each photograph.
         eroded_px: Width of the margin of masks whose pixels are not compared.
@@ -47,6 +50,7 @@ class SolverSettings:
     silhouette_steps: int = 4
     likeness_blurs_px: Sequence[float] = (10.0, 10.0, 10.0, 7.0, 7.0)
     blurs_px: Sequence[float] = (4.0, 4.0, 3.0, 3.0, 2.0, 2.0, 1.4, 1.0, 0.7, 0.7)
+    fine_steps: int = 6
     outline_points: int = 300
     pixels: int = 3000
     eroded_px: float = 4.0
@@ -79,6 +83,14 @@ class PreparedView:
     picture: Float[np.ndarray, "height width"]
     mask: Bool[np.ndarray, "height width"]
     scale: float
+    _blurred: dict[int, LogPicture] = field(default_factory=dict, repr=False)
+
+    def blurred(self, sigma_px: float) -> LogPicture:
+        """The photograph's logarithm of luminance, blurred within its mask, to 2 % of the blur; each is made once."""
+        step = round(25 * np.log(sigma_px))
+        if step not in self._blurred:
+            self._blurred[step] = blurred(self.picture, self.mask, float(np.exp(step / 25)))
+        return self._blurred[step]
 
     @classmethod
     def of(

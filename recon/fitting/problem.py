@@ -13,8 +13,8 @@ from torch.nn.functional import normalize
 from recon.fitting.expected import Expected, small_similarity
 from recon.fitting.family import Family, Member
 from recon.fitting.head import NECK_UNIT
+from recon.fitting.likeness import Likeness
 from recon.fitting.overlap import LEAST_ROWS, neighbours, shared, visible
-from recon.fitting.pictures import blurred
 from recon.fitting.pinhole import Pinhole
 from recon.fitting.prepared import PreparedView, SolverSettings
 from recon.fitting.residuals import Layout, Rows, likeness, photometric, silhouette
@@ -62,9 +62,18 @@ class System:
 
 @dataclass(frozen=True)
 class Problem:
-    """Everything that stays the same from step to step."""
+    """Everything that stays the same from step to step.
+
+    Attributes:
+        family: Heads to choose from.
+        likeness: What photographs of their faces look like; None where that is not known or not wanted.
+        views: The photographs.
+        expected: What is known of the pose.
+        settings: What to do.
+    """
 
     family: Family
+    likeness: Likeness | None
     views: Sequence[PreparedView]
     expected: Expected
     settings: SolverSettings
@@ -161,7 +170,7 @@ class Problem:
     ) -> list[Float[Tensor, " rows"]]:
         """Adds the photographs' part to the normal equations, and returns their residuals."""
         residuals = []
-        pictures = [blurred(view.picture, view.mask, blur_px * view.scale) for view in self.views]
+        pictures = [view.blurred(blur_px * view.scale) for view in self.views]
         pairs = neighbours(pinholes, self.settings.pair_angle_deg)
         for i, others in pairs.items():
             origins = pinholes[i].centre.expand(len(self.views[i].pixels), 3)
@@ -208,7 +217,7 @@ class Problem:
         gradient: Tensor,
     ) -> None:
         """Adds what photographs show of the points that all faces have."""
-        known, settings = self.family.likeness, self.settings
+        known, settings = self.likeness, self.settings
         assert known is not None
         places = known.at(code)
         _, slope = head.slope(places)
@@ -219,7 +228,7 @@ class Problem:
                 continue
             pixels_per_unit = float(pinhole.intrinsics[0, 0] / (pinhole.centre - places.mean(0)).norm())
             level = known.level(blur_px * view.scale / pixels_per_unit)
-            picture = blurred(view.picture, view.mask, float(known.blurs[level]) * pixels_per_unit)
+            picture = view.blurred(float(known.blurs[level]) * pixels_per_unit)
             rows = likeness(
                 places[shown], normals[shown], known.basis[shown], known.mean[level, shown],
                 pinhole, index, picture, layout,

@@ -34,6 +34,7 @@ class GridFamily(ShapeNetwork):
         band: Values of the lattice that have a row of the basis.
         landmarks: Names of the landmarks.
         likeness: Numbers of marks, levels and components of its `Likeness`; none where it has none.
+        coarse: Rows of the family of half the resolution that fits may begin with; 0 for none.
     """
 
     mean: FeatureGrid
@@ -53,6 +54,7 @@ class GridFamily(ShapeNetwork):
         band: int,
         landmarks: Sequence[str] = (),
         likeness: Sequence[int] = (0, 0, 0),
+        coarse: int = 0,
     ) -> None:
         super().__init__()
         self.latent_size, self.landmark_names = latent_size, tuple(landmarks)
@@ -69,6 +71,9 @@ class GridFamily(ShapeNetwork):
         self.register_buffer("row_of", torch.empty(nodes, dtype=torch.int32))
         self.register_buffer("landmark_mean", torch.zeros(count, 3))
         self.register_buffer("landmark_basis", torch.zeros(count, 3, latent_size))
+        half = [-(-int(n) // 2) for n in cells]
+        far = [a + (b - a) * 2 * h / n for a, b, h, n in zip(low, high, half, cells, strict=True)]
+        self.coarse = GridFamily(latent_size, low, far, half, coarse) if coarse else None
         marks, levels, components = likeness
         if marks:
             shapes = {
@@ -92,6 +97,11 @@ class GridFamily(ShapeNetwork):
         if not self._likeness:
             return None
         return Likeness(**{each.name: getattr(self, f"likeness_{each.name}") for each in fields(Likeness)})
+
+    @property
+    def rough(self) -> "GridFamily":
+        """The family of half the resolution, if there is one."""
+        return self if self.coarse is None else self.coarse
 
     def at(self, latent: Float[Tensor, " latent"]) -> "GridHead":  # type: ignore[override]
         """The head of a code, composed once for all points."""
@@ -157,6 +167,8 @@ class GridFamily(ShapeNetwork):
         self.landmark_mean += self.landmark_basis @ mean
         self.rows *= scale.to(self.rows.dtype)
         self.landmark_basis *= scale
+        if self.coarse is not None:
+            self.coarse.absorb(mean, scale)
         if self._likeness:
             self.likeness_places += self.likeness_basis @ mean
             self.likeness_basis *= scale

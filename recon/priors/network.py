@@ -34,6 +34,11 @@ class ShapeNetwork(nn.Module):
         """What photographs of the family's faces look like, where that is known."""
         return None
 
+    @property
+    def rough(self) -> "ShapeNetwork":
+        """Nearly the same family, cheaper: what a fit may begin with. Itself if there is none."""
+        return self
+
     @abstractmethod
     def forward(
         self, points: Float[Tensor, "points 3"], latent: Float[Tensor, "*points latent"]

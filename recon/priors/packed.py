@@ -15,16 +15,18 @@ from torch import Tensor
 from recon.files import replacing
 from recon.priors import codec
 from recon.priors.grid_family import nearest_rows
+from recon.priors.halved import halved
 
 log = logging.getLogger(__name__)
 
 CODEC = "dct8-1"
+DECODED = "dct8-1 coarse"
 
 
 def unpacked(
     tensors: Mapping[str, Tensor], arguments: Mapping[str, Any], radius_mm: float
 ) -> dict[str, Tensor]:
-    """State of the family that `recon.priors.packing` compressed.
+    """State of the family that `recon.priors.packing` compressed, with a coarse one that fits may begin with.
 
     Raises:
         KeyError: A tensor is missing.
@@ -37,11 +39,17 @@ def unpacked(
     row_of = nearest_rows(inside)
     blocks, whole = codec.Blocks.of(np.pad(inside, 1), row_of), everywhere(shape)
     scale = 1 / radius_mm
-    return {
+    heads = {
         "rows": codec.unpacked_rows(
             _of("rows", streams), blocks, int(arguments["latent_size"]), torch.float16, scale
         ),
         "mean.values": codec.unpacked_rows(_of("mean", streams), whole, 1, torch.float32, scale),
+    }
+    coarse = halved(heads, inside, row_of)
+    none = {"landmark_mean": torch.zeros(0, 3), "landmark_basis": torch.zeros(0, 3, heads["rows"].shape[1])}
+    return {
+        **heads,
+        **{f"coarse.{name}": value for name, value in {**coarse, **none}.items()},
         "row_of": torch.from_numpy(row_of.ravel()),
         "landmark_mean": tensors["landmark_mean"].float(),
         "landmark_basis": tensors["landmark_basis"].float(),
@@ -70,7 +78,7 @@ def cached(sha256: str, decode: Callable[[], dict[str, Tensor]]) -> dict[str, Te
     if path.is_file():
         try:
             with safe_open(path, framework="pt") as file:  # its header must fit its size
-                if (file.metadata() or {}).get("codec") == CODEC:
+                if (file.metadata() or {}).get("codec") == DECODED:
                     return {name: file.get_tensor(name) for name in file.keys()}
         except (SafetensorError, OSError) as error:
             log.warning("%s is broken (%s) and is made anew", path, error)
@@ -78,7 +86,7 @@ def cached(sha256: str, decode: Callable[[], dict[str, Tensor]]) -> dict[str, Te
     tensors = decode()
     try:
         with replacing(path) as temporary:
-            save_file(tensors, temporary, {"codec": CODEC})
+            save_file(tensors, temporary, {"codec": DECODED})
     except (OSError, SafetensorError) as error:
         log.warning("the decoded prior cannot be kept in %s: %s", folder, error)
     return tensors

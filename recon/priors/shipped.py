@@ -5,7 +5,7 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parents[2] / "priors"
 SHA256 = {
     "deepsdf-synth-v1.safetensors": "b04d6c1c0756abda3e4f302df5337b8f043d553f0270e27dc33773af8bedfc5c",
-    "linear-synth-v1.safetensors": "7e6aa5212cda7e8bbe3d6ff4c4f6a7667a0645b09f3abbbe1ecc19ead61ae024",
+    "linear-synth-v1.safetensors": "b200495ec642e0ea19014ebd05992c195bcac55ed89a71ee6747f10c68a4dac7",
 }
 
 

@@ -14,6 +14,10 @@ class BallWithNose:
     latent_size: int = 2
     likeness: Likeness | None = None
 
+    @property
+    def rough(self) -> "BallWithNose":
+        return self
+
     def field(self, points: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
         nose, chin, bun = torch.tensor([[0, 0, 0.36], [0, -0.22, 0.26], [0, 0.28, -0.3]]).to(points)
         balls = torch.stack(
