@@ -4,6 +4,7 @@ Everything is measured on trainings that are stepped by hand, without Lightning,
 turns: what else the machine does then slows all of them alike.
 """
 
+import copy
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,13 +17,15 @@ import numpy as np
 import torch
 import trimesh
 from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
 
 from recon.evaluation.surface import Surface
 from recon.meshing import clean, extract, to_world
 from recon.rendering import RayBatch
 from recon.rendering.cached import CachedTracer, CachedTracing
 from recon.systems import run
-from recon.systems.config import CONF, device_of, register_resolvers, settle
+from recon.systems.config import CONF, all_options, build, device_of, register_resolvers, settle
+from recon.systems.reconstruction import Reconstruction
 
 PAPER = ("method=idr", "preset=paper", "data.sampler._target_=recon.rendering.SceneSampler")
 """IDR with its own networks (8 layers of 512) and number of rays, drawn where they tell most."""
@@ -42,19 +45,31 @@ class Training:
     """
 
     def __init__(self, overrides: Sequence[str], threads: int) -> None:
-        given = ["scene=demo", "logger=csv", *overrides, f"trainer.threads={threads}"]
-        given = list({each.partition("=")[0]: each for each in given}.values())
-        register_resolvers()
-        inside_main = GlobalHydra.instance().is_initialized()
-        with nullcontext() if inside_main else hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            cfg = settle(hydra.compose("train", overrides=given), given)
+        self.given = ["scene=demo", "logger=csv", *overrides, f"trainer.threads={threads}"]
+        cfg = _composed(self.given)
         self.task = run.prepare(cfg, Path("."))
         self.device = device_of(cfg)
-        self.system = self.task.system.to(self.device).train()
         self.sampler = self.task.data.sampler
+        self._begin(self.task.system)
+
+    def _begin(self, system: Reconstruction) -> None:
+        self.system = system.to(self.device).train()
         configured = self.system.configure_optimizers()
         self.optimizer, self.scheduler = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
         self.done = 0
+
+    def twin(self, renderer: str) -> "Training":
+        """The same training with another renderer, from its present networks and first step on; of the options of its
+        own renderer those stay that the other has too.
+        """
+        known = {name for name, _, _ in all_options(CONF / "renderer" / f"{renderer}.yaml", "renderer.")}
+        given = [o for o in self.given if not o.startswith("renderer.") or o.partition("=")[0] in known]
+        settings = build(_composed([*given, f"renderer={renderer}"]).renderer)
+        system = copy.deepcopy(self.system)
+        system.tracing, system.tracer = settings, settings.tracer()
+        other = copy.copy(self)
+        other._begin(system)
+        return other
 
     def step(self, number: int | None = None) -> float:
         """One step; seconds of it. Pixels and schedules are those of a step's number, if one is given."""
@@ -89,15 +104,19 @@ class Training:
         if self.device.type == "cuda":
             torch.cuda.synchronize()
 
-    def take_networks(self, other: "Training") -> None:
-        """Go on from the networks of another training."""
-        self.system.sdf.load_state_dict(other.system.sdf.state_dict())
-        self.system.colour.load_state_dict(other.system.colour.state_dict())
-
     def mesh(self, resolution: int) -> trimesh.Trimesh:
         """The surface, in world mm."""
         surface = clean(extract(self.system.sdf.sdf, resolution=resolution, device=self.device))
         return to_world(surface, self.task.scene.scale_mat)
+
+
+def _composed(overrides: Sequence[str]) -> DictConfig:
+    """The configuration of train.py; of several overrides for one option the last counts."""
+    given = list({each.partition("=")[0]: each for each in overrides}.values())
+    register_resolvers()
+    inside_main = GlobalHydra.instance().is_initialized()
+    with nullcontext() if inside_main else hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        return settle(hydra.compose("train", overrides=given), given)
 
 
 @dataclass(frozen=True)

@@ -94,11 +94,11 @@ class Setting:
 
 def step(setting: Setting) -> dict[str, Any]:
     """Step times of both renderers from the same networks, steps taking turns."""
-    trainings = {name: setting.training(*PAPER, f"renderer={name}") for name in RENDERERS}
-    cached, reference = trainings["cached"], trainings["sphere_tracing"]
+    cached = setting.training(*PAPER, "renderer=cached")
     cached.steps(setting.extent.warm, setting.say, "warming up")
-    reference.take_networks(cached)
-    reference.step(0)
+    trainings = {name: cached.twin(name) for name in RENDERERS}
+    for training in trainings.values():
+        training.step()
     times = side_by_side(trainings, setting.extent.rounds, PAPER_STEPS, setting.say)
     seconds = {name: times[name].seconds for name in RENDERERS}
     paired = statistics.median(
@@ -140,7 +140,8 @@ def table(setting: Setting) -> list[dict[str, Any]]:
 
 def _lines(setting: Setting, what: Mapping[str, Any], *overrides: str) -> Iterator[dict[str, Any]]:
     """A line for each renderer."""
-    trainings = {name: setting.training(*IDR, *overrides, f"renderer={name}") for name in RENDERERS}
+    first = setting.training(*IDR, *overrides, "renderer=cached")
+    trainings = {name: first.twin(name) for name in RENDERERS}
     for training in trainings.values():
         training.step()
     times = side_by_side(trainings, setting.extent.few - 1, trainings["cached"].system.steps)

@@ -9,6 +9,7 @@ import trimesh
 
 from recon.errors import ConfigError
 from recon.rendering import CachedTracing
+from recon.rendering.cached import CachedTracer
 from recon.systems import speed, speed_curves, speed_parts, speed_report
 from recon.systems.speed import StepTime, Training, side_by_side, surface_gap_mm
 
@@ -27,12 +28,16 @@ def threads():
     torch.set_num_threads(before)
 
 
-def test_steps_by_hand_are_those_of_a_training_and_both_renderers_take_turns():
-    trainings = {"sphere_tracing": Training(TINY, 1), "cached": Training(CACHED, 1)}
-    trainings["cached"].steps(2)
-    trainings["sphere_tracing"].take_networks(trainings["cached"])
-    for one, other in zip(*(t.system.sdf.parameters() for t in trainings.values()), strict=True):
-        assert torch.equal(one, other)
+def test_twins_begin_alike_and_take_turns():
+    first = Training(CACHED, 1)
+    first.steps(2)
+    trainings = {name: first.twin(name) for name in speed.RENDERERS}
+    assert isinstance(trainings["cached"].system.tracer, CachedTracer)
+    assert not isinstance(trainings["sphere_tracing"].system.tracer, CachedTracer)
+    for training in trainings.values():
+        for one, other in zip(training.system.sdf.parameters(), first.system.sdf.parameters(), strict=True):
+            assert torch.equal(one, other) and one is not other
+        training.step()
     said = []
     times = side_by_side(trainings, 3, 200, said.append)
     assert len(said) == 3 and all(len(time.plain) == 3 for time in times.values())
