@@ -18,6 +18,7 @@ from recon.fitting.family import Family
 from recon.fitting.head import POSE, fit_head
 from recon.fitting.prepared import SolverSettings, prepared
 from recon.fitting.problem import Problem, State, Step
+from recon.fitting.residuals import MarkedLandmarks
 from recon.scene import Camera
 
 
@@ -52,6 +53,7 @@ def solve(
     settings: SolverSettings | None = None,
     *,
     ignored: Sequence[Bool[np.ndarray, "_ _"]] | None = None,
+    marked: Sequence[MarkedLandmarks | None] = (),
     start: Float[np.ndarray, "4 4"] | None = None,
 ) -> InstantFit:
     """The head, its pose and the cameras that photographs and masks show.
@@ -65,6 +67,7 @@ def solve(
         unit_mm: Radius of the family's canonical ball, mm.
         settings: What to do.
         ignored: Pixels that say nothing, for each photograph.
+        marked: Landmarks marked in each photograph; None or empty where there are none.
         start: canonical_from_world to begin with, if the pose is known.
 
     Raises:
@@ -77,7 +80,7 @@ def solve(
     views = prepared(cameras, masks, images, ignored, settings)
     expected = Expected(up_of(cameras), np.asarray(centre_mm, dtype=float), unit_mm)
     likeness = family.likeness if settings.likeness else None
-    problem = Problem(family, likeness, views, expected, settings)
+    problem = Problem(family, likeness, views, expected, settings, marked)
     rough = replace(problem, family=family.rough)
     state = State(found.canonical_from_world, found.code, [camera.world_from_camera for camera in cameras])
     compared = settings.photometric and len(views) > 1

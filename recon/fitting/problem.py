@@ -17,7 +17,15 @@ from recon.fitting.likeness import Likeness
 from recon.fitting.overlap import LEAST_ROWS, neighbours, shared, visible
 from recon.fitting.pinhole import Pinhole
 from recon.fitting.prepared import PreparedView, SolverSettings
-from recon.fitting.residuals import Layout, Rows, likeness, photometric, silhouette
+from recon.fitting.residuals import (
+    Layout,
+    MarkedLandmarks,
+    Rows,
+    landmarks,
+    likeness,
+    photometric,
+    silhouette,
+)
 from recon.fitting.shading import marginalised, shading
 from recon.fitting.tracing import trace
 from recon.fitting.weights import huber, robust, typical
@@ -70,6 +78,7 @@ class Problem:
         views: The photographs.
         expected: What is known of the pose.
         settings: What to do.
+        marked: Landmarks marked in each photograph; None where there are none.
     """
 
     family: Family
@@ -77,6 +86,7 @@ class Problem:
     views: Sequence[PreparedView]
     expected: Expected
     settings: SolverSettings
+    marked: Sequence[MarkedLandmarks | None] = ()
 
     def linearised(self, state: State, step: Step) -> System:
         """Normal equations about a state."""
@@ -88,6 +98,7 @@ class Problem:
         ]
         matrix, gradient = self._prior(state, layout)
         outlines = self._silhouettes(head, pinholes, layout, matrix, gradient)
+        self._landmarks(state.code, pinholes, layout, matrix, gradient)
         colours: list[Tensor] = []
         if step.blur_px is not None:
             colours = self._photographs(head, pinholes, layout, step.blur_px, matrix, gradient)
@@ -158,6 +169,17 @@ class Problem:
             _add(rows.residual, rows.jacobian, weight * share / sigma**2, matrix, gradient)
             residuals.append(own)
         return torch.cat(residuals) if residuals else torch.zeros(1)
+
+    def _landmarks(
+        self, code: Tensor, pinholes: Sequence[Pinhole], layout: Layout, matrix: Tensor, gradient: Tensor
+    ) -> None:
+        """Adds the landmarks that are marked in photographs."""
+        for index, marked in enumerate(self.marked):
+            if marked is None:
+                continue
+            rows = landmarks(marked.at(code), marked.basis, pinholes[index], index, marked.pixels, layout)
+            sigma = self.settings.landmark_sigma_px * self.views[index].scale
+            _add(rows.residual, rows.jacobian, robust(rows.residual / sigma) / sigma**2, matrix, gradient)
 
     def _photographs(
         self,

@@ -68,6 +68,25 @@ class Rows:
     normals: Float[Tensor, "rows 3"]
 
 
+@dataclass(frozen=True)
+class MarkedLandmarks:
+    """Landmarks that are marked in one photograph.
+
+    Attributes:
+        places: Those of the mean head, canonical unit space.
+        basis: How they move with the code.
+        pixels: Where the photograph has them.
+    """
+
+    places: Float[Tensor, "marks 3"]
+    basis: Float[Tensor, "marks 3 latent"]
+    pixels: Float[Tensor, "marks 2"]
+
+    def at(self, code: Float[Tensor, " latent"]) -> Float[Tensor, "marks 3"]:
+        """Where they are on the head of a code, canonical unit space."""
+        return self.places + self.basis @ code
+
+
 def silhouette(
     head: Member,
     camera: Pinhole,

@@ -16,7 +16,7 @@ from recon.errors import OutsidePriorError, PriorError
 from recon.fields import FeatureGrid
 from recon.fitting import InstantFit, SolverSettings, life_size, solve
 from recon.fitting.residual import Residual, ResidualSettings, refined
-from recon.fitting.residuals import twist
+from recon.fitting.residuals import MarkedLandmarks, twist
 from recon.priors.field import PriorField
 from recon.priors.grid_family import GridFamily
 from recon.priors.grid_shape import GridShape
@@ -116,6 +116,7 @@ class LinearPrior:
             prior.canonical.radius_mm,
             self.settings,
             ignored=evidence.ignored,
+            marked=[marked_landmarks(prior, marks) for marks in evidence.marked],
         )
         log.info(
             "fitted: outlines %.2f mm apart, colours %s",
@@ -179,6 +180,34 @@ class LinearPrior:
             return (spread[place] / scale).to(points)
 
         return deviation
+
+
+def marked_landmarks(
+    prior: ShapePrior, pixels: Mapping[str, Float[np.ndarray, " 2"]]
+) -> MarkedLandmarks | None:
+    """Landmarks of a linear family that are marked in a photograph; None where none are.
+
+    Raises:
+        PriorError: The family has no landmark of such a name.
+    """
+    family = prior.network
+    assert isinstance(family, GridFamily)
+    if not pixels:
+        return None
+    if unknown := [name for name in pixels if name not in family.landmark_names]:
+        known = ", ".join(name for name in family.landmark_names if not name.startswith("landmark_"))
+        raise PriorError(
+            f"a photograph has the landmark {unknown[0]!r}, which the prior does not know; it knows "
+            f"{known or 'none'}" + (" and landmark_00 to landmark_67 (Multi-PIE)" if known else "")
+        )
+    rows = [family.landmark_names.index(name) for name in pixels]
+    canonical = prior.canonical
+    centre = torch.tensor(canonical.centre_mm)
+    return MarkedLandmarks(
+        (family.landmark_mean[rows] - centre) / canonical.radius_mm,
+        family.landmark_basis[rows] / canonical.radius_mm,
+        torch.from_numpy(np.stack(list(pixels.values()))).float(),
+    )
 
 
 class FittedHead(NamedTuple):

@@ -25,6 +25,8 @@ class Evidence:
             has them on the scans, so a method that uses them knows more than photographs and masks.
         ignored: For each view the pixels of which photograph and mask say nothing of the head, such as a hand before
             it; empty where every pixel counts.
+        marked: For each view pixels (x, y) of the landmarks marked in its photograph, by name; empty where there are
+            none.
     """
 
     cameras: Sequence[Camera]
@@ -33,6 +35,7 @@ class Evidence:
     images: Callable[[], Sequence[Float[np.ndarray, "_ _ 3"]]] = list
     landmarks: Callable[[], Mapping[str, Float[np.ndarray, " 3"]]] = dict
     ignored: Sequence[Bool[np.ndarray, "_ _"]] = ()
+    marked: Sequence[Mapping[str, Float[np.ndarray, " 2"]]] = ()
 
 
 @dataclass(frozen=True)

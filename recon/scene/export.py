@@ -23,6 +23,7 @@ from recon.errors import SceneError
 from recon.scene.camera import Camera
 from recon.scene.h3ds.writer import move_in_place, write_npz
 from recon.scene.images import to_uint8
+from recon.scene.marked import write_pixels
 from recon.scene.scene import Scene, View
 
 # COLMAP and nerfstudio know no skew; this much of a shift at the picture's edge may be dropped.
@@ -31,8 +32,8 @@ _OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
 
 
 def export_idr(scene: Scene, folder: Path | str, views: Sequence[int] | None = None) -> Path:
-    """Write the IDR / NeuS layout: `cameras.npz`, `image/000.png`, `mask/000.png`, and `ignore/000.png` where some
-    pixels are ignored, which the published code does not know.
+    """Write the IDR / NeuS layout: `cameras.npz`, `image/000.png`, `mask/000.png`, `ignore/000.png` where some
+    pixels are ignored and `landmarks/000.json` where landmarks are marked, which the published code does not know.
 
     The cameras are in `cameras_sphere.npz` too, which is where NeuS looks. World stays mm; `scale_mat_<i>`
     is the scene's for every view. Pixel centres are at integers, as that code shoots its rays.
@@ -59,6 +60,8 @@ def export_idr(scene: Scene, folder: Path | str, views: Sequence[int] | None = N
             _write_mask(view.mask(), work / "mask" / f"{number:03d}.png")
             if (ignored := view.ignored()).any():
                 _write_mask(ignored, work / "ignore" / f"{number:03d}.png")
+            if marks := view.landmarks():
+                write_pixels(marks, work / "landmarks" / f"{number:03d}.json")
             world = np.vstack([view.camera.projection_for(0.0), [0.0, 0.0, 0.0, 1.0]])
             arrays[f"world_mat_{number}"] = world
             arrays[f"scale_mat_{number}"] = np.asarray(scene.scale_mat)

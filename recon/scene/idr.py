@@ -3,7 +3,8 @@
 Images in alphabetical order belong to world_mat_0, world_mat_1, ...: that is how IDR and NeuS pair them. A
 mask belongs to the image with the same name or, failing that, with the same last number in its name
 (`000012.png` and `012.png`, `img_0012.jpg` and `mask_0012.png`). Only folders whose names share nothing are
-paired in order. Pictures in `ignore/` have the names of the masks.
+paired in order. Pictures in `ignore/` have the names of the masks, files
+in `landmarks/` those of the images.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from recon.errors import SceneError
 from recon.scene.cameras_npz import CameraFile, lazy_camera
 from recon.scene.ignored import ignore_paths
 from recon.scene.images import EXTENSIONS, pictures_in
+from recon.scene.marked import landmark_paths
 from recon.scene.scene import Scene, View
 
 IMAGE_FOLDERS = ("image", "images")
@@ -40,7 +42,8 @@ def read_scene(folder: Path, *, pixel_centre: float = PIXEL_CENTRE) -> Scene:
 
     Raises:
         SceneError: Images or `cameras.npz` are missing, more cameras than images leave open which belongs
-            to which, or masks cannot be paired with images, or ignored pixels with masks.
+            to which, or masks cannot be paired with images, or ignored pixels with masks, or
+            landmarks with images.
     """
     folder = Path(folder)
     image_folder = _subfolder(folder, IMAGE_FOLDERS) or folder / IMAGE_FOLDERS[0]
@@ -62,9 +65,9 @@ def read_scene(folder: Path, *, pixel_centre: float = PIXEL_CENTRE) -> Scene:
         )
     masks = _pair_masks(folder, images)
     views = tuple(
-        View(index, image.stem, lazy_camera(cameras, index, image, pixel_centre), image, mask, ignored)
-        for index, (image, mask, ignored) in enumerate(
-            zip(images, masks, ignore_paths(folder, masks), strict=True)
+        View(index, image.stem, lazy_camera(cameras, index, image, pixel_centre), image, mask, ignored, marks)
+        for index, (image, mask, ignored, marks) in enumerate(
+            zip(images, masks, ignore_paths(folder, masks), landmark_paths(folder, images), strict=True)
         )
     )
     return Scene(folder.name, folder, views, cameras.scale_mat())

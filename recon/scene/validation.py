@@ -81,7 +81,7 @@ def _find(scene: Scene, view_ids: Sequence[int] | None) -> Iterator[SceneError]:
 
 
 def _checked_pictures(view: View) -> tuple[np.ndarray, np.ndarray]:
-    """Mask and ignored pixels of a view whose image and mask are usable together."""
+    """Mask and ignored pixels of a view whose image, mask and marks are usable together."""
     image = read_image(view.image_path)
     if not view.mask_path.is_file():
         raise SceneError(
@@ -106,6 +106,7 @@ def _checked_pictures(view: View) -> tuple[np.ndarray, np.ndarray]:
     ignored = view.ignored()
     if view.ignore_path is not None:
         _check_ignored(view.ignore_path, ignored, mask)
+    view.landmarks()  # a broken file is a problem of its own
     return mask, ignored
 
 

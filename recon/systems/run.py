@@ -157,6 +157,7 @@ def evidence(scene: Scene, inputs: Sequence[View]) -> Evidence:
         lambda: [view.image() for view in inputs],
         landmarks,
         [view.ignored() for view in inputs],
+        [view.landmarks() for view in inputs],
     )
 
 

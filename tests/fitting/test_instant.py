@@ -11,6 +11,7 @@ from recon.errors import PriorError
 from recon.fitting import SolverSettings, solve
 from recon.fitting.likeness import Likeness
 from recon.fitting.pinhole import Pinhole
+from recon.fitting.residuals import MarkedLandmarks
 from recon.fitting.tracing import trace
 from recon.scene import Camera
 from tests.fitting.families import BallWithNose
@@ -132,6 +133,23 @@ def test_one_photograph_shows_where_a_face_turns_if_faces_are_known():
 
     assert turn_deg(BallWithNose(likeness=likeness)) < 1.0
     assert turn_deg(BallWithNose()) > 3.0
+
+
+def test_landmarks_show_where_a_head_turns():
+    code, view = torch.zeros(2), camera(0.0, np.zeros(3))
+    image, mask = photograph(view, (-0.5, 0.4, 0.8), code)
+    places = torch.tensor([[0.1, 0.05, 0.33], [-0.12, 0.1, 0.31], [0.0, -0.05, 0.34], [0.15, -0.1, 0.3]])
+    pixels, _ = Pinhole.of(view, POSE).project(places)
+    marked = MarkedLandmarks(places, torch.zeros(4, 3, 2), pixels)
+    tilted = np.eye(4)
+    tilted[:3, :3] = Rotation.from_euler("xy", [7.0, 5.0], degrees=True).as_matrix()
+    settings = SolverSettings(landmark_sigma_px=1.0)
+    arguments = (BallWithNose(), [view], [mask], [image], np.zeros(3), UNIT_MM, settings)
+    fit = solve(*arguments, marked=[marked], start=tilted @ POSE)
+    shown, _ = Pinhole.of(view, fit.canonical_from_world).project(places)
+    assert (shown - pixels).abs().max() < 0.6
+    untold, _ = Pinhole.of(view, solve(*arguments, start=tilted @ POSE).canonical_from_world).project(places)
+    assert (untold - pixels).abs().max() > 2.0
 
 
 def test_what_hides_the_head_is_left_out_where_it_is_marked():

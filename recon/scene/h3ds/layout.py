@@ -7,6 +7,7 @@
 <root>/<scene>/image/img_0000.jpg      photographs
 <root>/<scene>/mask/mask_0000.png      foreground masks
 <root>/<scene>/ignore/mask_0000.png    an addition to H3DS: pixels that say nothing, where a view has such
+<root>/<scene>/landmarks/img_0000.json an addition to H3DS: landmarks in a photograph, where they are known
 <root>/<scene>/cameras.npz             world_mat_<i>: world mm to pixels; scale_mat_0: unit to world mm
 <root>/<scene>/landmarks.txt           name and vertex index
 <root>/<scene>/regions/<name>.txt      vertex indices
@@ -29,6 +30,7 @@ from recon.errors import SceneError
 from recon.scene.cameras_npz import CameraFile, lazy_camera
 from recon.scene.ignored import FOLDER as IGNORE_FOLDER
 from recon.scene.ignored import ignore_paths
+from recon.scene.marked import landmark_paths
 from recon.scene.scene import GroundTruth, Scene, View
 
 PIXEL_CENTRE = 0.0
@@ -87,13 +89,14 @@ def read_scene(
 
     Raises:
         SceneError: `cameras.npz` is missing, broken or has no usable `scale_mat_0`, or a picture of ignored pixels
-            belongs to no mask.
+            belongs to no mask, or a file of landmarks to no photograph.
     """
     paths = Paths(folder)
     cameras = CameraFile(paths.cameras)
     numbers = [int(path.stem[4:]) for path in (paths.folder / "image").glob("img_[0-9][0-9][0-9][0-9].jpg")]
     count = max([*numbers, cameras.count - 1], default=-1) + 1
     ignored = ignore_paths(paths.folder, [paths.mask(index) for index in range(count)])
+    landmarks = landmark_paths(paths.folder, [paths.image(index) for index in range(count)])
     views = tuple(
         View(
             index,
@@ -102,6 +105,7 @@ def read_scene(
             paths.image(index),
             paths.mask(index),
             ignored[index],
+            landmarks[index],
         )
         for index in range(count)
     )

@@ -1,0 +1,100 @@
+"""One photograph of a scene."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from recon.scene.camera import Camera
+from recon.scene.images import image_size, read_image, read_mask
+from recon.scene.marked import read_pixels
+
+
+class View:
+    """One photograph of a scene, with its mask and camera; nothing is read before it is asked for.
+
+    Attributes:
+        index: Position in the scene's views.
+        name: The image's file name without extension.
+        image_path: The photograph; it may be missing in a partial copy.
+        mask_path: The foreground mask; it may be missing too, which is an error as soon as it is asked for.
+        ignore_path: Bright where the photograph says nothing of the head, such as a hand before it; None where all
+            of it counts.
+        landmarks_path: Where its landmarks are written down (see `recon.scene.marked`); None where they are not.
+    """
+
+    def __init__(
+        self,
+        index: int,
+        name: str,
+        camera: Camera | Callable[[], Camera],
+        image_path: Path,
+        mask_path: Path,
+        ignore_path: Path | None = None,
+        landmarks_path: Path | None = None,
+    ) -> None:
+        self.index = index
+        self.name = name
+        self.image_path = Path(image_path)
+        self.mask_path = Path(mask_path)
+        self.ignore_path = ignore_path
+        self.landmarks_path = landmarks_path
+        self._camera = camera
+
+    def __repr__(self) -> str:
+        return f"View({self.index}, {str(self.image_path)!r})"
+
+    @property
+    def available(self) -> bool:
+        """Both files are there."""
+        return self.image_path.is_file() and self.mask_path.is_file()
+
+    @cached_property
+    def camera(self) -> Camera:
+        """World camera of the photograph, in pixels of its own size.
+
+        Raises:
+            SceneError: The camera or the image's size cannot be read; the message names the file.
+        """
+        return self._camera if isinstance(self._camera, Camera) else self._camera()
+
+    def image(self) -> Float[np.ndarray, "h w 3"]:
+        """The photograph, float32 sRGB in [0, 1], decoded on each call.
+
+        Raises:
+            SceneError: The file is missing or cannot be read.
+        """
+        return read_image(self.image_path)
+
+    def mask(self) -> Bool[np.ndarray, "h w"]:
+        """The foreground, decoded on each call (see `recon.scene.images.read_mask`).
+
+        Raises:
+            SceneError: The file is missing or cannot be read.
+        """
+        return read_mask(self.mask_path)
+
+    def ignored(self) -> Bool[np.ndarray, "h w"]:
+        """Pixels of which photograph and mask say nothing, whatever they hold; decoded on each call.
+
+        Raises:
+            SceneError: The file, or without one the mask, is missing or cannot be read.
+        """
+        if self.ignore_path is not None:
+            return read_mask(self.ignore_path)
+        width, height = image_size(self.mask_path)
+        return np.zeros((height, width), dtype=bool)
+
+    def landmarks(self) -> dict[str, Float[np.ndarray, " 2"]]:
+        """Pixels (x, y) of the landmarks that are marked in the photograph, by name; empty where none are.
+
+        Raises:
+            SceneError: The file of landmarks, or the photograph, is broken.
+        """
+        if self.landmarks_path is None:
+            return {}
+        return read_pixels(self.landmarks_path, *image_size(self.image_path))
