@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from recon.evaluation.outlines import Agreement, agreement
+from recon.evaluation.surface import Surface
 from recon.rendering import CameraBundle
 from recon.rendering.visibility import Sight, sight
 from recon.scene import Camera, View
@@ -52,6 +53,23 @@ class Honesty:
     def extra(self) -> dict[str, np.ndarray]:
         """Numbers of the vertices for `recon.meshing.save`."""
         return {"seen": self.seen} if self.std_mm is None else {"std_mm": self.std_mm, "seen": self.seen}
+
+    def held(self, mesh: trimesh.Trimesh, truth: trimesh.Trimesh, points: int = 4000) -> float | None:
+        """Share of the surface that is no further from the truth than one standard deviation; 0.68 is as promised.
+
+        Args:
+            mesh: The surface, world mm, whose vertices the deviations belong to.
+            truth: The true one, world mm.
+            points: How many of the vertices are asked, evenly over their order.
+
+        Returns:
+            None where no deviation is known.
+        """
+        if self.std_mm is None:
+            return None
+        at = np.linspace(0, len(self.std_mm) - 1, min(points, len(self.std_mm))).astype(int)
+        distances = Surface(truth).closest(np.asarray(mesh.vertices)[at]).distances
+        return _rounded(float((distances <= self.std_mm[at]).mean()))
 
     def metrics(self) -> dict[str, Any]:
         """What metrics.json takes up; null where something is not known."""

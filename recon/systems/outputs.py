@@ -46,7 +46,7 @@ def write(task: Task) -> dict[str, Any]:
     inputs = _render(task, list(dict.fromkeys(task.views)), "input", bounds)
     others = _render(task, held_out, "heldout", bounds)
     task.timeline.lap("renders")
-    errors = _score(task, mesh)
+    errors = _score(task, mesh) | {"std_holds": _held(task, mesh, judged)}
     task.timeline.lap("evaluate")
     metrics = {
         "scene": task.scene.name,
@@ -160,6 +160,12 @@ def _score(task: Task, mesh: trimesh.Trimesh) -> dict[str, Any]:
             if mode == "official":
                 scores["protocol"] = evaluation.protocol
     return scores
+
+
+def _held(task: Task, mesh: trimesh.Trimesh, judged: Honesty) -> float | None:
+    """How often the predicted deviation holds; null without ground truth or deviation."""
+    truth = task.scene.ground_truth
+    return None if truth is None or not task.cfg.evaluate else judged.held(mesh, truth.mesh())
 
 
 def _spread(views: list[int], count: int | None) -> list[int]:

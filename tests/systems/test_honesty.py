@@ -218,6 +218,10 @@ def test_a_run_writes_everything(folder, tmp_path, small):
     assert names == {"overlay_0000.png", "overlay_0001.png", "overlay_0002.png", "uncertainty.png"}
     assert result.warnings == []
     assert result.metrics()["std_mm"] == pytest.approx(0.01 * ellipsoid.RADIUS_MM, rel=1e-3)
+    # 1.6 mm is promised everywhere: all of a mesh 1 mm too large holds it, none of one 2 mm too large.
+    for too_large, share in ((1.0, 1.0), (2.0, 0.0)):
+        larger = trimesh.Trimesh(mesh.vertices + too_large * normals, mesh.faces, process=False)
+        assert result.held(larger, mesh) == share
     path = save(mesh, tmp_path / "mesh.ply", normals=normals, extra=result.extra())
     data = trimesh.load(path, process=False).metadata["_ply_raw"]["vertex"]["data"]
     np.testing.assert_allclose(data["std_mm"], 1.6, rtol=1e-3)

@@ -34,6 +34,7 @@ def test_the_demo_head_from_three_photographs(tmp_path):
     assert metrics["mask_iou_heldout"] > 0.95 and metrics["psnr_input"] > 19
     assert metrics["outline_mm"] < 1.0 and 0.9 < metrics["life_size"] < 1.1
     assert 0.5 < metrics["std_mm"] < 4.0 and metrics["warnings"] == []
+    assert 0.5 < metrics["std_holds"] < 0.95
     for name, value in task.system.sdf.shape.state_dict().items():  # only the appearance learned
         assert torch.equal(value, before[name]), name
     held = trimesh.load(folder / "mesh.ply", process=False)
