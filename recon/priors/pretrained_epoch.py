@@ -139,17 +139,25 @@ def _give(donor: Donor, networks: Mapping[str, nn.Module]) -> None:
     """Loads the donor's weights into networks that compute what its own do.
 
     Raises:
-        PriorError: They are of another size, or compute something else with the same weights.
+        PriorError: They are of another kind or size, or compute something else with the same weights.
     """
+    for part, theirs in donor.networks().items():
+        ours = type(networks[part]).__name__
+        if type(theirs).__name__ != ours:
+            raise PriorError(
+                f"donor {donor.name}: its {part} network is a {type(theirs).__name__}, the configuration makes a "
+                f"{ours}. Take the field that the donor was trained with (of a run, see its config.yaml; those that "
+                "ship are field=mlp), or another donor: prior.donor=…"
+            )
     remedy = f"Take the donor's networks: {_overrides(donor)}; or another donor: prior.donor=…"
     for part, network in networks.items():
-        theirs, ours = donor.state(part), network.state_dict()
-        if _shapes(theirs) != _shapes(ours):
+        given, wanted = donor.state(part), network.state_dict()
+        if _shapes(given) != _shapes(wanted):
             raise PriorError(
-                f"donor {donor.name}: its {part} network has layers {' '.join(sizes(theirs))}, the configuration "
-                f"makes {' '.join(sizes(ours))}. {remedy}"
+                f"donor {donor.name}: its {part} network has layers {' '.join(sizes(given))}, the configuration "
+                f"makes {' '.join(sizes(wanted))}. {remedy}"
             )
-        network.load_state_dict(theirs)
+        network.load_state_dict(given)
     # The same sizes may still hide another beta, skip or mode.
     for expected, came in zip(_answers(donor.networks()), _answers(networks), strict=True):
         if not torch.allclose(expected, came, rtol=1e-3, atol=1e-4):

@@ -26,7 +26,7 @@ class ResidualField(Field):
         ConfigError: The residual is no field of grids.
     """
 
-    def __init__(self, head: PriorField, residual: Field, cells: int = 112) -> None:
+    def __init__(self, head: PriorField, residual: Field, cells: int = 80) -> None:
         super().__init__()
         if not isinstance(residual, GridField):
             raise ConfigError(
