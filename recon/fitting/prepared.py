@@ -40,7 +40,7 @@ class SolverSettings:
         landmark_sigma_px: Standard deviation of landmarks that are marked in photographs.
         outline_count: As how many independent numbers the outline of one photograph counts.
         pixel_count: As how many the pixels of one photograph count.
-        likeness_count: As how many the points of the face in one photograph count.
+        likeness_count: As how many the points of the face in one photograph count, if there are at most three.
     """
 
     photometric: bool = True

@@ -30,6 +30,8 @@ from recon.fitting.shading import marginalised, shading
 from recon.fitting.tracing import trace
 from recon.fitting.weights import huber, robust, typical
 
+LIKENESS_VIEWS = 3
+"""What faces look like counts no more in more photographs than in so many."""
 TURN_SIGMA, SHIFT_SIGMA_MM, TAIL = np.radians(0.1), 0.5, 6.0
 """How well cameras are known: scales of their turn and of their place, and degrees of freedom of a Student's t. Most
 cameras are good, and then the head must not bend them; where one is bad, heavy tails let it go.
@@ -244,6 +246,8 @@ class Problem:
         places = known.at(code)
         _, slope = head.slope(places)
         normals = normalize(slope, dim=1)
+        # Marks are off by the same on every photograph, so many photographs together do not count for more.
+        count = settings.likeness_count * min(1.0, LIKENESS_VIEWS / len(self.views))
         for index, (view, pinhole) in enumerate(zip(self.views, pinholes, strict=True)):
             shown = visible(head, places, slope, pinhole, view)
             if len(shown) < LEAST_ROWS:
@@ -257,7 +261,7 @@ class Problem:
             )  # fmt: skip
             nuisance = known.nuisance(level, shown, normals[shown])
             sigma = known.sigma[level, shown].clamp_min(settings.colour_sigma)
-            share = min(1.0, settings.likeness_count / len(shown))
+            share = min(1.0, count / len(shown))
             weight = share / sigma**2
             for _ in range(2):
                 left, _ = marginalised(rows.residual, rows.residual[:, None], nuisance, weight)
