@@ -1,7 +1,8 @@
 """mean(x) + Σ z_k B_k(x) on one lattice: the linear family of heads that second-order fits work on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -90,6 +91,13 @@ class GridFamily(ShapeNetwork):
 
     box_low: Tensor
     box_high: Tensor
+
+    @classmethod
+    def holding(cls, state: Mapping[str, Tensor], arguments: Mapping[str, Any]) -> "GridFamily":
+        """The family of a state, with a coarse one if the state has it; it holds the tensors themselves."""
+        family = cls(**arguments, coarse=len(state.get("coarse.rows", ())))
+        family.load_state_dict(state, assign=True)
+        return family.eval()
 
     @property
     def likeness(self) -> Likeness | None:

@@ -150,9 +150,12 @@ def load_shape_prior(path: str | Path, sha256: str | None = None) -> ShapePrior:
             tensors = cached(sha256 or _hash(path), decode)
         if kind not in AS_THEY_ARE:
             tensors = {name: tensor.float() for name, tensor in tensors.items()}
-        coarse = {"coarse": len(tensors["coarse.rows"])} if "coarse.rows" in tensors else {}
-        network = NETWORKS[kind](**arguments, **coarse)
-        network.load_state_dict(tensors, assign=kind in AS_THEY_ARE)
+        network: ShapeNetwork
+        if kind in AS_THEY_ARE:
+            network = GridFamily.holding(tensors, arguments)
+        else:
+            network = NETWORKS[kind](**arguments)
+            network.load_state_dict(tensors)
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise PriorError(f"{path} cannot be read as a shape prior of this project: {error}") from error
     about = json.loads(metadata.get("about", "{}"))

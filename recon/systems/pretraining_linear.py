@@ -178,9 +178,9 @@ def write(task: LinearTask, family: LinearFamily) -> Path:
     cfg, canonical = task.cfg, task.data.canonical
     train_s = time.monotonic() - task.started
     tensors = packed(family.network, family.inside, float(cfg.linear.step_mm), canonical.radius_mm)
-    shipped = GridFamily(**family.arguments)
-    shipped.load_state_dict(unpacked(tensors, family.arguments, canonical.radius_mm), assign=True)
-    compressed = _measured(task, shipped.eval(), "compressed")
+    state = unpacked(tensors, family.arguments, canonical.radius_mm)
+    shipped = GridFamily.holding(state, family.arguments)
+    compressed = _measured(task, shipped, "compressed")
     full = _measured(task, family.network, "full")
     measured = {**compressed, "full": full}
     about = {**_about(task, train_s), **family.built, "measured": measured}

@@ -162,7 +162,8 @@ def test_presets():
     quick = robustness.choice(options)
     assert list(quick.variants) == ["all"] and len(quick.faults) == 13 and quick.faults[0] == "clean"
     full = robustness.choice({**options, "preset": "full"})
-    assert list(full.variants) == ["all", "no_shading", "no_cameras", "no_weights", "no_photometric"]
+    mends = ("shading", "cameras", "weights", "photometric", "likeness", "residual")
+    assert list(full.variants) == ["all", *(f"no_{mend}" for mend in mends)]
     assert len(full.subjects) == 3 and list(full.faults) == list(FAULTS)
     assert set(quick.subjects) < set(full.subjects)
     assert all(comment for _, _, comment in config.options(config.CONF / "robustness.yaml"))
