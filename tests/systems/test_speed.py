@@ -1,8 +1,10 @@
 """The speed benchmark: what it times, how it measures surfaces, and the file that it leaves."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import trimesh
@@ -12,6 +14,8 @@ from recon.rendering import CachedTracing
 from recon.rendering.cached import CachedTracer
 from recon.systems import speed, speed_curves, speed_parts, speed_report
 from recon.systems.speed import StepTime, Training, side_by_side, surface_gap_mm
+
+ROOT = Path(__file__).resolve().parents[2]
 
 TINY = [
     "method=idr", "trainer.accelerator=cpu", "field.sdf.width=48", "field.sdf.depth=2", "field.sdf.skip=[]",
@@ -92,14 +96,24 @@ def test_every_kind_of_geometry_is_measured_once():
     assert fields[0] == "mlp" and "hash_appearance" not in fields
 
 
+PEAK = """
+import numpy as np, torch
+from recon.systems.speed import PeakMemory
+big = np.ones(40_000_000)
+del big
+memory = PeakMemory(torch.device("cpu"))
+before = memory.mb()
+big = np.ones(20_000_000)
+print("unknown" if before is None else memory.mb() - before)
+"""
+
+
 def test_peak_memory_forgets_what_was_before():
-    big = np.ones(40_000_000)
-    del big
-    memory = speed.PeakMemory(torch.device("cpu"))
-    if (before := memory.mb()) is None:
+    # In a process of its own: what a long one has freed may or may not count as held.
+    said = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True, cwd=ROOT)
+    if "unknown" in said.stdout:
         pytest.skip("this system does not tell")
-    big = np.ones(20_000_000)
-    assert memory.mb() - before > 120 and len(big)
+    assert 120 < float(said.stdout) < 200  # 153 MB; the 305 MB before are forgotten
 
 
 PARTS = {
@@ -108,8 +122,8 @@ PARTS = {
         "sphere_tracing": StepTime([6.0]).json(), "cached": StepTime([0.7], renewals=0.05).json(),
     },
     "gap": {
-        "idr": {"steps": 9, "surface_gap_mm": 0.02, "mean": 0.02, "median": 0.01, "p95": 0.05, "max": 1.0},
-        "h3dnet": {"steps": 9, "surface_gap_mm": 0.07, "mean": 0.07, "median": 0.01, "p95": 0.05, "max": 1.0},
+        "idr": {"steps": 9, "nudged": 0.03, "mean": 0.02, "median": 0.01, "p95": 0.05, "max": 1.0},
+        "h3dnet": {"steps": 9, "nudged": None, "mean": 0.07, "median": 0.01, "p95": 0.05, "max": 1.0},
     },
 }  # fmt: skip
 CONTEXT = {
@@ -126,8 +140,8 @@ def test_the_file_has_its_headline_and_goes_on_where_it_stood(tmp_path):
     assert json.loads(path.read_text())["surface_gap_mm"] is None  # not yet
     speed_report.write(path, options, CONTEXT, PARTS)
     report = json.loads(path.read_text())
-    assert [report[name] for name in speed_report.HEADLINE] == [6.0, 0.75, 8.0, 0.07]
-    assert "| 6.0 | 0.75 | 8.0 | 0.07 |" in path.with_suffix(".md").read_text()
+    assert [report[name] for name in speed_report.HEADLINE] == [6.0, 0.75, 8.0, 0.02]
+    assert "| 6.0 | 0.75 | 8.0 | 0.02 |" in path.with_suffix(".md").read_text()
     assert speed_report.read(path, options) == PARTS
     with pytest.raises(ConfigError, match="other options"):
         speed_report.read(path, {**options, "views": 4})
