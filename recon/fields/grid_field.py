@@ -32,7 +32,7 @@ class GridField(Field):
         beta: Sharpness of the softplus.
         first: Levels that are in from the start.
         fade: Progress at which the next level begins to come in, and at which the last is in; fractions of the
-            training.
+            training. All come at once where the second is no later than the first.
 
     Raises:
         ValueError: `first` or `fade` is not one of these.
@@ -51,14 +51,13 @@ class GridField(Field):
     ) -> None:
         super().__init__()
         begin, end = fade
-        if not 0 <= first <= len(grid.levels) or not 0 <= begin <= end <= 1:
+        if not 0 <= first <= len(grid.levels) or not (0 <= begin <= 1 and 0 <= end <= 1):
             raise ValueError(
                 f"of {len(grid.levels)} levels first={first} cannot be in from the start and the others follow in the "
-                f"part fade={list(fade)} of the training: expected first in 0…{len(grid.levels)}, and two rising "
-                "fractions"
+                f"part fade={list(fade)} of the training: expected first in 0…{len(grid.levels)}, and two fractions"
             )
         self.grid, self.radius, self.beta = grid, radius, beta
-        self.first, self.begin, self.end = first, float(begin), float(end)
+        self.first, self.begin, self.end = first, float(begin), float(max(begin, end))
         self.progress = 1.0
         sizes = [3 + grid.out_features] + [width] * depth + [1 + feature_size]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))

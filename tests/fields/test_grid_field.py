@@ -98,6 +98,15 @@ def test_levels_fade_in_as_a_function_of_the_progress():
         assert field.fades() == pytest.approx(expected)
 
 
+def test_levels_come_at_once_where_the_training_freezes_the_geometry_for_longer_than_they_fade():
+    field = HashField(4, 1, 8, 2, 9, 4, 1, 2, first=1, fade=(0.9, 0.8))
+    seen = []
+    for progress in (0.85, 0.9):
+        field.set_progress(progress)
+        seen.append(field.fades())
+    assert seen == [[1, 0, 0, 0], [1, 1, 1, 1]]
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_a_level_that_is_not_in_neither_counts_nor_learns_and_comes_in_without_a_jump(name):
     field, points = learned(name), draw(50).double()
@@ -114,7 +123,7 @@ def test_a_level_that_is_not_in_neither_counts_nor_learns_and_comes_in_without_a
 
 
 def test_impossible_schedules_and_backends_are_named():
-    for wrong in ({"first": 9}, {"fade": (0.5, 0.2)}, {"fade": (0.0, 1.5)}):
+    for wrong in ({"first": 9}, {"fade": (-0.1, 0.2)}, {"fade": (0.0, 1.5)}):
         with pytest.raises(ValueError, match="fade"):
             HashField(**wrong)
     with pytest.raises(ConfigError, match=r"encoding\.backend"):
