@@ -3,9 +3,11 @@ section 6.2 of specs/methods.md, on a grid).
 
 Almost all that IDR computes is tracing without gradients. Here a ray is marched through a grid of distances, which
 costs no evaluation of the network; only where it ends on the surface, secant steps on the network itself take out
-what the grid is wrong by. Rays that miss keep the point of least distance of the grid.
+what the grid is wrong by. Rays that miss keep the point of least distance of the grid. Rays of the mask for which the
+network says that the grid is no good are traced by the reference.
 """
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -15,9 +17,10 @@ from torch.nn.utils import parametrize
 
 from recon.rendering.distance_grid import STRIDES, DistanceGrid
 from recon.rendering.search import DistanceFunction, chunked
-from recon.rendering.tracing import Trace, Tracer, TracingSettings, intersect_sphere
+from recon.rendering.tracing import Trace, Tracer, TracingSettings, intersect_sphere, trace
 
 LEAST_RATE = 0.1  # the signed distance falls at least this fast along a ray that a secant step trusts
+CLOSE = 1e-3  # a secant step from nearer than this, in unit space, ends on the surface
 SUBDIVISIONS = 8  # samples of the second, finer look about a crossing or a least distance
 
 
@@ -28,12 +31,12 @@ class CachedTracing(TracingSettings):
     Attributes:
         cells: of the grid along the side of the cube about the sphere, a multiple of 4.
         corrections: secant steps on the true distance.
-        early: steps of the training that count as its beginning.
-        early_every: steps between renewals at the beginning.
-        later_every: steps between renewals afterwards.
+        pace: for so many steps the whole grid is asked again at each. Afterwards renewals come after ever more steps:
+            after step / pace of them.
+        every: but never after more than so many.
         whole_every: every so many renewals the whole grid is asked again, otherwise only where the surface passes.
-        fixed_shapes: evaluate all rays at each correction, so that nothing waits for their number; None for all but
-            CPUs. Only where it is False are rays left out that need none.
+        fixed_shapes: evaluate all rays at each correction and leave none to the reference, so that shapes stay the
+            same and nothing waits for an answer; None for all devices but CPUs.
 
     Raises:
         ValueError: if a number makes no sense.
@@ -41,9 +44,8 @@ class CachedTracing(TracingSettings):
 
     cells: int = 96
     corrections: int = 2
-    early: int = 100
-    early_every: int = 5
-    later_every: int = 20
+    pace: int = 10
+    every: int = 20
     whole_every: int = 10
     fixed_shapes: bool | None = None
     analytic: bool = True
@@ -52,7 +54,7 @@ class CachedTracing(TracingSettings):
     def __post_init__(self) -> None:
         if self.cells < 8 or self.cells % STRIDES[0]:
             raise ValueError(f"renderer.cells={self.cells}: expected a multiple of {STRIDES[0]}, at least 8")
-        for name in ("corrections", "early_every", "later_every", "whole_every"):
+        for name in ("corrections", "pace", "every", "whole_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"renderer.{name}={getattr(self, name)}: expected 1 or more")
 
@@ -62,13 +64,28 @@ class CachedTracing(TracingSettings):
 
     def renewal(self, step: int) -> str | None:
         """What is renewed before a step: "whole", "surface" or None."""
-        if step < self.early:
-            count, rest = divmod(step, self.early_every)
+        if step < self.pace:
+            return "whole"
+        beginning = _renewals(self.pace, self.every)
+        if step < beginning[-1]:
+            if step not in beginning:
+                return None
+            count = beginning.index(step)
         else:
-            count, rest = divmod(step - self.early, self.later_every)
-        if rest:
-            return None
+            further, rest = divmod(step - beginning[-1], self.every)
+            if rest:
+                return None
+            count = len(beginning) - 1 + further
         return "surface" if count % self.whole_every else "whole"
+
+
+@functools.cache
+def _renewals(pace: int, every: int) -> tuple[int, ...]:
+    """The steps with a renewal, up to the first that is followed by the longest interval."""
+    steps = [0]
+    while steps[-1] // pace < every:
+        steps.append(steps[-1] + max(1, steps[-1] // pace))
+    return tuple(steps)
 
 
 class CachedTracer(Tracer):
@@ -107,7 +124,7 @@ class CachedTracer(Tracer):
             self._renew(sdf, step)
             near, far, _ = intersect_sphere(origins, directions, self.settings.radius)
             found = march(self.grid, origins, directions, near, far, self.settings.cells)
-            return self._corrected(sdf, origins, directions, mask, found)
+            return self._corrected(sdf, origins, directions, mask, found, generator)
 
     def _renew(self, sdf: DistanceFunction, step: int) -> None:
         what = self.settings.renewal(step) if self._known else "whole"
@@ -118,31 +135,53 @@ class CachedTracer(Tracer):
         self._known = True
 
     def _corrected(
-        self, sdf: DistanceFunction, origins: Tensor, directions: Tensor, mask: Tensor, found: "Passage"
+        self,
+        sdf: DistanceFunction,
+        origins: Tensor,
+        directions: Tensor,
+        mask: Tensor,
+        found: "Passage",
+        generator: torch.Generator,
     ) -> Trace:
-        """Secant steps on the true distance for rays that meet the surface inside the mask."""
+        """The true depths of rays that meet the surface inside the mask."""
         wanted = found.hit & mask
         fixed = self.settings.fixed_shapes
         if fixed is None:
             fixed = mask.device.type != "cpu"
         at = torch.arange(len(mask), device=mask.device) if fixed else wanted.nonzero()[:, 0]
         evaluate = chunked(sdf, self.settings.chunk)
-        depth, rate = found.depth[at], found.rate[at]
-        reach = self.grid.cell
-        close = torch.ones_like(wanted[at])
+        depth, close = self._secant(evaluate, origins[at], directions[at], found.depth[at], found.rate[at])
+        hit, out = found.hit.clone(), found.least.clone()
+        out[at] = torch.where(wanted[at], depth, out[at])
+        if fixed:
+            return Trace(out, hit)
+
+        missed = (mask & ~found.hit).nonzero()[:, 0]
+        inside = evaluate(origins[missed] + out[missed, None] * directions[missed]) < 0
+        wrong = torch.cat([at[~close], missed[inside]])
+        if len(wrong):
+            again = trace(
+                sdf, origins[wrong], directions[wrong], self.settings, mask=mask[wrong], generator=generator
+            )
+            out[wrong], hit[wrong] = again.depth, again.hit
+        return Trace(out, hit)
+
+    def _secant(
+        self, evaluate: DistanceFunction, origins: Tensor, directions: Tensor, depth: Tensor, rate: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Depths after secant steps, the first with the rate of the grid, and whether the last began close enough."""
+        reach = 2 * self.grid.cell
         before: tuple[Tensor, Tensor] | None = None
+        close = torch.ones_like(depth, dtype=torch.bool)
         for _ in range(self.settings.corrections):
-            distance = evaluate(origins[at] + depth[:, None] * directions[at])
-            close = distance.abs() < reach / 2
+            distance = evaluate(origins + depth[:, None] * directions)
+            close = distance.abs() < CLOSE
             if before is not None:
                 fall = (before[1] - distance) / (depth - before[0])
                 rate = torch.where(fall > LEAST_RATE, fall, rate)  # not a number where it did not move
             before = depth, distance
             depth = depth + (distance / rate).clamp(-reach, reach)
-        hit, out = found.hit.clone(), found.least.clone()
-        hit[at] &= close | ~wanted[at]
-        out[at] = torch.where(wanted[at] & close, depth, found.least[at])
-        return Trace(out, hit)
+        return depth, close
 
 
 @dataclass(frozen=True)

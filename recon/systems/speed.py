@@ -59,8 +59,8 @@ class Training:
         self.done = 0
 
     def twin(self, renderer: str) -> "Training":
-        """The same training with another renderer, from its present networks and first step on; of the options of its
-        own renderer those stay that the other has too.
+        """The same training going on with another renderer from where it stands; of the options of its own renderer
+        those stay that the other has too.
         """
         known = {name for name, _, _ in all_options(CONF / "renderer" / f"{renderer}.yaml", "renderer.")}
         given = [o for o in self.given if not o.startswith("renderer.") or o.partition("=")[0] in known]
@@ -69,6 +69,9 @@ class Training:
         system.tracing, system.tracer = settings, settings.tracer()
         other = copy.copy(self)
         other._begin(system)
+        other.optimizer.load_state_dict(copy.deepcopy(self.optimizer.state_dict()))
+        other.scheduler.load_state_dict(self.scheduler.state_dict())
+        other.done = self.done
         return other
 
     def step(self, number: int | None = None) -> float:
@@ -178,8 +181,8 @@ def side_by_side(
 def _without_renewal(training: Training, index: int) -> int:
     """The number of a late step in which no grid is renewed."""
     settings, number = training.system.tracing, FAR_ON + index
-    if isinstance(settings, CachedTracing) and settings.later_every > 1:
-        number = FAR_ON + index * settings.later_every  # each in a stretch of its own
+    if isinstance(settings, CachedTracing) and settings.every > 1:
+        number = FAR_ON + index * settings.every  # each in a stretch of its own
         while settings.renewal(number):
             number += 1
     return number

@@ -81,8 +81,8 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
         yield from _table(names, [[line[key] for key in names] for line in lines])
     if "gap" in parts:
         yield "\n## Between the surfaces of both renderers after equal steps, mm\n"
-        yield "`nudged`: mean between the reference and itself with colours that began a millionth off.\n"
-        names = ("steps", "mean", "median", "p95", "max", "nudged")
+        yield "`redrawn`: mean between the reference and itself with other random draws.\n"
+        names = ("before", "steps", "mean", "median", "p95", "max", "redrawn")
         yield from _table(
             ("training", *names), [[m, *(g[n] for n in names)] for m, g in parts["gap"].items()]
         )

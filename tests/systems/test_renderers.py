@@ -11,7 +11,7 @@ from tests import ellipsoid
 from tests.systems.test_config import composed
 from tests.systems.test_run import TINY, configured, same, trained
 
-CACHED = [*TINY, "renderer=cached", "renderer.cells=32", "renderer.early_every=4"]
+CACHED = [*TINY, "renderer=cached", "renderer.cells=32", "renderer.pace=1", "renderer.every=4"]
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def test_a_resumed_run_equals_one_that_was_never_stopped(scene_folder, tmp_path,
     losses = task.system.losses
 
     def interrupted(batch, step):
-        if step == 1:  # the grid is of step 0 and stays until step 4
+        if step == 1:  # the grid is of step 1 and stays until step 3
             os.kill(os.getpid(), signal.SIGTERM)
         return losses(batch, step)
 

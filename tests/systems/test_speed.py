@@ -122,8 +122,8 @@ PARTS = {
         "sphere_tracing": StepTime([6.0]).json(), "cached": StepTime([0.7], renewals=0.05).json(),
     },
     "gap": {
-        "idr": {"steps": 9, "nudged": 0.03, "mean": 0.02, "median": 0.01, "p95": 0.05, "max": 1.0},
-        "h3dnet": {"steps": 9, "nudged": None, "mean": 0.07, "median": 0.01, "p95": 0.05, "max": 1.0},
+        "idr": {"before": 1, "steps": 9, "redrawn": 0.03, "mean": 0.02, "median": 0.01, "p95": 0.05, "max": 1.0},
+        "h3dnet": {"before": 1, "steps": 9, "redrawn": None, "mean": 0.07, "median": 0.01, "p95": 0.05, "max": 1.0},
     },
 }  # fmt: skip
 CONTEXT = {
