@@ -1,5 +1,7 @@
 """Reconstruct a head from a few photographs: python train.py scene=demo views=3."""
 
+import atexit
+import gc
 import logging
 import os
 import sys
@@ -14,6 +16,10 @@ from omegaconf import DictConfig
 # OpenMP threads that spin while they wait make training ten times slower on a machine that does
 # anything else. To be set before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # those of numpy always spin; its matrices here are small
+# Nothing of what is imported here is ever garbage: looking for it would take a second now, and another at the exit.
+gc.disable()
+atexit.register(gc.freeze)
 warnings.filterwarnings(
     "ignore", "`isinstance\\(treespec, LeafSpec\\)`"
 )  # pytorch-lightning 2.6 with torch 2.13
@@ -22,6 +28,8 @@ from recon.errors import ReconError
 from recon.systems import config, outputs, run
 from recon.systems.timeline import Timeline, process_age_s
 
+gc.freeze()
+gc.enable()
 log = logging.getLogger("train")
 config.register_resolvers()
 
@@ -38,9 +46,10 @@ def main(cfg: DictConfig) -> None:
         cfg = config.settle(cfg, list(job.overrides.task))
         task = run.prepare(cfg, folder, timeline)
         run.record(cfg, list(job.overrides.task), folder)
-        finished = run.train(task)
-        if finished:
-            outputs.write(task)
+        with outputs.Writer(task) as writer:
+            finished = run.train(task)
+            if finished:
+                writer.write()
     except ReconError as error:
         log.error("%s", error)
         run.discard_if_empty(folder)

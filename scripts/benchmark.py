@@ -19,7 +19,7 @@ from recon.systems.benchmark_results import collect
 from recon.systems.benchmark_tables import markdown
 from recon.systems.commands import exit_codes, interrupt_on_signals
 from recon.systems.config import register_resolvers
-from recon.systems.machine import cores
+from recon.threads import cores
 
 log = logging.getLogger("benchmark")
 register_resolvers()

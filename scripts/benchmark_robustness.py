@@ -17,9 +17,9 @@ from recon.systems.benchmark_data import Subjects
 from recon.systems.benchmark_results import collect
 from recon.systems.commands import exit_codes, interrupt_on_signals
 from recon.systems.config import register_resolvers
-from recon.systems.machine import cores
 from recon.systems.robustness import Choice
 from recon.systems.robustness_report import RobustnessReport, markdown
+from recon.threads import cores
 
 log = logging.getLogger("benchmark_robustness")
 register_resolvers()

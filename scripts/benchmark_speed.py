@@ -15,8 +15,8 @@ from recon.errors import ConfigError
 from recon.systems import benchmark_script, speed_curves, speed_parts, speed_report
 from recon.systems.commands import exit_codes, interrupt_on_signals
 from recon.systems.config import register_resolvers
-from recon.systems.machine import cores
 from recon.systems.speed_parts import PRESETS, Setting
+from recon.threads import cores
 
 log = logging.getLogger("benchmark")
 register_resolvers()

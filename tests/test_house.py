@@ -79,7 +79,7 @@ def test_length_is_measured(tmp_path, monkeypatch):
 
 
 def test_optional_packages_are_imported_only_where_they_are_asked_for():
-    blocked = ["wandb", "tensorboard", "tinycudann", "numba", "gdown", "h3ds", "cv2", "beartype"]
+    blocked = ["wandb", "tensorboard", "tinycudann", "gdown", "h3ds", "cv2", "beartype"]
     code = f"""
 import sys
 for name in {blocked}:

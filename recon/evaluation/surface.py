@@ -1,7 +1,5 @@
 """A triangle surface that finds its point nearest to a query, exactly, and gives even samples of itself."""
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 
 from recon.evaluation.cover import Cover
 from recon.evaluation.triangles import closest_on_triangles, dot
+from recon.threads import mapped
 
 _CHUNK = 8192  # queries at a time, which bounds the memory of the pairs; chunks run on all cores
 _NEIGHBOURS = 32  # pieces looked at first
@@ -61,8 +60,7 @@ class Surface:
     def closest(self, queries: Float[np.ndarray, "queries 3"]) -> Closest:
         """The nearest point of the surface for each query, exact."""
         self._cover.prepare()
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            parts = list(pool.map(self._closest, np.split(queries, range(_CHUNK, len(queries), _CHUNK))))
+        parts = list(mapped(self._closest, np.split(queries, range(_CHUNK, len(queries), _CHUNK))))
         return Closest(
             np.concatenate([p.points for p in parts]),
             np.concatenate([p.distances for p in parts]),

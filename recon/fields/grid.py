@@ -7,6 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from recon.fields import spline_functions
+
 
 def distance_to_box(
     points: Float[Tensor, "points 3"], low: Float[Tensor, " 3"], high: Float[Tensor, " 3"]
@@ -16,6 +18,11 @@ def distance_to_box(
     outside = square > 0
     # The square root has no gradient at 0.
     return torch.where(outside, square, 1.0).sqrt() * outside
+
+
+def _compiled(points: Tensor) -> bool:
+    """Whether loops compiled for the CPU may take the place of PyTorch's operations."""
+    return points.device.type == "cpu"
 
 
 class FeatureGrid(nn.Module):
@@ -71,7 +78,37 @@ class FeatureGrid(nn.Module):
 
     def forward(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, "points channels"]:
         """Features at points."""
-        return self.gather(*self.taps(points))
+        graph = torch.is_grad_enabled()
+        if not _compiled(points) or (graph and self.values.requires_grad):
+            return self.gather(*self.taps(points))
+        if graph and points.requires_grad:
+            result: Tensor = spline_functions.Interpolate.apply(points, self)
+            return result
+        return self.interpolated(points, self.values)
+
+    @torch.no_grad()
+    def interpolated(
+        self, points: Float[Tensor, "points 3"], values: Float[Tensor, "nodes channels"]
+    ) -> Float[Tensor, "points channels"]:
+        """Features at points with other values than the grid's own, without a graph."""
+        if _compiled(points):
+            return spline_functions.interpolated(points, self, values)
+        index, weight = self.taps(points)
+        return functional.embedding_bag(index, values.detach(), per_sample_weights=weight, mode="sum")
+
+    @torch.no_grad()
+    def slope(
+        self, points: Float[Tensor, "points 3"], values: Float[Tensor, "nodes 1"]
+    ) -> tuple[Float[Tensor, " points"], Float[Tensor, "points 3"]]:
+        """The only feature at points with its derivative by the point, with other values than the grid's own."""
+        if _compiled(points):
+            return spline_functions.slope(points, self, values, points.new_ones(len(points), 1))
+        with torch.enable_grad():
+            points = points.detach().requires_grad_(True)
+            index, weight = self.taps(points)
+            value = (weight * values.detach()[index, 0]).sum(1)
+            (gradient,) = torch.autograd.grad(value.sum(), points)
+        return value.detach(), gradient
 
     def gather(
         self, index: Int[Tensor, "points 27"], weight: Float[Tensor, "points 27"]

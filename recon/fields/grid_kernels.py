@@ -9,24 +9,16 @@ Three sums over the values (taps) that a point depends on, each also for the wei
 They are each other's derivatives, so that any order of differentiation needs no fourth.
 """
 
-import inspect
-from collections.abc import Callable
-from typing import Any
+from functools import partial
 
-import numba
 import numpy as np
 
+from recon.compiled import compiled
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiles a loop over arrays; the machine code is cached on disk beside the module.
-
-    The tests' import hook wraps every function in a checker that numba cannot compile, so the bare function
-    is taken out of its wrapping first.
-    """
-    return numba.njit(cache=True, fastmath=True, nogil=True)(inspect.unwrap(function))
+_fast = partial(compiled, fastmath=True)
 
 
-@compiled
+@_fast
 def _place(x, scale, offset, last, taps, weight):  # type: ignore[no-untyped-def]
     """First tap along an axis; weights of the taps with their first and second derivatives by x go to `weight`."""
     unit = (x + 1) / 2
@@ -51,7 +43,7 @@ def _place(x, scale, offset, last, taps, weight):  # type: ignore[no-untyped-def
     return first
 
 
-@compiled
+@_fast
 def _entry(x, y, z, side, size, hashed):  # type: ignore[no-untyped-def]
     """Place in its level's table of the value at a corner."""
     if hashed:
@@ -60,7 +52,7 @@ def _entry(x, y, z, side, size, hashed):  # type: ignore[no-untyped-def]
     return entry if entry < size else entry - size  # at the far border of the cube, as in tinycudann
 
 
-@compiled
+@_fast
 def gather(points, table, along, levels, taps, offset, out):  # type: ignore[no-untyped-def]
     """Adds features of points to `out`; with `along` their derivatives in these directions.
 
@@ -92,7 +84,7 @@ def gather(points, table, along, levels, taps, offset, out):  # type: ignore[no-
                             out[i, level * features + f] += weight * table[entry, f]
 
 
-@compiled
+@_fast
 def scatter(points, cotangent, along, levels, taps, offset, out):  # type: ignore[no-untyped-def]
     """Adds to the table `out` what `gather` would have taken from it, times the cotangent of its features."""
     features = out.shape[1]
@@ -121,7 +113,7 @@ def scatter(points, cotangent, along, levels, taps, offset, out):  # type: ignor
                             out[entry, f] += weight * cotangent[i, level * features + f]
 
 
-@compiled
+@_fast
 def slope(points, table, cotangent, along, levels, taps, offset, out):  # type: ignore[no-untyped-def]
     """Adds to `out` the derivatives by the points of cotangent · features; with `along`, of the features' derivatives
     in these directions.

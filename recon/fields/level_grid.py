@@ -1,7 +1,6 @@
 """Features of points from several grids over the cube [-1, 1]³, with exact first and second derivatives."""
 
 import logging
-from types import ModuleType
 
 import torch
 from jaxtyping import Float, Int
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 
 from recon.errors import ConfigError
 from recon.fields import tiny_cuda
+from recon.fields.grid_functions import Gather
 
 log = logging.getLogger(__name__)
 
@@ -92,8 +92,6 @@ class LevelGrid(nn.Module):
         count = len(self.levels) if levels is None else levels
         backend = chosen(self.backend, points.device, self.order)
         if backend == "numba":
-            from recon.fields.grid_functions import Gather
-
             return Gather.apply(points, self.table, None, self, count)
         if backend == "tinycudann":
             return tiny_cuda.encode(self, points)[:, : count * self.features]
@@ -145,10 +143,6 @@ def _check(backend: str, order: int) -> None:
         reason = tiny_cuda.missing()
         if reason:
             raise ConfigError(f"encoding.backend=tinycudann: {reason}, or use encoding.backend=auto")
-    if backend == "numba" and _numba() is None:
-        raise ConfigError(
-            "encoding.backend=numba: numba is not installed: pip install numba, or use encoding.backend=auto"
-        )
 
 
 _logged: set[tuple[str, str, str]] = set()
@@ -158,23 +152,14 @@ def chosen(backend: str, device: torch.device, order: int) -> str:
     """The backend that computes for points on a device; each choice is logged once."""
     choice = backend
     if backend == "tinycudann" and device.type != "cuda":
-        choice = "torch" if _numba() is None else "numba"  # such as while a prior prepares a field
+        choice = "numba"  # such as while a prior prepares a field
     elif backend == "numba" and device.type != "cpu":
         choice = "torch"
     elif backend == "auto" and device.type == "cuda":
         choice = "torch" if order != 1 or tiny_cuda.missing() else "tinycudann"
     elif backend == "auto":
-        choice = "torch" if device.type != "cpu" or _numba() is None else "numba"
+        choice = "torch" if device.type != "cpu" else "numba"
     if (backend, device.type, choice) not in _logged:
         _logged.add((backend, device.type, choice))
         log.info("grid encoding on %s: %s (encoding.backend=%s)", device.type, choice, backend)
     return choice
-
-
-def _numba() -> ModuleType | None:
-    """The compiled loops, where numba is installed."""
-    try:
-        from recon.fields import grid_kernels
-    except ImportError:
-        return None
-    return grid_kernels

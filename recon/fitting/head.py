@@ -21,6 +21,7 @@ from recon.fitting.family import Family
 from recon.fitting.residuals import twist
 from recon.fitting.tracing import nearest_pass
 from recon.scene import Camera
+from recon.threads import mapped
 
 log = logging.getLogger(__name__)
 
@@ -88,12 +89,14 @@ def fit_head(
     starts = [start] if start is not None else _headings(cameras[0], expected)
     mean = torch.zeros(family.latent_size)
     effort = effort or THOROUGH
-    fits = [_refine(family, coarse, pose, mean, effort.coarse, expected) for pose in starts]
-    fits.sort(key=lambda fit: _cost_mm(fit, cameras))
-    best = [
-        _refine(family, contours, fit.canonical_from_world, mean, effort.fine, expected)
-        for fit in fits[: effort.finalists]
-    ]
+    poses = sorted(
+        mapped(lambda pose: _refine(family, coarse, pose, mean, effort.coarse, expected), starts),
+        key=lambda fit: _cost_mm(fit, cameras),
+    )
+    best = mapped(
+        lambda fit: _refine(family, contours, fit.canonical_from_world, mean, effort.fine, expected),
+        poses[: effort.finalists],
+    )
     found = min(best, key=lambda fit: _cost_mm(fit, cameras))
     log.info(
         "head found: overlaps the masks by %.1f %%, outlines %.1f mm apart (median)",

@@ -14,7 +14,7 @@ from recon.files import replacing
 from recon.priors.components import closeness
 from recon.priors.dataset import BOX_HIGH_MM, BOX_LOW_MM, FACE_RADIUS_MM, LANDMARKS_MM, HeadData
 from recon.priors.lattices import FACE_FACTOR, REACH_MM
-from recon.priors.workers import mapped
+from recon.threads import mapped
 
 log = logging.getLogger(__name__)
 

@@ -208,8 +208,7 @@ class GridHead:
     @torch.no_grad()
     def sdf(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:
         """Signed distance at points, without a graph."""
-        index, weight = self.family.mean.taps(points)
-        inside = functional.embedding_bag(index, self.values[:, None], per_sample_weights=weight, mode="sum")
+        inside = self.family.mean.interpolated(points, self.values[:, None])
         return inside[:, 0] + self.family.beyond(points)
 
     @torch.no_grad()
@@ -217,24 +216,10 @@ class GridHead:
         self, points: Float[Tensor, "points 3"]
     ) -> tuple[Float[Tensor, " points"], Float[Tensor, "points 3"]]:
         """Signed distance at points with its derivative by the point, without a graph."""
-        grid = self.family.mean
-        local = ((points - grid.low) / grid.cell).clamp_min(0).minimum(grid.cells)
-        first = local.floor().minimum(grid.cells - 1)
-        t = local - first
-        rest = 1 - t
-        weight = torch.stack([rest * rest / 2, 0.5 + t * rest, t * t / 2], dim=1)
-        change = torch.stack([-rest, rest - t, t], dim=1)
-        origin = (first @ grid.strides).int()
-        values = self.values[origin[:, None] + grid.offsets].view(-1, 3, 3, 3)  # x, y, z
-        z, dz = ((values * by[:, None, None, :, 2]).sum(3) for by in (weight, change))  # (points, x, y)
-        zy, zdy = ((z * by[:, None, :, 1]).sum(2) for by in (weight, change))
-        dzy = (dz * weight[:, None, :, 1]).sum(2)
-        x, dx = weight[..., 0], change[..., 0]
-        inside = points.maximum(self.family.box_low).minimum(self.family.box_high)
-        gradient = torch.stack([(zy * dx).sum(1), (zdy * x).sum(1), (dzy * x).sum(1)], dim=1) / grid.cell
-        beyond = points - inside
+        value, gradient = self.family.mean.slope(points, self.values[:, None])
+        beyond = points - points.maximum(self.family.box_low).minimum(self.family.box_high)
         gradient = gradient * (beyond == 0) + functional.normalize(beyond, dim=1)
-        return (zy * x).sum(1) + beyond.norm(dim=1), gradient
+        return value + beyond.norm(dim=1), gradient
 
     @torch.no_grad()
     def basis(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, "points latent"]:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -18,7 +19,7 @@ from recon.fitting import InstantFit, SolverSettings, life_size, solve
 from recon.fitting.residual import Residual, ResidualSettings, refined
 from recon.fitting.residuals import MarkedLandmarks, twist
 from recon.priors.field import PriorField
-from recon.priors.grid_family import GridFamily
+from recon.priors.grid_family import GridFamily, GridHead
 from recon.priors.grid_shape import GridShape
 from recon.priors.prior import Evidence, Networks, Start
 from recon.priors.shipped import hash_of
@@ -172,9 +173,9 @@ class LinearPrior:
         def deviation(points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:
             canonical = points.cpu().float() @ matrix[:3, :3].T + matrix[:3, 3]
             cell = CELL_MM / prior.canonical.radius_mm
-            _, place, count = torch.unique(
-                (canonical / cell).floor().long(), dim=0, return_inverse=True, return_counts=True
-            )
+            at = (canonical / cell).floor().long()
+            numbers = (at - at.amin(0)) @ torch.tensor([2**42, 2**21, 1])
+            _, place, count = numbers.unique(return_inverse=True, return_counts=True)
             middle = torch.zeros(len(count), 3).index_add(0, place, canonical) / count[:, None]
             spread = (posterior.variance(middle) + floor**2).sqrt()
             return (spread[place] / scale).to(points)
@@ -242,15 +243,21 @@ class Posterior:
 
     def variance(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:
         """Variance of the surface along its normal at points on it, canonical unit space squared."""
-        head = self.family.at(self.fit.code)
-        root = torch.linalg.cholesky(self.fit.covariance).float()
-        parts = []
+        head, parts = self._head, []
         for part in points.split(8192):
             _, slope = head.slope(part)
             normal = normalize(slope, dim=1)
             rows = torch.cat([head.basis(part), twist(part, normal, (normal * part).sum(1))], dim=1)
-            parts.append((rows @ root).square().sum(1))
+            parts.append((rows @ self._root).square().sum(1))
         return torch.cat(parts) * self.scale**2
+
+    @cached_property
+    def _head(self) -> GridHead:
+        return self.family.at(self.fit.code)
+
+    @cached_property
+    def _root(self) -> Float[Tensor, "unknowns unknowns"]:
+        return torch.linalg.cholesky(self.fit.covariance).float()
 
 
 def _changed(settings: Settings, given: Mapping[str, object] | None, name: str) -> Settings:

@@ -24,7 +24,7 @@ from recon.priors.band import Band, find_band
 from recon.priors.components import codes_from_gram, spline_values
 from recon.priors.dataset import HeadData
 from recon.priors.grid_family import nearest_rows
-from recon.priors.workers import mapped, slices
+from recon.threads import mapped, slices
 
 log = logging.getLogger(__name__)
 

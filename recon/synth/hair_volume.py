@@ -8,7 +8,7 @@ import trimesh
 from jaxtyping import Float, Float32
 from scipy import ndimage
 
-from recon.synth.compiled import compiled
+from recon.compiled import compiled
 from recon.synth.surface_grid import Grid, mesh_from_grid, sweep_distance
 from recon.synth.surface_tidy import drop_crumbs
 

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import sparse
 
-from recon.synth.compiled import compiled
+from recon.compiled import compiled
 from recon.synth.raster import draw_depth
 from recon.synth.room import Lamp, Room, sphere_directions
 

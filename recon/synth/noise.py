@@ -8,7 +8,7 @@ gives another field and no table is stored.
 import numpy as np
 from jaxtyping import Float
 
-from recon.synth.compiled import compiled
+from recon.compiled import compiled
 
 
 def noise(points: Float[np.ndarray, "n 3"], wavelength_mm: float, seed: int) -> Float[np.ndarray, " n"]:

@@ -10,8 +10,8 @@ import numpy as np
 import trimesh
 from jaxtyping import Int64
 
+from recon.compiled import compiled
 from recon.errors import MeshError
-from recon.synth.compiled import compiled
 
 _MIN_COSINE = 0.3
 """A collapse may turn no triangle's normal by more than the angle of this cosine."""

@@ -7,7 +7,7 @@ ray in x, found in a table of the triangles over the yz plane.
 import numpy as np
 from jaxtyping import Float, Int64
 
-from recon.synth.compiled import compiled
+from recon.compiled import compiled
 from recon.synth.surface_kernels import edge, point_triangle_squared
 
 _LEAF = 4

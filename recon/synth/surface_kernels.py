@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from recon.synth.compiled import compiled
+from recon.compiled import compiled
 
 
 @compiled

@@ -9,6 +9,9 @@ import recon
 from recon.errors import ConfigError
 from recon.scene.h3ds.layout import Paths, read_version
 from recon.scene.h3ds.tables import scene_ids, tables
+from recon.synth.batch import Settings, make_scenes
+from recon.synth.model import load_head_model
+from recon.synth.named import named_recipes
 
 SYNTHHEADS = "SynthHeads-10"
 _MANIFEST = Path(recon.__file__).parent / "assets" / "synthheads10_manifest.json"
@@ -111,11 +114,6 @@ def folder(
 def _make(root: Path, names: list[str], workers: int, say: Callable[[str], None]) -> None:
     command = f"python scripts/make_scenes.py split=synthheads10 out={root}"
     try:
-        # Here and not above, since it needs numba, which is no dependency of the core.
-        from recon.synth.batch import Settings, make_scenes
-        from recon.synth.model import load_head_model
-        from recon.synth.named import named_recipes
-
         load_head_model()
     except ConfigError as error:
         raise ConfigError(

@@ -14,7 +14,8 @@ from recon.systems import benchmark_runs
 from recon.systems.benchmark import Plan
 from recon.systems.benchmark_results import collect
 from recon.systems.benchmark_runs import Outcome
-from recon.systems.machine import cores, machine, revision
+from recon.systems.machine import machine, revision
+from recon.threads import cores
 
 
 def context(script: str) -> dict[str, Any]:

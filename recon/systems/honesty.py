@@ -6,6 +6,7 @@ It needs the mesh, cameras, photographs and masks only, so it says the same of e
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from recon.scene import Camera, View
 from recon.systems.honesty_pictures import write_overlay, write_uncertainty
 from recon.systems.honesty_warnings import Fitted, warnings
 from recon.systems.run import Task
+from recon.threads import mapped
 
 log = logging.getLogger(__name__)
 
@@ -146,22 +148,11 @@ def judge(
         life_size: Size of the head against the mean head.
         front: Where the face looks, world; without it the pictures look from the mean of the cameras.
     """
-    seen = np.zeros(len(mesh.vertices), np.uint8)
-    fitted = []
-    for view, camera in zip(views, cameras, strict=True):
-        found = sight(mesh, normals, camera)
-        seen += found.seen
-        mask = view.mask()
-        fitted.append(_compared(mesh, view, camera, mask, found))
-        if folder is None:
-            continue
-        write_overlay(
-            folder / f"overlay_{view.index:04d}.png",
-            view.image().astype(np.float64),
-            mask,
-            found.silhouette,
-            (f"view {view.index} ({view.name})", fitted[-1].sentence()),
-        )
+    looked = partial(_looked, mesh, normals, folder)
+    seen, fitted = np.zeros(len(mesh.vertices), np.uint8), []
+    for shown, agreed in mapped(looked, list(zip(views, cameras, strict=True))):
+        seen += shown
+        fitted.append(agreed)
     if folder is not None:
         axes = frame_of(cameras, np.asarray(mesh.vertices).mean(axis=0), front)
         write_uncertainty(folder / "uncertainty.png", mesh, normals, seen, std_mm, axes)
@@ -170,6 +161,27 @@ def judge(
     for sentence in said:
         log.warning("%s", sentence)
     return Honesty(seen, std_mm, share, fitted, life_size, said)
+
+
+def _looked(
+    mesh: trimesh.Trimesh,
+    normals: Float[np.ndarray, "vertices 3"],
+    folder: Path | None,
+    pair: tuple[View, Camera],
+) -> tuple[Bool[np.ndarray, " vertices"], Fitted]:
+    """What an input view shows of the mesh, and how both agree; writes the overlay."""
+    view, camera = pair
+    found, mask = sight(mesh, normals, camera), view.mask()
+    fitted = _compared(mesh, view, camera, mask, found)
+    if folder is not None:
+        write_overlay(
+            folder / f"overlay_{view.index:04d}.png",
+            view.image().astype(np.float64),
+            mask,
+            found.silhouette,
+            (f"view {view.index} ({view.name})", fitted.sentence()),
+        )
+    return found.seen, fitted
 
 
 def _compared(
@@ -204,11 +216,22 @@ def deviation_mm(
     device: torch.device,
 ) -> Float[np.ndarray, " vertices"]:
     """Standard deviation in mm at vertices in the world."""
-    inverse = np.linalg.inv(world_from_unit)
-    points = torch.from_numpy(vertices @ inverse[:3, :3].T + inverse[:3, 3]).float().to(device)
-    with torch.no_grad():
-        parts = [deviation(part).cpu().double().numpy() for part in points.split(_CHUNK)]
+    points = in_unit(vertices, world_from_unit).to(device)
+
+    def of(part: Float[Tensor, "points 3"]) -> Float[np.ndarray, " points"]:
+        with torch.no_grad():
+            return deviation(part).cpu().double().numpy()
+
+    parts = list(mapped(of, points.split(_CHUNK)))
     return np.concatenate(parts) * np.cbrt(np.linalg.det(world_from_unit[:3, :3]))
+
+
+def in_unit(
+    vertices: Float[np.ndarray, "vertices 3"], world_from_unit: Float[np.ndarray, "4 4"]
+) -> Float[Tensor, "vertices 3"]:
+    """Points of the world in unit space."""
+    inverse = np.linalg.inv(world_from_unit)
+    return torch.from_numpy(vertices @ inverse[:3, :3].T + inverse[:3, 3]).float()
 
 
 def facing(

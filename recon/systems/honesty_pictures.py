@@ -12,6 +12,7 @@ from recon.evaluation.drawing import Look, above, look, marked_bar, turned
 from recon.evaluation.heatmap import error_colours
 from recon.evaluation.outlines import outlines
 from recon.files import replacing
+from recon.threads import mapped
 
 MASK_COLOUR = (0, 215, 255)
 FIT_COLOUR = (255, 95, 0)
@@ -104,8 +105,8 @@ def write_uncertainty(
     middle = (across.min(axis=0) + across.max(axis=0)) / 2 @ frame
     radius = float(np.abs(across - frame @ middle).max()) * 1.03
     frames = [(name, turned(frame, angle)) for name, angle in _SIDES] + [("above", above(frame))]
-    columns = []
-    for _, axes in frames:
+
+    def column(axes: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "h w 3"]:
         view = look(mesh, normals, axes, middle, radius, _TILE, closed=True)
         colour = np.tile(_CLAY, (len(view.light), 1))
         unseen = view.at_hits((seen == 0).astype(float)) > 0.5
@@ -113,7 +114,9 @@ def write_uncertainty(
             measured = np.where(unseen[:, None], _UNSEEN, colour)
         else:
             measured = error_colours(view.at_hits(std_mm), high)
-        columns.append(np.concatenate([view.picture(_hatched(view, measured, unseen)), view.picture(colour)]))
+        return np.concatenate([view.picture(_hatched(view, measured, unseen)), view.picture(colour)])
+
+    columns = list(mapped(column, [axes for _, axes in frames]))
     sheet = Image.fromarray(np.rint(np.concatenate(columns, axis=1) * 255).astype(np.uint8))
     bar = 0 if std_mm is None else 110
     page = Image.new("RGB", (sheet.width + bar, sheet.height + 66), "white")
@@ -127,8 +130,8 @@ def write_uncertainty(
         page.paste(marked_bar(_TILE - 40, high, lambda mm: error_colours(mm, high)), (sheet.width + 8, 76))
         title = "Colour: standard deviation of the surface.   Hatched: in no input photograph, a guess."
     pen.text((12, 8), title, fill="black", font=font)
-    for column, (name, _) in enumerate(frames):
-        pen.text((column * _TILE + _TILE // 2, 38), name, fill=(90, 90, 90), font=font, anchor="ma")
+    for index, (name, _) in enumerate(frames):
+        pen.text((index * _TILE + _TILE // 2, 38), name, fill=(90, 90, 90), font=font, anchor="ma")
     _save(path, page)
 
 

@@ -9,12 +9,9 @@ from typing import Any
 
 import torch
 
+from recon.threads import cores
+
 _ROOT = Path(__file__).parents[2]
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def machine() -> dict[str, Any]:

@@ -6,6 +6,7 @@ import resource
 import sys
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Literal
 
 import numpy as np
@@ -33,75 +34,117 @@ def write(task: Task) -> dict[str, Any]:
     Raises:
         MeshError: if the field has no surface.
     """
-    task.system.eval().to(device_of(task.cfg))
-    task.timeline.lap("other")
-    begun = time.monotonic()
-    mesh, bounds, judged = _mesh(task)
-    mesh_s = time.monotonic() - begun
-    log.info("mesh: %d vertices in %.1f s", len(mesh.vertices), mesh_s)
-
-    held_out = _spread(
-        [v for v in range(len(task.scene.views)) if v not in task.views], task.cfg.render.heldout
-    )
-    inputs = _render(task, list(dict.fromkeys(task.views)), "input", bounds)
-    others = _render(task, held_out, "heldout", bounds)
-    task.timeline.lap("renders")
-    errors = _score(task, mesh) | {"std_holds": _held(task, mesh, judged)}
-    task.timeline.lap("evaluate")
-    metrics = {
-        "scene": task.scene.name,
-        "views": task.views,
-        "method": task.cfg.method.name,
-        "prior": task.prior,
-        "seed": task.cfg.seed,
-        "device": str(device_of(task.cfg)),
-        "steps": task.system.steps,
-        "train_s": round(task.train_s, 2),
-        "mesh_s": round(mesh_s, 2),
-        "wall_s": None,
-        "peak_rss_mb": None,
-        "mesh_vertices": len(mesh.vertices),
-        "psnr_input": inputs["psnr"],
-        "psnr_heldout": others["psnr"],
-        "mask_iou_input": inputs["mask_iou"],
-        "mask_iou_heldout": others["mask_iou"],
-        **errors,
-        **judged.metrics(),
-    }
-    metrics["timeline"] = task.timeline.seconds()
-    metrics["wall_s"] = round(time.monotonic() - task.started, 2)
-    metrics["peak_rss_mb"] = _peak_rss_mb()
-    with replacing(task.folder / "metrics.json") as temporary:
-        temporary.write_text(json.dumps(metrics, indent=2) + "\n")
-    _report(task, metrics)
-    return metrics
+    with Writer(task) as writer:
+        return writer.write()
 
 
-def _mesh(task: Task) -> tuple[trimesh.Trimesh, SurfaceBounds, Honesty]:
-    """Extract the surface, colour it as the input cameras see it, judge it, and write it in world mm; also tell
-    where the surface is, pieces included that the mesh leaves out.
+class Writer:
+    """Writes what comes after training. To be entered before: a surface that training does not change is extracted and
+    scored meanwhile, and any other scored while the rest is written.
+
+    Args:
+        task: The run.
     """
-    system, device, resolution = task.system, device_of(task.cfg), task.cfg.mesh.resolution
-    everything = extract(system.sdf.sdf, resolution=resolution, device=device)
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self._beside = ThreadPoolExecutor(1, "outputs")
+        self._found: Future[tuple[trimesh.Trimesh, SurfaceBounds]] | None = None
+
+    def __enter__(self) -> "Writer":
+        """Begin with what need not wait for the training."""
+        if self.task.cfg.method.surface_points and device_of(self.task.cfg).type == "cpu":
+            self._find()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Drop what has not begun."""
+        self._beside.shutdown(cancel_futures=True)
+
+    def _find(self) -> "Future[tuple[trimesh.Trimesh, SurfaceBounds]]":
+        """Extract the surface and then score it, in a thread."""
+        found = self._found = self._beside.submit(_extracted, self.task)
+        self._scores = self._beside.submit(lambda: _score(self.task, found.result()[0].copy()))
+        return found
+
+    def write(self) -> dict[str, Any]:
+        """Write mesh, pictures and metrics.json, and return what that holds.
+
+        Raises:
+            MeshError: if the field has no surface.
+        """
+        task = self.task
+        task.system.eval().to(device_of(task.cfg))
+        task.timeline.lap("other")
+        begun = time.monotonic()
+        mesh, bounds = (self._found or self._find()).result()
+        task.timeline.lap("mesh")
+        judged = _write_mesh(task, mesh)
+        mesh_s = time.monotonic() - begun
+        log.info("mesh: %d vertices in %.1f s", len(mesh.vertices), mesh_s)
+        held_out = _spread(
+            [v for v in range(len(task.scene.views)) if v not in task.views], task.cfg.render.heldout
+        )
+        inputs = _render(task, list(dict.fromkeys(task.views)), "input", bounds)
+        others = _render(task, held_out, "heldout", bounds)
+        task.timeline.lap("renders")
+        errors = self._scores.result() | {"std_holds": _held(task, mesh, judged)}
+        task.timeline.lap("evaluate")
+        metrics = {
+            "scene": task.scene.name,
+            "views": task.views,
+            "method": task.cfg.method.name,
+            "prior": task.prior,
+            "seed": task.cfg.seed,
+            "device": str(device_of(task.cfg)),
+            "steps": task.system.steps,
+            "train_s": round(task.train_s, 2),
+            "mesh_s": round(mesh_s, 2),
+            "wall_s": None,
+            "peak_rss_mb": None,
+            "mesh_vertices": len(mesh.vertices),
+            "psnr_input": inputs["psnr"],
+            "psnr_heldout": others["psnr"],
+            "mask_iou_input": inputs["mask_iou"],
+            "mask_iou_heldout": others["mask_iou"],
+            **errors,
+            **judged.metrics(),
+        }
+        metrics["timeline"] = task.timeline.seconds()
+        metrics["wall_s"] = round(time.monotonic() - task.started, 2)
+        metrics["peak_rss_mb"] = _peak_rss_mb()
+        with replacing(task.folder / "metrics.json") as temporary:
+            temporary.write_text(json.dumps(metrics, indent=2) + "\n")
+        _report(task, metrics)
+        return metrics
+
+
+def _extracted(task: Task) -> tuple[trimesh.Trimesh, SurfaceBounds]:
+    """The surface, world mm, and where it is, pieces included that it leaves out."""
+    device, resolution = device_of(task.cfg), task.cfg.mesh.resolution
+    everything = extract(task.system.sdf.sdf, resolution=resolution, device=device)
     bounds = SurfaceBounds(
         torch.as_tensor(everything.vertices, dtype=torch.float32, device=device), 1.5 * 2 / resolution
     )
-    surface = clean(everything)
-    task.timeline.lap("mesh")
-    points = torch.as_tensor(surface.vertices, dtype=torch.float32, device=device)
+    return to_world(clean(everything), task.scene.scale_mat), bounds
+
+
+def _write_mesh(task: Task, mesh: trimesh.Trimesh) -> Honesty:
+    """Colour the mesh (world mm) as the input cameras see it, judge it, and write it."""
+    system = task.system
+    points = honesty.in_unit(np.asarray(mesh.vertices), task.scene.scale_mat).to(device_of(task.cfg))
     colours, normals = (
         t.cpu().double().numpy()
         for t in surface_colours(system.sdf, system.colour, points, system.cameras.centres.detach())
     )
     task.timeline.lap("colours")
-    mesh = to_world(surface, task.scene.scale_mat)
     normals = normals @ _rotation(task.scene.scale_mat).T
     judged = honesty.write(task, mesh, normals, deviation=task.deviation, life_size=task.life_size)
     task.timeline.lap("honesty")
     for name in ("mesh.ply", "mesh.glb"):
         save(mesh, task.folder / name, colours=colours, normals=normals, extra=judged.extra())
     task.timeline.lap("mesh")
-    return mesh, bounds, judged
+    return judged
 
 
 def _render(task: Task, views: list[int], kind: str, bounds: SurfaceBounds) -> dict[str, float | None]:

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from recon.errors import ReconError
 from recon.files import replacing
 from recon.priors.dataset import HeadData, SampleFolder
-from recon.priors.workers import mapped
 from recon.scene.similarity import similarity
+from recon.threads import mapped
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,12 +18,11 @@ from recon.priors import Canonical
 from recon.priors.dataset import HeadData
 from recon.priors.landmarks import fit_landmarks
 from recon.priors.likeness import Brightness, fit_brightness
-from recon.priors.workers import mapped
+from recon.synth.identity import draw_identity, shape_head
+from recon.synth.model import HeadModel, load_head_model
+from recon.synth.portraits import Marks, portraits, to_canonical
 from recon.systems.pretraining_landmarks import seeds_of
-
-if TYPE_CHECKING:
-    from recon.synth.model import HeadModel
-    from recon.synth.portraits import Marks
+from recon.threads import mapped
 
 log = logging.getLogger(__name__)
 
@@ -57,9 +56,6 @@ def likeness_of(
     seeds = seeds_of(data, "likeness") if count else None
     if seeds is None or known.sum() < 3:
         return None
-    from recon.synth.model import load_head_model  # needs numba, which is no dependency of the core
-    from recon.synth.portraits import Marks
-
     model = load_head_model()
     every = Marks.of(model)
     chosen = np.flatnonzero(known)[:count]
@@ -101,9 +97,6 @@ def likeness_state(likeness: Likeness | None) -> tuple[Sequence[int], dict[str, 
 
 def _points(split: str, model: "HeadModel", marks: "Marks", seed: int) -> Float[np.ndarray, "marks 3"]:
     """Marks of one head, canonical mm."""
-    from recon.synth.identity import draw_identity, shape_head
-    from recon.synth.portraits import to_canonical
-
     shape = shape_head(model, draw_identity(model, seed, split))
     placed = to_canonical(shape, model)
     points: np.ndarray = marks.on(shape) @ placed[:3, :3].T + placed[:3, 3]
@@ -116,8 +109,6 @@ def _portraits(
     """Portraits of one head, from the folder if they are there."""
     path = work / "portraits" / f"{seed:06d}.npz"
     if not path.is_file():
-        from recon.synth.portraits import portraits
-
         taken = portraits(seed, split, marks, BLURS_MM, model=model)
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary, temporary.open("wb") as file:

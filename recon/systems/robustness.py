@@ -19,6 +19,7 @@ from recon import scene as scenes
 from recon.errors import ConfigError
 from recon.synth.faults import CLEAN, FAULTS
 from recon.synth.faulty_scenes import Relight, write_faulty_scene
+from recon.synth.relighting import Sitter
 from recon.systems.benchmark import Plan
 from recon.systems.benchmark_options import methods
 from recon.systems.config import CONF, PRESETS
@@ -151,7 +152,7 @@ def faulty_scenes(
 
     Raises:
         SceneError: a scene cannot be read, lies there with other contents, or cannot be photographed again.
-        ConfigError: it has to be photographed again, and numba or the head model is not installed.
+        ConfigError: it has to be photographed again, and the head model is not there.
     """
     made: dict[str, Path] = {}
     for subject, folder in folders.items():
@@ -159,9 +160,6 @@ def faulty_scenes(
 
         @cache
         def relight(scene: scenes.Scene = scene) -> Relight:
-            # Here and not above, since it needs numba, which is no dependency of the core.
-            from recon.synth.relighting import Sitter
-
             return Sitter.of(scene).photograph
 
         for name in choice.faults:

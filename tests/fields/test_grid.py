@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from recon.fields import FeatureGrid
+from recon.fields import grid as grids
 
 LOW, HIGH, SHAPE = (-1.0, -0.5, 0.0), (1.0, 0.7, 0.9), (5, 4, 3)
 
@@ -83,3 +84,47 @@ def test_the_number_of_values():
     assert grid(3).values.shape == (7 * 6 * 5, 3)
     with pytest.raises(ValueError):
         FeatureGrid(LOW, HIGH, (1, 2), 1)
+
+
+def around(count: int = 60) -> torch.Tensor:
+    """Points in and about the box, none on a face of a cell."""
+    return points(count) * 1.7 - 0.1
+
+
+@pytest.fixture
+def plain(monkeypatch):
+    """Makes grids use PyTorch's operations, as on a GPU."""
+    return lambda: monkeypatch.setattr(grids, "_compiled", lambda points: False)
+
+
+def test_compiled_loops_agree_with_plain_operations(plain):
+    made, x = grid(2).requires_grad_(False), around()
+    values = torch.randn(len(made.values), 1).double()
+    features, (value, slope) = made(x), made.slope(x, values)
+    plain()
+    torch.testing.assert_close(features, made(x))
+    torch.testing.assert_close((value, slope), made.slope(x, values))
+    torch.testing.assert_close(value, made.interpolated(x, values)[:, 0])
+
+
+def test_frozen_grids_can_be_differentiated_twice_by_points():
+    made, x = grid(2).requires_grad_(False), around(6).requires_grad_(True)
+    assert torch.autograd.gradcheck(made, x)
+    assert torch.autograd.gradgradcheck(made, x)
+
+
+def test_derivatives_by_points_are_the_same_with_a_graph_and_without():
+    made, x = grid(2).requires_grad_(False), around().requires_grad_(True)
+    weight = torch.randn(len(x), 2).double()
+    once, twice = (
+        torch.autograd.grad((made(x) * weight).sum(), x, create_graph=graph)[0] for graph in (False, True)
+    )
+    assert not once.requires_grad and twice.requires_grad
+    torch.testing.assert_close(once, twice)
+
+
+def test_points_that_are_no_numbers_give_none_and_break_nothing():
+    made = grid(1).requires_grad_(False)
+    x = torch.tensor([[float("nan"), 0.1, 0.2], [float("inf"), -float("inf"), 0.2]], dtype=torch.float64)
+    found = made(x)
+    assert found.shape == (2, 1) and torch.isfinite(found[1]).all()

@@ -1,7 +1,5 @@
 """Multi-resolution grids: known values at corners, linear functions between them, all backends, both derivatives."""
 
-import builtins
-
 import numpy as np
 import pytest
 import torch
@@ -140,20 +138,6 @@ def test_backends_that_are_not_there_are_named_with_a_remedy(monkeypatch):
         assert "pip install" in tiny_cuda.missing()
     finally:
         tiny_cuda.missing.cache_clear()
-
-
-def test_without_numba_plain_operations_take_over(monkeypatch):
-    real = builtins.__import__
-
-    def refusing(name, *rest):
-        if name == "recon.fields" and "grid_kernels" in (rest[2] or ()):
-            raise ImportError(name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", refusing)
-    assert HashGrid()(torch.zeros(2, 3)).shape == (2, 16)
-    with pytest.raises(ConfigError, match="pip install numba"):
-        HashGrid(backend="numba")
 
 
 @needs_tinycudann

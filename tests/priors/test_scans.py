@@ -30,7 +30,6 @@ def test_the_table_of_landmarks_is_that_of_the_head_model():
 
 
 def test_frame_and_box_are_those_of_the_synthetic_samples():
-    pytest.importorskip("numba", reason="recon.synth needs numba: pip install 'headrecon[synth]'")
     from recon.synth import samples
 
     assert (UNIT_CENTRE_MM, UNIT_RADIUS_MM) == (samples.UNIT_CENTRE_MM, samples.UNIT_RADIUS_MM)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from recon.errors import SceneError
-from recon.scene.h3ds import H3DS, download, unpack, zipcrypto
+from recon.scene.h3ds import H3DS, download, unpack
 from recon.scene.h3ds.unpack import WrongPasswordError
 
 from .helpers import make_h3ds
@@ -23,24 +23,12 @@ FILES = {
 }
 
 
-@pytest.fixture(params=["compiled", "plain"])
-def cipher(request, monkeypatch):
-    """Both forms of the decryption loop."""
-    zipcrypto._kernel.cache_clear()
-    if request.param == "plain":
-        monkeypatch.setitem(sys.modules, "numba", None)
-    else:
-        pytest.importorskip("numba")
-    yield
-    zipcrypto._kernel.cache_clear()
-
-
 def tree(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
 @pytest.mark.parametrize("options", [{}, {"late_sizes": True}, {"stored": True}, {"password": None}])
-def test_archives_unpack_to_their_bytes(tmp_path, cipher, options):
+def test_archives_unpack_to_their_bytes(tmp_path, options):
     write_zip(tmp_path / "a.zip", FILES, **options)
     unpack.unpack(tmp_path / "a.zip", tmp_path / "out", TOKEN)
     assert tree(tmp_path / "out") == sorted(FILES)

@@ -127,7 +127,6 @@ def test_scenes_that_another_seed_made_are_refused(script, data, tmp_path):
 
 
 def test_light_faults_take_synthetic_heads(script, data, tmp_path):
-    pytest.importorskip("numba")
     with pytest.raises(Exception, match="only synthetic heads"):
         script.run(command(data, tmp_path / "out", "subjects=1", "faults=[highlights]", "variants=[all]"))
     assert not (tmp_path / "out" / "calls").exists()
