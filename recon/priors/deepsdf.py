@@ -14,7 +14,7 @@ from recon.fields import Field
 from recon.fitting import HeadFit, fit_head, life_size
 from recon.priors.field import PriorField
 from recon.priors.prior import Evidence, Networks, Start
-from recon.priors.residual import ResidualField
+from recon.priors.residual import RESIDUALS, ResidualField
 from recon.priors.shipped import hash_of
 from recon.priors.weights import ShapePrior, load_shape_prior
 from recon.scene.similarity import similarity
@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 
 POSES = ("masks", "landmarks")
 CODES = ("masks", "mean")
-RESIDUALS = ("none", "field")
 
 
 class DeepSDFPrior:

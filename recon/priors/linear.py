@@ -22,6 +22,7 @@ from recon.priors.field import PriorField
 from recon.priors.grid_family import GridFamily, GridHead
 from recon.priors.grid_shape import GridShape
 from recon.priors.prior import Evidence, Networks, Start
+from recon.priors.residual import RESIDUALS, ResidualField
 from recon.priors.shipped import hash_of
 from recon.priors.weights import ShapePrior, load_shape_prior
 
@@ -50,6 +51,7 @@ class LinearPrior:
         residual: Whether what photographs show beyond the family is added to the fitted head; "auto" where there
             are photographs enough.
         residual_settings: What may be added; `ResidualSettings`' own values for what is not named.
+        learned: What training adds: "none", or "field" for a correction by the configured field of grids.
 
     Raises:
         PriorError: An unknown setting.
@@ -65,10 +67,13 @@ class LinearPrior:
         outside_mm: float | None = 2.2,
         residual: bool | str = "auto",
         residual_settings: Mapping[str, object] | None = None,
+        learned: str = "none",
     ) -> None:
         if residual not in (True, False, "auto"):
             raise PriorError(f"prior.residual is true, false or auto, not {residual!r}")
-        self.residual = residual
+        if learned not in RESIDUALS:
+            raise PriorError(f"prior.learned is {' or '.join(RESIDUALS)}, not {learned!r}")
+        self.residual, self.learned = residual, learned
         self.outside_mm = outside_mm
         self.path, self.sha256 = Path(path), sha256 or hash_of(path)
         self.deviation_scale, self.deviation_floor_mm = deviation_scale, deviation_floor_mm
@@ -79,17 +84,18 @@ class LinearPrior:
         """The fitted head as a grid of distances, with fresh networks for the appearance.
 
         Raises:
+            ConfigError: The field that is configured cannot be learned over it.
             PriorError: The file cannot be used, or the pose cannot be found.
             OutsidePriorError: No head of the family looks like the masks.
         """
         prior, family, fit, shape = self.fit(evidence)
         canonical_from_unit = fit.canonical_from_world @ evidence.world_from_unit
-        field = PriorField(shape, networks.feature(), torch.zeros(0), canonical_from_unit, learn_code=False)
-        deviation = self._deviation(prior, family, fit, canonical_from_unit)
+        head = PriorField(shape, networks.feature(), torch.zeros(0), canonical_from_unit, learn_code=False)
+        fixed = self.learned == "none"
         start = Start(
-            field,
+            head if fixed else ResidualField(head, networks.sdf()),
             networks.colour(),
-            deviation=deviation,
+            deviation=self._deviation(prior, family, fit, canonical_from_unit) if fixed else None,
             cameras=fit.cameras,
             life_size=life_size(fit.canonical_from_world, prior.canonical.radius_mm),
         )

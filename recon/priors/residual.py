@@ -9,6 +9,9 @@ from recon.fields import Field, FieldSample, GridField
 from recon.priors.field import PriorField
 from recon.priors.grid_shape import GridShape
 
+RESIDUALS = ("none", "field")
+"""What training adds to a head of a family: nothing, or a correction by the configured field."""
+
 
 class ResidualField(Field):
     """(F(T x; z) + R(T x)) / |T|: a posed head of a family that itself never changes, and a residual R on grids.
@@ -20,7 +23,7 @@ class ResidualField(Field):
     Args:
         head: The family, code and pose; its feature network serves as it does there.
         residual: Whose correction is added; it starts at zero.
-        cells: Of the lattice that stands for the head, along its longest side.
+        cells: Of the lattice that stands for the head, along its longest side, where it is no lattice already.
 
     Raises:
         ConfigError: The residual is no field of grids.
@@ -60,6 +63,8 @@ class ResidualField(Field):
 
     def _sampled(self) -> GridShape:
         """The head of the present code as a lattice: a function of the code, kept while that is the same."""
+        if isinstance(self.head.shape, GridShape):
+            return self.head.shape
         code = self.head.code
         kept = self._lattice
         if (

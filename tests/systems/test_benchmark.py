@@ -17,6 +17,7 @@ from PIL import Image
 
 from recon.errors import ConfigError
 from recon.evaluation.published import ROWS
+from recon.synth import batch
 from recon.systems import benchmark_data, config
 from recon.systems.benchmark import Cell, Plan, check
 from recon.systems.benchmark_report import Report
@@ -333,15 +334,14 @@ def test_every_option_is_explained():
 
 
 def test_synthheads_that_are_missing_are_made_and_no_others(tmp_path, monkeypatch):
-    batch = pytest.importorskip("recon.synth.batch", exc_type=ImportError)
     made = []
 
     def make_scenes(root, recipes, settings, *, workers):
         made.append(([recipe["name"] for recipe in recipes], settings, workers))
         yield batch.Made("bela", "buzz", True, 1, 1)
 
-    monkeypatch.setattr(batch, "make_scenes", make_scenes)
-    monkeypatch.setattr("recon.synth.model.load_head_model", lambda: None)
+    monkeypatch.setattr(benchmark_data, "make_scenes", make_scenes)
+    monkeypatch.setattr(benchmark_data, "load_head_model", lambda: None)
     (tmp_path / "aldo").mkdir()
     (tmp_path / "aldo" / "full_head.obj").touch()
     subjects = benchmark_data.folder(tmp_path, 2, 3, lambda line: None)
