@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [
-    {"errors", "files"},
+    {"errors", "files", "compiled", "threads"},
     {"scene", "fields", "losses", "evaluation"},
     {"synth", "meshing", "rendering", "priors", "fitting"},
     {"systems"},
