@@ -27,8 +27,9 @@ def test_the_demo_head_from_three_photographs(tmp_path):
     task = run.prepare(cfg, folder)
     run.record(cfg, [], folder)
     before = {name: value.clone() for name, value in task.system.sdf.shape.state_dict().items()}
-    assert run.train(task)
-    metrics = outputs.write(task)
+    with outputs.Writer(task) as writer:  # the surface is found beside the training
+        assert run.train(task)
+        metrics = writer.write()
     assert metrics["face_mm"] < 1.0 and metrics["head_mm"] < 2.5
     assert metrics["face_mm_strict"] < 0.6
     assert metrics["mask_iou_heldout"] > 0.95 and metrics["psnr_input"] > 19
@@ -42,6 +43,29 @@ def test_the_demo_head_from_three_photographs(tmp_path):
     seen, deviation = np.asarray(stored["seen"]).ravel(), np.asarray(stored["std_mm"]).ravel()
     assert deviation[seen == 0].mean() > 1.2 * deviation[seen == 3].mean()  # the unseen is less certain
     assert json.loads((folder / "metrics.json").read_text())["method"] == "instant"
+
+
+@pytest.mark.slow
+def test_a_residual_on_grids_learns_over_the_fitted_head(tmp_path):
+    cfg, folder = configured(
+        DEMO, tmp_path, "method=instant_grid", "views=3", "trainer.accelerator=cpu", "mesh.resolution=256",
+        "render.heldout=1", "render.step=8", "steps=12",
+    )  # fmt: skip
+    task = run.prepare(cfg, folder)
+    run.record(cfg, [], folder)
+    field = task.system.sdf
+    points = torch.rand(500, 3, generator=torch.Generator().manual_seed(0)) - 0.5
+    with torch.no_grad():
+        torch.testing.assert_close(field.sdf(points), field.head.sdf(points))  # nothing is added yet
+    before = field.head.shape.grid.values.clone()
+    assert run.train(task)
+    metrics = outputs.write(task)
+    assert torch.equal(field.head.shape.grid.values, before)
+    moved = field.residual.correction(points).detach().abs()
+    assert 0 < moved.max() < 0.01
+    assert metrics["face_mm_strict"] < 0.6 and metrics["std_mm"] is None  # the fit's deviation is not this surface's
+    with pytest.raises(PriorError, match="learned"):
+        LinearPrior(str(shipped("linear-synth-v1.safetensors")), learned="all")
 
 
 def test_what_is_no_head_goes_on_as_another_method(tmp_path):
