@@ -18,6 +18,7 @@ LOOKS = (0.0, 0.03, 0.06, 0.12, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0)
 """When a training is scored, as fractions of its steps."""
 RUNS = {
     "instant": ("method=instant",),
+    "instant_grid": ("method=instant_grid",),
     "h3dnet, sphere_tracing": ("method=h3dnet", "renderer=sphere_tracing"),
     "h3dnet, cached": ("method=h3dnet", "renderer=cached"),
     "h3dnet, cached, dense": ("method=h3dnet", "renderer=cached", "field=dense"),

@@ -78,7 +78,7 @@ PRESETS = {
         parts=("step", "table", "growth", "gap"),
         warm=15, rounds=4, few=4, rays=(1024, 4096), views=(1, 16), sizes=(256, 1024), cells=(64, 128),
         gap={
-            "idr, 8x512": Compared(PAPER, 15, 10, redrawn=False),
+            "idr, 8x512": Compared(PAPER, 15, 10),
             "h3dnet, preset=cpu": Compared(("method=h3dnet", "preset=cpu"), 40, 40),
         }, resolution=160,
     ),
