@@ -21,6 +21,7 @@ from recon.rendering.tracing import Trace, Tracer, TracingSettings, intersect_sp
 
 LEAST_RATE = 0.1  # the signed distance falls at least this fast along a ray that a secant step trusts
 CLOSE = 1e-3  # a secant step from nearer than this, in unit space, ends on the surface
+MORE_CORRECTIONS = 6  # at most, for rays that are not that close yet
 SUBDIVISIONS = 8  # samples of the second, finer look about a crossing or a least distance
 
 
@@ -150,15 +151,24 @@ class CachedTracer(Tracer):
             fixed = mask.device.type != "cpu"
         at = torch.arange(len(mask), device=mask.device) if fixed else wanted.nonzero()[:, 0]
         evaluate = chunked(sdf, self.settings.chunk)
-        depth, close = self._secant(evaluate, origins[at], directions[at], found.depth[at], found.rate[at])
+        secant = Secant(
+            evaluate, origins[at], directions[at], found.depth[at], found.rate[at], 2 * self.grid.cell
+        )
+        for _ in range(self.settings.corrections):
+            secant.step()
         hit, out = found.hit.clone(), found.least.clone()
-        out[at] = torch.where(wanted[at], depth, out[at])
         if fixed:
+            out[at] = torch.where(wanted[at], secant.depth, out[at])
             return Trace(out, hit)
 
+        for _ in range(MORE_CORRECTIONS):
+            if not len(far := secant.far()):
+                break
+            secant.step(far)
+        out[at] = secant.depth
         missed = (mask & ~found.hit).nonzero()[:, 0]
         inside = evaluate(origins[missed] + out[missed, None] * directions[missed]) < 0
-        wrong = torch.cat([at[~close], missed[inside]])
+        wrong = torch.cat([at[secant.far()], missed[inside]])
         if len(wrong):
             again = trace(
                 sdf, origins[wrong], directions[wrong], self.settings, mask=mask[wrong], generator=generator
@@ -166,22 +176,47 @@ class CachedTracer(Tracer):
             out[wrong], hit[wrong] = again.depth, again.hit
         return Trace(out, hit)
 
-    def _secant(
-        self, evaluate: DistanceFunction, origins: Tensor, directions: Tensor, depth: Tensor, rate: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Depths after secant steps, the first with the rate of the grid, and whether the last began close enough."""
-        reach = 2 * self.grid.cell
-        before: tuple[Tensor, Tensor] | None = None
-        close = torch.ones_like(depth, dtype=torch.bool)
-        for _ in range(self.settings.corrections):
-            distance = evaluate(origins + depth[:, None] * directions)
-            close = distance.abs() < CLOSE
-            if before is not None:
-                fall = (before[1] - distance) / (depth - before[0])
-                rate = torch.where(fall > LEAST_RATE, fall, rate)  # not a number where it did not move
-            before = depth, distance
-            depth = depth + (distance / rate).clamp(-reach, reach)
-        return depth, close
+
+class Secant:
+    """Steps of the secant method along rays, on the network itself; the first with the rate of the grid.
+
+    Args:
+        evaluate: Signed distance at points.
+        origins: Of the rays.
+        directions: Unit vectors.
+        depth: Where to begin; then where the last step led.
+        rate: How fast the distance falls there.
+        reach: Longest step.
+    """
+
+    def __init__(
+        self,
+        evaluate: DistanceFunction,
+        origins: Tensor,
+        directions: Tensor,
+        depth: Tensor,
+        rate: Tensor,
+        reach: float,
+    ) -> None:
+        self.evaluate, self.origins, self.directions, self.reach = evaluate, origins, directions, reach
+        self.depth, self.rate = depth.clone(), rate.clone()
+        self._from, self._distance = depth, torch.full_like(depth, float("nan"))
+
+    def step(self, rays: Tensor | None = None) -> None:
+        """A step of some rays; None for all of them."""
+        at = slice(None) if rays is None else rays
+        depth = self.depth[at]
+        distance = self.evaluate(self.origins[at] + depth[:, None] * self.directions[at])
+        fall = (self._distance[at] - distance) / (depth - self._from[at])
+        rate = torch.where(
+            fall > LEAST_RATE, fall, self.rate[at]
+        )  # not a number at first, and where it did not move
+        self._from[at], self._distance[at], self.rate[at] = depth, distance, rate
+        self.depth[at] = depth + (distance / rate).clamp(-self.reach, self.reach)
+
+    def far(self) -> Tensor:
+        """Rays whose last step did not begin close enough to end on the surface."""
+        return (self._distance.abs() >= CLOSE).nonzero()[:, 0]
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,9 @@ def test_a_residual_on_grids_learns_over_the_fitted_head(tmp_path):
     assert torch.equal(field.head.shape.grid.values, before)
     moved = field.residual.correction(points).detach().abs()
     assert 0 < moved.max() < 0.01
-    assert metrics["face_mm_strict"] < 0.6 and metrics["std_mm"] is None  # the fit's deviation is not this surface's
+    assert (
+        metrics["face_mm_strict"] < 0.6 and metrics["std_mm"] is None
+    )  # the fit's deviation is not this surface's
     with pytest.raises(PriorError, match="learned"):
         LinearPrior(str(shipped("linear-synth-v1.safetensors")), learned="all")
 
