@@ -27,8 +27,13 @@ from recon.systems import run
 from recon.systems.config import CONF, all_options, build, device_of, register_resolvers, settle
 from recon.systems.reconstruction import Reconstruction
 
-PAPER = ("method=idr", "preset=paper", "data.sampler._target_=recon.rendering.SceneSampler")
-"""IDR with its own networks (8 layers of 512) and number of rays, drawn where they tell most."""
+PAPER = ("method=idr", "preset=paper")
+"""IDR with its own networks (8 layers of 512) and number of rays, drawn as published: anywhere in one photograph."""
+DRAWN = {
+    "anywhere in one photograph, as published": (),
+    "in and about the masks of all": ("data.sampler._target_=recon.rendering.SceneSampler",),
+}
+"""How rays are drawn, with the options for it; those of the first name are the headline's."""
 RENDERERS = ("sphere_tracing", "cached")
 FAR_ON = 100_000  # a step in the later part of any schedule
 

@@ -19,7 +19,7 @@ from recon.errors import ReconError
 from recon.rendering import CameraBundle, PixelStore, SceneSampler
 from recon.scene import Camera, View
 from recon.systems.config import CONF
-from recon.systems.speed import PAPER, RENDERERS, PeakMemory, Training, side_by_side, surface_gap_mm
+from recon.systems.speed import DRAWN, PAPER, RENDERERS, PeakMemory, Training, side_by_side, surface_gap_mm
 
 Say = Callable[[str], None]
 IDR = ("method=idr",)
@@ -118,8 +118,15 @@ class Setting:
 
 
 def step(setting: Setting) -> dict[str, Any]:
-    """Step times of both renderers from the same networks, steps taking turns."""
-    cached = setting.training(*PAPER, "renderer=cached")
+    """Step times of both renderers from the same networks, steps taking turns; for each way to draw the rays."""
+    drawn = {name: _step(setting, options) for name, options in DRAWN.items()}
+    first = next(iter(drawn.values()))
+    headline = {name: first[name] for name in ("step_s_reference", "step_s_cached", "step_ratio")}
+    return {**headline, "drawn": drawn}
+
+
+def _step(setting: Setting, options: Sequence[str]) -> dict[str, Any]:
+    cached = setting.training(*PAPER, *options, "renderer=cached")
     cached.steps(setting.extent.warm, setting.say, "warming up")
     trainings = {name: cached.twin(name) for name in RENDERERS}
     for training in trainings.values():

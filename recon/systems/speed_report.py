@@ -65,10 +65,21 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
     yield f"commit {report['revision']}, load {report['load']}: `{report['command']}`\n"
     yield from _table(HEADLINE, [[report[name] for name in HEADLINE]])
     if "step" in parts:
-        yield f"\n## A step of IDR: 8 layers of 512, {parts['step']['rays']} rays, {parts['step']['device']}\n"
+        yield "\n## A step of IDR: 8 layers of 512\n"
         names = ("step_s", "plain_s", "fastest_s", "renewals_s", "whole_s", "surface_s", "steps")
-        rows = [[name, *(parts["step"][name][key] for key in names)] for name in ("sphere_tracing", "cached")]
-        yield from _table(("renderer", *names), rows)
+        rows = [
+            [
+                each["rays"],
+                drawn,
+                each["device"],
+                name,
+                *(each[name][key] for key in names),
+                each["step_ratio"],
+            ]
+            for drawn, each in parts["step"]["drawn"].items()
+            for name in ("sphere_tracing", "cached")
+        ]
+        yield from _table(("rays", "drawn", "device", "renderer", *names, "ratio"), rows)
     if "table" in parts:
         yield "\n## By field, rays and renderer\n"
         names = ("field", "rays", "renderer", "device", "step_s", "renewals_s", "peak_mb")

@@ -118,8 +118,12 @@ def test_peak_memory_forgets_what_was_before():
 
 PARTS = {
     "step": {
-        "step_s_reference": 6.0, "step_s_cached": 0.75, "step_ratio": 8.0, "rays": 2048, "device": "cpu",
-        "sphere_tracing": StepTime([6.0]).json(), "cached": StepTime([0.7], renewals=0.05).json(),
+        "step_s_reference": 6.0, "step_s_cached": 0.75, "step_ratio": 8.0, "drawn": {
+            "as published": {
+                "step_ratio": 8.0, "rays": 2048, "device": "cpu",
+                "sphere_tracing": StepTime([6.0]).json(), "cached": StepTime([0.7], renewals=0.05).json(),
+            },
+        },
     },
     "gap": {
         "idr": {"before": 1, "steps": 9, "redrawn": 0.03, "mean": 0.02, "median": 0.01, "p95": 0.05, "max": 1.0},
