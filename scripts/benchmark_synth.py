@@ -25,6 +25,7 @@ from recon.synth.prepare import prepare
 from recon.synth.samples import SampleCounts, sample_subject
 from recon.synth.subject import build_subject, draw_recipe
 from recon.systems.commands import bad_input_named, options_of
+from recon.threads import cores
 
 DEFAULTS = {"subjects": 3, "views": 16, "size": 512, "samples": 100_000, "split": "train"}
 ROWS = ("shape", "light", "pictures", "total", "cpu", "samples")
@@ -56,10 +57,7 @@ def main(arguments: list[str]) -> None:
     options = options_of(DEFAULTS, arguments)
     load_head_model()
     measure(0, 1, 64, 100, options.split)  # compiles what is not in the cache
-    print(
-        f"{len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}; "
-        f"{options.views} views of {options.size} pixels"
-    )
+    print(f"{cores()} cores, load {os.getloadavg()[0]:.1f}; {options.views} views of {options.size} pixels")
     print(f"{'seed':>6}" + "".join(f"{row:>10}" for row in ROWS) + "   (seconds)")
     table = []
     for seed in range(options.subjects):

@@ -1,7 +1,6 @@
 """Make synthetic heads in the H3DS layout: python scripts/make_scenes.py split=train n=100 out=heads."""
 
 import logging
-import os
 import sys
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from recon.errors import ConfigError
 from recon.synth import batch
 from recon.synth.named import SET_NAME, differing_files, named_recipes
 from recon.systems.commands import exit_codes
+from recon.threads import cores
 
 log = logging.getLogger("make_scenes")
 
@@ -41,7 +41,7 @@ def run(cfg: DictConfig) -> None:
     else:
         recipes = batch.split_recipes(cfg.split, cfg.n, first=cfg.first, style=cfg.style)
     out = Path(cfg.out).expanduser()
-    workers = cfg.workers or len(os.sched_getaffinity(0))
+    workers = cfg.workers or cores()
     started, made = time.perf_counter(), 0
     for scene in batch.make_scenes(out, recipes, settings, workers=workers):
         made += scene.new

@@ -25,6 +25,16 @@ def _compiled(points: Tensor) -> bool:
     return points.device.type == "cpu"
 
 
+def _summed(
+    index: Int[Tensor, "points 27"],
+    weight: Float[Tensor, "points 27"],
+    values: Float[Tensor, "nodes channels"],
+) -> Float[Tensor, "points channels"]:
+    """Weighted sums of values, fused, without a graph."""
+    # Detached, since for a table that could need a gradient it keeps notes even without a graph.
+    return functional.embedding_bag(index, values.detach(), per_sample_weights=weight.detach(), mode="sum")
+
+
 class FeatureGrid(nn.Module):
     """Features on a regular grid over a box, interpolated by quadratic B-splines.
 
@@ -93,8 +103,7 @@ class FeatureGrid(nn.Module):
         """Features at points with other values than the grid's own, without a graph."""
         if _compiled(points):
             return spline_functions.interpolated(points, self, values)
-        index, weight = self.taps(points)
-        return functional.embedding_bag(index, values.detach(), per_sample_weights=weight, mode="sum")
+        return _summed(*self.taps(points), values)
 
     @torch.no_grad()
     def slope(
@@ -117,10 +126,7 @@ class FeatureGrid(nn.Module):
         if torch.is_grad_enabled() and (weight.requires_grad or self.values.requires_grad):
             # Plain operations can be differentiated twice; the fused one below cannot.
             return torch.einsum("nt,ntc->nc", weight, self.values[index])
-        # Detached, since for a table that could need a gradient it keeps notes even without a graph.
-        return functional.embedding_bag(
-            index, self.values.detach(), per_sample_weights=weight.detach(), mode="sum"
-        )
+        return _summed(index, weight, self.values)
 
     def taps(
         self, points: Float[Tensor, "points 3"]

@@ -208,9 +208,8 @@ class Secant:
         depth = self.depth[at]
         distance = self.evaluate(self.origins[at] + depth[:, None] * self.directions[at])
         fall = (self._distance[at] - distance) / (depth - self._from[at])
-        rate = torch.where(
-            fall > LEAST_RATE, fall, self.rate[at]
-        )  # not a number at first, and where it did not move
+        # The fall is not a number at first, and where a ray did not move.
+        rate = torch.where(fall > LEAST_RATE, fall, self.rate[at])
         self._from[at], self._distance[at], self.rate[at] = depth, distance, rate
         self.depth[at] = depth + (distance / rate).clamp(-self.reach, self.reach)
 

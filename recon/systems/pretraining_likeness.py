@@ -95,7 +95,7 @@ def likeness_state(likeness: Likeness | None) -> tuple[Sequence[int], dict[str, 
     return (marks, levels, components), tensors
 
 
-def _points(split: str, model: "HeadModel", marks: "Marks", seed: int) -> Float[np.ndarray, "marks 3"]:
+def _points(split: str, model: HeadModel, marks: Marks, seed: int) -> Float[np.ndarray, "marks 3"]:
     """Marks of one head, canonical mm."""
     shape = shape_head(model, draw_identity(model, seed, split))
     placed = to_canonical(shape, model)
@@ -103,9 +103,7 @@ def _points(split: str, model: "HeadModel", marks: "Marks", seed: int) -> Float[
     return points
 
 
-def _portraits(
-    split: str, work: Path, model: "HeadModel", marks: "Marks", seed: int
-) -> dict[str, np.ndarray]:
+def _portraits(split: str, work: Path, model: HeadModel, marks: Marks, seed: int) -> dict[str, np.ndarray]:
     """Portraits of one head, from the folder if they are there."""
     path = work / "portraits" / f"{seed:06d}.npz"
     if not path.is_file():

@@ -33,15 +33,13 @@ class Compared:
     Attributes:
         overrides: of train.py.
         before: steps before the renderers part.
-        steps: of each after that.
-        redrawn: whether the reference does them twice, the second time with other random draws for the least
-            distances and the eikonal loss: no other renderer can be expected to stay nearer to it than that.
+        steps: of each after that. The reference does them twice, the second time with other random draws for the
+            least distances and the eikonal loss: no other renderer can be expected to stay nearer to it than that.
     """
 
     overrides: Sequence[str]
     before: int
     steps: int
-    redrawn: bool = True
 
 
 @dataclass(frozen=True)
@@ -259,9 +257,8 @@ def gap(setting: Setting) -> dict[str, Any]:
         first = setting.training(*compared.overrides, f"steps={length}", "renderer=cached")
         first.steps(compared.before, setting.say, f"{name}, before")
         runs = {renderer: first.twin(renderer) for renderer in RENDERERS}
-        if compared.redrawn:
-            runs["redrawn"] = first.twin("sphere_tracing")
-            runs["redrawn"].system.seed += 1
+        runs["redrawn"] = first.twin("sphere_tracing")
+        runs["redrawn"].system.seed += 1
         seconds = {
             run: round(training.steps(compared.steps, setting.say, f"{name}, {run}"), 2)
             for run, training in runs.items()
@@ -272,8 +269,8 @@ def gap(setting: Setting) -> dict[str, Any]:
             "before": compared.before,
             "steps": compared.steps,
             **distances["cached"],
+            "redrawn": distances["redrawn"]["mean"],
             "train_s": seconds,
         }
-        found[name]["redrawn"] = distances["redrawn"]["mean"] if compared.redrawn else None
         setting.say(f"{name}: surfaces {found[name]['mean']} mm apart after {compared.steps} steps")
     return found

@@ -18,14 +18,20 @@ from tests.systems.test_run import ROOT, configured
 DEMO = ROOT / "recon" / "assets" / "heads" / "demo"
 
 
-@pytest.mark.slow
-def test_the_demo_head_from_three_photographs(tmp_path):
-    cfg, folder = configured(
-        DEMO, tmp_path, "method=instant", "views=3", "trainer.accelerator=cpu", "mesh.resolution=320",
-        "render.heldout=2", "render.step=4", "steps=25",
-    )  # fmt: skip
+def prepared(tmp_path, *options):
+    """The demo head from three photographs, ready to train."""
+    cfg, folder = configured(DEMO, tmp_path, "views=3", "trainer.accelerator=cpu", *options)
     task = run.prepare(cfg, folder)
     run.record(cfg, [], folder)
+    return task
+
+
+@pytest.mark.slow
+def test_the_demo_head_from_three_photographs(tmp_path):
+    task = prepared(
+        tmp_path, "method=instant", "mesh.resolution=320", "render.heldout=2", "render.step=4", "steps=25"
+    )
+    folder = task.folder
     before = {name: value.clone() for name, value in task.system.sdf.shape.state_dict().items()}
     with outputs.Writer(task) as writer:  # the surface is found beside the training
         assert run.train(task)
@@ -47,12 +53,14 @@ def test_the_demo_head_from_three_photographs(tmp_path):
 
 @pytest.mark.slow
 def test_a_residual_on_grids_learns_over_the_fitted_head(tmp_path):
-    cfg, folder = configured(
-        DEMO, tmp_path, "method=instant_grid", "views=3", "trainer.accelerator=cpu", "mesh.resolution=256",
-        "render.heldout=1", "render.step=8", "steps=12",
-    )  # fmt: skip
-    task = run.prepare(cfg, folder)
-    run.record(cfg, [], folder)
+    task = prepared(
+        tmp_path,
+        "method=instant_grid",
+        "mesh.resolution=256",
+        "render.heldout=1",
+        "render.step=8",
+        "steps=12",
+    )
     field = task.system.sdf
     points = torch.rand(500, 3, generator=torch.Generator().manual_seed(0)) - 0.5
     with torch.no_grad():
