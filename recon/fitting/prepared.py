@@ -37,6 +37,7 @@ class SolverSettings:
         pair_angle_deg: Photographs from directions further apart are not compared.
         outline_sigma_mm: Standard deviation of an outline.
         colour_sigma: Of the logarithm of luminance.
+        mark_sigma_mm: Of the place of a mark of the face, given the code.
         landmark_sigma_px: Standard deviation of landmarks that are marked in photographs.
         outline_count: As how many independent numbers the outline of one photograph counts.
         pixel_count: As how many the pixels of one photograph count.
@@ -58,10 +59,11 @@ class SolverSettings:
     pair_angle_deg: float = 62.0
     outline_sigma_mm: float = 0.5
     colour_sigma: float = 0.05
+    mark_sigma_mm: float = 0.74
     landmark_sigma_px: float = 5.0
     outline_count: float = 60.0
     pixel_count: float = 600.0
-    likeness_count: float = 150.0
+    likeness_count: float = 80.0
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from recon.fitting.expected import Expected, small_similarity
+from recon.fitting.faces import Faces
 from recon.fitting.family import Family, Member
 from recon.fitting.head import NECK_UNIT
 from recon.fitting.likeness import Likeness
-from recon.fitting.overlap import LEAST_ROWS, neighbours, shared, visible
+from recon.fitting.overlap import LEAST_ROWS, neighbours, shared
 from recon.fitting.pinhole import Pinhole
 from recon.fitting.prepared import PreparedView, SolverSettings
 from recon.fitting.residuals import (
@@ -22,7 +22,6 @@ from recon.fitting.residuals import (
     MarkedLandmarks,
     Rows,
     landmarks,
-    likeness,
     photometric,
     silhouette,
 )
@@ -241,35 +240,14 @@ class Problem:
         gradient: Tensor,
     ) -> None:
         """Adds what photographs show of the points that all faces have."""
-        known, settings = self.likeness, self.settings
-        assert known is not None
-        places = known.at(code)
-        _, slope = head.slope(places)
-        normals = normalize(slope, dim=1)
+        assert self.likeness is not None
+        faces = Faces.of(self.likeness, head, code, self.settings, self.expected.unit_mm)
         # Marks are off by the same on every photograph, so many photographs together do not count for more.
-        count = settings.likeness_count * min(1.0, LIKENESS_VIEWS / len(self.views))
+        count = self.settings.likeness_count * min(1.0, LIKENESS_VIEWS / len(self.views))
         for index, (view, pinhole) in enumerate(zip(self.views, pinholes, strict=True)):
-            shown = visible(head, places, slope, pinhole, view)
-            if len(shown) < LEAST_ROWS:
-                continue
-            pixels_per_unit = float(pinhole.intrinsics[0, 0] / (pinhole.centre - places.mean(0)).norm())
-            level = known.level(blur_px * view.scale / pixels_per_unit)
-            picture = view.blurred(float(known.blurs[level]) * pixels_per_unit)
-            rows = likeness(
-                places[shown], normals[shown], known.basis[shown], known.mean[level, shown],
-                pinhole, index, picture, layout,
-            )  # fmt: skip
-            nuisance = known.nuisance(level, shown, normals[shown])
-            sigma = known.sigma[level, shown].clamp_min(settings.colour_sigma)
-            share = min(1.0, count / len(shown))
-            weight = share / sigma**2
-            for _ in range(2):
-                left, _ = marginalised(rows.residual, rows.residual[:, None], nuisance, weight)
-                by_sigma = left[: len(shown)] / weight.sqrt() / sigma
-                beyond = max(1.0, typical(by_sigma))
-                weight = share * robust(by_sigma / beyond) / (sigma * beyond) ** 2
-            residual, jacobian = marginalised(rows.residual, rows.jacobian, nuisance, weight)
-            _add(residual, jacobian, torch.ones_like(residual), matrix, gradient)
+            rows = faces.against(view, pinhole, index, blur_px, count, layout)
+            if rows is not None:
+                _add(*rows, torch.ones_like(rows[0]), matrix, gradient)
 
 
 def _add(

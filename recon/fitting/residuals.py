@@ -181,7 +181,7 @@ def likeness(
     index: int,
     picture: LogPicture,
     layout: Layout,
-) -> Rows:
+) -> tuple[Rows, Float[Tensor, " marks"]]:
     """How much brighter, as a logarithm, a photograph shows points of a face than they are expected to be.
 
     Args:
@@ -193,11 +193,15 @@ def likeness(
         index: Its number.
         picture: The photograph's logarithm of luminance.
         layout: Of the unknowns.
+
+    Returns:
+        The residuals, and for each how fast the photograph changes with the place of the point, per canonical unit.
     """
     pixels, _ = camera.project(points)
     seen, by_pixel = picture.sample(pixels)
     by_point = torch.einsum("ni,nij->nj", by_pixel, camera.pixel_slope(points))
-    return Rows(seen - expected, carried(points, by_point, basis, camera, index, layout), points, normals)
+    rows = Rows(seen - expected, carried(points, by_point, basis, camera, index, layout), points, normals)
+    return rows, by_point.norm(dim=1)
 
 
 def carried(

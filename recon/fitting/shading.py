@@ -34,9 +34,50 @@ def harmonics(normals: Float[Tensor, "points 3"]) -> Float[Tensor, "points 9"]:
     )
 
 
+def harmonics_slope(
+    normals: Float[Tensor, "points 3"], light: Float[Tensor, " 9"]
+) -> Float[Tensor, "points 3"]:
+    """Derivative of `harmonics(n) @ light` by n, as polynomials; only its part along the sphere has a meaning.
+
+    Args:
+        normals: Unit vectors n.
+        light: Coefficients.
+    """
+    x, y, z = normals.unbind(1)
+    linear, product = math.sqrt(3 / (4 * math.pi)), math.sqrt(15 / (4 * math.pi))
+    polar = 6 * math.sqrt(5 / (16 * math.pi))
+    _, by_y, by_z, by_x, xy, yz, zz, xz, xx_yy = light
+    return torch.stack(
+        [
+            linear * by_x + product * (xy * y + xz * z + xx_yy * x),
+            linear * by_y + product * (xy * x + yz * z - xx_yy * y),
+            linear * by_z + product * (yz * y + xz * x) + polar * zz * z,
+        ],
+        dim=1,
+    )
+
+
 def shading(normals: Float[Tensor, "points 3"]) -> Float[Tensor, "points 9"]:
     """Harmonics times the standard deviation of their coefficients, in the logarithm of light."""
     return SHADING_SIGMA * harmonics(normals)
+
+
+def explained(
+    residual: Float[Tensor, " rows"],
+    nuisance: Float[Tensor, "rows nuisances"],
+    weight: Float[Tensor, " rows"],
+) -> Float[Tensor, " nuisances"]:
+    """Coefficients of a nuisance, with a standard normal prior, that explain residuals best.
+
+    Args:
+        residual: To be explained.
+        nuisance: Columns that they may differ by, times any numbers.
+        weight: Of each row.
+    """
+    weighted = nuisance * weight[:, None]
+    own = torch.eye(nuisance.shape[1], dtype=nuisance.dtype, device=nuisance.device)
+    found: Tensor = torch.linalg.solve(weighted.T @ nuisance + own, weighted.T @ residual)
+    return found
 
 
 def marginalised(

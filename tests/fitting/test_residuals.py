@@ -121,7 +121,7 @@ def test_likeness():
     def rows(step: torch.Tensor) -> Rows:
         code, cameras = changed(step)
         points = places + basis @ (code - CODE)
-        return likeness(points, normals, basis, expected_brightness, cameras[1], 1, picture(), LAYOUT)
+        return likeness(points, normals, basis, expected_brightness, cameras[1], 1, picture(), LAYOUT)[0]
 
     expected = differences(lambda step: rows(step).residual)
     found = rows(torch.zeros(LAYOUT.size))
@@ -130,6 +130,16 @@ def test_likeness():
     assert (expected.abs().amax(0) > 1e-6).sum() >= 12
     shown = picture().sample(CAMERAS[1].project(places)[0])[0]
     torch.testing.assert_close(found.residual, shown - expected_brightness)
+
+
+def test_contrast_is_the_steepest_change_of_the_photograph_with_the_place():
+    place, step = torch.tensor([[0.1, 0.05, 0.3]]).double(), 1e-5
+    _, contrast = likeness(
+        place, place, torch.zeros(1, 3, 2).double(), torch.zeros(1).double(), CAMERAS[1], 1, picture(), LAYOUT
+    )
+    moved = place + step * torch.eye(3).double(), place - step * torch.eye(3).double()
+    ahead, behind = (picture().sample(CAMERAS[1].project(points)[0])[0] for points in moved)
+    torch.testing.assert_close(contrast[0], ((ahead - behind) / (2 * step)).norm(), atol=1e-4, rtol=1e-4)
 
 
 def test_project_is_the_inverse_of_directions():
