@@ -3,8 +3,8 @@ section 6.2 of specs/methods.md, on a grid).
 
 Almost all that IDR computes is tracing without gradients. Here a ray is marched through a grid of distances, which
 costs no evaluation of the network; only where it ends on the surface, secant steps on the network itself take out
-what the grid is wrong by. Rays that miss keep the point of least distance of the grid. Rays of the mask for which the
-network says that the grid is no good are traced by the reference.
+what the grid is wrong by. Rays that miss are searched for their least distance as the reference does it, but on the
+grid. Rays of the mask for which the network says that the grid is no good are traced by the reference.
 """
 
 import functools
@@ -37,7 +37,8 @@ class CachedTracing(TracingSettings):
         every: but never after more than so many.
         whole_every: every so many renewals the whole grid is asked again, otherwise only where the surface passes.
         fixed_shapes: evaluate all rays at each correction and leave none to the reference, so that shapes stay the
-            same and nothing waits for an answer; None for all devices but CPUs.
+            same and nothing waits for an answer; least distances are then those of uniform samples. None for all
+            devices but CPUs.
 
     Raises:
         ValueError: if a number makes no sense.
@@ -161,6 +162,12 @@ class CachedTracer(Tracer):
             out[at] = torch.where(wanted[at], secant.depth, out[at])
             return Trace(out, hit)
 
+        away = (~wanted).nonzero()[:, 0]
+        # Which point of a ray that misses is taken as its least distance matters to the mask's loss: the reference's
+        # search, drawn depths included, is done on the grid.
+        out[away] = trace(
+            self.grid.at, origins[away], directions[away], self.settings, mask=mask[away], generator=generator
+        ).depth
         for _ in range(MORE_CORRECTIONS):
             if not len(far := secant.far()):
                 break

@@ -71,11 +71,11 @@ class DistanceGrid(nn.Module):
         """
         return self._ask(chunked(sdf, self.chunk), self.values, _corners(_passed(self.values)))
 
-    def at(self, points: Float[Tensor, "rays samples 3"]) -> Float[Tensor, "rays samples"]:
+    def at(self, points: Float[Tensor, "*shape 3"]) -> Float[Tensor, "*shape"]:
         """Trilinear distances at points of unit space; outside the cube those of its border."""
-        places = (points / self.radius).to(self.values.dtype)[None, :, :, None]
+        places = (points / self.radius).to(self.values.dtype).reshape(1, -1, 1, 1, 3)
         found = grid_sample(self.values, places, padding_mode="border", align_corners=True)
-        return found[0, 0, :, :, 0].to(points.dtype)
+        return found.reshape(points.shape[:-1]).to(points.dtype)
 
     def _ask(self, evaluate: DistanceFunction, values: Tensor, wanted: Tensor) -> int:
         """Write the distances of the wanted nodes into a lattice; number of nodes. Nodes well outside of the sphere
