@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from scipy.sparse import coo_array, diags_array
+from scipy.sparse.linalg import spsolve
 from scipy.spatial import cKDTree
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -19,6 +21,9 @@ GRAZING = 0.35
 """Cosine between normal and direction to the camera, below which a colour is not trusted."""
 UNSEEN = 0.02
 """A surface point this far from every seen one, unit space, is in no photograph, unless those are few."""
+
+LINKS, SPARE = 8, 1e-3
+"""Neighbours of a point whose colour is guessed, and the weight of the median colour beside theirs."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,8 @@ class SurfaceBatch:
 class SurfaceSampler:
     """Surface points behind the masks' pixels, each draw a function of (seed, step).
 
-    Some of each step's points are where no photograph looks; there the nearest colours that are seen stand in, so
-    that the back of a head is hair and not noise.
+    Some of each step's points are where no photograph looks; there colours go over smoothly between
+    those that are seen, so that the back of a head is hair and not noise.
 
     Args:
         store: The pixels.
@@ -130,7 +135,7 @@ def _surface(
 def _guessed(
     field: Field, settings: TracingSettings, seen: SurfaceBatch, seed: int, rays: int = 49_152
 ) -> SurfaceBatch:
-    """Surface points far from all seen ones, in the colours of their nearest neighbours among those."""
+    """Surface points far from all seen ones, in colours that go over smoothly between those."""
     generator = seeded(seed, 3)
     start = normalize(torch.randn(rays, 3, generator=generator), dim=1) * settings.radius
     aim = 0.5 * normalize(torch.randn(rays, 3, generator=generator), dim=1)
@@ -138,13 +143,36 @@ def _guessed(
     # At the rim of the masks the backdrop shines through: what is seen at a grazing angle is no donor.
     facing = (normalize(seen.gradient, dim=1) * seen.to_camera).sum(1)
     donors = (facing > GRAZING).nonzero()[:, 0]
-    few = donors[torch.randperm(len(donors), generator=generator)[:20_000]]
+    few = donors[torch.randperm(len(donors), generator=generator)[:4_000]]
     if len(few) < 2:
         return seen.at(few[:0])
-    tree = cKDTree(seen.points[few].numpy())
-    distance, neighbour = tree.query(points.numpy(), k=min(8, len(few)))
-    distance, neighbour = distance.reshape(len(points), -1), neighbour.reshape(len(points), -1)
-    apart = np.median(tree.query(seen.points[few[:1000]].numpy(), k=2)[0][:, 1])
-    far = torch.from_numpy(distance[:, 0] > max(UNSEEN, 4 * apart))
-    colour = seen.colour[few][torch.from_numpy(neighbour)].mean(1)
-    return SurfaceBatch(points, gradient, normalize(gradient, dim=1), colour).at(far.nonzero()[:, 0])
+    donors_at, colour = seen.points[few].numpy(), seen.colour[few]
+    tree = cKDTree(donors_at)
+    apart = np.median(tree.query(donors_at[:1000], k=2)[0][:, 1])
+    far = torch.from_numpy(np.flatnonzero(tree.query(points.numpy())[0] > max(UNSEEN, 4 * apart)))
+    if len(far) == 0:
+        return seen.at(far)
+    between = harmonic(points[far].numpy(), donors_at, colour.numpy())
+    normal = normalize(gradient[far], dim=1)
+    return SurfaceBatch(points[far], gradient[far], normal, torch.from_numpy(between).to(colour))
+
+
+def harmonic(
+    points: Float[np.ndarray, "points 3"],
+    donors: Float[np.ndarray, "donors 3"],
+    values: Float[np.ndarray, "donors channels"],
+) -> Float[np.ndarray, "points channels"]:
+    """Values of points on a surface between those of donors: each the mean of its neighbours, the closer the more."""
+    every = np.concatenate([points, donors])
+    length, other = cKDTree(every).query(every, k=min(LINKS + 1, len(every)))
+    closest = np.median(length[:, 1]) + 1e-9
+    one = np.repeat(np.arange(len(every)), length.shape[1] - 1)
+    weight = 1.0 / (length[:, 1:].ravel() + closest) ** 2
+    links = coo_array((weight, (one, other[:, 1:].ravel())), shape=(len(every),) * 2).tocsr()
+    links = (links + links.T)[: len(points)]
+    # A weak pull to the middle, so that pieces without a donor have a value as well.
+    degree = links.sum(axis=1) + SPARE
+    laplacian = diags_array(degree) - links[:, : len(points)]
+    right = links[:, len(points) :] @ values + SPARE * np.median(values, axis=0)
+    found: np.ndarray = spsolve(laplacian.tocsc(), right)
+    return found.reshape(len(points), -1)
