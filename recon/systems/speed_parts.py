@@ -193,7 +193,8 @@ def growth(setting: Setting) -> dict[str, list[dict[str, Any]]]:
     """Step time and memory of renderer=cached by views, pixels and cells."""
     extent, found = setting.extent, {"views": [], "pixels": [], "cells": []}  # type: ignore[var-annotated]
     cached = (*IDR, "renderer=cached")
-    for count in extent.views:
+    available = len(setting.training(*cached, "views=1").task.scene.views)
+    for count in sorted({min(count, available) for count in extent.views}):
         training = setting.training(*cached, f"views={count}")
         found["views"].append(_grown(setting, training, views=len(training.task.views)))
     for size in extent.sizes:

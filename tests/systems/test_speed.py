@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -167,3 +168,14 @@ def test_curves_are_drawn_even_where_a_point_has_no_score(tmp_path):
     ]
     speed_curves.draw({"idr": {"points": points}}, tmp_path / "c.png")
     assert (tmp_path / "c.png").stat().st_size > 1000
+
+
+def test_growth_goes_to_as_many_views_as_the_scene_has():
+    extent = replace(speed_parts.PRESETS["quick"], views=(1, 500, 1000), sizes=(), cells=(), few=2)
+    overrides = [
+        "scene=demo",
+        *[each for each in TINY if not each.startswith("method=")],
+        "renderer.cells=16",
+    ]
+    found = speed_parts.growth(speed_parts.Setting(extent, overrides, 3, 1, lambda text: None))
+    assert [line["views"] for line in found["views"]] == [1, 28]
