@@ -64,7 +64,7 @@ class LinearPrior:
         solver: Mapping[str, object] | None = None,
         deviation_scale: float = 1.2,
         deviation_floor_mm: float = 1.1,
-        outside_mm: float | None = 3.5,
+        outside_mm: float | None = 4.8,
         residual: bool | str = "auto",
         residual_settings: Mapping[str, object] | None = None,
         learned: str = "none",
