@@ -21,6 +21,11 @@ from recon.fitting.problem import Problem, State, Step
 from recon.fitting.residuals import MarkedLandmarks
 from recon.scene import Camera
 
+ALONE_MM = 20.0
+"""How far along its rays a head is from where one photograph alone puts it, standard deviation on validation heads: size and distance
+change together, and what the fit takes for perspective is its own shape.
+"""
+
 
 @dataclass(frozen=True)
 class InstantFit:
@@ -90,14 +95,30 @@ def solve(
         state = present.moved(state, present.linearised(state, step))
     last = problem.linearised(state, steps[-1])
     known = family.latent_size + 7
+    covariance = torch.linalg.inv(last.matrix)[:known, :known]
+    if len(views) == 1:
+        covariance[-7:, -7:] += _along_rays(state, ALONE_MM / unit_mm)
     return InstantFit(
         state.pose,
         state.code,
         [replace(camera, world_from_camera=p) for camera, p in zip(cameras, state.cameras, strict=True)],
-        torch.linalg.inv(last.matrix)[:known, :known],
+        covariance,
         last.outline * unit_mm,
         last.colour,
     )
+
+
+def _along_rays(state: State, sigma: float) -> Float[Tensor, "7 7"]:
+    """Covariance of a similarity that scales about the first camera's centre, which no photograph of it shows.
+
+    Args:
+        state: Pose and cameras.
+        sigma: Standard deviation of the distance, canonical unit.
+    """
+    centre = torch.from_numpy(state.pose[:3, :3] @ state.cameras[0][:3, 3] + state.pose[:3, 3])
+    scale = sigma / centre.norm()
+    change = torch.cat([torch.zeros(3).to(centre), -scale * centre, scale[None]])
+    return torch.outer(change, change)
 
 
 def _schedule(settings: SolverSettings, photographs: bool, likeness: bool) -> list[Step]:

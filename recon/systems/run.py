@@ -29,6 +29,8 @@ from recon.systems.trial import choose
 
 log = logging.getLogger(__name__)
 
+CHECKPOINT = Path("checkpoints/last.ckpt")
+
 
 @dataclass
 class Task:
@@ -72,9 +74,14 @@ def prepare(cfg: DictConfig, folder: Path, timeline: Timeline | None = None) -> 
 
     Raises:
         SceneError: if scene, views, images, masks or cameras cannot be used.
-        ConfigError: if the configuration cannot be run.
+        ConfigError: if the configuration cannot be run, or the folder holds another run.
         PriorError: if the prior cannot be used.
     """
+    if cfg.resume is None and (folder / CHECKPOINT).is_file():
+        raise ConfigError(
+            f"hydra.run.dir={folder} already holds a run: go on with it by resume={folder}, choose another folder, or "
+            "remove this one."
+        )
     timeline = timeline or Timeline()
     try:
         return _prepare(cfg, folder, timeline)
@@ -196,7 +203,7 @@ def train(task: Task) -> bool:
         Whether the training is complete.
     """
     cfg, folder, system = task.cfg, task.folder, task.system
-    path = folder / "checkpoints" / "last.ckpt"
+    path = folder / CHECKPOINT
     last = LastCheckpoint(path, cfg.trainer.checkpoint_every)
     trainer = pl.Trainer(
         accelerator=cfg.trainer.accelerator,

@@ -106,6 +106,16 @@ def test_one_photograph_is_fitted_by_its_outline():
     assert fit.colour_misfit is None and fit.outline_mm < 1.0
 
 
+def test_one_photograph_leaves_the_distance_open():
+    cameras, masks, images = scene(SAME)
+    alone, both = fitted(cameras[:1], masks[:1], images[:1]), fitted(cameras, masks, images)
+    for fit, least, most in ((alone, 19.0, 60.0), (both, 0.0, 5.0)):
+        centre = fit.canonical_from_world @ fit.cameras[0].world_from_camera[:, 3]
+        ray = torch.from_numpy(-centre[:3] / np.linalg.norm(centre[:3]))
+        shift = fit.covariance[-4:-1, -4:-1]  # of the canonical origin
+        assert least < UNIT_MM * float(ray @ shift @ ray) ** 0.5 < most
+
+
 def test_one_photograph_shows_where_a_face_turns_if_faces_are_known():
     """The head is nearly a ball, whose outline says nothing of its tilt; its paint does."""
     code, view = torch.zeros(2), camera(0.0, np.zeros(3))

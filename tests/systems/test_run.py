@@ -17,7 +17,7 @@ from hydra import compose, initialize_config_dir
 from PIL import Image
 
 from recon import scene as scenes
-from recon.errors import SceneError
+from recon.errors import ConfigError, SceneError
 from recon.systems import config, outputs, run
 from recon.systems.checkpoint import load_checkpoint
 from tests import ellipsoid
@@ -147,6 +147,15 @@ def same(a, b):
     if isinstance(a, (list, tuple)):
         return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
     return a == b
+
+
+def test_a_folder_that_holds_a_run_is_refused(scene_folder, tmp_path):
+    trained(scene_folder, tmp_path / "run", *TINY)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+    cfg, folder = configured(scene_folder, tmp_path / "run", *TINY)
+    with pytest.raises(ConfigError, match=r"already holds a run.*resume="):
+        run.prepare(cfg, folder)
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
 
 
 def test_stopped_and_resumed_equals_never_stopped_bit_for_bit(scene_folder, tmp_path, monkeypatch):
