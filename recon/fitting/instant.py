@@ -22,8 +22,8 @@ from recon.fitting.residuals import MarkedLandmarks
 from recon.scene import Camera
 
 ALONE_MM = 20.0
-"""How far along its rays a head is from where one photograph alone puts it, standard deviation on validation heads: size and distance
-change together, and what the fit takes for perspective is its own shape.
+"""How far along its rays a head is from where one photograph alone puts it, standard deviation on validation heads:
+size and distance change together, and what the fit takes for perspective is its own shape.
 """
 
 
