@@ -17,7 +17,7 @@ from tests.priors.families import write_ellipsoids
 from tests.priors.test_instant_start import ellipsoid as ellipsoid_distance
 from tests.priors.test_instant_start import write_linear
 from tests.systems.test_config import composed
-from tests.systems.test_run import configured, same, trained
+from tests.systems.test_run import configured, resumed, same, trained
 
 KINDS = {"dense": DenseField, "hash": HashField}
 TINY = [
@@ -77,7 +77,7 @@ def interrupted_and_resumed(scene, folder, options, at, monkeypatch):
 
     monkeypatch.setattr(task.system, "losses", stopping)
     assert not run.train(task)
-    task, finished = trained(scene, folder, *options)
+    task, finished = resumed(folder)
     assert finished
     return task.system
 

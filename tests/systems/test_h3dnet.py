@@ -14,7 +14,7 @@ from recon.systems import outputs, run
 from tests import ellipsoid
 from tests.priors.families import write_ellipsoids
 from tests.systems.test_config import composed
-from tests.systems.test_run import configured, same, trained
+from tests.systems.test_run import configured, resumed, same, trained
 
 SMALL = [
     "method=h3dnet", "trainer.accelerator=cpu", "field.feature.width=32", "field.feature.depth=2",
@@ -109,7 +109,7 @@ def test_a_resumed_run_equals_one_that_was_never_stopped(scene_folder, prior_fil
 
     monkeypatch.setattr(task.system, "losses", interrupted)
     assert not run.train(task)
-    again, finished = trained(scene_folder, tmp_path / "parts", *options)
+    again, finished = resumed(folder)
     assert finished and same(dict(whole.system.state_dict()), dict(again.system.state_dict()))
 
 

@@ -9,7 +9,7 @@ from recon.rendering.cached import CachedTracer
 from recon.systems import run
 from tests import ellipsoid
 from tests.systems.test_config import composed
-from tests.systems.test_run import TINY, configured, same, trained
+from tests.systems.test_run import TINY, configured, resumed, same, trained
 
 CACHED = [*TINY, "renderer=cached", "renderer.cells=32", "renderer.pace=1", "renderer.every=4"]
 
@@ -34,7 +34,7 @@ def test_a_resumed_run_equals_one_that_was_never_stopped(scene_folder, tmp_path,
 
     monkeypatch.setattr(task.system, "losses", interrupted)
     assert not run.train(task)
-    again, finished = trained(scene_folder, tmp_path / "parts", *CACHED)
+    again, finished = resumed(folder)
     assert finished and same(dict(whole.system.state_dict()), dict(again.system.state_dict()))
 
 

@@ -58,6 +58,14 @@ def trained(scene, folder, *overrides):
     return task, run.train(task)
 
 
+def resumed(folder):
+    """As `trained`, but going on with the run of a folder."""
+    with initialize_config_dir(str(config.CONF), version_base="1.3"):
+        again = config.settle(compose("train", overrides=[f"resume={folder}"]), [f"resume={folder}"])
+    task = run.prepare(again, folder)
+    return task, run.train(task)
+
+
 def test_priors_hear_of_ignored_pixels(tmp_path):
     folder = ellipsoid.write_idr_scene(tmp_path / "ellipsoid", 3)
     bar = np.zeros((ellipsoid.HEIGHT, ellipsoid.WIDTH), dtype=bool)
@@ -179,9 +187,7 @@ def test_stopped_and_resumed_equals_never_stopped_bit_for_bit(scene_folder, tmp_
     halfway = load_checkpoint(folder / "checkpoints" / "last.ckpt")
     assert halfway["global_step"] == 5
 
-    with initialize_config_dir(str(config.CONF), version_base="1.3"):
-        again = config.settle(compose("train", overrides=[f"resume={folder}"]), [f"resume={folder}"])
-    assert run.train(run.prepare(again, folder))
+    assert resumed(folder)[1]
     whole, parts = (
         load_checkpoint(tmp_path / name / "checkpoints" / "last.ckpt") for name in ("whole", "parts")
     )
