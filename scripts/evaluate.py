@@ -67,7 +67,8 @@ def run(cfg: DictConfig) -> list[Score]:
         scores.append(each)
         progress(each, len(scores), len(jobs))
     scores.sort(key=lambda s: (s.job.method, s.job.scene, s.job.views))
-    report = Report(scores, data_name(cfg, release), len(truths), [release] if release else list(CONFIGS))
+    data = data_name(cfg, release) + ("" if cfg.hidden else ", hidden=false")
+    report = Report(scores, data, len(truths), [release] if release else list(CONFIGS))
     print("\n" + report.text())
     if not cfg.hidden:
         print(

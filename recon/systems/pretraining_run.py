@@ -20,7 +20,7 @@ from recon.priors.dataset import BOX_HIGH_MM, BOX_LOW_MM, HeadData, SampleFolder
 from recon.priors.lattices import Lattices, read_lattices, start_from_components, start_from_sphere
 from recon.priors.scans import ScanFolder
 from recon.priors.weights import NETWORKS
-from recon.systems.checkpoint import AtomicCheckpointIO
+from recon.systems.checkpoint import CHECKPOINT, AtomicCheckpointIO
 from recon.systems.config import build
 from recon.systems.pretraining import Pretraining, Rates, ShapeObjective
 from recon.systems.pretraining_callbacks import AgreedCheckpoint, PriorCurve, PriorProgress
@@ -86,7 +86,7 @@ def prepare(cfg: DictConfig, folder: Path) -> PriorTask:
     torch.manual_seed(cfg.seed)
     kind, arguments = network_arguments(size.network, data.canonical)
     network = NETWORKS[kind](**arguments)
-    resumed = (folder / "checkpoints" / "last.ckpt").is_file()
+    resumed = (folder / CHECKPOINT).is_file()
     lattices = read_lattices(data) if lattice_steps else None
     codes = _start(network, lattices, cfg, len(data.names), resumed)
     log.info(
@@ -167,7 +167,7 @@ def train(task: PriorTask) -> bool:
         Whether the training is complete.
     """
     settings, validation, folder = task.cfg.trainer, task.cfg.validation, task.folder
-    path = folder / "checkpoints" / "last.ckpt"
+    path = folder / CHECKPOINT
     last = AgreedCheckpoint(path, settings.checkpoint_every)
     trainer = pl.Trainer(
         accelerator=settings.accelerator,

@@ -20,7 +20,7 @@ from recon.priors import Evidence, Networks, Start
 from recon.rendering import CameraBundle, PixelStore, SurfaceSampler
 from recon.scene import Scene, View
 from recon.systems.callbacks import CurveFile, LastCheckpoint, Progress
-from recon.systems.checkpoint import AtomicCheckpointIO
+from recon.systems.checkpoint import CHECKPOINT, AtomicCheckpointIO
 from recon.systems.config import build, device_of, preset_of, without_prior
 from recon.systems.data import RayData
 from recon.systems.reconstruction import Objective, Reconstruction
@@ -28,8 +28,6 @@ from recon.systems.timeline import Timeline
 from recon.systems.trial import choose
 
 log = logging.getLogger(__name__)
-
-CHECKPOINT = Path("checkpoints/last.ckpt")
 
 
 @dataclass

@@ -43,6 +43,7 @@ def test_faces_without_what_is_hidden_are_said_to_be_no_official_ones(script, da
     given = (f"pred={tmp_path}/mine", f"data={root}", "heatmaps=false", "strict=false", "hidden=false")
     assert not script.run(configured(*given))
     assert "not comparable with official numbers" in capsys.readouterr().out
+    assert "hidden=false" in (tmp_path / "mine" / "evaluation" / "table.md").read_text()
 
 
 def test_a_folder_becomes_tables(script, data, tmp_path, capsys):

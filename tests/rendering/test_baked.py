@@ -76,7 +76,7 @@ def test_points_that_no_photograph_shows_go_over_between_those_that_are_seen(vie
     assert (guessed.colour.std(0) < donors.colour.std(0)).all()
 
 
-def test_colours_areharmonic_between_donors():
+def test_colours_are_harmonic_between_donors():
     """On a flat strip with one colour at each end they rise evenly; a piece apart takes the middle."""
     x, y = np.meshgrid(np.linspace(0, 1, 101)[1:-1], np.linspace(0, 0.1, 11))
     ends = np.array([[end, y, 0.0] for end in (0.0, 1.0) for y in np.linspace(0, 0.1, 11)])
