@@ -1,7 +1,8 @@
 """The least squares of a head, its pose and the cameras, about a present state of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -9,12 +10,14 @@ from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from recon.fitting.equations import Equations
 from recon.fitting.expected import Expected, small_similarity
 from recon.fitting.faces import Faces
 from recon.fitting.family import Family, Member
 from recon.fitting.head import NECK_UNIT
 from recon.fitting.likeness import Likeness
 from recon.fitting.overlap import LEAST_ROWS, neighbours, shared
+from recon.fitting.pictures import LogPicture
 from recon.fitting.pinhole import Pinhole
 from recon.fitting.prepared import PreparedView, SolverSettings
 from recon.fitting.residuals import (
@@ -28,6 +31,7 @@ from recon.fitting.residuals import (
 from recon.fitting.shading import marginalised, shading
 from recon.fitting.tracing import trace
 from recon.fitting.weights import huber, robust, typical
+from recon.threads import mapped
 
 LIKENESS_VIEWS = 3
 """What faces look like counts no more in more photographs than in so many."""
@@ -69,6 +73,10 @@ class System:
     colour: float | None
 
 
+Part = tuple[Equations, list[Tensor]]
+"""Squares of some residuals, and residuals by whose level a fit is judged."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """Everything that stays the same from step to step.
@@ -97,19 +105,25 @@ class Problem:
             Pinhole.of(replace(view.camera, world_from_camera=pose), state.pose)
             for view, pose in zip(self.views, state.cameras, strict=True)
         ]
-        matrix, gradient = self._prior(state, layout)
-        outlines = self._silhouettes(head, pinholes, layout, matrix, gradient)
-        self._landmarks(state.code, pinholes, layout, matrix, gradient)
-        colours: list[Tensor] = []
+        equations = self._prior(state, layout)
+        self._landmarks(state.code, pinholes, layout, equations)
+        jobs: list[tuple[str, Callable[[], Part]]] = []
         if step.blur_px is not None:
-            colours = self._photographs(head, pinholes, layout, step.blur_px, matrix, gradient)
+            jobs += [("colour", job) for job in self._pairs(head, pinholes, layout, step.blur_px)]
         if step.likeness_px is not None:
-            self._likeness(head, pinholes, state.code, layout, step.likeness_px, matrix, gradient)
+            alike = self._alike(head, pinholes, state.code, layout, step.likeness_px)
+            jobs += [("face", job) for job in alike]
+        views = range(len(self.views))
+        jobs += [("outline", partial(self._silhouette, head, pinholes, layout, index)) for index in views]
+        levels: dict[str, list[Tensor]] = {"colour": [], "face": [], "outline": []}
+        for (kind, _), (part, residuals) in zip(jobs, mapped(lambda job: job[1](), jobs), strict=True):
+            equations.join(part)
+            levels[kind] += residuals
         return System(
-            matrix,
-            gradient,
-            float(outlines.abs().median()),
-            float(torch.cat(colours).abs().median()) if colours else None,
+            equations.matrix,
+            equations.gradient,
+            _middle(levels["outline"]) or 0.0,
+            _middle(levels["colour"]),
         )
 
     def moved(self, state: State, system: System) -> State:
@@ -130,7 +144,7 @@ class Problem:
                 poses[index] = turned
         return State(small_similarity(twist) @ state.pose, code, tuple(poses))
 
-    def _prior(self, state: State, layout: Layout) -> tuple[Tensor, Tensor]:
+    def _prior(self, state: State, layout: Layout) -> Equations:
         """What is known beforehand: a standard normal code, a weak pose, cameras nearly as given."""
         diagonal, gradient = torch.ones(layout.size).double(), torch.zeros(layout.size).double()
         gradient[: layout.latent] = state.code.double()
@@ -149,30 +163,26 @@ class Problem:
             weight = sigma**-2 / (1 + ((away / sigma) ** 2).sum() / TAIL)
             diagonal[layout.camera(index)] = torch.from_numpy(weight)
             gradient[layout.camera(index)] = torch.from_numpy(away * weight)
-        return torch.diag(diagonal), gradient
+        return Equations(torch.diag(diagonal), gradient)
 
-    def _silhouettes(
-        self, head: Member, pinholes: Sequence[Pinhole], layout: Layout, matrix: Tensor, gradient: Tensor
-    ) -> Float[Tensor, " rows"]:
-        """Adds the outlines' part to the normal equations, and returns their residuals above the shoulders."""
-        settings, residuals = self.settings, []
+    def _silhouette(self, head: Member, pinholes: Sequence[Pinhole], layout: Layout, index: int) -> Part:
+        """What the outline of one photograph says; residuals are those above the shoulders."""
+        part, settings, view = Equations.zero(layout.size), self.settings, self.views[index]
+        if len(view.outline) == 0:
+            return part, []
         weigh = robust if settings.weights else huber
         floor = settings.outline_sigma_mm / self.expected.unit_mm
-        for index, (view, pinhole) in enumerate(zip(self.views, pinholes, strict=True)):
-            if len(view.outline) == 0:
-                continue
-            rows = silhouette(head, pinhole, index, view.outline, layout)
-            above = rows.points[:, 1] > NECK_UNIT
-            own = rows.residual[above] if above.any() else rows.residual
-            sigma = max(floor, typical(own)) if settings.weights else floor
-            weight = weigh(rows.residual / sigma) * torch.where(above, 1.0, 0.1)
-            share = min(1.0, settings.outline_count / len(view.outline))
-            _add(rows.residual, rows.jacobian, weight * share / sigma**2, matrix, gradient)
-            residuals.append(own)
-        return torch.cat(residuals) if residuals else torch.zeros(1)
+        rows = silhouette(head, pinholes[index], index, view.outline, layout)
+        above = rows.points[:, 1] > NECK_UNIT
+        own = rows.residual[above] if above.any() else rows.residual
+        sigma = max(floor, typical(own)) if settings.weights else floor
+        weight = weigh(rows.residual / sigma) * torch.where(above, 1.0, 0.1)
+        share = min(1.0, settings.outline_count / len(view.outline))
+        part.add(rows.residual, rows.jacobian, weight * share / sigma**2)
+        return part, [own]
 
     def _landmarks(
-        self, code: Tensor, pinholes: Sequence[Pinhole], layout: Layout, matrix: Tensor, gradient: Tensor
+        self, code: Tensor, pinholes: Sequence[Pinhole], layout: Layout, equations: Equations
     ) -> None:
         """Adds the landmarks that are marked in photographs."""
         for index, marked in enumerate(self.marked):
@@ -180,39 +190,44 @@ class Problem:
                 continue
             rows = landmarks(marked.at(code), marked.basis, pinholes[index], index, marked.pixels, layout)
             sigma = self.settings.landmark_sigma_px * self.views[index].scale
-            _add(rows.residual, rows.jacobian, robust(rows.residual / sigma) / sigma**2, matrix, gradient)
+            equations.add(rows.residual, rows.jacobian, robust(rows.residual / sigma) / sigma**2)
 
-    def _photographs(
+    def _pairs(
+        self, head: Member, pinholes: Sequence[Pinhole], layout: Layout, blur_px: float
+    ) -> list[Callable[[], Part]]:
+        """What photographs compared with each other say: a job for each that is traced."""
+        pictures = list(mapped(lambda view: view.blurred(blur_px * view.scale), self.views))
+        return [
+            partial(self._pair, head, pinholes, layout, pictures, i, others)
+            for i, others in neighbours(pinholes, self.settings.pair_angle_deg).items()
+        ]
+
+    def _pair(
         self,
         head: Member,
         pinholes: Sequence[Pinhole],
         layout: Layout,
-        blur_px: float,
-        matrix: Tensor,
-        gradient: Tensor,
-    ) -> list[Float[Tensor, " rows"]]:
-        """Adds the photographs' part to the normal equations, and returns their residuals."""
-        residuals = []
-        pictures = [view.blurred(blur_px * view.scale) for view in self.views]
-        pairs = neighbours(pinholes, self.settings.pair_angle_deg)
-        for i, others in pairs.items():
-            origins = pinholes[i].centre.expand(len(self.views[i].pixels), 3)
-            hits = trace(head, origins, pinholes[i].directions(self.views[i].pixels))
-            values, _ = pictures[i].sample(self.views[i].pixels[hits.rays])
-            for j in others:
-                kept, facing = shared(head, hits, pinholes[i], pinholes[j], self.views[j])
-                if len(kept) < LEAST_ROWS:
-                    continue
-                rows = photometric(
-                    head, hits.at(kept), values[kept], (pinholes[i], pinholes[j]), (i, j), pictures[j], layout
-                )
-                residuals.append(
-                    self._add_pair(rows, facing, len(others), len(kept) / len(hits.rays), matrix, gradient)
-                )
-        return residuals
+        pictures: Sequence[LogPicture],
+        i: int,
+        others: Sequence[int],
+    ) -> Part:
+        """What one photograph compared with some others says."""
+        part, residuals = Equations.zero(layout.size), []
+        origins = pinholes[i].centre.expand(len(self.views[i].pixels), 3)
+        hits = trace(head, origins, pinholes[i].directions(self.views[i].pixels))
+        values, _ = pictures[i].sample(self.views[i].pixels[hits.rays])
+        for j in others:
+            kept, facing = shared(head, hits, pinholes[i], pinholes[j], self.views[j])
+            if len(kept) < LEAST_ROWS:
+                continue
+            rows = photometric(
+                head, hits.at(kept), values[kept], (pinholes[i], pinholes[j]), (i, j), pictures[j], layout
+            )
+            residuals.append(self._compared(rows, facing, len(others), len(kept) / len(hits.rays), part))
+        return part, residuals
 
-    def _add_pair(
-        self, rows: Rows, facing: Tensor, pairs: int, overlap: float, matrix: Tensor, gradient: Tensor
+    def _compared(
+        self, rows: Rows, facing: Tensor, pairs: int, overlap: float, part: Equations
     ) -> Float[Tensor, " rows"]:
         """Adds a pair of photographs, and returns its residuals without what shading explains."""
         settings = self.settings
@@ -223,41 +238,31 @@ class Problem:
         share = min(1.0, settings.pixel_count * overlap / len(rows.residual)) / pairs
         weight = facing * share * weigh(left / sigma) / sigma**2
         if not settings.shading:
-            _add(rows.residual, rows.jacobian, weight, matrix, gradient)
+            part.add(rows.residual, rows.jacobian, weight)
             return rows.residual
         residual, jacobian = marginalised(rows.residual, rows.jacobian, shading(rows.normals), weight)
-        _add(residual, jacobian, torch.ones_like(residual), matrix, gradient)
+        part.add(residual, jacobian)
         return residual[: len(weight)] / weight.sqrt()
 
-    def _likeness(
-        self,
-        head: Member,
-        pinholes: Sequence[Pinhole],
-        code: Tensor,
-        layout: Layout,
-        blur_px: float,
-        matrix: Tensor,
-        gradient: Tensor,
-    ) -> None:
-        """Adds what photographs show of the points that all faces have."""
+    def _alike(
+        self, head: Member, pinholes: Sequence[Pinhole], code: Tensor, layout: Layout, blur_px: float
+    ) -> list[Callable[[], Part]]:
+        """What photographs show of the points that all faces have: a job for each."""
         assert self.likeness is not None
         faces = Faces.of(self.likeness, head, code, self.settings, self.expected.unit_mm)
         # Marks are off by the same on every photograph, so many photographs together do not count for more.
         count = self.settings.likeness_count * min(1.0, LIKENESS_VIEWS / len(self.views))
-        for index, (view, pinhole) in enumerate(zip(self.views, pinholes, strict=True)):
-            rows = faces.against(view, pinhole, index, blur_px, count, layout)
+
+        def of(index: int) -> Part:
+            part = Equations.zero(layout.size)
+            rows = faces.against(self.views[index], pinholes[index], index, blur_px, count, layout)
             if rows is not None:
-                _add(*rows, torch.ones_like(rows[0]), matrix, gradient)
+                part.add(*rows)
+            return part, []
+
+        return [partial(of, index) for index in range(len(self.views))]
 
 
-def _add(
-    residual: Float[Tensor, " rows"],
-    jacobian: Float[Tensor, "rows unknowns"],
-    weight: Float[Tensor, " rows"],
-    matrix: Float[Tensor, "unknowns unknowns"],
-    gradient: Float[Tensor, " unknowns"],
-) -> None:
-    """Adds weighted rows to normal equations."""
-    weighted = jacobian * weight[:, None]
-    matrix += (weighted.T @ jacobian).double()
-    gradient += (weighted.T @ residual).double()
+def _middle(residuals: Sequence[Float[Tensor, " rows"]]) -> float | None:
+    """Median of the absolute values of all; None if there are none."""
+    return float(torch.cat(list(residuals)).abs().median()) if residuals else None

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn.utils import parametrize
 
 from recon.rendering.distance_grid import STRIDES, DistanceGrid
 from recon.rendering.search import DistanceFunction, chunked
 from recon.rendering.tracing import Trace, Tracer, TracingSettings, intersect_sphere, trace
+from recon.rendering.weights import remembered_weights
 
 LEAST_RATE = 0.1  # the signed distance falls at least this fast along a ray that a secant step trusts
 CLOSE = 1e-3  # a secant step from nearer than this, in unit space, ends on the surface
@@ -122,7 +122,7 @@ class CachedTracer(Tracer):
         step: int,
     ) -> Trace:
         """Trace rays through the grid; see `Tracer`. The grid is filled at the first call, whatever the step."""
-        with parametrize.cached():  # weight-normed weights are worked out once
+        with remembered_weights():  # weight-normed weights are worked out once
             self._renew(sdf, step)
             near, far, _ = intersect_sphere(origins, directions, self.settings.radius)
             found = march(self.grid, origins, directions, near, far, self.settings.cells)

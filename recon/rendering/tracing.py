@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from recon.rendering.search import DistanceFunction, chunked, crossing, least_distance
+from recon.rendering.weights import remembered_weights
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def trace(
         generator: for the random depths of the search for the least distance; needed with `mask`.
         between: depths, in unit space, between which each ray meets the surface if it does at all.
     """
-    with parametrize.cached():  # weight-normed weights are worked out once for all the calls below
+    with remembered_weights():  # weight-normed weights are worked out once for all the calls below
         return _trace(sdf, origins, directions, settings or TracingSettings(), mask, generator, between)
 
 

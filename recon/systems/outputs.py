@@ -40,7 +40,7 @@ def write(task: Task) -> dict[str, Any]:
 
 class Writer:
     """Writes what comes after training. To be entered before: a surface that training does not change is extracted and
-    scored meanwhile, and any other scored while the rest is written.
+    scored meanwhile, and any other scored while the rest is written; pictures are rendered beside the mesh's colours.
 
     Args:
         task: The run.
@@ -48,7 +48,7 @@ class Writer:
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        self._beside = ThreadPoolExecutor(1, "outputs")
+        self._beside = ThreadPoolExecutor(2, "outputs")
         self._found: Future[tuple[trimesh.Trimesh, SurfaceBounds]] | None = None
 
     def __enter__(self) -> "Writer":
@@ -79,14 +79,11 @@ class Writer:
         begun = time.monotonic()
         mesh, bounds = (self._found or self._find()).result()
         task.timeline.lap("mesh")
+        pictures = self._beside.submit(_pictures, task, bounds)
         judged = _write_mesh(task, mesh)
         mesh_s = time.monotonic() - begun
         log.info("mesh: %d vertices in %.1f s", len(mesh.vertices), mesh_s)
-        held_out = _spread(
-            [v for v in range(len(task.scene.views)) if v not in task.views], task.cfg.render.heldout
-        )
-        inputs = _render(task, list(dict.fromkeys(task.views)), "input", bounds)
-        others = _render(task, held_out, "heldout", bounds)
+        inputs, others = pictures.result()
         task.timeline.lap("renders")
         errors = self._scores.result() | {"std_holds": _held(task, mesh, judged)}
         task.timeline.lap("evaluate")
@@ -145,6 +142,15 @@ def _write_mesh(task: Task, mesh: trimesh.Trimesh) -> Honesty:
         save(mesh, task.folder / name, colours=colours, normals=normals, extra=judged.extra())
     task.timeline.lap("mesh")
     return judged
+
+
+def _pictures(task: Task, bounds: SurfaceBounds) -> tuple[dict[str, float | None], dict[str, float | None]]:
+    """Write the pictures of input and held-out views, and return the mean scores of both."""
+    others = [view for view in range(len(task.scene.views)) if view not in task.views]
+    return (
+        _render(task, list(dict.fromkeys(task.views)), "input", bounds),
+        _render(task, _spread(others, task.cfg.render.heldout), "heldout", bounds),
+    )
 
 
 def _render(task: Task, views: list[int], kind: str, bounds: SurfaceBounds) -> dict[str, float | None]:
