@@ -23,7 +23,8 @@ from recon.systems.callbacks import CurveFile, LastCheckpoint, Progress
 from recon.systems.checkpoint import CHECKPOINT, AtomicCheckpointIO
 from recon.systems.config import build, device_of, preset_of, without_prior
 from recon.systems.data import RayData
-from recon.systems.reconstruction import Objective, Reconstruction
+from recon.systems.objective import Objective
+from recon.systems.reconstruction import Reconstruction
 from recon.systems.timeline import Timeline
 from recon.systems.trial import choose
 

@@ -71,7 +71,7 @@ class Training:
         given = [o for o in self.given if not o.startswith("renderer.") or o.partition("=")[0] in known]
         settings = build(_composed([*given, f"renderer={renderer}"]).renderer)
         system = copy.deepcopy(self.system)
-        system.tracing, system.tracer = settings, settings.tracer()
+        system.trace_by(settings)
         other = copy.copy(self)
         other._begin(system)
         other.optimizer.load_state_dict(copy.deepcopy(self.optimizer.state_dict()))
@@ -84,11 +84,10 @@ class Training:
         number = self.done if number is None else number
         self.synchronise()
         begun = time.perf_counter()
-        self.system.set_phase(number)
         batch = self.sampler(number).to(self.device)
         assert isinstance(batch, RayBatch)
-        terms = self.system.losses(batch, number)
-        self.optimizer.zero_grad()
+        terms = self.system.terms(batch, number)
+        self.system.optimizer_zero_grad(0, number, self.optimizer)
         self.system.backward(terms.total)
         self.system.on_before_optimizer_step(self.optimizer)
         self.optimizer.step()
