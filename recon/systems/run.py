@@ -110,6 +110,8 @@ def _prepare(cfg: DictConfig, folder: Path, timeline: Timeline) -> Task:
     inputs = [scene.views[view] for view in views]
     objective = Objective(**OmegaConf.to_container(cfg.method.objective))  # type: ignore[arg-type]
     tracing = build(cfg.renderer)
+    if tracing.graphed:
+        _refuse_graphs_where_there_are_none(device, str(cfg.trainer.precision))
     store = PixelStore(inputs)
     sampler = build(cfg.data.sampler, store=store, seed=cfg.seed)
     loggers = [build(logger) for logger in cfg.logger.loggers]
@@ -224,6 +226,20 @@ def train(task: Task) -> bool:
     task.train_s = last.train_s
     task.timeline.lap("train")
     return last.stopped_by is None
+
+
+def _refuse_graphs_where_there_are_none(device: torch.device, precision: str) -> None:
+    """Raises a ConfigError where renderer.cuda_graphs=true cannot be done."""
+    if device.type != "cuda":
+        raise ConfigError(
+            f"renderer.cuda_graphs=true needs a CUDA device, but training runs on the {device.type}. "
+            "Use renderer.cuda_graphs=false, or trainer.accelerator=gpu on a machine that has one."
+        )
+    if precision not in ("32", "32-true"):
+        raise ConfigError(
+            f"renderer.cuda_graphs=true records steps of trainer.precision=32-true, not of {precision}: what scales "
+            "losses or casts weights would stay outside of the recording. Use renderer.cuda_graphs=false."
+        )
 
 
 def discard_if_empty(folder: Path) -> None:

@@ -25,7 +25,7 @@ TINY = [
 ]  # fmt: skip
 CACHED = ["renderer=cached", "renderer.cells=16", "renderer.samples=16"]
 MLP = ["field=mlp", "field.sdf.width=48", "field.sdf.depth=3", "field.sdf.skip=[2]"]
-HASH_COLOUR = ["field=hash_appearance", *MLP[1:]]
+HASH_COLOUR = ["field=hash_appearance", *MLP[1:], "+field.feature.grid.backend=torch"]
 GRIDS = {
     "dense": ["field=dense", "field.encoding.backend=torch", "field.sdf.finest=16"],
     "hash": ["field=hash", "field.encoding.backend=torch", "field.sdf.finest=16", "field.sdf.log2_size=8"],
