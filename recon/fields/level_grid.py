@@ -157,7 +157,7 @@ def chosen(backend: str, device: torch.device, order: int) -> str:
     """The backend that computes for points on a device; each choice is logged once."""
     choice = backend
     if backend == "tinycudann" and device.type != "cuda":
-        choice = "numba"  # such as while a prior prepares a field
+        choice = "numba" if device.type == "cpu" else "torch"  # such as while a prior prepares a field
     elif backend == "numba" and device.type != "cpu":
         choice = "torch"
     elif backend == "auto" and device.type == "cuda":

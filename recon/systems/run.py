@@ -207,7 +207,7 @@ def train(task: Task) -> bool:
     path = folder / CHECKPOINT
     last = LastCheckpoint(path, cfg.trainer.checkpoint_every)
     trainer = pl.Trainer(
-        accelerator=cfg.trainer.accelerator,
+        accelerator="gpu" if device_of(cfg).type == "cuda" else "cpu",  # where everything else is done too
         devices=1,
         precision=cfg.trainer.precision,
         max_steps=system.steps,

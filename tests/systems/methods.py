@@ -77,6 +77,11 @@ class Case:
         system.tracer.load_state_dict(known)
         return system
 
+    def sampler_on_host(self, step: int) -> RayBatch | SurfaceBatch:
+        """The pixels of a step, whatever the default device: pixels are drawn on the host."""
+        with torch.device("cpu"):
+            return self.sampler(step)
+
     def batch(self, step: int = 0) -> RayBatch | SurfaceBatch:
         """The pixels of a step."""
         return self.sampler(step)
