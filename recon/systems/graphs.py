@@ -9,6 +9,7 @@ None of this has run on a GPU yet. What is kept, filled, replayed and recorded a
 recorder that repeats PyTorch's operations one by one.
 """
 
+import gc
 import logging
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
@@ -63,9 +64,14 @@ class CudaRecorder:
         return terms
 
     def capture(self, work: Work) -> StepTerms:
-        """Record the work."""
-        with torch.cuda.graph(self.graph, stream=self.stream):
-            return work()
+        """Record the work; afterwards the present stream is what it was, also if that failed."""
+        before = torch.cuda.current_stream()
+        gc.collect()  # what is freed while a graph is recorded can spoil it
+        try:
+            with torch.cuda.graph(self.graph, stream=self.stream):
+                return work()
+        finally:
+            torch.cuda.set_stream(before)  # PyTorch forgets to, where the recording cannot be ended
 
     def replay(self) -> None:
         """Launch the graph on the present stream."""

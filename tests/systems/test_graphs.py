@@ -12,7 +12,7 @@ from recon.errors import ConfigError
 from recon.fields import grid
 from recon.rendering import RayBatch
 from recon.systems import run
-from recon.systems.graphs import WARM_UPS, GraphedSteps
+from recon.systems.graphs import WARM_UPS, CudaRecorder, GraphedSteps
 from recon.systems.objective import StepTerms
 from tests import ellipsoid
 from tests.systems.methods import cases  # noqa: F401
@@ -176,6 +176,30 @@ def test_the_stand_in_bakes_in_what_a_graph_would():
     numbers = iter((1.0, 2.0, 3.0))
     assert steps_of(Recorder(), lambda p, given: (p * given["x"]).sum() * given["rate"]) == [2.0, 4.0, 6.0]
     assert steps_of(Recorder(), lambda p, given: (p * given["x"]).sum() * next(numbers)) == [2.0, 4.0, 4.0]
+
+
+def test_a_failed_recording_leaves_the_stream_as_it_was(monkeypatch):
+    streams = ["main"]
+
+    class Graph:
+        def __init__(self, graph, stream):
+            self.stream = stream
+
+        def __enter__(self):
+            streams.append(self.stream)
+
+        def __exit__(self, *_):
+            raise RuntimeError("capture was invalidated")  # and the stream stays
+
+    fakes = {
+        "Stream": lambda: "side", "CUDAGraph": lambda: None, "graph": Graph,
+        "current_stream": lambda: streams[-1], "set_stream": streams.append,
+    }  # fmt: skip
+    for name, fake in fakes.items():
+        monkeypatch.setattr(torch.cuda, name, fake)
+    with pytest.raises(RuntimeError, match="invalidated"):
+        CudaRecorder().capture(lambda: StepTerms(torch.zeros(())))
+    assert streams == ["main", "side", "main"]
 
 
 @pytest.fixture(scope="module")
