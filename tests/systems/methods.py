@@ -92,6 +92,10 @@ class Cases:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.made = folder, {}
+        self.fits = {
+            (owner, name): remembered(getattr(owner, name))
+            for owner, name in ((DeepSDFPrior, "_fit"), (LinearPrior, "fit"))
+        }
         self.scene = ellipsoid.write_idr_scene(folder / "ellipsoid", 4)
         self.files = {
             "LINEAR": write_linear(folder / "linear.safetensors", ellipsoid_distance),
@@ -111,7 +115,10 @@ class Cases:
         for name, path in self.files.items():
             options = [option.replace(name, str(path)) for option in options]
         cfg, folder = configured(self.scene, self.folder / f"{method} {field}", *options)
-        task = run.prepare(cfg, folder)
+        with pytest.MonkeyPatch.context() as patch:
+            for (owner, name), once in self.fits.items():
+                patch.setattr(owner, name, once)
+            task = run.prepare(cfg, folder)
         system, sampler = task.system.train(), task.data.sampler
         if isinstance(sampler(0), RayBatch):
             system.set_phase(STEPS)
@@ -128,10 +135,7 @@ class Cases:
 @pytest.fixture(scope="session")
 def cases(tmp_path_factory):
     """All systems, made when they are asked for."""
-    with pytest.MonkeyPatch.context() as patch:
-        for owner, name in ((DeepSDFPrior, "_fit"), (LinearPrior, "fit")):
-            patch.setattr(owner, name, remembered(getattr(owner, name)))
-        yield Cases(tmp_path_factory.mktemp("cases"))
+    return Cases(tmp_path_factory.mktemp("cases"))
 
 
 def remembered(fit):

@@ -52,7 +52,7 @@ def trained(system, sampler, steps):
         system.on_before_optimizer_step(optimizer)
         optimizer.step()
         scheduler.step()
-        found.append({"total": float(terms.total), **{k: float(v) for k, v in terms.shown.items()}})
+        found.append({"total": float(terms.total.detach()), **{k: float(v) for k, v in terms.shown.items()}})
     return found
 
 
