@@ -42,3 +42,29 @@ def test_mask_loss_pulls_the_right_way():
 def test_eikonal_loss_by_hand():
     gradient = torch.tensor([[3.0, 4.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
     assert math.isclose(eikonal_loss(gradient).item(), (16 + 0 + 1) / 3, rel_tol=1e-6)
+
+
+def test_fixed_shapes_select_by_masks_with_the_same_sums_and_gradients():
+    generator = torch.Generator().manual_seed(0)
+    predicted, photograph = torch.randn(2, 50, 3, generator=generator, dtype=torch.float64)
+    sdf = torch.randn(50, generator=generator, dtype=torch.float64) * 0.1
+    mask, agreed = torch.arange(50) % 2 == 0, torch.arange(50) % 4 == 0
+    found = []
+    for fixed in (True, False):
+        colours, distances = predicted.clone().requires_grad_(), sdf.clone().requires_grad_()
+        if fixed:
+            colour = colour_loss(colours, photograph, 50, agreed)
+        else:
+            colour = colour_loss(colours[agreed], photograph[agreed], 50)
+        alpha = torch.tensor(50.0) if fixed else 50.0  # on a device numbers of a step are tensors
+        (colour + mask_loss(distances, mask, agreed, alpha, fixed=fixed)).backward()
+        found.append((colour.detach(), colours.grad, distances.grad))
+    torch.testing.assert_close(*found, rtol=1e-12, atol=1e-15)
+    assert found[0][2][agreed].abs().max() == 0
+
+
+def test_what_is_not_counted_may_be_huge():
+    huge = torch.full((2, 3), 3e38, requires_grad=True)
+    loss = colour_loss(huge, -huge.detach(), 2, torch.tensor([False, False]))  # the difference is infinite
+    loss.backward()
+    assert loss.item() == 0 and torch.equal(huge.grad, torch.zeros(2, 3))

@@ -1,7 +1,7 @@
 """What every geometry offers to the renderer."""
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple
 
 from jaxtyping import Float
@@ -36,6 +36,12 @@ class Field(nn.Module):
         What a field makes of it depends on the progress and on its parameters alone, so that a resumed run is the same;
         a field that is told nothing is as at the end of the training.
         """
+
+    def shape_of_progress(self) -> Hashable:
+        """What of the progress decides which operations are done and on how much: while it stays the same, only
+        numbers in the field's tensors change, so that a recorded step can be repeated.
+        """
+        return None
 
     def parameter_groups(self) -> Mapping[str, Sequence[nn.Parameter]]:
         """Parameters by the part that they play in training: "geometry", and as a field has them "appearance"

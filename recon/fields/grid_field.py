@@ -1,6 +1,6 @@
 """Signed distance from multi-resolution grids and a small network, coarse levels first."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from itertools import pairwise
 
 import torch
@@ -59,6 +59,7 @@ class GridField(Field):
         self.grid, self.radius, self.beta = grid, radius, beta
         self.first, self.begin, self.end = first, float(begin), float(max(begin, end))
         self.progress = 1.0
+        self.register_buffer("faded", torch.ones(len(grid.levels), dtype=torch.float64), persistent=False)
         sizes = [3 + grid.out_features] + [width] * depth + [1 + feature_size]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         with torch.no_grad():
@@ -69,9 +70,21 @@ class GridField(Field):
                 last.weight[0, 3:] = 1.0
                 grid.table.zero_()
 
+    faded: Tensor
+
     def set_progress(self, progress: float) -> None:
-        """Fades the levels in."""
-        self.progress = progress
+        """Fades the levels in: `faded` holds `fades` where the field is."""
+        before, self.progress = self.fades(), progress
+        for level, (old, new) in enumerate(zip(before, self.fades(), strict=True)):
+            if new != old:
+                self.faded[level].fill_(
+                    new
+                )  # in place, and without a copy for which a device would have to wait
+
+    def shape_of_progress(self) -> Hashable:
+        """How many levels are in, and whether one of them only partly."""
+        fades = [fade for fade in self.fades() if fade > 0]
+        return len(fades), bool(fades) and fades[-1] < 1
 
     def fades(self) -> Sequence[float]:
         """How far each level is in, in [0, 1]."""
@@ -106,7 +119,9 @@ class GridField(Field):
         if fades:
             features = self.grid(points, len(fades))
             if fades[-1] < 1:
-                each = points.new_tensor(fades).repeat_interleave(self.grid.features)
+                each = (
+                    self.faded[: len(fades), None].expand(-1, self.grid.features).flatten().to(points.dtype)
+                )
                 features = features * each
             hidden = torch.cat([points, features], dim=1)
         for layer in self.layers[:-1]:

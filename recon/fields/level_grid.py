@@ -37,6 +37,10 @@ class LevelGrid(nn.Module):
         scale: The values begin uniform in ± this.
         backend: `auto` takes the fastest that there is for where the points are.
 
+    Attributes:
+        rows: For each grid scale, last first tap, side, first entry, number of entries, hashed or not; `levels` has
+            the same on the device of the grid.
+
     Raises:
         ConfigError: The backend is unknown, is not there, or cannot compute this grid.
     """
@@ -66,6 +70,7 @@ class LevelGrid(nn.Module):
             size = corners if most is None else min(corners, most)
             rows.append([count, last, side, first, size, float(size < side**3)])
             first += size
+        self.rows = tuple(map(tuple, rows))
         self.features, self.entries = features, first
         self.out_features = len(rows) * features
         self.register_buffer("levels", torch.tensor(rows, dtype=torch.float64), persistent=False)
@@ -77,7 +82,7 @@ class LevelGrid(nn.Module):
 
     def extra_repr(self) -> str:
         """Resolutions and size."""
-        cells = [round(row[0]) for row in self.levels.tolist()]
+        cells = [round(row[0]) for row in self.rows]
         return f"cells={cells}, features={self.features}, order={self.order}, entries={self.entries}"
 
     def forward(
@@ -152,7 +157,7 @@ def chosen(backend: str, device: torch.device, order: int) -> str:
     """The backend that computes for points on a device; each choice is logged once."""
     choice = backend
     if backend == "tinycudann" and device.type != "cuda":
-        choice = "numba"  # such as while a prior prepares a field
+        choice = "numba" if device.type == "cpu" else "torch"  # such as while a prior prepares a field
     elif backend == "numba" and device.type != "cpu":
         choice = "torch"
     elif backend == "auto" and device.type == "cuda":

@@ -49,7 +49,7 @@ def encode(grid: LevelGrid, points: Tensor) -> Tensor:
 
 def _native(grid: LevelGrid) -> Any:
     """The encoding by tinycudann of the same levels; made once for each layout."""
-    rows = grid.levels.tolist()
+    rows = grid.rows  # on the host: reading the buffer back would wait for the GPU at every call
     largest = max(int(row[4]) for row in rows)
     log2_size = max((largest - 1).bit_length(), 3)
     growth = ((rows[-1][0] + 1) / (rows[0][0] + 1)) ** (1 / max(len(rows) - 1, 1))

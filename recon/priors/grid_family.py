@@ -132,7 +132,9 @@ class GridFamily(ShapeNetwork):
     ) -> Float[Tensor, " points"]:
         """Signed distance at points for one code, or for a code for each point."""
         index, weight = self.mean.taps(points)
-        if latent.dim() == 1:
+        if latent.dim() == 1 and points.device.type != "cpu":
+            values = self._values_of_all(index, latent)
+        elif latent.dim() == 1:
             # Neighbours share most of their values.
             nodes, place = index.unique(return_inverse=True)
             rows = self.rows[self.row_of[nodes]]
@@ -145,6 +147,14 @@ class GridFamily(ShapeNetwork):
             )
             values = self.mean.values[index, 0] + moved
         return (weight * values).sum(1) + self.beyond(points)
+
+    def _values_of_all(
+        self, index: Int[Tensor, "points 27"], latent: Float[Tensor, " latent"]
+    ) -> Float[Tensor, "points 27"]:
+        """Values of a code's head at the taps of points, from all rows of the band: a device would have to be asked
+        which of them the points need.
+        """
+        return self.mean.values[index, 0] + (self.rows.float() @ latent)[self.row_of[index]]
 
     @torch.no_grad()
     def latent_gradient(

@@ -1,6 +1,6 @@
 """A head of a family with a grid of its own for what the family cannot follow."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 from torch import Tensor, nn
 
@@ -47,6 +47,10 @@ class ResidualField(Field):
         self.second = progress >= self.residual.begin
         if isinstance(self.head.code, nn.Parameter):
             self.head.code.requires_grad_(not self.second)
+
+    def shape_of_progress(self) -> Hashable:
+        """The phase, and that of the residual."""
+        return self.second, self.residual.shape_of_progress()
 
     def forward(self, points: Tensor) -> FieldSample:
         """Signed distance, and the feature network's feature."""

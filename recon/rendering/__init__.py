@@ -12,6 +12,8 @@ from recon.rendering.pixels import RayBatch as RayBatch
 from recon.rendering.pixels import SceneSampler as SceneSampler
 from recon.rendering.pixels import seeded as seeded
 from recon.rendering.surface import RenderedView as RenderedView
+from recon.rendering.surface import eikonal_points as eikonal_points
+from recon.rendering.surface import render_fixed as render_fixed
 from recon.rendering.surface import render_rays as render_rays
 from recon.rendering.surface import render_view as render_view
 from recon.rendering.surface import shade as shade
@@ -20,3 +22,4 @@ from recon.rendering.tracing import Trace as Trace
 from recon.rendering.tracing import Tracer as Tracer
 from recon.rendering.tracing import TracingSettings as TracingSettings
 from recon.rendering.tracing import trace as trace
+from recon.rendering.transfer import sent as sent

@@ -16,6 +16,7 @@ from recon.fields import Field, sdf_and_gradient
 from recon.rendering.cameras import CameraBundle
 from recon.rendering.pixels import PixelStore, seeded
 from recon.rendering.tracing import TracingSettings, trace
+from recon.rendering.transfer import sent
 
 GRAZING = 0.35
 """Cosine between normal and direction to the camera, below which a colour is not trusted."""
@@ -52,7 +53,7 @@ class SurfaceBatch:
 
     def to(self, device: torch.device) -> "SurfaceBatch":
         """The same batch on another device."""
-        return SurfaceBatch(*(part.to(device) for part in vars(self).values()))
+        return SurfaceBatch(*(sent(part, device) for part in vars(self).values()))
 
 
 class SurfaceSampler:

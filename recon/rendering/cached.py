@@ -11,18 +11,16 @@ import functools
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 
 from recon.rendering.distance_grid import STRIDES, DistanceGrid
+from recon.rendering.passage import LEAST_RATE, Passage, march
 from recon.rendering.search import DistanceFunction, chunked
 from recon.rendering.tracing import Trace, Tracer, TracingSettings, intersect_sphere, trace
 from recon.rendering.weights import remembered_weights
 
-LEAST_RATE = 0.1  # the signed distance falls at least this fast along a ray that a secant step trusts
 CLOSE = 1e-3  # a secant step from nearer than this, in unit space, ends on the surface
 MORE_CORRECTIONS = 6  # at most, for rays that are not that close yet
-SUBDIVISIONS = 8  # samples of the second, finer look about a crossing or a least distance
 
 
 @dataclass(frozen=True)
@@ -39,6 +37,8 @@ class CachedTracing(TracingSettings):
         fixed_shapes: evaluate all rays at each correction and leave none to the reference, so that shapes stay the
             same and nothing waits for an answer; least distances are then those of uniform samples. None for all
             devices but CPUs.
+        cuda_graphs: record a training step on a CUDA device and replay it from then on, instead of launching its
+            kernels one by one; see `recon.systems.graphs`. It needs fixed shapes.
 
     Raises:
         ValueError: if a number makes no sense.
@@ -50,6 +50,7 @@ class CachedTracing(TracingSettings):
     every: int = 20
     whole_every: int = 10
     fixed_shapes: bool | None = None
+    cuda_graphs: bool = False
     analytic: bool = True
     coarse_backward: bool = True
 
@@ -59,6 +60,17 @@ class CachedTracing(TracingSettings):
         for name in ("corrections", "pace", "every", "whole_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"renderer.{name}={getattr(self, name)}: expected 1 or more")
+        if self.cuda_graphs and self.fixed_shapes is False:
+            raise ValueError("renderer.cuda_graphs=true needs renderer.fixed_shapes=null or true, not false")
+
+    @property
+    def graphed(self) -> bool:
+        """As `cuda_graphs` says."""
+        return self.cuda_graphs
+
+    def fixed(self, device: torch.device) -> bool:
+        """As `fixed_shapes` says, or by the device."""
+        return device.type != "cpu" if self.fixed_shapes is None else self.fixed_shapes
 
     def tracer(self) -> Tracer:
         """What finds the surface along the rays of training."""
@@ -118,22 +130,25 @@ class CachedTracer(Tracer):
         origins: Tensor,
         directions: Tensor,
         mask: Tensor,
-        generator: torch.Generator,
-        step: int,
+        generator: torch.Generator | None,
+        step: int | None,
     ) -> Trace:
-        """Trace rays through the grid; see `Tracer`. The grid is filled at the first call, whatever the step."""
+        """Trace rays through the grid; see `Tracer`."""
         with remembered_weights():  # weight-normed weights are worked out once
-            self._renew(sdf, step)
+            if step is not None:
+                self.renew(sdf, step)
             near, far, _ = intersect_sphere(origins, directions, self.settings.radius)
             found = march(self.grid, origins, directions, near, far, self.settings.cells)
             return self._corrected(sdf, origins, directions, mask, found, generator)
 
-    def _renew(self, sdf: DistanceFunction, step: int) -> None:
+    def renew(self, sdf: DistanceFunction, step: int) -> None:
+        """Renew the grid as the step wants it; it is filled at the first call, whatever the step."""
         what = self.settings.renewal(step) if self._known else "whole"
-        if what == "whole":
-            self.grid.renew(sdf)
-        elif what == "surface":
-            self.grid.follow(sdf)
+        with remembered_weights():
+            if what == "whole":
+                self.grid.renew(sdf)
+            elif what == "surface":
+                self.grid.follow(sdf)
         self._known = True
 
     def _corrected(
@@ -142,26 +157,23 @@ class CachedTracer(Tracer):
         origins: Tensor,
         directions: Tensor,
         mask: Tensor,
-        found: "Passage",
-        generator: torch.Generator,
+        found: Passage,
+        generator: torch.Generator | None,
     ) -> Trace:
         """The true depths of rays that meet the surface inside the mask."""
         wanted = found.hit & mask
-        fixed = self.settings.fixed_shapes
-        if fixed is None:
-            fixed = mask.device.type != "cpu"
-        at = torch.arange(len(mask), device=mask.device) if fixed else wanted.nonzero()[:, 0]
-        evaluate = chunked(sdf, self.settings.chunk)
-        secant = Secant(
-            evaluate, origins[at], directions[at], found.depth[at], found.rate[at], 2 * self.grid.cell
-        )
+        evaluate, reach = chunked(sdf, self.settings.chunk), 2 * self.grid.cell
+        if self.settings.fixed(mask.device):
+            secant = Secant(evaluate, origins, directions, found.depth, found.rate, reach)
+            for _ in range(self.settings.corrections):
+                secant.step()
+            return Trace(torch.where(wanted, secant.depth, found.least), found.hit)
+
+        at = wanted.nonzero()[:, 0]
+        secant = Secant(evaluate, origins[at], directions[at], found.depth[at], found.rate[at], reach)
         for _ in range(self.settings.corrections):
             secant.step()
         hit, out = found.hit.clone(), found.least.clone()
-        if fixed:
-            out[at] = torch.where(wanted[at], secant.depth, out[at])
-            return Trace(out, hit)
-
         away = (~wanted).nonzero()[:, 0]
         # Which point of a ray that misses is taken as its least distance matters to the mask's loss: the reference's
         # search, drawn depths included, is done on the grid.
@@ -207,7 +219,7 @@ class Secant:
     ) -> None:
         self.evaluate, self.origins, self.directions, self.reach = evaluate, origins, directions, reach
         self.depth, self.rate = depth.clone(), rate.clone()
-        self._from, self._distance = depth, torch.full_like(depth, float("nan"))
+        self._from, self._distance = depth.clone(), torch.full_like(depth, float("nan"))
 
     def step(self, rays: Tensor | None = None) -> None:
         """A step of some rays; None for all of them."""
@@ -223,73 +235,3 @@ class Secant:
     def far(self) -> Tensor:
         """Rays whose last step did not begin close enough to end on the surface."""
         return (self._distance.abs() >= CLOSE).nonzero()[:, 0]
-
-
-@dataclass(frozen=True)
-class Passage:
-    """What rays pass in a grid.
-
-    Attributes:
-        hit: whether they meet the surface.
-        depth: where first; of the least distance for the others.
-        rate: how fast the distance falls there along the ray, at least `LEAST_RATE`.
-        least: depth of the least distance.
-    """
-
-    hit: Bool[Tensor, " rays"]
-    depth: Float[Tensor, " rays"]
-    rate: Float[Tensor, " rays"]
-    least: Float[Tensor, " rays"]
-
-
-def march(
-    grid: DistanceGrid,
-    origins: Float[Tensor, "rays 3"],
-    directions: Float[Tensor, "rays 3"],
-    near: Float[Tensor, " rays"],
-    far: Float[Tensor, " rays"],
-    samples: int,
-) -> Passage:
-    """First crossings and least distances along rays, by uniform samples and a finer look about the chosen one.
-
-    All shapes depend on the numbers of rays and samples alone, and nothing is read back.
-
-    Args:
-        grid: the distances.
-        origins: of the rays, in unit space.
-        directions: unit vectors.
-        near: depths where to begin.
-        far: depths where to end.
-        samples: on each ray.
-    """
-    along = torch.linspace(0, 1, samples, dtype=near.dtype, device=near.device)
-    depths = near[:, None] + along * (far - near)[:, None]
-    distances = grid.at(origins[:, None] + depths[..., None] * directions[:, None])
-    inside = distances < 0
-    hit = inside.any(1)
-    first = inside.to(torch.uint8).argmax(1)  # the first of equal maxima
-    deepest = distances.argmin(1)
-    step = (far - near) / (samples - 1)
-
-    # The neighbours of the sample: before a crossing there is one outside, about a least distance two above.
-    centre = torch.where(hit, first, deepest)
-    fine = torch.linspace(-1, 1, 2 * SUBDIVISIONS + 1, dtype=near.dtype, device=near.device)
-    middle = near + centre * step
-    finer = (middle[:, None] + fine * step[:, None]).maximum(near[:, None]).minimum(far[:, None])
-    values = grid.at(origins[:, None] + finer[..., None] * directions[:, None])
-    within = values < 0
-    crossed = within.any(1)
-    high = within.to(torch.uint8).argmax(1)
-    low = (high - 1).clamp_min(0)
-    t_low, t_high = _pick(finer, low), _pick(finer, high)
-    f_low, f_high = _pick(values, low), _pick(values, high)
-    span = (t_high - t_low).clamp_min(torch.finfo(near.dtype).eps)
-    rate = ((f_low - f_high) / span).clamp_min(LEAST_RATE)
-    root = t_high + (f_high / rate).maximum(t_low - t_high)
-    least = torch.where(hit, _pick(depths, deepest), _pick(finer, values.argmin(1)))
-    return Passage(crossed, torch.where(crossed, root, least), rate, least)
-
-
-def _pick(values: Float[Tensor, "rays samples"], index: Tensor) -> Float[Tensor, " rays"]:
-    """One value of each ray."""
-    return values.gather(1, index[:, None])[:, 0]

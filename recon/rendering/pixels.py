@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
+from recon.rendering.transfer import sent
 from recon.scene import View
 
 
@@ -34,9 +35,7 @@ class RayBatch:
 
     def to(self, device: torch.device) -> "RayBatch":
         """The same batch on another device."""
-        return RayBatch(
-            self.views.to(device), self.pixels.to(device), self.mask.to(device), self.colour.to(device)
-        )
+        return RayBatch(*(sent(part, device) for part in vars(self).values()))
 
 
 class PixelStore:

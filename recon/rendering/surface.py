@@ -13,6 +13,7 @@ from recon.rendering.bounds import SurfaceBounds
 from recon.rendering.cameras import CameraBundle
 from recon.rendering.intersection import intersect
 from recon.rendering.tracing import Trace, Tracer, TracingSettings, trace
+from recon.rendering.transfer import sent
 
 NEGLIGIBLE = 1e-4  # share of a camera in a point's colour that an 8-bit colour does not show
 
@@ -38,14 +39,17 @@ class RenderedRays:
         gradient: ∇f at those points and at the extra eikonal points, with gradients.
         hit: whether the ray meets the surface.
         agreed: hit, and in the mask.
-        colour: colours in [-1, 1] of the agreed rays, with gradients.
+        colour: colours in [-1, 1], with gradients: of the agreed rays, or with `fixed` of all rays, of which those of
+            the others mean nothing.
+        fixed: whether shapes depend on the number of rays alone.
     """
 
     sdf: Float[Tensor, " rays"]
     gradient: Float[Tensor, "points 3"]
     hit: Bool[Tensor, " rays"]
     agreed: Bool[Tensor, " rays"]
-    colour: Float[Tensor, "agreed 3"]
+    colour: Float[Tensor, "shaded 3"]
+    fixed: bool = False
 
 
 def render_rays(
@@ -60,7 +64,8 @@ def render_rays(
 ) -> RenderedRays:
     """Trace rays and shade their hits so that gradients reach field, colour and cameras (IDR, section 3).
 
-    Eikonal points are the traced points and half as many drawn uniformly in the cube [-1, 1]³.
+    Eikonal points are the traced points and half as many drawn uniformly in the cube [-1, 1]³. Where the tracer wants
+    fixed shapes, see `render_fixed`.
 
     Args:
         field: the geometry.
@@ -72,28 +77,74 @@ def render_rays(
         generator: of the step's random draws.
         step: of the training.
     """
-    found: Trace = tracer(field.sdf, origins.detach(), directions.detach(), mask, generator, step)
+    if tracer.settings.fixed(mask.device):
+        tracer.renew(field.sdf, step)
+        uniform = sent(eikonal_points(len(mask), generator, origins.dtype), mask.device)
+        return render_fixed(field, colour, origins, directions, mask, tracer, uniform)
+    found = tracer(field.sdf, origins.detach(), directions.detach(), mask, generator, step)
+    uniform = sent(eikonal_points(len(mask), generator, origins.dtype), mask.device)
+    sdf, gradient = _on_rays(field, origins, directions, found, uniform, tracer.settings.analytic)
     agreed = found.hit & mask
-
-    points = origins + found.depth[:, None] * directions
-    uniform = (
-        torch.rand(len(points) // 2, 3, generator=generator, dtype=points.dtype, device=generator.device) * 2
-        - 1
-    )
-    analytic = tracer.settings.analytic
-    sample, gradient = sdf_and_gradient(
-        field, torch.cat([points.detach(), uniform.to(points.device)]), analytic=analytic
-    )
-    on_rays = gradient[: len(points)].detach()
-    # The network saw constant points; this adds the first-order dependence on the cameras, whose value is zero.
-    sdf = sample.sdf[: len(points)] + (on_rays * (points - points.detach())).sum(1)
-
+    on_rays = gradient[: len(mask)].detach()
     surface = intersect(
         origins[agreed], directions[agreed], found.depth[agreed], sdf[agreed], on_rays[agreed]
     )
-    surface_sample, normals = sdf_and_gradient(field, surface, analytic=analytic)
-    rgb = colour(surface, normals, -directions[agreed], surface_sample.feature)
+    sample, normals = sdf_and_gradient(field, surface, analytic=tracer.settings.analytic)
+    rgb = colour(surface, normals, -directions[agreed], sample.feature)
     return RenderedRays(sdf, gradient, found.hit, agreed, rgb)
+
+
+def render_fixed(
+    field: Field,
+    colour: Colour,
+    origins: Float[Tensor, "rays 3"],
+    directions: Float[Tensor, "rays 3"],
+    mask: Bool[Tensor, " rays"],
+    tracer: Tracer,
+    uniform: Float[Tensor, "points 3"],
+) -> RenderedRays:
+    """The same by operations whose shapes depend on the number of rays alone, and that read nothing back from a device:
+    all rays are shaded, also those without a surface, whose colours nobody may count.
+
+    What the tracer remembers must have been renewed, and its settings must want fixed shapes.
+
+    Args:
+        field: the geometry.
+        colour: the rendering network.
+        origins: in unit space; may carry gradients to cameras.
+        directions: unit vectors; likewise.
+        mask: whether the photograph's mask has the object.
+        tracer: finds the surface.
+        uniform: the drawn eikonal points, `eikonal_points` of the step, where the rays are.
+    """
+    analytic = tracer.settings.analytic
+    found = tracer(field.sdf, origins.detach(), directions.detach(), mask, None, None)
+    sdf, gradient = _on_rays(field, origins, directions, found, uniform, analytic)
+    agreed = found.hit & mask
+    at = origins + found.depth[:, None] * directions
+    surface = intersect(origins, directions, found.depth, sdf, gradient[: len(mask)].detach())
+    # A ray without a surface is shaded where it passes; it has no part in any derivative.
+    surface = torch.where(agreed[:, None], surface, at.detach())
+    sample, normals = sdf_and_gradient(field, surface, analytic=analytic)
+    rgb = colour(surface, normals, -directions, sample.feature)
+    return RenderedRays(sdf, gradient, found.hit, agreed, rgb, fixed=True)
+
+
+def eikonal_points(rays: int, generator: torch.Generator, dtype: torch.dtype) -> Float[Tensor, "points 3"]:
+    """Points drawn uniformly in the cube [-1, 1]³, half as many as rays, where the generator is."""
+    return torch.rand(rays // 2, 3, generator=generator, dtype=dtype, device=generator.device) * 2 - 1
+
+
+def _on_rays(
+    field: Field, origins: Tensor, directions: Tensor, found: Trace, uniform: Tensor, analytic: bool
+) -> tuple[Float[Tensor, " rays"], Float[Tensor, "points 3"]]:
+    """Signed distances at the traced points, and ∇f there and at the drawn points."""
+    points = origins + found.depth[:, None] * directions
+    sample, gradient = sdf_and_gradient(field, torch.cat([points.detach(), uniform]), analytic=analytic)
+    on_rays = gradient[: len(points)].detach()
+    # The network saw constant points; this adds the first-order dependence on the cameras, whose value is zero.
+    sdf = sample.sdf[: len(points)] + (on_rays * (points - points.detach())).sum(1)
+    return sdf, gradient
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,17 @@ class TracingSettings:
     analytic: bool = False
     coarse_backward: bool = False
 
+    @property
+    def graphed(self) -> bool:
+        """Whether training steps are recorded as CUDA graphs, which takes fixed shapes."""
+        return False
+
+    def fixed(self, device: torch.device) -> bool:
+        """Whether a training step on a device has shapes that do not depend on what its rays meet, and reads nothing
+        back.
+        """
+        return False
+
     def tracer(self) -> "Tracer":
         """What finds the surface along the rays of training."""
         return SphereTracer(self)
@@ -85,8 +96,8 @@ class Tracer(nn.Module):
         origins: Float[Tensor, "rays 3"],
         directions: Float[Tensor, "rays 3"],
         mask: Bool[Tensor, " rays"],
-        generator: torch.Generator,
-        step: int,
+        generator: torch.Generator | None,
+        step: int | None,
     ) -> Trace:
         """Trace the rays of a training step, without gradients.
 
@@ -96,9 +107,12 @@ class Tracer(nn.Module):
             directions: unit vectors.
             mask: whether the photograph's mask has the object on each ray; rays without a hit (or without the mask)
                 get the depth of their least distance.
-            generator: of the step's random draws.
-            step: of the training; what is remembered is renewed by it.
+            generator: of the step's random draws; None where shapes are fixed, since nothing is drawn then.
+            step: of the training; what is remembered is renewed by it. None where `renew` has been told already.
         """
+
+    def renew(self, sdf: DistanceFunction, step: int) -> None:
+        """Renew what is remembered, as a step wants it; in place, so that a recorded step sees it."""
 
 
 class SphereTracer(Tracer):
@@ -110,8 +124,8 @@ class SphereTracer(Tracer):
         origins: Tensor,
         directions: Tensor,
         mask: Tensor,
-        generator: torch.Generator,
-        step: int,
+        generator: torch.Generator | None,
+        step: int | None,
     ) -> Trace:
         """Trace rays from both ends, search those that did not converge; see `trace`."""
         return trace(sdf, origins, directions, self.settings, mask=mask, generator=generator)

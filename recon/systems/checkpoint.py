@@ -47,6 +47,11 @@ class AtomicCheckpointIO(CheckpointIO):
 def load_checkpoint(path: Path, map_location: Any = None) -> dict[str, Any]:
     """A checkpoint's tensors and plain values.
 
+    Args:
+        path: of the file.
+        map_location: where tensors go; None for the CPU, wherever they were saved, so that a run of a GPU can be read
+            where there is none. Lightning moves them on.
+
     Raises:
         CheckpointError: if there is no such file or it is not a checkpoint.
     """
@@ -55,6 +60,6 @@ def load_checkpoint(path: Path, map_location: Any = None) -> dict[str, Any]:
             f"There is no checkpoint {path}; resume takes the folder of a run that has saved one."
         )
     try:
-        return torch.load(path, map_location=map_location, weights_only=True)
+        return torch.load(path, map_location=map_location or "cpu", weights_only=True)
     except Exception as error:
         raise CheckpointError(f"{path} cannot be read as a checkpoint of this project: {error}") from error

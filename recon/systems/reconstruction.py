@@ -1,7 +1,6 @@
 """IDR as a Lightning module: one training step is rays in, losses out."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,62 +11,23 @@ from recon.errors import ReconError
 from recon.fields import Field
 from recon.losses import colour_loss, eikonal_loss, mask_loss
 from recon.priors import Start
-from recon.rendering import CameraBundle, RayBatch, SurfaceBatch, TracingSettings, render_rays, seeded
+from recon.rendering import (
+    CameraBundle,
+    RayBatch,
+    SurfaceBatch,
+    TracingSettings,
+    eikonal_points,
+    render_fixed,
+    render_rays,
+    seeded,
+    sent,
+)
+from recon.rendering.surface import RenderedRays
+from recon.systems.bad_steps import MAX_BAD_STEPS, BadSteps
+from recon.systems.graphs import GraphedSteps
+from recon.systems.objective import Objective, StepTerms
 from recon.systems.products import coarse_products
 from recon.systems.schedules import stepped
-
-MAX_BAD_STEPS = 20
-
-
-@dataclass(frozen=True)
-class Objective:
-    """Weights and schedules of the losses and of Adam. Milestones are fractions of the whole training.
-
-    The defaults are IDR's: of 2000 epochs, α doubles at 250, 500, … 1250, and the learning rate halves at
-    1000 and 1500.
-
-    With a prior, training has two phases (H3D-Net, section 3): first the prior's networks are frozen and only
-    code, pose and appearance learn, then everything does.
-
-    Attributes:
-        mask_weight: of the mask loss.
-        eikonal_weight: of the eikonal loss.
-        code_weight: of the squared length of the latent code, where there is one.
-        alpha: initial sharpness of the mask loss.
-        alpha_factor: what it is multiplied by at each milestone.
-        alpha_milestones: when.
-        frozen: fraction of the training in which the geometry does not learn.
-        learning_rate: of the networks.
-        geometry_learning_rate: of the geometry alone; None for the same.
-        code_learning_rate: of the latent code.
-        pose_learning_rate: of the head's similarity.
-        learning_rate_factor: what it is multiplied by at each milestone.
-        learning_rate_milestones: when.
-        camera_learning_rate: of the cameras, where they are refined; constant.
-    """
-
-    mask_weight: float = 100.0
-    eikonal_weight: float = 0.1
-    code_weight: float = 0.0
-    alpha: float = 50.0
-    alpha_factor: float = 2.0
-    alpha_milestones: Sequence[float] = (0.125, 0.25, 0.375, 0.5, 0.625)
-    frozen: float = 0.0
-    learning_rate: float = 1e-4
-    geometry_learning_rate: float | None = None
-    code_learning_rate: float = 1e-2
-    pose_learning_rate: float = 1e-4
-    learning_rate_factor: float = 0.5
-    learning_rate_milestones: Sequence[float] = (0.5, 0.75)
-    camera_learning_rate: float = 1e-4
-
-
-@dataclass(frozen=True)
-class StepTerms:
-    """A step's losses and the figures shown of it."""
-
-    total: Tensor
-    shown: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Reconstruction(pl.LightningModule):
@@ -96,41 +56,52 @@ class Reconstruction(pl.LightningModule):
         self.colour, self.cameras = start.colour, cameras
         self.schedule_offset, self._optimizer_state = start.schedule_offset, start.optimizer_state
         self.frozen, self.geometry_rate = max(start.frozen, objective.frozen), start.geometry_rate
-        self.tracing, self.tracer, self.objective = tracing, tracing.tracer(), objective
-        self.steps, self.seed = steps, seed
-        self._bad_steps = 0
+        self.objective, self.steps, self.seed = objective, steps, seed
+        self._bad_steps, self.bad_steps = 0, BadSteps()
+        self.trace_by(tracing)
+
+    def trace_by(self, tracing: TracingSettings) -> None:
+        """Trace rays by these settings from now on, with nothing remembered."""
+        self.tracing, self.tracer = tracing, tracing.tracer()
+        self.graphs = GraphedSteps() if tracing.graphed else None
 
     def losses(self, batch: RayBatch, step: int) -> StepTerms:
         """The losses of IDR for the pixels of one step (equation 6 and following)."""
-        objective = self.objective
         origins, directions = self.cameras.rays(batch.views, batch.pixels)
         generator = seeded(self.seed, 2, step)
         rendered = render_rays(
             self.sdf, self.colour, origins, directions, batch.mask, self.tracer, generator, step
         )
+        return self._terms(rendered, batch.mask, batch.colour, self._alpha(step))
 
-        alpha = objective.alpha * stepped(
-            self._progress(step), objective.alpha_milestones, objective.alpha_factor
-        )
-        photograph = batch.colour[rendered.agreed]
-        colour = colour_loss(rendered.colour, photograph, len(batch.mask))
-        mask = mask_loss(rendered.sdf, batch.mask, rendered.agreed, alpha)
+    def _terms(
+        self, rendered: RenderedRays, in_mask: Tensor, photograph: Tensor, alpha: float | Tensor
+    ) -> StepTerms:
+        """Losses and figures of what was rendered."""
+        objective, agreed, fixed = self.objective, rendered.agreed, rendered.fixed
+        photograph = photograph if fixed else photograph[agreed]
+        colour = colour_loss(rendered.colour, photograph, len(in_mask), agreed if fixed else None)
+        mask = mask_loss(rendered.sdf, in_mask, agreed, alpha, fixed=fixed)
         eikonal = eikonal_loss(rendered.gradient)
         total = colour + objective.mask_weight * mask + objective.eikonal_weight * eikonal
         for code in self.sdf.parameter_groups().get("code", ()):
             total = total + objective.code_weight * code.square().sum()
         with torch.no_grad():
-            union = (rendered.hit | batch.mask).sum().clamp_min(1)
-            square = (
-                ((rendered.colour - photograph) / 2).square().mean() if len(photograph) else torch.ones(())
-            )
+            union = (rendered.hit | in_mask).sum().clamp_min(1)
+            square = ((rendered.colour - photograph) / 2).square()
+            if fixed:
+                count = agreed.sum()
+                square = torch.where(agreed[:, None], square, 0.0).sum() / (3 * count).clamp_min(1)
+                square = torch.where(count > 0, square, 1.0)
+            else:
+                square = square.mean() if len(photograph) else square.new_ones(())
             shown = {
                 "loss": total.detach(),
                 "loss_colour": colour.detach(),
                 "loss_mask": mask.detach(),
                 "loss_eikonal": eikonal.detach(),
                 "psnr": -10 * torch.log10(square.clamp_min(1e-10)),
-                "mask_iou": rendered.agreed.sum() / union,
+                "mask_iou": agreed.sum() / union,
             }
         return StepTerms(total, shown)
 
@@ -142,37 +113,99 @@ class Reconstruction(pl.LightningModule):
         square = ((colour.detach() - batch.colour) / 2).square().mean()
         return StepTerms(loss, {"loss": loss.detach(), "psnr": -10 * torch.log10(square.clamp_min(1e-10))})
 
-    def training_step(self, batch: RayBatch | SurfaceBatch, batch_idx: int) -> Tensor | None:
-        """One step; a loss that is not finite is skipped and counted."""
-        self.set_phase(self.global_step)
-        if isinstance(batch, SurfaceBatch):
-            terms = self.appearance(batch)
+    def terms(self, batch: RayBatch | SurfaceBatch, step: int) -> StepTerms:
+        """Loss and figures of a step in its phase; where steps are recorded, gradients too, and then the loss comes
+        detached.
+        """
+        self.set_phase(step)
+        if self.graphs is not None and not self.graphs.failed:
+            if isinstance(batch, RayBatch):
+                self.tracer.renew(self.sdf.sdf, step)
+            learning = tuple(parameter.requires_grad for parameter in self.parameters())
+            kind = (type(batch), self.sdf.shape_of_progress(), learning)
+            done = self.graphs.step(self.learn, self.parameters(), self.given(batch, step), kind)
+            if done is not None:
+                return done
+        terms = self.appearance(batch) if isinstance(batch, SurfaceBatch) else self.losses(batch, step)
+        if self._deferred(terms.total.device):
+            self.bad_steps.note(terms.total.detach())
+        return terms
+
+    def given(self, batch: RayBatch | SurfaceBatch, step: int) -> dict[str, Tensor | float]:
+        """All that a step of fixed shapes takes from outside: its batch, its draws, and what its number decides."""
+        given: dict[str, Tensor | float] = dict(vars(batch))
+        if isinstance(batch, RayBatch):
+            generator = seeded(self.seed, 2, step)
+            uniform = eikonal_points(len(batch), generator, self.cameras.centres.dtype)
+            given |= {"uniform": sent(uniform, batch.mask.device), "alpha": self._alpha(step)}
+        return given
+
+    def learn(self, given: Mapping[str, Tensor]) -> StepTerms:
+        """A step of fixed shapes from what it is given to gradients that are finite: all that a recording repeats."""
+        if "mask" in given:
+            rays = self.cameras.rays(given["views"], given["pixels"])
+            rendered = render_fixed(
+                self.sdf, self.colour, *rays, given["mask"], self.tracer, given["uniform"]
+            )
+            terms = self._terms(rendered, given["mask"], given["colour"], given["alpha"])
         else:
-            terms = self.losses(batch, self.global_step)
+            terms = self.appearance(SurfaceBatch(**given))
+        self.bad_steps.note(terms.total.detach())
+        self.backward(terms.total)
+        self.bad_steps.settle([p.grad for p in self.parameters() if p.grad is not None])
+        return StepTerms(terms.total.detach(), terms.shown)
+
+    def training_step(self, batch: RayBatch | SurfaceBatch, batch_idx: int) -> Tensor | None:
+        """One step; one whose loss is not finite does not reach the weights and is counted."""
+        terms = self.terms(batch, self.global_step)
         self.log_dict(dict(terms.shown), on_step=True, on_epoch=False)
-        if torch.isfinite(terms.total):
+        if self._deferred(terms.total.device) or torch.isfinite(terms.total):
             return terms.total
         self._count_bad_step("loss", {name: float(value) for name, value in terms.shown.items()})
         return None
 
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
+        """Forget the gradients of the step before; those of a recorded step are of this one already."""
+        if self.graphs is None or not self.graphs.learned:
+            optimizer.zero_grad()
+
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        """Derivatives of the loss, as exact as the renderer wants them."""
+        """Derivatives of the loss, as exact as the renderer wants them; a recorded step has them already."""
+        if self.graphs is not None and self.graphs.learned:
+            return
         with coarse_products(self.tracing.coarse_backward):
             loss.backward(*args, **kwargs)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Never let a gradient that is not finite reach the weights: such a step changes nothing but Adam's
-        decay.
+        decay. On a GPU that is done and counted there, and the count is looked at now and then.
         """
         gradients = [
             p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None
         ]
-        if gradients and not torch.isfinite(torch.stack([g.sum() for g in gradients]).sum()):
+        if gradients and self._deferred(gradients[0].device):
+            if self.graphs is None or not self.graphs.learned:
+                self.bad_steps.settle(gradients)
+            self.bad_steps.look(self.global_step)
+        elif gradients and not torch.isfinite(torch.stack([g.sum() for g in gradients]).sum()):
             for gradient in gradients:
                 gradient.zero_()
             self._count_bad_step("gradient", {})
-        else:
+        elif gradients:  # there are none after a bad loss, which is counted already
             self._bad_steps = 0
+
+    def on_train_end(self) -> None:
+        """A last look at the bad steps."""
+        self.bad_steps.look(self.global_step, every=1)
+
+    def teardown(self, stage: str) -> None:
+        """Forget recorded steps before the networks move to the CPU."""
+        if self.graphs is not None:
+            self.graphs.drop()
+
+    def _deferred(self, device: torch.device) -> bool:
+        """Whether bad steps are counted on the device, since reading back from it would cost a wait at every step."""
+        return device.type != "cpu" or self.tracing.fixed(device)
 
     def _count_bad_step(self, what: str, shown: Mapping[str, float]) -> None:
         self._bad_steps += 1
@@ -214,7 +247,7 @@ class Reconstruction(pl.LightningModule):
         if self._optimizer_state is not None:
             for name, parameter in self.named_parameters():
                 if name in self._optimizer_state:
-                    optimizer.state[parameter] = dict(self._optimizer_state[name])
+                    optimizer.state[parameter] = beside(parameter, self._optimizer_state[name])
         # LambdaLR would pickle a bound method into the checkpoint, hence the lambdas.
         schedules = [
             (lambda step: 1.0) if name in ("pose", "cameras") else (lambda step: self._rate_factor(step))
@@ -222,6 +255,13 @@ class Reconstruction(pl.LightningModule):
         ]
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedules)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _alpha(self, step: int) -> float:
+        """Sharpness of the mask loss."""
+        objective = self.objective
+        return objective.alpha * stepped(
+            self._progress(step), objective.alpha_milestones, objective.alpha_factor
+        )
 
     def _rate_factor(self, step: int) -> float:
         objective = self.objective
@@ -232,3 +272,11 @@ class Reconstruction(pl.LightningModule):
     def _progress(self, step: int) -> float:
         """How far the schedules are."""
         return self.schedule_offset + step / self.steps
+
+
+def beside(parameter: nn.Parameter, state: Mapping[str, Any]) -> dict[str, Any]:
+    """A parameter's state of fused Adam on its device, the count of steps included, which Lightning leaves behind."""
+    return {
+        name: value.to(parameter.device) if isinstance(value, Tensor) else value
+        for name, value in state.items()
+    }

@@ -23,7 +23,8 @@ from recon.systems.callbacks import CurveFile, LastCheckpoint, Progress
 from recon.systems.checkpoint import CHECKPOINT, AtomicCheckpointIO
 from recon.systems.config import build, device_of, preset_of, without_prior
 from recon.systems.data import RayData
-from recon.systems.reconstruction import Objective, Reconstruction
+from recon.systems.objective import Objective
+from recon.systems.reconstruction import Reconstruction
 from recon.systems.timeline import Timeline
 from recon.systems.trial import choose
 
@@ -109,6 +110,8 @@ def _prepare(cfg: DictConfig, folder: Path, timeline: Timeline) -> Task:
     inputs = [scene.views[view] for view in views]
     objective = Objective(**OmegaConf.to_container(cfg.method.objective))  # type: ignore[arg-type]
     tracing = build(cfg.renderer)
+    if tracing.graphed:
+        _refuse_graphs_where_there_are_none(device, str(cfg.trainer.precision))
     store = PixelStore(inputs)
     sampler = build(cfg.data.sampler, store=store, seed=cfg.seed)
     loggers = [build(logger) for logger in cfg.logger.loggers]
@@ -204,7 +207,7 @@ def train(task: Task) -> bool:
     path = folder / CHECKPOINT
     last = LastCheckpoint(path, cfg.trainer.checkpoint_every)
     trainer = pl.Trainer(
-        accelerator=cfg.trainer.accelerator,
+        accelerator="gpu" if device_of(cfg).type == "cuda" else "cpu",  # where everything else is done too
         devices=1,
         precision=cfg.trainer.precision,
         max_steps=system.steps,
@@ -223,6 +226,20 @@ def train(task: Task) -> bool:
     task.train_s = last.train_s
     task.timeline.lap("train")
     return last.stopped_by is None
+
+
+def _refuse_graphs_where_there_are_none(device: torch.device, precision: str) -> None:
+    """Raises a ConfigError where renderer.cuda_graphs=true cannot be done."""
+    if device.type != "cuda":
+        raise ConfigError(
+            f"renderer.cuda_graphs=true needs a CUDA device, but training runs on the {device.type}. "
+            "Use renderer.cuda_graphs=false, or trainer.accelerator=gpu on a machine that has one."
+        )
+    if precision not in ("32", "32-true"):
+        raise ConfigError(
+            f"renderer.cuda_graphs=true records steps of trainer.precision=32-true, not of {precision}: what scales "
+            "losses or casts weights would stay outside of the recording. Use renderer.cuda_graphs=false."
+        )
 
 
 def discard_if_empty(folder: Path) -> None:

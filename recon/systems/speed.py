@@ -25,6 +25,7 @@ from recon.rendering import RayBatch
 from recon.rendering.cached import CachedTracer, CachedTracing
 from recon.systems import run
 from recon.systems.config import CONF, all_options, build, device_of, register_resolvers, settle
+from recon.systems.graphs import WARM_UPS
 from recon.systems.reconstruction import Reconstruction
 
 PAPER = ("method=idr", "preset=paper")
@@ -35,6 +36,8 @@ DRAWN = {
 }
 """How rays are drawn, with the options for it; those of the first name are the headline's."""
 RENDERERS = ("sphere_tracing", "cached")
+GRAPHS = "cached_graphs"
+"""renderer=cached with renderer.cuda_graphs=true."""
 FAR_ON = 100_000  # a step in the later part of any schedule
 
 
@@ -63,15 +66,15 @@ class Training:
         self.optimizer, self.scheduler = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
         self.done = 0
 
-    def twin(self, renderer: str) -> "Training":
+    def twin(self, renderer: str, *overrides: str) -> "Training":
         """The same training going on with another renderer from where it stands; of the options of its own renderer
-        those stay that the other has too.
+        those stay that the other has too, with the overrides on top.
         """
         known = {name for name, _, _ in all_options(CONF / "renderer" / f"{renderer}.yaml", "renderer.")}
         given = [o for o in self.given if not o.startswith("renderer.") or o.partition("=")[0] in known]
-        settings = build(_composed([*given, f"renderer={renderer}"]).renderer)
+        settings = build(_composed([*given, f"renderer={renderer}", *overrides]).renderer)
         system = copy.deepcopy(self.system)
-        system.tracing, system.tracer = settings, settings.tracer()
+        system.trace_by(settings)
         other = copy.copy(self)
         other._begin(system)
         other.optimizer.load_state_dict(copy.deepcopy(self.optimizer.state_dict()))
@@ -79,16 +82,39 @@ class Training:
         other.done = self.done
         return other
 
+    def variants(self) -> dict[str, "Training"]:
+        """Twins of this training with each renderer, ready to be timed; on a GPU one with recorded steps too, if steps
+        can be recorded there.
+        """
+        twins = {name: self.twin(name) for name in RENDERERS}
+        if self.device.type == "cuda":
+            twins[GRAPHS] = self.twin("cached", "renderer.cuda_graphs=true")
+        for training in twins.values():
+            training.settle()
+        return {name: twin for name, twin in twins.items() if name != GRAPHS or twin.replays}
+
+    def settle(self) -> None:
+        """Make the steps after which others are alike: a first one, and until a recording is replayed."""
+        self.step()
+        if self.system.graphs is not None:
+            for _ in range(WARM_UPS + 2):
+                self.step(_without_renewal(self, 0))
+
+    @property
+    def replays(self) -> bool:
+        """Whether its last step was a recorded one."""
+        graphs = self.system.graphs
+        return graphs is not None and graphs.learned
+
     def step(self, number: int | None = None) -> float:
         """One step; seconds of it. Pixels and schedules are those of a step's number, if one is given."""
         number = self.done if number is None else number
         self.synchronise()
         begun = time.perf_counter()
-        self.system.set_phase(number)
         batch = self.sampler(number).to(self.device)
         assert isinstance(batch, RayBatch)
-        terms = self.system.losses(batch, number)
-        self.optimizer.zero_grad()
+        terms = self.system.terms(batch, number)
+        self.system.optimizer_zero_grad(0, number, self.optimizer)
         self.system.backward(terms.total)
         self.system.on_before_optimizer_step(self.optimizer)
         self.optimizer.step()

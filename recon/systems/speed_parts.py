@@ -19,7 +19,16 @@ from recon.errors import ReconError
 from recon.rendering import CameraBundle, PixelStore, SceneSampler
 from recon.scene import Camera, View
 from recon.systems.config import CONF
-from recon.systems.speed import DRAWN, PAPER, RENDERERS, PeakMemory, Training, side_by_side, surface_gap_mm
+from recon.systems.speed import (
+    DRAWN,
+    GRAPHS,
+    PAPER,
+    RENDERERS,
+    PeakMemory,
+    Training,
+    side_by_side,
+    surface_gap_mm,
+)
 
 Say = Callable[[str], None]
 IDR = ("method=idr",)
@@ -119,18 +128,17 @@ def step(setting: Setting) -> dict[str, Any]:
     """Step times of both renderers from the same networks, steps taking turns; for each way to draw the rays."""
     drawn = {name: _step(setting, options) for name, options in DRAWN.items()}
     first = next(iter(drawn.values()))
-    headline = {name: first[name] for name in ("step_s_reference", "step_s_cached", "step_ratio")}
+    names = ("step_s_reference", "step_s_cached", "step_ratio", "step_s_cached_graphs")
+    headline = {name: first[name] for name in names}
     return {**headline, "drawn": drawn}
 
 
 def _step(setting: Setting, options: Sequence[str]) -> dict[str, Any]:
     cached = setting.training(*PAPER, *options, "renderer=cached")
     cached.steps(setting.extent.warm, setting.say, "warming up")
-    trainings = {name: cached.twin(name) for name in RENDERERS}
-    for training in trainings.values():
-        training.step()
+    trainings = cached.variants()
     times = side_by_side(trainings, setting.extent.rounds, PAPER_STEPS, setting.say)
-    seconds = {name: times[name].seconds for name in RENDERERS}
+    seconds = {name: times[name].seconds for name in trainings}
     paired = statistics.median(
         slow / (fast + times["cached"].renewals)
         for slow, fast in zip(times["sphere_tracing"].plain, times["cached"].plain, strict=True)
@@ -139,9 +147,10 @@ def _step(setting: Setting, options: Sequence[str]) -> dict[str, Any]:
         "step_s_reference": round(seconds["sphere_tracing"], 4),
         "step_s_cached": round(seconds["cached"], 4),
         "step_ratio": round(paired, 3),
+        "step_s_cached_graphs": round(seconds[GRAPHS], 5) if GRAPHS in seconds else None,
         "rays": len(cached.sampler(0)),
         "device": str(cached.device),
-        **{name: time.json() for name, time in times.items()},
+        **{name: {**times[name].json(), "peak_mb": _gpu_mb(each)} for name, each in trainings.items()},
     }
 
 
@@ -171,9 +180,7 @@ def table(setting: Setting) -> list[dict[str, Any]]:
 def _lines(setting: Setting, what: Mapping[str, Any], *overrides: str) -> Iterator[dict[str, Any]]:
     """A line for each renderer."""
     first = setting.training(*IDR, *overrides, "renderer=cached")
-    trainings = {name: first.twin(name) for name in RENDERERS}
-    for training in trainings.values():
-        training.step()
+    trainings = first.variants()
     times = side_by_side(trainings, setting.extent.few - 1, trainings["cached"].system.steps)
     for name, training in trainings.items():
         line = {**what, "renderer": name, "device": str(training.device), **times[name].json()}
@@ -183,10 +190,17 @@ def _lines(setting: Setting, what: Mapping[str, Any], *overrides: str) -> Iterat
 
 
 def _peak_mb(training: Training) -> float | None:
-    """Peak memory of a step; on a CPU of the whole process."""
+    """Peak memory of a step, or of recording one; on a CPU of the whole process."""
+    if training.system.graphs is not None:
+        training.system.graphs.drop()
     memory = PeakMemory(training.device)
-    training.step()
+    training.settle()
     return memory.mb()
+
+
+def _gpu_mb(training: Training) -> float | None:
+    """The same on a GPU; None on a CPU, where such a step takes seconds."""
+    return _peak_mb(training) if training.device.type == "cuda" else None
 
 
 def growth(setting: Setting) -> dict[str, list[dict[str, Any]]]:

@@ -8,7 +8,7 @@ from typing import Any
 from recon.errors import ConfigError
 from recon.files import replacing
 
-HEADLINE = ("step_s_reference", "step_s_cached", "step_ratio", "surface_gap_mm")
+HEADLINE = ("step_s_reference", "step_s_cached", "step_ratio", "surface_gap_mm", "step_s_cached_graphs")
 
 
 def read(path: Path, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -45,10 +45,12 @@ def write(
 
 
 def headline(parts: Mapping[str, Any]) -> dict[str, float | None]:
-    """The four numbers that matter; the gap is that of the first training compared, with the networks of the step."""
+    """The numbers that matter, null where there is none, such as graphs without a GPU; the gap is that of the first
+    training compared, with the networks of the step.
+    """
     step, gaps = parts.get("step", {}), list(parts.get("gap", {}).values())
     gap_mm = gaps[0]["mean"] if gaps else None
-    return {**{name: step.get(name) for name in HEADLINE[:3]}, "surface_gap_mm": gap_mm}
+    return {name: gap_mm if name == "surface_gap_mm" else step.get(name) for name in HEADLINE}
 
 
 def markdown(report: Mapping[str, Any]) -> str:
@@ -66,18 +68,19 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
     yield from _table(HEADLINE, [[report[name] for name in HEADLINE]])
     if "step" in parts:
         yield "\n## A step of IDR: 8 layers of 512\n"
-        names = ("step_s", "plain_s", "fastest_s", "renewals_s", "whole_s", "surface_s", "steps")
+        names = ("step_s", "plain_s", "fastest_s", "renewals_s", "whole_s", "surface_s", "steps", "peak_mb")
         rows = [
             [
                 each["rays"],
                 drawn,
                 each["device"],
                 name,
-                *(each[name][key] for key in names),
+                *(each[name].get(key) for key in names),
                 each["step_ratio"],
             ]
             for drawn, each in parts["step"]["drawn"].items()
-            for name in ("sphere_tracing", "cached")
+            for name in ("sphere_tracing", "cached", "cached_graphs")
+            if name in each
         ]
         yield from _table(("rays", "drawn", "device", "renderer", *names, "ratio"), rows)
     if "table" in parts:

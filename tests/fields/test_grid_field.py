@@ -98,6 +98,17 @@ def test_levels_fade_in_as_a_function_of_the_progress():
         assert field.fades() == pytest.approx(expected)
 
 
+def test_weights_of_the_levels_lie_where_the_field_is_and_stay_there():
+    field = HashField(4, 1, 8, 2, 9, 4, 1, 2, first=1, fade=(0.2, 0.8))
+    kept, shapes = field.faded.data_ptr(), []
+    for progress in (0.0, 0.3, 0.35, 0.5, 1.0):
+        field.set_progress(progress)
+        assert field.faded.tolist() == pytest.approx(field.fades()) and field.faded.data_ptr() == kept
+        shapes.append(field.shape_of_progress())
+    assert shapes == [(1, False), (2, True), (2, True), (3, True), (4, False)]
+    assert not any("faded" in name for name in field.state_dict())  # a function of the progress
+
+
 def test_levels_come_at_once_where_the_training_freezes_the_geometry_for_longer_than_they_fade():
     field = HashField(4, 1, 8, 2, 9, 4, 1, 2, first=1, fade=(0.9, 0.8))
     seen = []

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from recon.errors import ConfigError
-from recon.fields import DenseGrid, HashGrid, tiny_cuda
+from recon.fields import DenseGrid, HashGrid, level_grid, tiny_cuda
 
 GRIDS = {
     "hash": lambda backend: HashGrid(3, 2, 8, 3, 9, 1.0, backend),
@@ -149,3 +149,23 @@ def test_tinycudann_agrees_with_plain_operations(name):
     for ours, expected in zip(eikonal(native, points), eikonal(plain, points), strict=True):
         error = (ours - expected).norm() / expected.norm()
         assert error < 1e-2  # points on the border of a cell may fall on either side
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("backend", ["auto", "torch", "numba", "tinycudann"])
+def test_compiled_loops_are_for_cpus_alone(backend, order):
+    for device in ("cuda", "meta", "mps"):
+        choice = level_grid.chosen(backend, torch.device(device), order)
+        assert choice in {"torch", "tinycudann"} and (choice == "torch" or device == "cuda")
+    assert level_grid.chosen(backend, torch.device("cpu"), order) == (
+        "torch" if backend == "torch" else "numba"
+    )
+
+
+def test_a_grid_on_another_device_asks_no_compiled_loop_and_reads_nothing_back():
+    for name in GRIDS:
+        grid = GRIDS[name]("auto").to("meta")
+        points = torch.rand(5, 3, device="meta", requires_grad=True)
+        (slope,) = torch.autograd.grad(grid(points).sum(), points, create_graph=True)
+        slope.square().sum().backward()
+        assert grid.table.grad.device.type == "meta"

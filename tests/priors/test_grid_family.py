@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -58,6 +60,19 @@ def test_the_mean_head_is_met_at_the_nodes(family):
     at = torch.from_numpy(nodes().reshape(-1, 3).astype(np.float32))
     found = family.at(torch.zeros(LATENT)).sdf(at).numpy()
     np.testing.assert_allclose(found, np.linalg.norm(at.numpy(), axis=1) - 0.25, atol=1e-5)
+
+
+def test_on_a_device_all_rows_are_asked_and_the_values_are_the_same(family):
+    points, code = points_of().requires_grad_(), CODE.clone().requires_grad_()
+    wanted = family(points, code)
+    index, weight = family.mean.taps(points)
+    found = (weight * family._values_of_all(index, code)).sum(1) + family.beyond(points)
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
+    (of_found, of_wanted) = (torch.autograd.grad(each.sum(), code)[0] for each in (found, wanted))
+    torch.testing.assert_close(of_found, of_wanted, rtol=1e-4, atol=1e-5)
+    # the meta device refuses whatever would have to be read back
+    elsewhere = copy.deepcopy(family).to("meta")
+    assert elsewhere(points.to("meta"), code.to("meta")).shape == wanted.shape
 
 
 def test_beyond_the_box_the_distance_to_it_is_added(family):

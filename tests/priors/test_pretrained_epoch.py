@@ -18,7 +18,8 @@ from recon.rendering import CameraBundle, PixelStore, SceneSampler, TracingSetti
 from recon.scene import open as open_scene
 from recon.systems.checkpoint import AtomicCheckpointIO, load_checkpoint
 from recon.systems.data import RayData
-from recon.systems.reconstruction import Objective, Reconstruction
+from recon.systems.objective import Objective
+from recon.systems.reconstruction import Reconstruction
 from recon.systems.schedules import stepped
 from tests import ellipsoid
 

@@ -99,6 +99,34 @@ def test_fixed_shapes_give_the_same_surface_and_least_distances():
     assert (drawn - sampled).abs().max() < 0.015 and (drawn - sampled).abs().mean() < 1e-3
 
 
+def test_shapes_are_fixed_where_the_device_is_no_cpu_unless_the_settings_say():
+    wanted = {None: {"cpu": False, "cuda": True, "meta": True}, True: {"cpu": True}, False: {"cuda": False}}
+    for fixed, devices in wanted.items():
+        settings = replace(SETTINGS, fixed_shapes=fixed)
+        assert {name: settings.fixed(torch.device(name)) for name in devices} == devices
+    assert not TracingSettings().fixed(torch.device("cuda"))
+
+
+def test_a_tracer_that_was_told_to_renew_does_not_renew_again():
+    origins, directions = rays(500)
+    settings = replace(SETTINGS, fixed_shapes=True)
+    one, two = settings.tracer(), settings.tracer()
+    wanted = one(torus, origins, directions, everywhere(500), seeded(0, 1), 0)
+    two.renew(torus, 0)
+    values, kept = two.grid.values, two.grid.values.data_ptr()
+    found = two(torus, origins, directions, everywhere(500), None, None)
+    assert torch.equal(found.depth, wanted.depth) and torch.equal(found.hit, wanted.hit)
+    two.renew(sphere(0.6), 1)
+    assert two.grid.values is values and values.data_ptr() == kept  # a recorded step looks there
+    assert torch.equal(two.grid.values, _filled(sphere(0.6)))
+
+
+def _filled(sdf):
+    tracer = SETTINGS.tracer()
+    tracer.renew(sdf, 0)
+    return tracer.grid.values
+
+
 def test_least_distances_are_those_of_the_reference_with_the_same_draws():
     origins, directions = rays(2000, seed=5)
     mask = torch.arange(2000) % 3 > 0
@@ -151,7 +179,9 @@ def test_rays_for_which_the_grid_is_wrong_are_traced_by_the_reference():
         assert (found.depth - expected)[hits & clear].abs().max() < 2e-4
 
 
-@pytest.mark.parametrize("wrong", [{"cells": 30}, {"every": 0}, {"corrections": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"cells": 30}, {"every": 0}, {"corrections": 0}, {"cuda_graphs": True, "fixed_shapes": False}]
+)
 def test_settings_that_make_no_sense_are_named(wrong):
     with pytest.raises(ValueError, match=f"renderer.{next(iter(wrong))}"):
         CachedTracing(**wrong)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from recon.fields import Field, SDFNetwork, sdf_and_gradient
-from recon.rendering import intersect, render_rays, seeded
+from recon.rendering import CachedTracing, intersect, render_rays, seeded
 from recon.rendering.cameras import rotation_from_quaternion
 from recon.rendering.tracing import TracingSettings, trace
 
@@ -166,3 +166,26 @@ def test_a_step_without_any_hit_still_has_a_loss(network):
     )
     assert not rendered.hit.any() and rendered.colour.shape == (0, 3) and rendered.sdf.requires_grad
     assert trace(Away().sdf, origins, directions).hit.sum() == 0
+
+
+def test_with_fixed_shapes_rays_without_a_surface_are_shaded_where_they_pass_and_move_nothing(network):
+    origins, directions = rays(CENTRE.clone().requires_grad_(), QUATERNION)
+    count = len(PIXELS)
+    mask = torch.arange(count) % 2 == 0
+    settings = CachedTracing(cells=16, fixed_shapes=True)
+    tracer = settings.tracer().to(origins.dtype)
+    rendered = render_rays(network, lambda *a: a[0], origins, directions, mask, tracer, seeded(0, 1))
+    assert (
+        rendered.fixed
+        and rendered.colour.shape == (count, 3)
+        and rendered.gradient.shape == (count * 3 // 2, 3)
+    )
+    away = ~rendered.agreed
+    assert away.any() and rendered.agreed.any() and torch.isfinite(rendered.colour).all()
+    for learning in (origins, *network.parameters()):
+        (moved,) = torch.autograd.grad(
+            rendered.colour[away].sum(), learning, retain_graph=True, allow_unused=True
+        )
+        assert moved is None or not moved.any()
+    (moved,) = torch.autograd.grad(rendered.colour[rendered.agreed].sum(), origins)
+    assert moved.abs().max() > 0.1

@@ -19,6 +19,16 @@ def test_round_trip_leaves_nothing_else(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["last.ckpt"]
 
 
+def test_a_checkpoint_of_a_gpu_can_be_read_where_there_is_none(tmp_path, monkeypatch):
+    path, read = tmp_path / "last.ckpt", []
+    AtomicCheckpointIO().save_checkpoint({"step": 3}, path)
+    load = torch.load
+    monkeypatch.setattr(torch, "load", lambda *a, **k: read.append(k["map_location"]) or load(*a, **k))
+    AtomicCheckpointIO().load_checkpoint(path)  # as Lightning calls it
+    load_checkpoint(path, "meta")
+    assert read == ["cpu", "meta"]
+
+
 def test_a_failed_save_is_loud_and_keeps_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "last.ckpt"
     io = AtomicCheckpointIO()

@@ -4,7 +4,9 @@ import os
 import signal
 
 import pytest
+import torch
 
+from recon.errors import ReconError
 from recon.rendering.cached import CachedTracer
 from recon.systems import run
 from tests import ellipsoid
@@ -46,3 +48,22 @@ def test_settings_that_make_no_sense_are_refused_before_any_work(scene_folder, t
 
 def test_all_settings_of_the_reference_are_there():
     assert set(composed("renderer=sphere_tracing").renderer) <= set(composed("renderer=cached").renderer)
+
+
+@pytest.mark.parametrize("fixed", ["false", "true"])
+def test_a_run_of_bad_losses_ends_the_training_with_good_weights(scene_folder, tmp_path, monkeypatch, fixed):
+    options = [*CACHED, f"renderer.fixed_shapes={fixed}", "steps=70"]
+    cfg, folder = configured(scene_folder, tmp_path, *options)
+    task = run.prepare(cfg, folder)
+    losses, seen = task.system.losses, []
+
+    def poisoned(batch, step):
+        seen.append(step)
+        terms = losses(batch, step)
+        return type(terms)(terms.total * (float("nan") if step >= 5 else 1.0), terms.shown)
+
+    monkeypatch.setattr(task.system, "losses", poisoned)
+    with pytest.raises(ReconError, match="not finite in 20 steps in a row"):
+        run.train(task)
+    assert 24 <= seen[-1] < 45  # at once, or at the next look
+    assert all(torch.isfinite(parameter).all() for parameter in task.system.parameters())

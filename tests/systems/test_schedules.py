@@ -1,6 +1,6 @@
 import pytest
 
-from recon.systems.reconstruction import Objective
+from recon.systems.objective import Objective
 from recon.systems.schedules import stepped
 
 

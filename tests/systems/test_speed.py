@@ -13,8 +13,10 @@ import trimesh
 from recon.errors import ConfigError
 from recon.rendering import CachedTracing
 from recon.rendering.cached import CachedTracer
-from recon.systems import speed, speed_curves, speed_parts, speed_report
+from recon.systems import reconstruction, speed, speed_curves, speed_parts, speed_report
+from recon.systems.graphs import GraphedSteps
 from recon.systems.speed import StepTime, Training, side_by_side, surface_gap_mm
+from tests.systems.recorder import Recorder
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -52,6 +54,34 @@ def test_twins_begin_alike_and_take_turns():
     assert cached.renewals == pytest.approx(
         (due.count("whole") * cached.whole + due.count("surface") * cached.surface) / 200
     )
+
+
+def test_recorded_steps_are_replayed_before_they_are_timed(monkeypatch):
+    first = Training(CACHED, 1)
+    first.steps(2)
+    assert set(first.variants()) == set(speed.RENDERERS)  # on a CPU nothing is recorded
+    recorders = []
+
+    class Graphs(GraphedSteps):
+        def __init__(self):
+            super().__init__(lambda: recorders.append(Recorder()) or recorders[-1])
+
+    monkeypatch.setattr(reconstruction, "GraphedSteps", Graphs)
+    twin = first.twin("cached", "renderer.cuda_graphs=true", "renderer.fixed_shapes=true")
+    twin.settle()
+    assert twin.replays and twin.system.tracing.cells == 16
+    before = recorders[-1].replayed
+    side_by_side({"cached": twin}, 4, 100)
+    assert len(recorders) == 1 and recorders[0].replayed == before + 4
+
+
+def test_the_table_has_a_row_for_recorded_steps_where_there_are_some():
+    step = json.loads(json.dumps(PARTS["step"]))
+    step["drawn"]["as published"]["cached_graphs"] = {**StepTime([0.1]).json(), "peak_mb": 812.5}
+    report = {**speed_report.headline({"step": {**step, "step_s_cached_graphs": 0.1}}), **CONTEXT}
+    assert report["step_s_cached_graphs"] == 0.1
+    text = speed_report.markdown({**report, "parts": {"step": step}})
+    assert "| cached_graphs | 0.1 |" in text and "812.5" in text
 
 
 def test_timed_steps_renew_nothing(monkeypatch):
@@ -145,8 +175,8 @@ def test_the_file_has_its_headline_and_goes_on_where_it_stood(tmp_path):
     assert json.loads(path.read_text())["surface_gap_mm"] is None  # not yet
     speed_report.write(path, options, CONTEXT, PARTS)
     report = json.loads(path.read_text())
-    assert [report[name] for name in speed_report.HEADLINE] == [6.0, 0.75, 8.0, 0.02]
-    assert "| 6.0 | 0.75 | 8.0 | 0.02 |" in path.with_suffix(".md").read_text()
+    assert [report[name] for name in speed_report.HEADLINE] == [6.0, 0.75, 8.0, 0.02, None]
+    assert "| 6.0 | 0.75 | 8.0 | 0.02 |  |" in path.with_suffix(".md").read_text()
     assert speed_report.read(path, options) == PARTS
     with pytest.raises(ConfigError, match="other options"):
         speed_report.read(path, {**options, "views": 4})

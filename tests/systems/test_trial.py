@@ -9,7 +9,8 @@ from recon.fields import RenderingNetwork, SDFNetwork
 from recon.priors import Start
 from recon.rendering import CameraBundle, PixelStore, SceneSampler, TracingSettings
 from recon.scene import open as open_scene
-from recon.systems.reconstruction import Objective, Reconstruction
+from recon.systems.objective import Objective
+from recon.systems.reconstruction import Reconstruction
 from recon.systems.trial import choose, compare
 from tests import ellipsoid
 
