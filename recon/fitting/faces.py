@@ -31,6 +31,7 @@ class Faces:
     Attributes:
         known: What faces of its family look like.
         head: The head.
+        code: Its code.
         places: Of its marks, canonical unit space.
         slope: Derivative of the signed distance there.
         settings: How much they count.
@@ -39,6 +40,7 @@ class Faces:
 
     known: Likeness
     head: Member
+    code: Float[Tensor, " latent"]
     places: Float[Tensor, "marks 3"]
     slope: Float[Tensor, "marks 3"]
     settings: SolverSettings
@@ -55,7 +57,7 @@ class Faces:
     ) -> "Faces":
         """A head and its marks."""
         places = known.at(code)
-        return cls(known, head, places, head.slope(places)[1], settings, unit_mm)
+        return cls(known, head, code, places, head.slope(places)[1], settings, unit_mm)
 
     def against(
         self, view: PreparedView, pinhole: Pinhole, index: int, blur_px: float, count: float, layout: Layout
@@ -82,9 +84,10 @@ class Faces:
         picture = view.blurred(float(known.blurs[level]) * pixels_per_unit)
         normals = normalize(self.slope[shown], dim=1)
         rows, contrast = likeness(
-            self.places[shown], normals, known.basis[shown], known.mean[level, shown],
+            self.places[shown], normals, known.basis[shown], known.brightness(level, self.code)[shown],
             pinhole, index, picture, layout,
         )  # fmt: skip
+        rows.jacobian[:, : layout.latent] -= known.brightness_by_code(level, shown)
         floor = known.sigma[level, shown].clamp_min(self.settings.colour_sigma)
         # A mark is not exactly where the code says, which matters where the photograph has edges.
         sigma = (floor.square() + (contrast * self.settings.mark_sigma_mm / self.unit_mm).square()).sqrt()

@@ -1,8 +1,9 @@
 """How bright photographs show points that all faces of a family have: what ties one photograph to a head.
 
-Each point is known on every head as a linear function of its code, and so is the range of its brightness over people:
-a mean and a few components, learned from portraits. Light is eliminated as between photographs. The idea is that of
-active appearance models (Cootes, Edwards and Taylor, 2001), with spherical harmonics for the light.
+Each point is known on every head as a linear function of its code, and so is its brightness, as far as the code tells
+it: the chin of a bearded head is dark. How people of one code differ are a few components. All is learned from
+portraits. Light is eliminated as between photographs. The idea is that of active appearance models, which know how
+shape and appearance go together (Cootes, Edwards and Taylor, 2001), with spherical harmonics for the light.
 """
 
 from dataclasses import dataclass
@@ -26,8 +27,9 @@ class Likeness:
         places: Of the mean head, canonical unit space.
         basis: How they move with the code.
         blurs: Standard deviations of the blur of each level, canonical unit, rising.
-        mean: Brightness at each level.
-        components: How people differ, each times its standard deviation.
+        mean: Brightness of the mean head at each level.
+        components: How people of one code differ; standard normal numbers times these.
+        by_code: What the code adds to those numbers.
         sigma: Standard deviation of what is left.
     """
 
@@ -36,11 +38,20 @@ class Likeness:
     blurs: Float[Tensor, " levels"]
     mean: Float[Tensor, "levels marks"]
     components: Float[Tensor, "levels marks components"]
+    by_code: Float[Tensor, "levels components latent"]
     sigma: Float[Tensor, "levels marks"]
 
     def at(self, code: Float[Tensor, " latent"]) -> Float[Tensor, "marks 3"]:
         """Where the points of a head are, canonical unit space."""
         return self.places + self.basis @ code
+
+    def brightness(self, level: int, code: Float[Tensor, " latent"]) -> Float[Tensor, " marks"]:
+        """How bright a head of a code is expected to be, at a level of blur."""
+        return self.mean[level] + self.components[level] @ (self.by_code[level] @ code)
+
+    def brightness_by_code(self, level: int, marks: Int[Tensor, " shown"]) -> Float[Tensor, "shown latent"]:
+        """Derivative of the brightness of some marks by the code."""
+        return self.components[level, marks] @ self.by_code[level]
 
     def level(self, blur: float) -> int:
         """The level whose blur is the nearest by ratio to one in canonical units."""

@@ -45,6 +45,8 @@ class GridFamily(ShapeNetwork):
     landmark_basis: Tensor
     likeness_places: Tensor
     likeness_basis: Tensor
+    likeness_mean: Tensor
+    likeness_by_code: Tensor
 
     def __init__(
         self,
@@ -83,6 +85,7 @@ class GridFamily(ShapeNetwork):
                 "blurs": (levels,),
                 "mean": (levels, marks),
                 "components": (levels, marks, components),
+                "by_code": (levels, components, latent_size),
                 "sigma": (levels, marks),
             }
             for name, shape in shapes.items():
@@ -188,6 +191,11 @@ class GridFamily(ShapeNetwork):
         if self.coarse is not None:
             self.coarse.absorb(mean, scale)
         if self._likeness:
+            known = self.likeness
+            assert known is not None
+            for level in range(len(self.likeness_mean)):
+                self.likeness_mean[level] = known.brightness(level, mean)
+            self.likeness_by_code *= scale
             self.likeness_places += self.likeness_basis @ mean
             self.likeness_basis *= scale
 

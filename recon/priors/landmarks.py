@@ -1,4 +1,4 @@
-"""Landmarks of a family's heads as linear functions of their codes."""
+"""Landmarks, and other numbers, of a family's heads as linear functions of their codes."""
 
 from dataclasses import dataclass
 
@@ -23,6 +23,52 @@ class LandmarkMap:
     error_mm: float
 
 
+@dataclass(frozen=True)
+class LinearMap:
+    """Numbers by code.
+
+    Attributes:
+        mean: Those of the mean head, code 0.
+        basis: How they change with the code.
+        left_out: Errors on heads left out one at a time.
+    """
+
+    mean: Float[np.ndarray, " numbers"]
+    basis: Float[np.ndarray, "numbers latent"]
+    left_out: Float[np.ndarray, "heads numbers"]
+
+
+def fit_linear(
+    codes: Float[np.ndarray, "heads latent"],
+    numbers: Float[np.ndarray, "heads numbers"],
+    *,
+    one_ridge: bool = True,
+) -> LinearMap:
+    """Least squares with the ridge that predicts left-out heads best.
+
+    Args:
+        codes: Of heads, with unit variance.
+        numbers: Of the same heads.
+        one_ridge: Whether all numbers have the same ridge, or each its own.
+    """
+    heads, mean = len(codes), numbers.mean(axis=0)
+    wanted = numbers - mean
+    centred = codes.astype(np.float64) - codes.mean(axis=0)
+    u, s, vt = np.linalg.svd(centred, full_matrices=False)
+    basis, left_out = np.zeros((wanted.shape[1], codes.shape[1])), np.full(wanted.shape, np.inf)
+    for ridge in RIDGES:
+        shrunk = s / (s**2 + ridge)
+        # The error of a head that is left out follows from its leverage (the hat matrix).
+        leverage = (u**2 * (s * shrunk)).sum(axis=1) + 1 / heads
+        residual = wanted - u @ ((s * shrunk)[:, None] * (u.T @ wanted))
+        errors = residual / (1 - leverage)[:, None]
+        axis = None if one_ridge else 0
+        better = np.broadcast_to((errors**2).mean(axis) < (left_out**2).mean(axis), wanted.shape[1:])
+        basis[better] = (vt.T @ (shrunk[:, None] * (u.T @ wanted[:, better]))).T
+        left_out[:, better] = errors[:, better]
+    return LinearMap(mean - basis @ codes.mean(axis=0), basis, left_out)
+
+
 def fit_landmarks(
     codes: Float[np.ndarray, "heads latent"], landmarks: Float[np.ndarray, "heads landmarks 3"]
 ) -> LandmarkMap:
@@ -32,20 +78,7 @@ def fit_landmarks(
         codes: Of heads, with unit variance.
         landmarks: Of the same heads, canonical mm.
     """
-    heads, count = len(codes), landmarks.shape[1]
-    mean = landmarks.mean(axis=0)
-    wanted = (landmarks - mean).reshape(heads, -1)
-    centred = codes.astype(np.float64) - codes.mean(axis=0)
-    u, s, vt = np.linalg.svd(centred, full_matrices=False)
-    best = LandmarkMap(mean, np.zeros((count, 3, codes.shape[1])), np.inf)
-    for ridge in RIDGES:
-        shrunk = s / (s**2 + ridge)
-        # The error of a head that is left out follows from its leverage (the hat matrix).
-        leverage = (u**2 * (s * shrunk)).sum(axis=1) + 1 / heads
-        residual = wanted - u @ ((s * shrunk)[:, None] * (u.T @ wanted))
-        error = float(np.sqrt(((residual / (1 - leverage)[:, None]) ** 2).mean()))
-        if error < best.error_mm:
-            basis = vt.T @ (shrunk[:, None] * (u.T @ wanted))
-            moved = mean - (codes.mean(axis=0) @ basis).reshape(count, 3)
-            best = LandmarkMap(moved, basis.T.reshape(count, 3, -1), error)
-    return best
+    heads, count = landmarks.shape[:2]
+    found = fit_linear(codes, landmarks.reshape(heads, -1))
+    error = float(np.sqrt((found.left_out**2).mean()))
+    return LandmarkMap(found.mean.reshape(count, 3), found.basis.reshape(count, 3, -1), error)

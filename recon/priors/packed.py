@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from recon.files import replacing
+from recon.fitting.likeness import Likeness
 from recon.priors import codec
 from recon.priors.grid_family import nearest_rows
 from recon.priors.halved import halved
@@ -20,7 +22,7 @@ from recon.priors.halved import halved
 log = logging.getLogger(__name__)
 
 CODEC = "dct8-1"
-DECODED = "dct8-1 coarse"
+DECODED = "dct8-1 coarse by_code"
 
 
 def unpacked(
@@ -59,10 +61,13 @@ def unpacked(
 
 def _likeness(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What faces of the family look like, if the file says so."""
-    names = ("places", "basis", "blurs", "mean", "components", "sigma")
     if "likeness_places" not in tensors:
         return {}
-    found = {f"likeness_{name}": tensors[f"likeness_{name}"].float() for name in names}
+    names = {f"likeness_{each.name}" for each in fields(Likeness)}
+    found = {name: tensors[name].float() for name in names & tensors.keys()}
+    if "likeness_by_code" not in found:  # files of before brightness was known by code
+        levels, _, components = found["likeness_components"].shape
+        found["likeness_by_code"] = torch.zeros(levels, components, found["likeness_basis"].shape[2])
     found["likeness_basis"] *= tensors["likeness_basis_scale"]
     return found
 

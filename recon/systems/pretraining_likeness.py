@@ -17,7 +17,7 @@ from recon.fitting.shading import harmonics
 from recon.priors import Canonical
 from recon.priors.dataset import HeadData
 from recon.priors.landmarks import fit_landmarks
-from recon.priors.likeness import Brightness, fit_brightness
+from recon.priors.likeness import Brightness, fit_brightness, tied
 from recon.synth.identity import draw_identity, shape_head
 from recon.synth.model import HeadModel, load_head_model
 from recon.synth.portraits import Marks, portraits, to_canonical
@@ -74,13 +74,16 @@ def likeness_of(
     marks = fit_landmarks(codes[heads], np.stack(list(placed)))
     log.info("marks of heads left out: %.2f mm a coordinate", marks.error_mm)
     kept, levels = _brightness(shots, int(options["likeness_components"]))
+    owners = np.arange(len(chosen)).repeat(len(levels[0].scores) // len(chosen))
+    known_by_code = [tied(level, codes[chosen], owners) for level in levels]
     tensors = {
         "places": (marks.mean_mm[kept] - canonical.centre_mm) / canonical.radius_mm,
         "basis": marks.basis_mm[kept] / canonical.radius_mm,
         "blurs": np.array(BLURS_MM) / canonical.radius_mm,
+        "sigma": np.stack([level.sigma for level in levels]),
         **{
-            name: np.stack([getattr(level, name) for level in levels])
-            for name in ("mean", "components", "sigma")
+            name: np.stack([getattr(level, name) for level in known_by_code])
+            for name in ("mean", "components", "by_code")
         },
     }
     return Likeness(**{name: torch.from_numpy(value).float() for name, value in tensors.items()})

@@ -98,7 +98,7 @@ def test_shading_shows_the_size_of_a_nose_seen_from_the_front():
             # the marks of this head: `at` adds basis @ code
             known = Likeness(
                 places - basis @ code, basis, torch.tensor([0.5]) / UNIT_MM,
-                zeros, torch.zeros(1, len(places), 0), zeros + 0.02,
+                zeros, torch.zeros(1, len(places), 0), torch.zeros(1, 0, 2), zeros + 0.02,
             )  # fmt: skip
             settings = SolverSettings(shading=shading)
             faces = Faces.of(known, BallWithNose().at(code), code, settings, UNIT_MM)

@@ -131,6 +131,7 @@ def test_one_photograph_shows_where_a_face_turns_if_faces_are_known():
         torch.tensor([2.0, 6.0]) / UNIT_MM,
         paint_of(places).log().expand(2, -1),
         torch.zeros(2, len(places), 0),
+        torch.zeros(2, 0, 2),
         torch.full((2, len(places)), 0.1),
     )
     tilted = np.eye(4)

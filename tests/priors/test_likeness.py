@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from recon.fitting.shading import harmonics
-from recon.priors.likeness import fit_brightness
+from recon.priors.likeness import Brightness, fit_brightness, tied
 
 MARKS, PORTRAITS, NOISE = 240, 90, 0.02
 
@@ -42,3 +42,26 @@ def test_mean_components_and_rest_come_back_whatever_the_light():
     np.testing.assert_allclose(sizes, np.sort(np.linalg.norm(without(light, components), axis=0)), rtol=0.25)
     assert 0.7 * NOISE < np.median(found.sigma) < 1.5 * NOISE
     assert abs(found.mean.mean()) < 1e-9
+
+
+def test_what_codes_tell_is_split_from_the_rest():
+    """Shares of two components: one that the code tells but for noise of 0.3, one that it knows nothing of."""
+    rng = np.random.default_rng(1)
+    heads, marks = 200, 30
+    codes = rng.normal(size=(heads, 6))
+    told = 0.8 * codes[:, 1] - 0.5 * codes[:, 4]
+    own = np.stack([told + rng.normal(size=heads) * 0.3, rng.normal(size=heads)], axis=1)
+    owners = np.arange(heads).repeat(2)
+    scores = own[owners]
+    components, mean = rng.normal(size=(marks, 2)), rng.normal(size=marks)
+    found = tied(Brightness(mean, components, np.ones(marks), scores), codes, owners)
+
+    np.testing.assert_allclose(
+        found.components @ found.by_code @ [0, 1, 0, 0, -1, 0], 1.3 * components[:, 0], atol=0.4
+    )
+    # what remains of the first is its noise, of the second all of it
+    rest = np.linalg.lstsq(components, found.components, rcond=None)[0]
+    covariance = rest @ rest.T
+    np.testing.assert_allclose(np.sqrt(np.diag(covariance)), [0.3, 1.0], rtol=0.2)
+    assert abs(covariance[0, 1]) < 0.1
+    np.testing.assert_allclose(found.mean, mean, atol=0.5)
