@@ -93,7 +93,8 @@ class InstantStart:
                 f"a fitted head, not those of {type(prior).__name__}: use init=none, or one of those"
             )
         size = life_size(head.fit.canonical_from_world, head.prior.canonical.radius_mm)
-        return {f"{self.linear.path.stem}+{name}": replace(start, cameras=head.fit.cameras, life_size=size)}
+        known = replace(start, cameras=head.fit.cameras, life_size=size, landmarks=head.landmarks())
+        return {f"{self.linear.path.stem}+{name}": known}
 
     def _fitted(self, evidence: Evidence) -> FittedHead:
         try:

@@ -88,7 +88,8 @@ class LinearPrior:
             PriorError: The file cannot be used, or the pose cannot be found.
             OutsidePriorError: No head of the family looks like the masks.
         """
-        prior, family, fit, shape = self.fit(evidence)
+        fitted = self.fit(evidence)
+        prior, family, fit, shape = fitted
         canonical_from_unit = fit.canonical_from_world @ evidence.world_from_unit
         head = PriorField(shape, networks.feature(), torch.zeros(0), canonical_from_unit, learn_code=False)
         fixed = self.learned == "none"
@@ -98,6 +99,7 @@ class LinearPrior:
             deviation=self._deviation(prior, family, fit, canonical_from_unit) if fixed else None,
             cameras=fit.cameras,
             life_size=life_size(fit.canonical_from_world, prior.canonical.radius_mm),
+            landmarks=fitted.landmarks(),
         )
         return {self.path.stem: start}
 
@@ -231,6 +233,16 @@ class FittedHead(NamedTuple):
     family: GridFamily
     fit: InstantFit
     shape: GridShape
+
+    def landmarks(self) -> Mapping[str, Float[np.ndarray, " 3"]]:
+        """Where its landmarks are, world mm."""
+        canonical = self.prior.canonical
+        unit = (
+            self.family.landmarks(self.fit.code) - torch.tensor(canonical.centre_mm)
+        ) / canonical.radius_mm
+        world_from_canonical = np.linalg.inv(self.fit.canonical_from_world)
+        places = unit.double().numpy() @ world_from_canonical[:3, :3].T + world_from_canonical[:3, 3]
+        return dict(zip(self.family.landmark_names, places, strict=True))
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,7 @@ class Start:
             the prior knows it; or None.
         cameras: The input views' cameras as the prior corrected them, world mm; or None for those given.
         life_size: Size of the head against the mean head, where the prior knows it; or None.
+        landmarks: Places of facial landmarks by name, world mm, where the prior knows them; or None.
         frozen: Fraction of the training in which the geometry does not learn, where that is more than the
             objective's: colours that know nothing yet would spoil a good one.
         geometry_rate: What the geometry's learning rate is multiplied by.
@@ -80,6 +81,7 @@ class Start:
     deviation: Callable[[Float[Tensor, "points 3"]], Float[Tensor, " points"]] | None = None
     cameras: Sequence[Camera] | None = None
     life_size: float | None = None
+    landmarks: Mapping[str, Float[np.ndarray, " 3"]] | None = None
     frozen: float = 0.0
     geometry_rate: float = 1.0
 

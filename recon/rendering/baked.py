@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
+from scipy.ndimage import uniform_filter
 from scipy.sparse import coo_array, diags_array
 from scipy.sparse.linalg import spsolve
 from scipy.spatial import cKDTree
@@ -17,11 +18,17 @@ from recon.rendering.cameras import CameraBundle
 from recon.rendering.pixels import PixelStore, seeded
 from recon.rendering.tracing import TracingSettings, trace
 from recon.rendering.transfer import sent
+from recon.scene.brightness import blurred_within
 
 GRAZING = 0.35
 """Cosine between normal and direction to the camera, below which a colour is not trusted."""
 UNSEEN = 0.02
 """A surface point this far from every seen one, unit space, is in no photograph, unless those are few."""
+
+BLUR_PX, WINDOW_PX, FLAT = 1.5, 5, 0.05
+"""How much there is to learn at a pixel is the deviation of the brightness in a window about it, blurred before, since
+single hairs and noise are finer than what colours can learn. The last is added to it, so that skin is drawn as well.
+"""
 
 LINKS, SPARE = 8, 1e-3
 """Neighbours of a point whose colour is guessed, and the weight of the median colour beside theirs."""
@@ -59,6 +66,7 @@ class SurfaceBatch:
 class SurfaceSampler:
     """Surface points behind the masks' pixels, each draw a function of (seed, step).
 
+    Eyes, lips and hair have much to learn in few pixels, so points are drawn by the detail that photographs have there.
     Some of each step's points are where no photograph looks; there colours go over smoothly between
     those that are seen, so that the back of a head is hair and not noise.
 
@@ -98,20 +106,35 @@ class SurfaceSampler:
         if len(points) == 0:
             raise ReconError("no ray through the masks meets the head: masks or cameras cannot be right")
         self.seen = SurfaceBatch(points, gradient, -directions[hit], pixels.colour[hit])
+        details = [detail(store.brightness(view), mask).ravel() for view, mask in enumerate(store.masks)]
+        worth = np.concatenate([own[pool[::every]] for own, pool in zip(details, pools, strict=True)]) + FLAT
+        self._worth = torch.from_numpy(worth)[hit].double().cumsum(0)
         self.guessed = _guessed(field, settings, self.seen, seed)
         self.guesses = round(count * unseen) if len(self.guessed) else 0
 
     def __call__(self, step: int) -> SurfaceBatch:
         """The points of a step."""
         generator = seeded(self.seed, 1, step)
-        seen = torch.randint(len(self.seen), (self.count - self.guesses,), generator=generator)
-        parts = [self.seen.at(seen)]
+        share = torch.rand(self.count - self.guesses, generator=generator, dtype=torch.float64)
+        seen = torch.searchsorted(self._worth, share * self._worth[-1], right=True)
+        parts = [self.seen.at(seen.clamp_max(len(self.seen) - 1))]
         if self.guesses:
             guessed = torch.randint(len(self.guessed), (self.guesses,), generator=generator)
             parts.append(self.guessed.at(guessed))
         return SurfaceBatch(
             *(torch.cat(part) for part in zip(*(vars(p).values() for p in parts), strict=True))
         )
+
+
+def detail(brightness: Float[np.ndarray, "h w"], mask: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
+    """How much a photograph varies about each pixel of its mask: standard deviation of the blurred brightness."""
+    values = blurred_within(brightness, mask, BLUR_PX)
+    share = np.maximum(uniform_filter(mask.astype(float), WINDOW_PX), WINDOW_PX**-2)
+    mean, square = (
+        uniform_filter(np.where(mask, values, 0.0) ** power, WINDOW_PX) / share for power in (1, 2)
+    )
+    deviation: np.ndarray = np.where(mask, np.sqrt(np.maximum(square - mean**2, 0.0)), 0.0)
+    return deviation
 
 
 def _surface(

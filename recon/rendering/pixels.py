@@ -86,6 +86,12 @@ class PixelStore:
         pixels = torch.from_numpy(np.flatnonzero(wanted & ~self.ignored[view]))
         return told if told is not None and len(pixels) == 0 else pixels
 
+    def brightness(self, view: int) -> Float[np.ndarray, "h w"]:
+        """Mean of the colours of each pixel of a view, in [-1, 1]."""
+        height, width = self.sizes[view]
+        colour = self.colour[int(self.offsets[view]) : int(self.offsets[view]) + height * width].numpy()
+        return colour.mean(axis=1).reshape(height, width) / 127.5 - 1
+
     def batch(self, views: Int[Tensor, " rays"], indices: Int[Tensor, " rays"]) -> RayBatch:
         """The pixels with the given row-major indices inside the given views."""
         flat = self.offsets[views] + indices

@@ -10,7 +10,7 @@ from recon import scene as scenes
 from recon.errors import ConfigError, ReconError
 from recon.evaluation import Evaluator, OfficialResult, Prediction
 from recon.evaluation.grid import Result, Row, Subject, draw_row, write_grid
-from recon.evaluation.predictions import read_mesh
+from recon.evaluation.predictions import read_landmarks, read_mesh
 from recon.systems.benchmark_report import Report
 from recon.systems.benchmark_results import Run
 
@@ -85,8 +85,9 @@ def _most_frontal(scene: scenes.Scene, views: Sequence[int]) -> int:
 def _result(evaluator: Evaluator, run: Run, out: Path) -> Result | None:
     """A run's mesh as the official protocol aligns it; None where it cannot be scored."""
     try:
-        mesh = read_mesh(run.cell.folder(out) / "mesh.ply")
-        result = evaluator.evaluate(Prediction(mesh, name=str(run.cell))).result
+        path = run.cell.folder(out) / "mesh.ply"
+        mesh, landmarks = read_mesh(path), read_landmarks(path)
+        result = evaluator.evaluate(Prediction(mesh, landmarks=landmarks, name=str(run.cell))).result
     except ReconError:
         return None
     assert isinstance(result, OfficialResult)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import trimesh
 from jaxtyping import Float
+from scipy.spatial import cKDTree
 
 from recon.errors import ReconError
 from recon.evaluation import Evaluator, Prediction, mask_iou, psnr
@@ -140,6 +141,9 @@ def _write_mesh(task: Task, mesh: trimesh.Trimesh) -> Honesty:
     task.timeline.lap("honesty")
     for name in ("mesh.ply", "mesh.glb"):
         save(mesh, task.folder / name, colours=colours, normals=normals, extra=judged.extra())
+    if known := _landmarks(task, mesh):
+        with replacing(task.folder / "mesh.landmarks.json") as temporary:
+            temporary.write_text(json.dumps(known, indent=1) + "\n")
     task.timeline.lap("mesh")
     return judged
 
@@ -187,6 +191,7 @@ def _score(task: Task, mesh: trimesh.Trimesh) -> dict[str, Any]:
     """Errors against the ground truth in mm, official protocol and strict; null without ground truth."""
     scores: dict[str, Any] = {
         "protocol": None,
+        "landmarks": None,
         "face_mm": None,
         "head_mm": None,
         "face_mm_strict": None,
@@ -195,7 +200,11 @@ def _score(task: Task, mesh: trimesh.Trimesh) -> dict[str, Any]:
     truth = task.scene.ground_truth
     if truth is None or not task.cfg.evaluate:
         return scores
-    evaluator, prediction = Evaluator(truth, name=task.scene.name), Prediction(mesh)
+    known = _landmarks(task, mesh)
+    # The official alignment takes all landmarks of the truth, or none.
+    scores["landmarks"] = bool(truth.landmarks) and truth.landmarks.keys() <= known.keys()
+    evaluator = Evaluator(truth, name=task.scene.name)
+    prediction = Prediction(mesh, landmarks=known if scores["landmarks"] else None)
     regions: dict[str, Literal["face_sphere"] | None] = {"face": "face_sphere", "head": None}
     modes: dict[str, Literal["official", "strict"]] = {"mm": "official", "mm_strict": "strict"}
     for name, region in regions.items():
@@ -209,6 +218,15 @@ def _score(task: Task, mesh: trimesh.Trimesh) -> dict[str, Any]:
             if mode == "official":
                 scores["protocol"] = evaluation.protocol
     return scores
+
+
+def _landmarks(task: Task, mesh: trimesh.Trimesh) -> dict[str, int]:
+    """Vertices of a mesh (world mm) nearest to the landmarks that the prior knows, by name."""
+    if not task.landmarks:
+        return {}
+    places = np.stack(list(task.landmarks.values()))
+    nearest = cKDTree(np.asarray(mesh.vertices)).query(places)[1]
+    return {name: int(vertex) for name, vertex in zip(task.landmarks, nearest, strict=True)}
 
 
 def _held(task: Task, mesh: trimesh.Trimesh, judged: Honesty) -> float | None:

@@ -49,6 +49,8 @@ class Task:
         train_s: seconds spent training, those of an interrupted run before included.
         deviation: standard deviation of the surface at points, where the prior knows it; see `Start`.
         life_size: size of the head against the mean head, where the prior knows it.
+        landmarks: places of facial landmarks, world mm, where the prior knows them; training may move the surface a
+            little off them.
     """
 
     cfg: DictConfig
@@ -64,6 +66,7 @@ class Task:
     train_s: float = 0.0
     deviation: Callable[[Float[Tensor, "points 3"]], Float[Tensor, " points"]] | None = None
     life_size: float | None = None
+    landmarks: Mapping[str, Float[np.ndarray, " 3"]] | None = None
 
 
 def prepare(cfg: DictConfig, folder: Path, timeline: Timeline | None = None) -> Task:
@@ -144,7 +147,7 @@ def _prepare(cfg: DictConfig, folder: Path, timeline: Timeline) -> Task:
     start = starts[name]
     return Task(
         cfg, folder, scene, views, chosen, RayData(sampler), loggers, started, timeline, name,
-        deviation=start.deviation, life_size=start.life_size,
+        deviation=start.deviation, life_size=start.life_size, landmarks=start.landmarks,
     )  # fmt: skip
 
 

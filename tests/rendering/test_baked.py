@@ -8,7 +8,7 @@ from recon import scene as scenes
 from recon.errors import ReconError
 from recon.fields import Field, FieldSample
 from recon.rendering import CameraBundle, PixelStore, SurfaceSampler, TracingSettings
-from recon.rendering.baked import harmonic
+from recon.rendering.baked import detail, harmonic
 from tests import ellipsoid
 
 
@@ -59,6 +59,34 @@ def test_draws_are_functions_of_the_step(view):
     draw = sampler(view, Ellipsoid())
     torch.testing.assert_close(draw(5).points, draw(5).points)
     assert not torch.equal(draw(5).points, draw(6).points)
+
+
+def test_detail_is_the_deviation_of_brightness_within_the_mask():
+    """A plain part, broad stripes, stripes finer than what colours can learn, and a backdrop that must not leak in."""
+    columns = np.arange(90)
+    image = np.tile(
+        np.select([columns < 30, columns < 60], [0.0, 0.5 * (columns % 20 >= 10)], columns % 2), (30, 1)
+    )
+    mask = np.ones((30, 90), bool)
+    mask[:5] = False
+    image[:5] = 9.0
+    found = detail(image, mask)
+    assert (found[:5] == 0).all()
+    assert np.abs(found[5:, :20]).max() < 1e-6
+    edge = found[10:, 40]  # between two broad stripes: half 0, half 0.5, and blurred
+    assert ((edge > 0.1) & (edge < 0.25)).all()
+    assert found[10:, 68:82].max() < 0.1 * edge.min()
+
+
+def test_points_are_drawn_by_their_detail(view):
+    draw = sampler(view, Ellipsoid(), unseen=0.0)
+    worth = torch.diff(draw._worth, prepend=torch.zeros(1).double())
+    rich = worth > worth.median()
+    expected = float(worth[rich].sum() / worth.sum())
+    places = {tuple(point) for point in draw.seen.at(rich.nonzero()[:, 0]).points.tolist()}
+    drawn = [tuple(point) in places for step in range(25) for point in draw(step).points.tolist()]
+    assert expected > 0.55
+    assert np.mean(drawn) == pytest.approx(expected, abs=0.02)  # 10,000 draws: a deviation of 0.005
 
 
 def test_points_that_no_photograph_shows_go_over_between_those_that_are_seen(view):
