@@ -263,6 +263,6 @@ class Problem:
         return [partial(of, index) for index in range(len(self.views))]
 
 
-def _middle(residuals: Sequence[Float[Tensor, " rows"]]) -> float | None:
+def _middle(residuals: Sequence[Float[Tensor, " _"]]) -> float | None:
     """Median of the absolute values of all; None if there are none."""
     return float(torch.cat(list(residuals)).abs().median()) if residuals else None
