@@ -236,12 +236,9 @@ class FittedHead(NamedTuple):
 
     def landmarks(self) -> Mapping[str, Float[np.ndarray, " 3"]]:
         """Where its landmarks are, world mm."""
-        canonical = self.prior.canonical
-        unit = (
-            self.family.landmarks(self.fit.code) - torch.tensor(canonical.centre_mm)
-        ) / canonical.radius_mm
-        world_from_canonical = np.linalg.inv(self.fit.canonical_from_world)
-        places = unit.double().numpy() @ world_from_canonical[:3, :3].T + world_from_canonical[:3, 3]
+        world_from_mm = np.linalg.inv(self.prior.canonical.mm_from_unit @ self.fit.canonical_from_world)
+        places = self.family.landmarks(self.fit.code).double().numpy()
+        places = places @ world_from_mm[:3, :3].T + world_from_mm[:3, 3]
         return dict(zip(self.family.landmark_names, places, strict=True))
 
 

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -50,7 +50,7 @@ class Writer:
     def __init__(self, task: Task) -> None:
         self.task = task
         self._beside = ThreadPoolExecutor(2, "outputs")
-        self._found: Future[tuple[trimesh.Trimesh, SurfaceBounds]] | None = None
+        self._found: Future[Found] | None = None
 
     def __enter__(self) -> "Writer":
         """Begin with what need not wait for the training."""
@@ -62,10 +62,10 @@ class Writer:
         """Drop what has not begun."""
         self._beside.shutdown(cancel_futures=True)
 
-    def _find(self) -> "Future[tuple[trimesh.Trimesh, SurfaceBounds]]":
+    def _find(self) -> "Future[Found]":
         """Extract the surface and then score it, in a thread."""
         found = self._found = self._beside.submit(_extracted, self.task)
-        self._scores = self._beside.submit(lambda: _score(self.task, found.result()[0].copy()))
+        self._scores = self._beside.submit(lambda: _score(self.task, found.result()))
         return found
 
     def write(self) -> dict[str, Any]:
@@ -78,10 +78,11 @@ class Writer:
         task.system.eval().to(device_of(task.cfg))
         task.timeline.lap("other")
         begun = time.monotonic()
-        mesh, bounds = (self._found or self._find()).result()
+        found = (self._found or self._find()).result()
+        mesh = found.mesh
         task.timeline.lap("mesh")
-        pictures = self._beside.submit(_pictures, task, bounds)
-        judged = _write_mesh(task, mesh)
+        pictures = self._beside.submit(_pictures, task, found.bounds)
+        judged = _write_mesh(task, found)
         mesh_s = time.monotonic() - begun
         log.info("mesh: %d vertices in %.1f s", len(mesh.vertices), mesh_s)
         inputs, others = pictures.result()
@@ -117,19 +118,34 @@ class Writer:
         return metrics
 
 
-def _extracted(task: Task) -> tuple[trimesh.Trimesh, SurfaceBounds]:
-    """The surface, world mm, and where it is, pieces included that it leaves out."""
+class Found(NamedTuple):
+    """The surface of a run.
+
+    Attributes:
+        mesh: World mm.
+        bounds: Where it is, pieces included that the mesh leaves out.
+        landmarks: Its vertices nearest to the landmarks that the prior knows, by name.
+    """
+
+    mesh: trimesh.Trimesh
+    bounds: SurfaceBounds
+    landmarks: Mapping[str, int]
+
+
+def _extracted(task: Task) -> Found:
+    """The surface that there is now."""
     device, resolution = device_of(task.cfg), task.cfg.mesh.resolution
     everything = extract(task.system.sdf.sdf, resolution=resolution, device=device)
     bounds = SurfaceBounds(
         torch.as_tensor(everything.vertices, dtype=torch.float32, device=device), 1.5 * 2 / resolution
     )
-    return to_world(clean(everything), task.scene.scale_mat), bounds
+    mesh = to_world(clean(everything), task.scene.scale_mat)
+    return Found(mesh, bounds, _landmarks(task, mesh))
 
 
-def _write_mesh(task: Task, mesh: trimesh.Trimesh) -> Honesty:
-    """Colour the mesh (world mm) as the input cameras see it, judge it, and write it."""
-    system = task.system
+def _write_mesh(task: Task, found: Found) -> Honesty:
+    """Colour the mesh as the input cameras see it, judge it, and write it with its landmarks."""
+    system, mesh = task.system, found.mesh
     points = honesty.in_unit(np.asarray(mesh.vertices), task.scene.scale_mat).to(device_of(task.cfg))
     colours, normals = (
         t.cpu().double().numpy()
@@ -141,9 +157,9 @@ def _write_mesh(task: Task, mesh: trimesh.Trimesh) -> Honesty:
     task.timeline.lap("honesty")
     for name in ("mesh.ply", "mesh.glb"):
         save(mesh, task.folder / name, colours=colours, normals=normals, extra=judged.extra())
-    if known := _landmarks(task, mesh):
+    if found.landmarks:
         with replacing(task.folder / "mesh.landmarks.json") as temporary:
-            temporary.write_text(json.dumps(known, indent=1) + "\n")
+            temporary.write_text(json.dumps(found.landmarks, indent=1) + "\n")
     task.timeline.lap("mesh")
     return judged
 
@@ -187,7 +203,7 @@ def _render(task: Task, views: list[int], kind: str, bounds: SurfaceBounds) -> d
     return {"psnr": round(float(mean[0]), 3), "mask_iou": round(float(mean[1]), 4)}
 
 
-def _score(task: Task, mesh: trimesh.Trimesh) -> dict[str, Any]:
+def _score(task: Task, found: Found) -> dict[str, Any]:
     """Errors against the ground truth in mm, official protocol and strict; null without ground truth."""
     scores: dict[str, Any] = {
         "protocol": None,
@@ -200,11 +216,10 @@ def _score(task: Task, mesh: trimesh.Trimesh) -> dict[str, Any]:
     truth = task.scene.ground_truth
     if truth is None or not task.cfg.evaluate:
         return scores
-    known = _landmarks(task, mesh)
     # The official alignment takes all landmarks of the truth, or none.
-    scores["landmarks"] = bool(truth.landmarks) and truth.landmarks.keys() <= known.keys()
+    scores["landmarks"] = bool(truth.landmarks) and truth.landmarks.keys() <= found.landmarks.keys()
     evaluator = Evaluator(truth, name=task.scene.name)
-    prediction = Prediction(mesh, landmarks=known if scores["landmarks"] else None)
+    prediction = Prediction(found.mesh.copy(), landmarks=found.landmarks if scores["landmarks"] else None)
     regions: dict[str, Literal["face_sphere"] | None] = {"face": "face_sphere", "head": None}
     modes: dict[str, Literal["official", "strict"]] = {"mm": "official", "mm_strict": "strict"}
     for name, region in regions.items():

@@ -57,7 +57,7 @@ class Reconstruction(pl.LightningModule):
         self.schedule_offset, self._optimizer_state = start.schedule_offset, start.optimizer_state
         self.frozen, self.geometry_rate = max(start.frozen, objective.frozen), start.geometry_rate
         self.objective, self.steps, self.seed = objective, steps, seed
-        self._bad_steps, self.bad_steps = 0, BadSteps()
+        self._bad_in_a_row, self.bad_steps = 0, BadSteps()  # read on the host, or counted on a device
         self.trace_by(tracing)
 
     def trace_by(self, tracing: TracingSettings) -> None:
@@ -192,7 +192,7 @@ class Reconstruction(pl.LightningModule):
                 gradient.zero_()
             self._count_bad_step("gradient", {})
         elif gradients:  # there are none after a bad loss, which is counted already
-            self._bad_steps = 0
+            self._bad_in_a_row = 0
 
     def on_train_end(self) -> None:
         """A last look at the bad steps."""
@@ -208,8 +208,8 @@ class Reconstruction(pl.LightningModule):
         return device.type != "cpu" or self.tracing.fixed(device)
 
     def _count_bad_step(self, what: str, shown: Mapping[str, float]) -> None:
-        self._bad_steps += 1
-        if self._bad_steps >= MAX_BAD_STEPS:
+        self._bad_in_a_row += 1
+        if self._bad_in_a_row >= MAX_BAD_STEPS:
             detail = f" Last figures: {dict(shown)}." if shown else ""
             raise ReconError(
                 f"The {what} was not finite in {MAX_BAD_STEPS} steps in a row (step {self.global_step}).{detail} "

@@ -60,6 +60,7 @@ def test_bad_steps_that_are_not_in_a_row_do_not_end_a_run():
     for step in range(100):
         steps.settle(gradients(math.nan if step % 3 else 1.0))
         steps.look(step)
+    assert int(steps.most) == 2
 
 
 def test_nothing_of_it_is_in_a_checkpoint():

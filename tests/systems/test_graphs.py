@@ -280,3 +280,4 @@ def test_a_step_on_a_gpu_never_waits(cases, method, field, graphs):  # noqa: F81
             optimizer.step()
         finally:
             torch.cuda.set_sync_debug_mode("default")
+    assert math.isfinite(float(terms.total))

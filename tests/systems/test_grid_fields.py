@@ -1,6 +1,5 @@
 """field=dense and field=hash under every method, on the closed-form ellipsoid."""
 
-import copy
 import os
 import signal
 
@@ -16,6 +15,7 @@ from tests import ellipsoid
 from tests.priors.families import write_ellipsoids
 from tests.priors.test_instant_start import ellipsoid as ellipsoid_distance
 from tests.priors.test_instant_start import write_linear
+from tests.systems.methods import remembered
 from tests.systems.test_config import composed
 from tests.systems.test_run import configured, resumed, same, trained
 
@@ -41,17 +41,6 @@ def fit_once():
         for owner, name in ((DeepSDFPrior, "_fit"), (LinearPrior, "fit")):
             patch.setattr(owner, name, remembered(getattr(owner, name)))
         yield
-
-
-def remembered(fit):
-    found = []
-
-    def once(*arguments):
-        if not found:
-            found.append(fit(*arguments))
-        return copy.deepcopy(found[0])
-
-    return once
 
 
 def distance_mm(field, count=2000):
