@@ -25,7 +25,8 @@ warnings.filterwarnings(
 )  # pytorch-lightning 2.6 with torch 2.13
 
 from recon.errors import ReconError
-from recon.systems import config, outputs, run
+from recon.systems import config, run
+from recon.systems.report import outputs
 from recon.systems.timeline import Timeline, process_age_s
 
 gc.freeze()

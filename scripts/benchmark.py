@@ -10,13 +10,16 @@ from omegaconf import DictConfig, OmegaConf
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from recon.systems import benchmark, benchmark_data, benchmark_grid, benchmark_script
-from recon.systems.benchmark import Plan
-from recon.systems.benchmark_data import Subjects
-from recon.systems.benchmark_options import check_options
-from recon.systems.benchmark_report import Report
-from recon.systems.benchmark_results import collect
-from recon.systems.benchmark_tables import markdown
+from recon.systems.benchmark import picture_grid as benchmark_grid
+from recon.systems.benchmark import plan as benchmark
+from recon.systems.benchmark import script as benchmark_script
+from recon.systems.benchmark import subjects as benchmark_data
+from recon.systems.benchmark.options import check_options
+from recon.systems.benchmark.plan import Plan
+from recon.systems.benchmark.results import collect
+from recon.systems.benchmark.subjects import Subjects
+from recon.systems.benchmark.summary import Report
+from recon.systems.benchmark.tables import markdown
 from recon.systems.commands import exit_codes, interrupt_on_signals
 from recon.systems.config import register_resolvers
 from recon.threads import cores

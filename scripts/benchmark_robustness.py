@@ -10,15 +10,19 @@ from omegaconf import DictConfig, OmegaConf
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from recon.synth.faults import CLEAN
-from recon.systems import benchmark, benchmark_data, benchmark_script, robustness, robustness_sheet
-from recon.systems.benchmark import Plan
-from recon.systems.benchmark_data import Subjects
-from recon.systems.benchmark_results import collect
+from recon.synth.datasets.faults import CLEAN
+from recon.systems.benchmark import plan as benchmark
+from recon.systems.benchmark import script as benchmark_script
+from recon.systems.benchmark import subjects as benchmark_data
+from recon.systems.benchmark.plan import Plan
+from recon.systems.benchmark.results import collect
+from recon.systems.benchmark.robustness import fault_sheet as robustness_sheet
+from recon.systems.benchmark.robustness import plan as robustness
+from recon.systems.benchmark.robustness.plan import Choice
+from recon.systems.benchmark.robustness.summary import RobustnessReport, markdown
+from recon.systems.benchmark.subjects import Subjects
 from recon.systems.commands import exit_codes, interrupt_on_signals
 from recon.systems.config import register_resolvers
-from recon.systems.robustness import Choice
-from recon.systems.robustness_report import RobustnessReport, markdown
 from recon.threads import cores
 
 log = logging.getLogger("benchmark_robustness")

@@ -12,10 +12,13 @@ from omegaconf import DictConfig, OmegaConf
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from recon.errors import ConfigError
-from recon.systems import benchmark_script, speed_curves, speed_parts, speed_report
+from recon.systems.benchmark import script as benchmark_script
+from recon.systems.benchmark.speed import curves as speed_curves
+from recon.systems.benchmark.speed import parts as speed_parts
+from recon.systems.benchmark.speed import summary as speed_report
+from recon.systems.benchmark.speed.parts import PRESETS, Setting
 from recon.systems.commands import exit_codes, interrupt_on_signals
 from recon.systems.config import register_resolvers
-from recon.systems.speed_parts import PRESETS, Setting
 from recon.threads import cores
 
 log = logging.getLogger("benchmark")

@@ -15,15 +15,15 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from recon.synth import cameras
-from recon.synth.appearance_draw import look_of
-from recon.synth.identity import generator
-from recon.synth.model import load_head_model
-from recon.synth.passes import render_passes
-from recon.synth.photograph import expose
-from recon.synth.prepare import prepare
-from recon.synth.samples import SampleCounts, sample_subject
-from recon.synth.subject import build_subject, draw_recipe
+from recon.synth.body.subject import build_subject, draw_recipe
+from recon.synth.datasets import cameras
+from recon.synth.datasets.samples import SampleCounts, sample_subject
+from recon.synth.model.head_model import load_head_model
+from recon.synth.model.identity import generator
+from recon.synth.render.appearance import look_of
+from recon.synth.render.passes import render_passes
+from recon.synth.render.photograph import expose
+from recon.synth.render.prepare import prepare
 from recon.systems.commands import bad_input_named, options_of
 from recon.threads import cores
 

@@ -12,10 +12,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from recon.synth.identity import ADULT_RANGES_MM, anatomy, draw_identity, shape_head
-from recon.synth.model import HeadModel, load_head_model
-from recon.synth.subject import make_subject
-from recon.synth.surface_faults import TOLERANCE_MM3, visible_faults_mm3
+from recon.synth.body.defects import TOLERANCE_MM3, visible_faults_mm3
+from recon.synth.body.subject import make_subject
+from recon.synth.model.head_model import HeadModel, load_head_model
+from recon.synth.model.identity import ADULT_RANGES_MM, anatomy, draw_identity, shape_head
 from recon.systems.commands import bad_input_named, options_of
 
 DEFAULTS = {"n": 300, "truths": 12, "split": "train", "spacing": 2.0}

@@ -14,13 +14,13 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from recon.scene import Camera
-from recon.synth import cameras
-from recon.synth.appearance_draw import look_of
-from recon.synth.model import load_head_model
-from recon.synth.passes import rgb
-from recon.synth.photograph import expose
-from recon.synth.prepare import Prepared, prepare
-from recon.synth.subject import make_subject
+from recon.synth.body.subject import make_subject
+from recon.synth.datasets import cameras
+from recon.synth.model.head_model import load_head_model
+from recon.synth.render.appearance import look_of
+from recon.synth.render.passes import rgb
+from recon.synth.render.photograph import expose
+from recon.synth.render.prepare import Prepared, prepare
 from recon.systems.commands import bad_input_named, options_of
 
 DEFAULTS = {

@@ -13,9 +13,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from recon.errors import EvaluationError
 from recon.evaluation.batch import Options, Score, score
 from recon.evaluation.evaluator import GroundTruthLike
-from recon.evaluation.outside import Outside
 from recon.evaluation.predictions import find
 from recon.evaluation.tables import Report
+from recon.evaluation.visible_truth import Outside
 from recon.files import replacing
 from recon.scene import GroundTruth
 from recon.scene.h3ds.layout import Paths, read_version

@@ -24,9 +24,9 @@ from benchmark_evaluator import into_docs
 import recon
 from recon.errors import EvaluationError
 from recon.evaluation import Evaluator, Prediction
-from recon.evaluation.nearest import PointSet
 from recon.evaluation.official import official
-from recon.evaluation.surface import Surface
+from recon.geometry.nearest import PointSet
+from recon.geometry.surface import Surface
 from recon.meshing import clean, extract
 from recon.scene import GroundTruth
 

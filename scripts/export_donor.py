@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from recon.errors import ConfigError, ReconError
-from recon.priors.donors import donor_of_run, save_donor
+from recon.priors.source_subjects import donor_of_run, save_donor
 from recon.systems.commands import exit_codes
 from recon.systems.run import open_scene
 

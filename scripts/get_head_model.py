@@ -20,9 +20,9 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from recon.errors import ConfigError
-from recon.synth import model_convert
-from recon.synth.model import default_path, load_head_model
-from recon.synth.model_source import Source, content_digest
+from recon.synth.model import convert as model_convert
+from recon.synth.model.head_model import default_path, load_head_model
+from recon.synth.model.source import Source, content_digest
 from recon.systems.commands import bad_input_named, options_of
 
 URL = f"https://codeload.github.com/ICT-VGL/ICT-FaceKit/zip/{model_convert.COMMIT}"

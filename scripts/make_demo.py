@@ -13,11 +13,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from recon.synth import cameras, scenes
-from recon.synth.appearance_draw import look_of
-from recon.synth.model import default_path, load_head_model
-from recon.synth.subject import make_subject
-from recon.synth.surface_decimate import decimate
+from recon.geometry.decimate import decimate
+from recon.synth.body.subject import make_subject
+from recon.synth.datasets import cameras, scenes
+from recon.synth.model.head_model import default_path, load_head_model
+from recon.synth.render.appearance import look_of
 from recon.systems.commands import bad_input_named, options_of
 
 DEFAULTS = {

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from recon.systems.pictures import write_png
+from recon.systems.report.pictures import write_png
 
 
 def main() -> None:

@@ -14,13 +14,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from recon.synth import cameras, scenes
-from recon.synth.appearance_draw import look_of
-from recon.synth.model import load_head_model
+from recon.geometry.decimate import decimate
+from recon.synth.body.subject import make_subject, with_truth
+from recon.synth.body.truth import union_mesh
+from recon.synth.datasets import cameras, scenes
+from recon.synth.model.head_model import load_head_model
 from recon.synth.parts import CLOTH, Part, Subject
-from recon.synth.subject import make_subject, with_truth
-from recon.synth.surface import union_mesh
-from recon.synth.surface_decimate import decimate
+from recon.synth.render.appearance import look_of
 from recon.systems.commands import bad_input_named, options_of
 
 DEFAULTS = {"out": "outsiders", "views": 40, "seed": 8100}

@@ -20,14 +20,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)`")
 
 from recon.errors import ReconError
-from recon.systems import (
-    config,
-    pretraining_config,
-    pretraining_linear,
-    pretraining_outputs,
-    pretraining_run,
-    run,
-)
+from recon.systems import config, run
+from recon.systems.pretraining import config as pretraining_config
+from recon.systems.pretraining import outputs as pretraining_outputs
+from recon.systems.pretraining import pca as pretraining_linear
+from recon.systems.pretraining import run as pretraining_run
 
 log = logging.getLogger("pretrain")
 config.register_resolvers()

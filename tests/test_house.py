@@ -9,14 +9,17 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [
-    {"errors", "files", "compiled", "threads"},
-    {"scene", "fields", "losses", "evaluation"},
-    {"synth", "meshing", "rendering", "priors", "fitting"},
+    {"errors", "files", "compiled", "threads", "losses", "fields", "meshing"},
+    {"geometry"},
+    {"evaluation"},
+    {"scene"},
+    {"perception", "fitting", "rendering", "synth"},
+    {"priors", "calibration", "morphable", "hair", "appearance"},
     {"systems"},
 ]
 MODULES = sorted((ROOT / "recon").rglob("*.py"))
 SHELL = [ROOT / "train.py", *sorted((ROOT / "scripts").glob("*.py"))]
-MOST_LINES = {"module": 300, "function": 60}
+MOST_LINES = {"module": 450, "function": 60}
 LONGER = {
     "recon/scene/h3ds/writer.py: write_scene": "18 options with a line of explanation each; 14 lines of code",
 }
@@ -74,7 +77,7 @@ def test_length_is_measured(tmp_path, monkeypatch):
     path = tmp_path / "a.py"
     path.write_text("class A:\n    def f(self):\n" + 59 * "        pass\n")
     assert list(too_long(path)) == []
-    path.write_text(path.read_text() + "        pass\n" + 240 * "\n")
+    path.write_text(path.read_text() + "        pass\n" + 390 * "\n")
     assert list(too_long(path)) == ["a.py", "a.py: f"]
 
 
@@ -85,7 +88,7 @@ import sys
 for name in {blocked}:
     sys.modules[name] = None
 import recon.scene, recon.scene.export, recon.fields, recon.rendering, recon.losses, recon.meshing, recon.evaluation
-import recon.systems.config, recon.systems.outputs, recon.systems.run
+import recon.systems.config, recon.systems.report.outputs, recon.systems.run
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=120)
     assert done.returncode == 0, done.stderr

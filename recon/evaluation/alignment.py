@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from recon.errors import EvaluationError
-from recon.evaluation.nearest import NearestTracker, PointSet
+from recon.geometry.nearest import NearestTracker, PointSet
 
 MAX_ITERATIONS = 20  # both are the defaults of trimesh.registration.icp, which the published evaluator uses
 THRESHOLD = 1e-5

@@ -15,11 +15,11 @@ from recon.evaluation import official as official_protocol
 from recon.evaluation import strict as strict_protocol
 from recon.evaluation.alignment import procrustes, transform
 from recon.evaluation.checks import check_mesh, check_size_and_place
-from recon.evaluation.nearest import PointSet
 from recon.evaluation.official import OfficialResult, coarse_alignment
 from recon.evaluation.prediction import Landmarks, Prediction
 from recon.evaluation.strict import StrictResult, rigid_fit
-from recon.evaluation.surface import Surface
+from recon.geometry.nearest import PointSet
+from recon.geometry.surface import Surface
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ import trimesh
 from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont
 
-from recon.evaluation.drawing import draw, marked_bar, turned
 from recon.files import replacing
+from recon.geometry.drawing import draw, marked_bar, turned
 
 # from good to bad: lightness falls steadily, so that the map reads in grey and for the colour blind
 _STOPS = np.array(

@@ -58,19 +58,6 @@ def ssim(pred: Image, target: Image, mask: Mask | None = None) -> float:
     return float(_masked(similarity, mask).mean())
 
 
-def mask_iou(pred: Mask, target: Mask) -> float:
-    """Intersection over union of two masks.
-
-    Raises:
-        EvaluationError: The shapes differ, or both masks are empty.
-    """
-    _same_shape(pred, target)
-    union = int((pred | target).sum())
-    if not union:
-        raise EvaluationError("both masks are empty: their overlap means nothing")
-    return int((pred & target).sum()) / union
-
-
 def _same_shape(pred: Shaped[np.ndarray, "..."], target: Shaped[np.ndarray, "..."]) -> None:
     if pred.shape != target.shape:
         raise EvaluationError(f"the images differ in shape: {pred.shape} against {target.shape}")

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 
 from recon.errors import EvaluationError
 from recon.evaluation.alignment import IcpResult, procrustes, similarity_icp, transform
-from recon.evaluation.nearest import PointSet
+from recon.geometry.nearest import PointSet
 
 PROTOCOL = "H3DS 0.4.0 official"
 

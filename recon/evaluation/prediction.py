@@ -9,8 +9,8 @@ from jaxtyping import Float
 
 from recon.errors import EvaluationError
 from recon.evaluation.checks import check_mesh
-from recon.evaluation.nearest import PointSet
-from recon.evaluation.surface import Surface
+from recon.geometry.nearest import PointSet
+from recon.geometry.surface import Surface
 
 Landmarks = Mapping[str, "int | np.integer | Float[np.ndarray, '3']"]
 

@@ -13,8 +13,7 @@ from jaxtyping import Bool, Float
 
 from recon.errors import EvaluationError
 from recon.evaluation.alignment import procrustes, transform
-from recon.evaluation.surface import Closest, Surface
-from recon.evaluation.tracking import SurfaceTracker
+from recon.geometry.surface import Closest, Surface, SurfaceTracker
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recon.fields.field import Field, FieldSample
-from recon.fields.level_grid import LevelGrid
+from recon.fields.level_grid import DenseGrid, HashGrid, LevelGrid
 
 SMOOTH = 1e-6
 """Square of the length about the origin within which a sphere's distance is rounded, unit space."""
@@ -133,3 +133,81 @@ class GridField(Field):
 def _linear(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """A linear layer of which the last inputs, those of levels that are not in yet, may be missing."""
     return functional.linear(inputs, weight[:, : inputs.shape[1]], bias)
+
+
+class DenseField(GridField):
+    """Dense grids with a small network; see `GridField` and `DenseGrid`.
+
+    Args:
+        levels: Grids.
+        features: Of each value.
+        coarsest: Cells of the first grid along a side of the cube about the unit sphere.
+        finest: Cells of the last.
+        order: 1 interpolates linearly, 2 smoothly.
+        width: Units of each hidden layer.
+        depth: Hidden layers.
+        feature_size: Size of the feature for the colour network; 0 for none.
+        radius: Of the initial sphere, in unit space.
+        beta: Sharpness of the softplus.
+        first: Levels that are in from the start.
+        fade: Progress at which the next level begins to come in, and at which the last is in.
+        backend: Of the grids: `auto`, `torch`, `numba`.
+    """
+
+    def __init__(
+        self,
+        levels: int = 4,
+        features: int = 4,
+        coarsest: int = 8,
+        finest: int = 64,
+        order: int = 2,
+        width: int = 64,
+        depth: int = 1,
+        feature_size: int = 64,
+        radius: float = 0.6,
+        beta: float = 100.0,
+        first: int = 2,
+        fade: Sequence[float] = (0.0, 0.5),
+        backend: str = "auto",
+    ) -> None:
+        grid = DenseGrid(levels, features, coarsest, finest, order, backend=backend)
+        super().__init__(grid, width, depth, feature_size, radius, beta, first, fade)
+
+
+class HashField(GridField):
+    """A hash grid with a small network (Instant NGP for signed distances); see `GridField` and `HashGrid`.
+
+    Args:
+        levels: Grids.
+        features: Of each entry.
+        log2_size: Logarithm of the most entries of a grid.
+        coarsest: Cells of the first grid along a side of the cube about the unit sphere.
+        finest: Cells of the last.
+        width: Units of each hidden layer.
+        depth: Hidden layers.
+        feature_size: Size of the feature for the colour network; 0 for none.
+        radius: Of the initial sphere, in unit space.
+        beta: Sharpness of the softplus.
+        first: Levels that are in from the start.
+        fade: Progress at which the next level begins to come in, and at which the last is in.
+        backend: Of the grid: `auto`, `torch`, `numba`, `tinycudann`.
+    """
+
+    def __init__(
+        self,
+        levels: int = 8,
+        features: int = 2,
+        log2_size: int = 16,
+        coarsest: int = 8,
+        finest: int = 128,
+        width: int = 64,
+        depth: int = 1,
+        feature_size: int = 64,
+        radius: float = 0.6,
+        beta: float = 100.0,
+        first: int = 4,
+        fade: Sequence[float] = (0.0, 0.5),
+        backend: str = "auto",
+    ) -> None:
+        grid = HashGrid(levels, features, log2_size, coarsest, finest, backend=backend)
+        super().__init__(grid, width, depth, feature_size, radius, beta, first, fade)

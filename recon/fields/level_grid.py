@@ -1,14 +1,141 @@
 """Features of points from several grids over the cube [-1, 1]³, with exact first and second derivatives."""
 
-import logging
+from __future__ import annotations
 
+import logging
+from typing import Any
+
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.autograd import Function
 
 from recon.errors import ConfigError
+from recon.fields import grid_kernels as kernels
 from recon.fields import tiny_cuda
-from recon.fields.grid_functions import Gather
+
+
+class Gather(Function):
+    """Features of points; or, with `along`, their derivatives by the points in these directions."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, points: Tensor, table: Tensor, along: Tensor | None, grid: LevelGrid, count: int
+    ) -> Tensor:
+        """Points (n, 3), table (entries, features), along (n, 3) → (n, count · features)."""
+        ctx.save_for_backward(points, table, along)
+        ctx.grid, ctx.count = grid, count
+        out = points.new_zeros(len(points), count * table.shape[1])
+        kernels.gather(
+            _array(points), _array(table), _along(along, points), *_settings(grid, count), _array(out)
+        )
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
+        """Derivatives by points, table and along."""
+        points, table, along = ctx.saved_tensors
+        at = ctx.grid, ctx.count
+        by_points = by_table = by_along = None
+        if ctx.needs_input_grad[0]:
+            by_points = Slope.apply(points, table, cotangent, along, *at)
+        if ctx.needs_input_grad[1]:
+            by_table = Scatter.apply(points, cotangent, along, len(table), *at)
+        if along is not None and ctx.needs_input_grad[2]:
+            by_along = Slope.apply(points, table, cotangent, None, *at)
+        return by_points, by_table, by_along, None, None
+
+
+class Scatter(Function):
+    """The derivative by the table of cotangent · `Gather`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        points: Tensor,
+        cotangent: Tensor,
+        along: Tensor | None,
+        entries: int,
+        grid: LevelGrid,
+        count: int,
+    ) -> Tensor:
+        """Cotangent (n, count · features) → (entries, features)."""
+        ctx.save_for_backward(points, cotangent, along)
+        ctx.grid, ctx.count = grid, count
+        out = points.new_zeros(entries, cotangent.shape[1] // count)
+        kernels.scatter(
+            _array(points), _array(cotangent), _along(along, points), *_settings(grid, count), _array(out)
+        )
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, table: Tensor) -> tuple[Tensor | None, ...]:
+        """Derivatives by points, cotangent and along."""
+        points, cotangent, along = ctx.saved_tensors
+        at = ctx.grid, ctx.count
+        by_points = by_cotangent = by_along = None
+        if ctx.needs_input_grad[0]:
+            by_points = Slope.apply(points, table, cotangent, along, *at)
+        if ctx.needs_input_grad[1]:
+            by_cotangent = Gather.apply(points, table, along, *at)
+        if along is not None and ctx.needs_input_grad[2]:
+            by_along = Slope.apply(points, table, cotangent, None, *at)
+        return by_points, by_cotangent, by_along, None, None, None
+
+
+class Slope(Function):
+    """The derivative by the points of cotangent · `Gather`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        points: Tensor,
+        table: Tensor,
+        cotangent: Tensor,
+        along: Tensor | None,
+        grid: LevelGrid,
+        count: int,
+    ) -> Tensor:
+        """Cotangent (n, count · features) → (n, 3)."""
+        ctx.save_for_backward(points, table, cotangent)
+        ctx.grid, ctx.count, ctx.second = grid, count, along is not None
+        out = torch.zeros_like(points)
+        given = _array(points), _array(table), _array(cotangent), _along(along, points)
+        kernels.slope(*given, *_settings(grid, count), _array(out))
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, along: Tensor) -> tuple[Tensor | None, ...]:
+        """Derivatives by points, table and cotangent."""
+        if ctx.second:
+            raise NotImplementedError(
+                "grid encodings have no third derivatives by numba: use encoding.backend=torch"
+            )
+        points, table, cotangent = ctx.saved_tensors
+        at = ctx.grid, ctx.count
+        by_points = by_table = by_cotangent = None
+        if ctx.needs_input_grad[0]:
+            by_points = Slope.apply(points, table, cotangent, along, *at)
+        if ctx.needs_input_grad[1]:
+            by_table = Scatter.apply(points, cotangent, along, len(table), *at)
+        if ctx.needs_input_grad[2]:
+            by_cotangent = Gather.apply(points, table, along, *at)
+        return by_points, by_table, by_cotangent, None, None, None
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    """The same numbers for a compiled loop, which wants rows without gaps."""
+    return tensor.detach().contiguous().numpy()
+
+
+def _along(along: Tensor | None, points: Tensor) -> np.ndarray:
+    return _array(points[:0] if along is None else along)
+
+
+def _settings(grid: LevelGrid, count: int) -> tuple[np.ndarray, int, float]:
+    return grid.levels[:count].double().numpy(), grid.order + 1, grid.offset
+
 
 log = logging.getLogger(__name__)
 
@@ -168,3 +295,79 @@ def chosen(backend: str, device: torch.device, order: int) -> str:
         _logged.add((backend, device.type, choice))
         log.info("grid encoding on %s: %s (encoding.backend=%s)", device.type, choice, backend)
     return choice
+
+
+class HashGrid(LevelGrid):
+    """Features of linear grids over the cube [-1, 1]³, of which the fine ones share values by a hash.
+
+    Args:
+        levels: Number of grids.
+        features: Of each entry.
+        log2_size: Logarithm of the most entries of a table.
+        coarsest: Cells of the first grid along a side.
+        finest: Cells of the last; those between grow by one factor (equations 2 and 3), and need be no whole numbers.
+        scale: The entries begin uniform in ± this.
+        backend: See `LevelGrid`.
+    """
+
+    def __init__(
+        self,
+        levels: int = 8,
+        features: int = 2,
+        log2_size: int = 16,
+        coarsest: int = 16,
+        finest: int = 256,
+        scale: float = 1e-4,
+        backend: str = "auto",
+    ) -> None:
+        # A hair less, so that rounding in single precision cannot give tinycudann one corner more.
+        growth = ((finest + 1) / (coarsest + 1)) ** (1 / max(levels - 1, 1)) * (1 - 1e-6)
+        cells = (coarsest + 1) * growth ** torch.arange(levels, dtype=torch.float64) - 1
+        super().__init__(cells, features, 1, log2_size, scale, backend)
+
+
+class DenseGrid(LevelGrid):
+    """Features of grids over the cube [-1, 1]³ with a value for every corner, smoothly interpolated.
+
+    Args:
+        levels: Number of grids.
+        features: Of each value.
+        coarsest: Cells of the first grid along a side.
+        finest: Cells of the last; those between grow by one factor.
+        order: 1 interpolates linearly, 2 smoothly.
+        scale: The values begin uniform in ± this.
+        backend: See `LevelGrid`.
+    """
+
+    def __init__(
+        self,
+        levels: int = 3,
+        features: int = 4,
+        coarsest: int = 16,
+        finest: int = 64,
+        order: int = 2,
+        scale: float = 1e-4,
+        backend: str = "auto",
+    ) -> None:
+        growth = (finest / coarsest) ** (1 / max(levels - 1, 1))
+        cells = (coarsest * growth ** torch.arange(levels, dtype=torch.float64)).round()
+        super().__init__(cells, features, order, None, scale, backend)
+
+
+class GridFeature(nn.Module):
+    """A feature for the rendering network from a grid: learns local colour in a few steps.
+
+    Args:
+        grid: The grid.
+        feature_size: Size of the feature.
+    """
+
+    def __init__(self, grid: LevelGrid, feature_size: int) -> None:
+        super().__init__()
+        self.grid = grid
+        self.mix = nn.Linear(grid.out_features, feature_size)
+
+    def forward(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, "points features"]:
+        """Features at points of unit space."""
+        features: Tensor = self.mix(self.grid(points))
+        return features

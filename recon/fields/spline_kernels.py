@@ -1,4 +1,4 @@
-"""The loops of `recon.fields.grid.FeatureGrid` on a CPU, compiled with numba: values and slopes of quadratic
+"""The loops of `recon.fields.feature_grid.FeatureGrid` on a CPU, compiled with numba: values and slopes of quadratic
 B-splines.
 """
 

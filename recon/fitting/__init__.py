@@ -2,11 +2,11 @@
 
 from recon.fitting.contours import Contours as Contours
 from recon.fitting.contours import contour_rays as contour_rays
-from recon.fitting.expected import life_size as life_size
-from recon.fitting.family import Family as Family
-from recon.fitting.family import Member as Member
-from recon.fitting.head import HeadFit as HeadFit
-from recon.fitting.head import fit_head as fit_head
 from recon.fitting.instant import InstantFit as InstantFit
 from recon.fitting.instant import solve as solve
-from recon.fitting.prepared import SolverSettings as SolverSettings
+from recon.fitting.observations import SolverSettings as SolverSettings
+from recon.fitting.pose import HeadFit as HeadFit
+from recon.fitting.pose import fit_head as fit_head
+from recon.fitting.pose import life_size as life_size
+from recon.fitting.shape_model import Family as Family
+from recon.fitting.shape_model import Member as Member

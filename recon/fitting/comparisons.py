@@ -8,16 +8,13 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from recon.fitting.family import Member
-from recon.fitting.overlap import LEAST_ROWS, neighbours, shared
-from recon.fitting.pictures import LogPicture
-from recon.fitting.pinhole import Pinhole
-from recon.fitting.prepared import PreparedView, SolverSettings
-from recon.fitting.raised import Raised
+from recon.fitting.covisibility import LEAST_ROWS, neighbours, shared
+from recon.fitting.least_squares import robust, typical
+from recon.fitting.observations import LogPicture, Pinhole, PreparedView, SolverSettings
 from recon.fitting.residuals import Layout, photometric, silhouette
 from recon.fitting.shading import harmonics
+from recon.fitting.shape_model import Member, Raised
 from recon.fitting.tracing import CLOSE, nearest_pass, onto, trace
-from recon.fitting.weights import robust, typical
 
 NEWTON = 2
 FURTHEST = 0.015

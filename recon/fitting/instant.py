@@ -13,12 +13,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from recon.fitting.expected import Expected, up_of
-from recon.fitting.family import Family
-from recon.fitting.head import POSE, fit_head
-from recon.fitting.prepared import SolverSettings, prepared
+from recon.fitting.observations import SolverSettings, prepared
+from recon.fitting.pose import POSE, Expected, fit_head, up_of
 from recon.fitting.problem import Problem, State, Step
 from recon.fitting.residuals import MarkedLandmarks
+from recon.fitting.shape_model import Family
 from recon.scene import Camera
 
 ALONE_MM = 20.0

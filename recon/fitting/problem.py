@@ -10,27 +10,16 @@ from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from recon.fitting.equations import Equations
-from recon.fitting.expected import Expected, small_similarity
-from recon.fitting.faces import Faces
-from recon.fitting.family import Family, Member
-from recon.fitting.head import NECK_UNIT
-from recon.fitting.likeness import Likeness
-from recon.fitting.overlap import LEAST_ROWS, neighbours, shared
-from recon.fitting.pictures import LogPicture
-from recon.fitting.pinhole import Pinhole
-from recon.fitting.prepared import PreparedView, SolverSettings
-from recon.fitting.residuals import (
-    Layout,
-    MarkedLandmarks,
-    Rows,
-    landmarks,
-    photometric,
-    silhouette,
-)
+from recon.fitting.brightness import Likeness
+from recon.fitting.covisibility import LEAST_ROWS, neighbours, shared
+from recon.fitting.face_points import Faces
+from recon.fitting.least_squares import Equations, huber, robust, typical
+from recon.fitting.observations import LogPicture, Pinhole, PreparedView, SolverSettings
+from recon.fitting.pose import NECK_UNIT, Expected, small_similarity
+from recon.fitting.residuals import Layout, MarkedLandmarks, Rows, landmarks, photometric, silhouette
 from recon.fitting.shading import marginalised, shading
+from recon.fitting.shape_model import Family, Member
 from recon.fitting.tracing import trace
-from recon.fitting.weights import huber, robust, typical
 from recon.threads import mapped
 
 LIKENESS_VIEWS = 3

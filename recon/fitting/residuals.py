@@ -17,9 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from recon.fitting.family import Member
-from recon.fitting.pictures import LogPicture
-from recon.fitting.pinhole import Pinhole
+from recon.fitting.observations import LogPicture, Pinhole
+from recon.fitting.shape_model import Member
 from recon.fitting.tracing import Hits, nearest_pass
 
 

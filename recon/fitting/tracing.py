@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from recon.fitting.family import Member
+from recon.fitting.shape_model import Member
 
 STEPS, NEWTON = 20, 3
 CLOSE = 2e-3

@@ -1,25 +1,25 @@
 """Priors: what is known of heads before the photographs are looked at. One interface, a file each."""
 
-from recon.priors.codes import fit_code as fit_code
 from recon.priors.deepsdf import DeepSDFPrior as DeepSDFPrior
 from recon.priors.deepsdf import MeanHeadPrior as MeanHeadPrior
 from recon.priors.field import PriorField as PriorField
-from recon.priors.grid_family import GridFamily as GridFamily
 from recon.priors.instant_start import InstantStart as InstantStart
 from recon.priors.linear import GridShape as GridShape
 from recon.priors.linear import LinearPrior as LinearPrior
 from recon.priors.network import DeepSDFNetwork as DeepSDFNetwork
 from recon.priors.network import LinearSDFNetwork as LinearSDFNetwork
 from recon.priors.network import ShapeNetwork as ShapeNetwork
+from recon.priors.network import fit_code as fit_code
+from recon.priors.pca.family import GridFamily as GridFamily
 from recon.priors.prior import Evidence as Evidence
 from recon.priors.prior import Networks as Networks
 from recon.priors.prior import Prior as Prior
+from recon.priors.prior import SpherePrior as SpherePrior
 from recon.priors.prior import Start as Start
 from recon.priors.regression import Lesson as Lesson
 from recon.priors.regression import Regression as Regression
 from recon.priors.regression import on_surface as on_surface
 from recon.priors.regression import teach as teach
-from recon.priors.sphere import SpherePrior as SpherePrior
 from recon.priors.weights import Canonical as Canonical
 from recon.priors.weights import ShapePrior as ShapePrior
 from recon.priors.weights import load_shape_prior as load_shape_prior

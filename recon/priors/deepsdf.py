@@ -12,12 +12,12 @@ from torch import Tensor
 from recon.errors import OutsidePriorError, PriorError
 from recon.fields import Field
 from recon.fitting import HeadFit, fit_head, life_size
+from recon.geometry.frames import similarity
 from recon.priors.field import PriorField
 from recon.priors.prior import Evidence, Networks, Start
 from recon.priors.residual import RESIDUALS, ResidualField
 from recon.priors.shipped import hash_of
 from recon.priors.weights import ShapePrior, load_shape_prior
-from recon.scene.similarity import similarity
 
 log = logging.getLogger(__name__)
 

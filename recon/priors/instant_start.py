@@ -12,13 +12,12 @@ from torch import Tensor, nn
 
 from recon.errors import ConfigError, OutsidePriorError, PriorError
 from recon.fitting import life_size
-from recon.priors.codes import fit_code
 from recon.priors.deepsdf import DeepSDFPrior, MeanHeadPrior
 from recon.priors.field import PriorField
 from recon.priors.linear import FittedHead, LinearPrior
-from recon.priors.prior import Evidence, Networks, Prior, Start
+from recon.priors.network import fit_code
+from recon.priors.prior import Evidence, Networks, Prior, SpherePrior, Start
 from recon.priors.regression import Lesson, Regression, on_surface, teach
-from recon.priors.sphere import SpherePrior
 from recon.priors.weights import ShapePrior, load_shape_prior
 
 log = logging.getLogger(__name__)

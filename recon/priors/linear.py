@@ -16,11 +16,11 @@ from torch.nn.functional import normalize
 from recon.errors import OutsidePriorError, PriorError
 from recon.fields import FeatureGrid
 from recon.fitting import InstantFit, SolverSettings, life_size, solve
-from recon.fitting.residual import Residual, ResidualSettings, refined
 from recon.fitting.residuals import MarkedLandmarks, twist
+from recon.fitting.sdf_offset import Residual, ResidualSettings, refined
 from recon.priors.field import PriorField
-from recon.priors.grid_family import GridFamily, GridHead
-from recon.priors.grid_shape import GridShape
+from recon.priors.pca.family import GridFamily, GridHead
+from recon.priors.pca.shape import GridShape
 from recon.priors.prior import Evidence, Networks, Start
 from recon.priors.residual import RESIDUALS, ResidualField
 from recon.priors.shipped import hash_of

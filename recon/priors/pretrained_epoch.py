@@ -11,8 +11,8 @@ from torch import Tensor, nn
 import recon
 from recon.errors import PriorError
 from recon.fields import Field
-from recon.priors.donors import Donor, load_donor, sizes
 from recon.priors.prior import Evidence, Networks, Start
+from recon.priors.source_subjects import Donor, load_donor, sizes
 
 log = logging.getLogger(__name__)
 

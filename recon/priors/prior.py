@@ -99,3 +99,11 @@ class Prior(Protocol):
             PriorError: The prior's files are missing, broken or of another size than the networks.
         """
         ...
+
+
+class SpherePrior:
+    """The geometric initialisation of IDR: whatever the photographs show starts as a sphere."""
+
+    def starts(self, networks: Networks, evidence: Evidence) -> Mapping[str, Start]:
+        """Networks as the configuration makes them."""
+        return {"sphere": Start(networks.sdf(), networks.colour())}

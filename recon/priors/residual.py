@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from recon.errors import ConfigError
 from recon.fields import Field, FieldSample, GridField
 from recon.priors.field import PriorField
-from recon.priors.grid_shape import GridShape
+from recon.priors.pca.shape import GridShape
 
 RESIDUALS = ("none", "field")
 """What training adds to a head of a family: nothing, or a correction by the configured field."""

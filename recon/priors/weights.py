@@ -17,9 +17,9 @@ from torch import Tensor
 
 from recon.errors import PriorError
 from recon.files import replacing
-from recon.priors.grid_family import GridFamily
 from recon.priors.network import DeepSDFNetwork, LinearSDFNetwork, ShapeNetwork
-from recon.priors.packed import CODEC, cached, unpacked
+from recon.priors.pca.family import GridFamily
+from recon.priors.pca.packed import CODEC, cached, unpacked
 
 FORMAT = "headrecon-shape-prior-1"
 NETWORKS = {"deepsdf": DeepSDFNetwork, "linear": LinearSDFNetwork, "grid": GridFamily}

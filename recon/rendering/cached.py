@@ -13,11 +13,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from recon.rendering.distance_grid import STRIDES, DistanceGrid
-from recon.rendering.passage import LEAST_RATE, Passage, march
+from recon.rendering.cached_grid import LEAST_RATE, STRIDES, DistanceGrid, Passage, march
 from recon.rendering.search import DistanceFunction, chunked
-from recon.rendering.tracing import Trace, Tracer, TracingSettings, intersect_sphere, trace
-from recon.rendering.weights import remembered_weights
+from recon.rendering.tracing import (
+    Trace,
+    Tracer,
+    TracingSettings,
+    intersect_sphere,
+    remembered_weights,
+    trace,
+)
 
 CLOSE = 1e-3  # a secant step from nearer than this, in unit space, ends on the surface
 MORE_CORRECTIONS = 6  # at most, for rays that are not that close yet

@@ -5,12 +5,22 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
-from recon.rendering.transfer import sent
 from recon.scene import View
+
+
+def sent(tensor: Shaped[Tensor, "*shape"], device: torch.device) -> Shaped[Tensor, "*shape"]:
+    """A tensor on a device; the tensor itself where it is there already.
+
+    A copy to a GPU goes through page-locked memory: from any other the host would wait for all that the GPU still has
+    to do.
+    """
+    if tensor.device.type == "cpu" and device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 @dataclass(frozen=True)

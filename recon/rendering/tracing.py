@@ -6,15 +6,35 @@ near end are searched with uniform samples and refined by the secant method. Whi
 nothing keep their point of least distance: the mask loss pulls there.
 """
 
+import threading
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from recon.rendering.search import DistanceFunction, chunked, crossing, least_distance
-from recon.rendering.weights import remembered_weights
+
+_lock = threading.Lock()
+
+
+@contextmanager
+def remembered_weights() -> Iterator[None]:
+    """`torch.nn.utils.parametrize.cached` for several threads at a time, which counts its users without a lock: one
+    lost count would keep weights remembered for ever, and training would no longer change them.
+    """
+    remembering = parametrize.cached()
+    with _lock:
+        remembering.__enter__()
+    try:
+        yield
+    finally:
+        with _lock:
+            remembering.__exit__(None, None, None)
 
 
 @dataclass(frozen=True)

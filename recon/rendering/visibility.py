@@ -6,7 +6,7 @@ import numpy as np
 import trimesh
 from jaxtyping import Bool, Float
 
-from recon.evaluation.raster import rasterise
+from recon.geometry.raster import rasterise
 from recon.scene import Camera
 
 GRAZING_DEG = 80.0

@@ -20,10 +20,10 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from recon.errors import SceneError
+from recon.scene.annotations import write_pixels
 from recon.scene.camera import Camera
 from recon.scene.h3ds.writer import move_in_place, write_npz
 from recon.scene.images import to_uint8
-from recon.scene.marked import write_pixels
 from recon.scene.scene import Scene, View
 
 # COLMAP and nerfstudio know no skew; this much of a shift at the picture's edge may be dropped.

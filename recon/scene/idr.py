@@ -14,10 +14,9 @@ import re
 from pathlib import Path
 
 from recon.errors import SceneError
+from recon.scene.annotations import ignore_paths, landmark_paths
 from recon.scene.cameras_npz import CameraFile, lazy_camera
-from recon.scene.ignored import ignore_paths
 from recon.scene.images import EXTENSIONS, pictures_in
-from recon.scene.marked import landmark_paths
 from recon.scene.scene import Scene, View
 
 IMAGE_FOLDERS = ("image", "images")

@@ -13,7 +13,7 @@ import trimesh
 from jaxtyping import Float, Integer
 
 from recon.errors import SceneError
-from recon.scene.obj import read_obj
+from recon.geometry.obj import read_obj
 from recon.scene.selection import spread
 from recon.scene.view import View as View
 

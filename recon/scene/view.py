@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
+from recon.scene.annotations import read_pixels
 from recon.scene.camera import Camera
 from recon.scene.images import image_size, read_image, read_mask
-from recon.scene.marked import read_pixels
 
 
 class View:
@@ -24,7 +24,7 @@ class View:
         mask_path: The foreground mask; it may be missing too, which is an error as soon as it is asked for.
         ignore_path: Bright where the photograph says nothing of the head, such as a hand before it; None where all
             of it counts.
-        landmarks_path: Where its landmarks are written down (see `recon.scene.marked`); None where they are not.
+        landmarks_path: Where its landmarks are written down (see `recon.scene.annotations`); None where they are not.
     """
 
     def __init__(

@@ -9,10 +9,10 @@ from recon.errors import EvaluationError
 from recon.evaluation.batch import Options, score
 from recon.evaluation.heatmap import error_colours, face_frame
 from recon.evaluation.predictions import find
-from recon.evaluation.raster import rasterise
+from recon.geometry.raster import rasterise
 from recon.meshing import save
+from tests.support import official_cases as cases
 
-from . import cases
 from .test_official import Truth
 
 

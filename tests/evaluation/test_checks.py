@@ -8,8 +8,8 @@ import trimesh
 from recon.errors import EvaluationError
 from recon.evaluation import Evaluator, evaluate, project_landmarks
 from recon.evaluation.checks import check_mesh
+from tests.support import official_cases as cases
 
-from . import cases
 from .test_official import Truth
 
 

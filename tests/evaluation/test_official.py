@@ -7,10 +7,9 @@ from scipy.spatial import cKDTree
 from recon.errors import EvaluationError
 from recon.evaluation import Evaluator, Prediction
 from recon.evaluation.alignment import procrustes, similarity_icp, transform
-from recon.evaluation.nearest import NearestTracker, PointSet
 from recon.evaluation.official import coarse_alignment
-
-from . import cases
+from recon.geometry.nearest import NearestTracker, PointSet
+from tests.support import official_cases as cases
 
 TOLERANCE_MM = 1e-9
 

@@ -7,9 +7,9 @@ import trimesh
 from recon.errors import EvaluationError
 from recon.evaluation import Evaluator, Prediction, evaluate
 from recon.evaluation.strict import RigidFit, rigid_fit, strict
-from recon.evaluation.surface import Surface
+from recon.geometry.surface import Surface
+from tests.support import official_cases as cases
 
-from . import cases
 from .test_official import Truth
 
 

@@ -9,13 +9,13 @@ from scipy.spatial.transform import Rotation
 
 from recon.errors import PriorError
 from recon.fitting import SolverSettings, solve
-from recon.fitting.likeness import Likeness
-from recon.fitting.pinhole import Pinhole
+from recon.fitting.brightness import Likeness
+from recon.fitting.observations import Pinhole
 from recon.fitting.residuals import MarkedLandmarks
 from recon.fitting.tracing import trace
 from recon.scene import Camera
-from tests.fitting.families import BallWithNose
-from tests.fitting.test_head import SIZE, UNIT_MM, camera, placed
+from tests.fitting.test_pose import SIZE, UNIT_MM, camera, placed
+from tests.support.fit_families import BallWithNose
 
 CODE = torch.tensor([0.7, -0.8])
 POSE = placed((10.0, 4.0, -3.0), 1.02, np.array([12.0, -8.0, 5.0]))

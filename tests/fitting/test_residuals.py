@@ -7,11 +7,10 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from recon.fitting.pictures import LogPicture
-from recon.fitting.pinhole import Pinhole
+from recon.fitting.observations import LogPicture, Pinhole
 from recon.fitting.residuals import Layout, Rows, landmarks, likeness, photometric, silhouette
 from recon.fitting.tracing import trace
-from tests.fitting.families import BallWithNose
+from tests.support.fit_families import BallWithNose
 
 LAYOUT = Layout(latent=2, cameras=2)
 CODE = torch.tensor([0.4, -0.3]).double()

@@ -1,4 +1,4 @@
-"""A family made by hand: the ellipsoid of tests/ellipsoid.py and what a code adds to its size."""
+"""A family made by hand: the ellipsoid of tests/support/ellipsoid.py and what a code adds to its size."""
 
 from dataclasses import replace
 
@@ -10,8 +10,8 @@ from recon import scene as scenes
 from recon.errors import PriorError
 from recon.fields import FeatureNetwork, RenderingNetwork, SDFNetwork
 from recon.priors import DeepSDFPrior, Evidence, MeanHeadPrior, Networks, SpherePrior
-from tests.ellipsoid import CENTRE_MM, RADIUS_MM, SEMI_AXES_MM, write_idr_scene
-from tests.priors.families import LANDMARKS, write_ellipsoids
+from tests.support.ellipsoid import CENTRE_MM, RADIUS_MM, SEMI_AXES_MM, write_idr_scene
+from tests.support.prior_families import LANDMARKS, write_ellipsoids
 
 NETWORKS = Networks(
     lambda: SDFNetwork(64, 2, (), 2, 8),

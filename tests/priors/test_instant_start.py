@@ -26,10 +26,10 @@ from recon.priors import (
     save_shape_prior,
     teach,
 )
-from recon.priors.components import spline_values
+from recon.priors.data.components import spline_values
 from recon.priors.linear import FittedHead
 from recon.scene import Camera
-from tests.ellipsoid import SEMI_AXES_MM
+from tests.support.ellipsoid import SEMI_AXES_MM
 
 CANONICAL = Canonical((0.0, 0.0, 0.0), 330.0)
 RADIUS, GROWTH = 0.25, 0.04  # of the mean ball, and by how much a code of 1 changes it; canonical unit space
@@ -50,7 +50,7 @@ def ball(points, radius=RADIUS):
 
 
 def ellipsoid(points):
-    """Distance from the ellipsoid of tests/ellipsoid.py to first order, canonical unit space."""
+    """Distance from the ellipsoid of tests/support/ellipsoid.py to first order, canonical unit space."""
     axes = SEMI_AXES_MM / CANONICAL.radius_mm
     length = np.linalg.norm(points / axes, axis=-1)
     return (length - 1) * length / np.maximum(np.linalg.norm(points / axes**2, axis=-1), 1e-9)

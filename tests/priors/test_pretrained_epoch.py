@@ -12,16 +12,15 @@ import yaml
 from recon import fields
 from recon.errors import PriorError
 from recon.priors import Evidence, Networks, Start
-from recon.priors.donors import Donor, donor_of_run, load_donor, save_donor
 from recon.priors.pretrained_epoch import DONORS, PretrainedEpochPrior
+from recon.priors.source_subjects import Donor, donor_of_run, load_donor, save_donor
 from recon.rendering import CameraBundle, PixelStore, SceneSampler, TracingSettings
 from recon.scene import open as open_scene
 from recon.systems.checkpoint import AtomicCheckpointIO, load_checkpoint
 from recon.systems.data import RayData
-from recon.systems.objective import Objective
+from recon.systems.objective import Objective, stepped
 from recon.systems.reconstruction import Reconstruction
-from recon.systems.schedules import stepped
-from tests import ellipsoid
+from tests.support import ellipsoid
 
 SDF = {"width": 48, "depth": 3, "skip": [2], "octaves": 3, "feature_size": 8, "radius": 0.6, "beta": 100.0}
 COLOUR = {"width": 24, "depth": 2, "feature_size": 8, "view_octaves": 2, "mode": "idr"}

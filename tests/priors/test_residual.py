@@ -9,9 +9,9 @@ import torch
 from recon.errors import ConfigError
 from recon.fields import DenseField, FeatureNetwork, HashField, SDFNetwork, sdf_and_gradient
 from recon.priors import DeepSDFNetwork, PriorField, load_shape_prior
-from recon.priors.grid_shape import GridShape
+from recon.priors.pca.shape import GridShape
 from recon.priors.residual import ResidualField
-from tests.priors.families import write_ellipsoids
+from tests.support.prior_families import write_ellipsoids
 
 
 def posed(network=None, code=None):

@@ -4,7 +4,7 @@ import trimesh
 
 from recon.rendering.visibility import sight
 from recon.scene import Camera
-from tests import ellipsoid
+from tests.support import ellipsoid
 
 FOCAL, SIZE = 600.0, 400
 K = np.array([[FOCAL, 0, SIZE / 2], [0, FOCAL, SIZE / 2], [0, 0, 1.0]])

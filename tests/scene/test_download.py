@@ -11,9 +11,8 @@ import pytest
 from recon.errors import SceneError
 from recon.scene.h3ds import H3DS, download, unpack
 from recon.scene.h3ds.unpack import WrongPasswordError
-
-from .helpers import make_h3ds
-from .zips import write_zip
+from tests.support.scenes import make_h3ds
+from tests.support.zips import write_zip
 
 TOKEN = "open sesame"
 FILES = {

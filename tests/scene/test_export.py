@@ -9,8 +9,7 @@ from recon import scene as scenes
 from recon.errors import SceneError
 from recon.scene import Camera, View
 from recon.scene.export import export_colmap, export_idr, export_nerfstudio
-
-from .helpers import CENTRE, SCALE_MAT, load_script, make_h3ds, sphere_mesh
+from tests.support.scenes import CENTRE, SCALE_MAT, load_script, make_h3ds, sphere_mesh
 
 POINTS = np.asarray(sphere_mesh().vertices)[::7]
 

@@ -9,8 +9,7 @@ from PIL import Image
 
 from recon.errors import EvaluationError, MeshError, SceneError
 from recon.scene.h3ds import H3DS, Mesh
-
-from .helpers import LANDMARKS, SCALE_MAT, make_h3ds, orbit_camera, sphere_mesh
+from tests.support.scenes import LANDMARKS, SCALE_MAT, make_h3ds, orbit_camera, sphere_mesh
 
 ID = "1b2a8613401e42a8"
 OTHER = "3b5a2eb92a501d54"

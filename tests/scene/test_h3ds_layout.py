@@ -9,11 +9,10 @@ from PIL import Image
 
 from recon import scene as scenes
 from recon.errors import SceneError
+from recon.geometry.obj import read_obj
 from recon.scene.h3ds import write_scene
 from recon.scene.h3ds.tables import CONFIGS, scene_ids, table_entry, tables
-from recon.scene.obj import read_obj
-
-from .helpers import LANDMARKS, SCALE_MAT, make_h3ds, orbit_camera, sphere_mask, sphere_mesh
+from tests.support.scenes import LANDMARKS, SCALE_MAT, make_h3ds, orbit_camera, sphere_mask, sphere_mesh
 
 
 def test_a_written_scene_comes_back(tmp_path):

@@ -3,8 +3,7 @@ import pytest
 
 from recon import scene as scenes
 from recon.errors import SceneError
-
-from .helpers import SCALE_MAT, make_h3ds, make_idr, sphere_mask
+from tests.support.scenes import SCALE_MAT, make_h3ds, make_idr, sphere_mask
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,7 @@ import pytest
 from recon import scene as scenes
 from recon.errors import SceneError
 from recon.scene.selection import spread
-
-from .helpers import SCALE_MAT, make_h3ds, orbit_camera
+from tests.support.scenes import SCALE_MAT, make_h3ds, orbit_camera
 
 UNIT = np.linalg.inv(SCALE_MAT)
 

@@ -13,8 +13,7 @@ from scipy.spatial.transform import Rotation
 from recon import scene as scenes
 from recon.errors import SceneError
 from recon.scene import Camera, Scene, View
-
-from .helpers import CENTRE, SCALE_MAT, load_script, make_h3ds, orbit_camera, sphere_mask
+from tests.support.scenes import CENTRE, SCALE_MAT, load_script, make_h3ds, orbit_camera, sphere_mask
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,10 +7,10 @@ import torch
 from omegaconf import OmegaConf
 
 from recon.errors import ReconError
-from recon.priors.donors import donor_of_run, load_donor, save_donor
+from recon.priors.source_subjects import donor_of_run, load_donor, save_donor
 from recon.systems import config, run
 from recon.systems.checkpoint import load_checkpoint
-from tests import ellipsoid
+from tests.support import ellipsoid
 from tests.systems.test_config import composed, leaves
 from tests.systems.test_run import ROOT, TINY, configured, trained
 

@@ -11,8 +11,8 @@ import torch
 from recon.meshing import extract
 from recon.meshing.extraction import sdf_normals
 from recon.rendering import RayBatch, SurfaceBounds, render_view, surface_colours, trace
-from recon.systems import honesty, trial
-from tests.systems.methods import cases  # noqa: F401
+from recon.systems import trial
+from recon.systems.report import diagnostics as honesty
 
 SOME = [
     ("idr", "mlp"),
@@ -26,7 +26,7 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(params=SOME, ids=" ".join)
-def case(request, cases):  # noqa: F811
+def case(request, cases):
     return cases(*request.param)
 
 

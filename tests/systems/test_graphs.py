@@ -9,14 +9,13 @@ import pytest
 import torch
 
 from recon.errors import ConfigError
-from recon.fields import grid
+from recon.fields import feature_grid as grid
 from recon.rendering import RayBatch
 from recon.systems import run
 from recon.systems.graphs import WARM_UPS, CudaRecorder, GraphedSteps
 from recon.systems.objective import StepTerms
-from tests import ellipsoid
-from tests.systems.methods import cases  # noqa: F401
-from tests.systems.recorder import Recorder
+from tests.support import ellipsoid
+from tests.support.recorder import Recorder
 from tests.systems.test_run import TINY, configured
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -77,7 +76,7 @@ WINDOWS = [
 
 
 @pytest.mark.parametrize(("method", "field", "steps", "recordings"), WINDOWS)
-def test_recorded_steps_are_those_that_python_does(cases, method, field, steps, recordings):  # noqa: F811
+def test_recorded_steps_are_those_that_python_does(cases, method, field, steps, recordings):
     case = cases(method, field)
     eager = case.copy(fixed_shapes=True)
     system, made = recorded(case)
@@ -89,7 +88,7 @@ def test_recorded_steps_are_those_that_python_does(cases, method, field, steps, 
     assert sum(recorder.replayed + recorder.warm for recorder in made) == len(steps)
 
 
-def test_other_shapes_are_recorded_anew_and_their_gradients_are_not_mixed(cases):  # noqa: F811
+def test_other_shapes_are_recorded_anew_and_their_gradients_are_not_mixed(cases):
     case = cases("idr", "mlp")
 
     def sampler(step):
@@ -103,7 +102,7 @@ def test_other_shapes_are_recorded_anew_and_their_gradients_are_not_mixed(cases)
     assert len(made) == 4
 
 
-def test_a_recording_that_fails_loses_nothing(cases, caplog):  # noqa: F811
+def test_a_recording_that_fails_loses_nothing(cases, caplog):
     case = cases("h3dnet", "mlp")
     eager, (system, made) = case.copy(fixed_shapes=True), recorded(case, fails=True)
     with caplog.at_level(logging.WARNING):
@@ -116,7 +115,7 @@ def test_a_recording_that_fails_loses_nothing(cases, caplog):  # noqa: F811
     assert "RuntimeError: operation not permitted when stream is capturing)" in said
 
 
-def test_a_bad_step_in_a_recording_reaches_no_weights(cases):  # noqa: F811
+def test_a_bad_step_in_a_recording_reaches_no_weights(cases):
     case = cases("idr", "mlp")
 
     def sampler(step):
@@ -135,7 +134,7 @@ def test_a_bad_step_in_a_recording_reaches_no_weights(cases):  # noqa: F811
     assert [int(each.bad_steps.in_a_row) for each in (eager, system)] == [0, 0]
 
 
-def test_what_does_not_learn_has_no_gradient_in_a_replayed_step(cases):  # noqa: F811
+def test_what_does_not_learn_has_no_gradient_in_a_replayed_step(cases):
     case = cases("h3dnet", "mlp")
     system, made = recorded(case)
     geometry = list(system.sdf.parameter_groups()["geometry"])
@@ -146,7 +145,7 @@ def test_what_does_not_learn_has_no_gradient_in_a_replayed_step(cases):  # noqa:
     assert made[1].replayed and any(parameter.grad is not None for parameter in geometry)
 
 
-def test_a_copy_has_no_recording_and_a_dropped_one_is_made_again(cases):  # noqa: F811
+def test_a_copy_has_no_recording_and_a_dropped_one_is_made_again(cases):
     case = cases("idr", "mlp")
     system, made = recorded(case)
     trained(system, case.sampler, range(20, 26))
@@ -249,7 +248,7 @@ def test_graphs_are_refused_where_there_is_no_gpu_and_where_losses_are_scaled(sc
 
 @needs_gpu
 @pytest.mark.parametrize(("method", "field", "steps"), [window[:3] for window in WINDOWS])
-def test_a_gpu_replays_what_it_would_do_otherwise(cases, method, field, steps):  # noqa: F811
+def test_a_gpu_replays_what_it_would_do_otherwise(cases, method, field, steps):
     case = cases(method, field)
     eager, system = case.copy().cuda(), case.copy(cuda_graphs=True).cuda()
     wanted, found = (
@@ -264,7 +263,7 @@ def test_a_gpu_replays_what_it_would_do_otherwise(cases, method, field, steps): 
 @needs_gpu
 @pytest.mark.parametrize(("method", "field"), sorted({window[:2] for window in WINDOWS}))
 @pytest.mark.parametrize("graphs", [False, True])
-def test_a_step_on_a_gpu_never_waits(cases, method, field, graphs):  # noqa: F811
+def test_a_step_on_a_gpu_never_waits(cases, method, field, graphs):
     case = cases(method, field)
     system = case.copy(cuda_graphs=graphs).cuda()
     optimizer = system.configure_optimizers()["optimizer"]

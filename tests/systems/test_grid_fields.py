@@ -11,11 +11,11 @@ from recon.fields import DenseField, GridField, HashField
 from recon.priors import DeepSDFPrior, LinearPrior
 from recon.priors.residual import ResidualField
 from recon.systems import run
-from tests import ellipsoid
-from tests.priors.families import write_ellipsoids
 from tests.priors.test_instant_start import ellipsoid as ellipsoid_distance
 from tests.priors.test_instant_start import write_linear
-from tests.systems.methods import remembered
+from tests.support import ellipsoid
+from tests.support.methods import remembered
+from tests.support.prior_families import write_ellipsoids
 from tests.systems.test_config import composed
 from tests.systems.test_run import configured, resumed, same, trained
 

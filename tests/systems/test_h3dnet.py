@@ -10,9 +10,10 @@ import torch
 import trimesh
 
 from recon.errors import PriorError
-from recon.systems import outputs, run
-from tests import ellipsoid
-from tests.priors.families import write_ellipsoids
+from recon.systems import run
+from recon.systems.report import outputs
+from tests.support import ellipsoid
+from tests.support.prior_families import write_ellipsoids
 from tests.systems.test_config import composed
 from tests.systems.test_run import configured, resumed, same, trained
 

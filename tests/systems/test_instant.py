@@ -11,8 +11,9 @@ from recon.errors import OutsidePriorError, PriorError
 from recon.fitting import SolverSettings
 from recon.priors import LinearPrior
 from recon.priors.shipped import shipped
-from recon.systems import outputs, run
-from tests import ellipsoid
+from recon.systems import run
+from recon.systems.report import outputs
+from tests.support import ellipsoid
 from tests.systems.test_run import ROOT, configured
 
 DEMO = ROOT / "recon" / "assets" / "heads" / "demo"

@@ -12,10 +12,10 @@ from recon import scene as scenes
 from recon.errors import ConfigError, OutsidePriorError
 from recon.priors import GridShape, LinearPrior
 from recon.systems import config, run
-from tests import ellipsoid
-from tests.priors.families import write_ellipsoids
 from tests.priors.test_instant_start import ellipsoid as ellipsoid_distance
 from tests.priors.test_instant_start import write_linear
+from tests.support import ellipsoid
+from tests.support.prior_families import write_ellipsoids
 from tests.systems.test_config import composed
 from tests.systems.test_h3dnet import SMALL
 from tests.systems.test_run import configured, same, trained

@@ -13,7 +13,7 @@ from recon.rendering.tracing import Tracer
 from recon.systems.bad_steps import LOOK_EVERY
 from recon.systems.objective import StepTerms
 from recon.systems.reconstruction import Reconstruction, beside
-from tests.systems.methods import EVERY, cases, lattice_moved, phases  # noqa: F401
+from tests.support.methods import EVERY, lattice_moved, phases
 
 META = torch.device("meta")
 RAYS = [(method, field) for method, field in EVERY if method != "instant"]
@@ -50,7 +50,7 @@ def learned(system, batch, step):
 
 
 @pytest.mark.parametrize(("method", "field"), RAYS)
-def test_fixed_shapes_have_the_losses_and_gradients_of_the_others(cases, method, field):  # noqa: F811
+def test_fixed_shapes_have_the_losses_and_gradients_of_the_others(cases, method, field):
     case, batch = cases(method, field), doubled(cases(method, field).batch())
     for step in phases(case.system).values():
         few = moved(case, torch.float64, fixed_shapes=False)
@@ -74,7 +74,7 @@ def test_fixed_shapes_have_the_losses_and_gradients_of_the_others(cases, method,
 
 
 @pytest.mark.parametrize("hits", ["none", "all"])
-def test_fixed_shapes_bear_steps_where_nothing_or_everything_agrees(cases, hits):  # noqa: F811
+def test_fixed_shapes_bear_steps_where_nothing_or_everything_agrees(cases, hits):
     case, batch = cases("idr", "mlp"), doubled(cases("idr", "mlp").batch())
     origins, directions = case.copy().double().cameras.rays(batch.views, batch.pixels)
     depth = -(origins * directions).sum(1)
@@ -123,7 +123,7 @@ def stepped_without_lightning(system, batch, step, monkeypatch):
 
 
 @pytest.mark.parametrize(("method", "field"), EVERY)
-def test_a_step_neither_reads_back_nor_mixes_devices(cases, method, field, monkeypatch):  # noqa: F811
+def test_a_step_neither_reads_back_nor_mixes_devices(cases, method, field, monkeypatch):
     case = cases(method, field)
     system, batch = moved(case, META), case.batch().to(META)
     assert isinstance(batch, SurfaceBatch) == (method == "instant")
@@ -134,7 +134,7 @@ def test_a_step_neither_reads_back_nor_mixes_devices(cases, method, field, monke
 
 
 @pytest.mark.parametrize(("method", "field"), EVERY)
-def test_what_a_recording_repeats_is_all_on_its_device(cases, method, field):  # noqa: F811
+def test_what_a_recording_repeats_is_all_on_its_device(cases, method, field):
     case = cases(method, field)
     system, batch = moved(case, META), case.batch().to(META)
     for step in (phases(case.system) or {"frozen": 25}).values():
@@ -149,7 +149,7 @@ def test_what_a_recording_repeats_is_all_on_its_device(cases, method, field):  #
 
 
 @pytest.mark.parametrize("renderer", ["of varying shapes", "with a bad step's count", "with a look"])
-def test_the_meta_device_notices_what_waits_for_an_answer(cases, renderer, monkeypatch):  # noqa: F811
+def test_the_meta_device_notices_what_waits_for_an_answer(cases, renderer, monkeypatch):
     case = cases("idr", "mlp")
     system, batch = moved(case, META, fixed_shapes=renderer != "of varying shapes"), case.batch().to(META)
     if renderer == "with a look":
@@ -180,7 +180,7 @@ class NotANumberBackwards(torch.autograd.Function):
 
 @pytest.mark.parametrize("what", ["gradient", "loss"])
 @pytest.mark.parametrize("device", ["here", "there"])
-def test_bad_steps_reach_no_weights_and_too_many_end_the_run(cases, what, device, monkeypatch):  # noqa: F811
+def test_bad_steps_reach_no_weights_and_too_many_end_the_run(cases, what, device, monkeypatch):
     case = cases("idr", "mlp")
     system = case.copy(fixed_shapes=device == "there")
     optimizer = system.configure_optimizers()["optimizer"]

@@ -9,7 +9,7 @@ import torch
 from recon.errors import ReconError
 from recon.rendering.cached import CachedTracer
 from recon.systems import run
-from tests import ellipsoid
+from tests.support import ellipsoid
 from tests.systems.test_config import composed
 from tests.systems.test_run import TINY, configured, resumed, same, trained
 

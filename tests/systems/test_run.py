@@ -18,9 +18,10 @@ from PIL import Image
 
 from recon import scene as scenes
 from recon.errors import ConfigError, SceneError
-from recon.systems import config, outputs, run
+from recon.systems import config, run
 from recon.systems.checkpoint import load_checkpoint
-from tests import ellipsoid
+from recon.systems.report import outputs
+from tests.support import ellipsoid
 
 config.register_resolvers()
 ROOT = Path(__file__).parents[2]

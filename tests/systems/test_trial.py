@@ -12,7 +12,7 @@ from recon.scene import open as open_scene
 from recon.systems.objective import Objective
 from recon.systems.reconstruction import Reconstruction
 from recon.systems.trial import choose, compare
-from tests import ellipsoid
+from tests.support import ellipsoid
 
 STEPS = 9
 

@@ -27,10 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from recon.errors import SceneError
+from recon.scene.annotations import IGNORE_FOLDER, ignore_paths, landmark_paths
 from recon.scene.cameras_npz import CameraFile, lazy_camera
-from recon.scene.ignored import FOLDER as IGNORE_FOLDER
-from recon.scene.ignored import ignore_paths
-from recon.scene.marked import landmark_paths
 from recon.scene.scene import GroundTruth, Scene, View
 
 PIXEL_CENTRE = 0.0

@@ -12,7 +12,7 @@ import numpy as np
 import trimesh
 
 from recon.errors import MeshError
-from recon.scene.obj import read_obj
+from recon.geometry.obj import read_obj
 
 
 class Mesh:

@@ -18,11 +18,11 @@ from jaxtyping import Float
 from PIL import Image
 
 from recon.errors import SceneError
+from recon.geometry.obj import write_obj
 from recon.scene.camera import Camera
 from recon.scene.h3ds.layout import PIXEL_CENTRE, Paths
 from recon.scene.h3ds.root import check_version, enter, locked
 from recon.scene.images import to_uint8
-from recon.scene.obj import write_obj
 
 
 def write_scene(

@@ -1,0 +1,324 @@
+"""Where a head stands and roughly what shape it has, from masks alone: Gauss–Newton on silhouettes.
+
+On the ray through a point of a mask's outline, the head's signed distance must have its least value just at
+zero. Each such residual touches the surface at one point, so it is linear in the code of a linear family and
+nearly so in the pose (specs: silhouettes as in the implicit differentiation of IDR, section 3).
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from scipy.spatial.transform import Rotation
+from torch import Tensor
+
+from recon.errors import PriorError
+from recon.fitting.contours import Contours, contour_rays
+from recon.fitting.residuals import twist
+from recon.fitting.shape_model import Family
+from recon.fitting.tracing import nearest_pass
+from recon.scene import Camera
+from recon.threads import mapped
+
+SCALE_SIGMA = 0.06
+UPRIGHT_SIGMA = 0.1
+CENTRE_SIGMA_MM = 40.0
+"""Standard deviations of a head's size against life (logarithm), of its tilt (radians) and of its distance from the
+given centre, without which one photograph leaves the depth open.
+"""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A weak prior on canonical_from_world: upright, about life-size, near a given centre.
+
+    Attributes:
+        up: What is up, a unit vector of the world.
+        centre_mm: Where the head is, world.
+        unit_mm: Radius of the canonical ball of a life-size head.
+    """
+
+    up: Float[np.ndarray, " 3"]
+    centre_mm: Float[np.ndarray, " 3"]
+    unit_mm: float
+
+    def pull(self, pose: Float[np.ndarray, "4 4"]) -> tuple[Float[np.ndarray, " 7"], Float[np.ndarray, " 7"]]:
+        """Diagonal of the prior's matrix and its gradient, for a small rotation, translation and log scale that
+        act on canonical space.
+        """
+        per_world = np.cbrt(np.linalg.det(pose[:3, :3]))
+        upright = pose[:3, :3] @ self.up / per_world
+        centre = pose[:3, :3] @ self.centre_mm + pose[:3, 3]
+        tilt, size, near = UPRIGHT_SIGMA**-2, SCALE_SIGMA**-2, (self.unit_mm / CENTRE_SIGMA_MM) ** 2
+        matrix = np.array([tilt, 1.0, tilt, near, near, near, size])
+        scale = np.log(per_world * self.unit_mm) * size
+        return matrix, np.concatenate([[upright[2] * tilt, 0.0, -upright[0] * tilt], centre * near, [scale]])
+
+
+def up_of(cameras: Sequence[Camera]) -> Float[np.ndarray, " 3"]:
+    """What is up in the mean of the cameras, a unit vector of the world."""
+    up = -np.mean([camera.world_from_camera[:3, 1] for camera in cameras], axis=0)
+    return up / max(np.linalg.norm(up), 1e-9)
+
+
+def life_size(canonical_from_world: Float[np.ndarray, "4 4"], unit_mm: float) -> float:
+    """Size of a posed head against the mean head, whose canonical ball has a radius of `unit_mm`."""
+    return float(1 / (np.cbrt(np.linalg.det(canonical_from_world[:3, :3])) * unit_mm))
+
+
+def small_similarity(twist: Float[np.ndarray, " 7"]) -> Float[np.ndarray, "4 4"]:
+    """The similarity of a rotation vector, a translation and a logarithm of scale, in this order."""
+    change = np.eye(4)
+    change[:3, :3] = np.exp(twist[6]) * Rotation.from_rotvec(twist[:3]).as_matrix()
+    change[:3, 3] = twist[3:6]
+    return change
+
+
+log = logging.getLogger(__name__)
+
+YAWS = 24
+NECK_UNIT = -0.27
+"""Below this height of the canonical unit frame clothes vary more than heads do: outlines there count little."""
+
+
+@dataclass(frozen=True)
+class HeadFit:
+    """A posed head.
+
+    Attributes:
+        canonical_from_world: Similarity from world mm to canonical unit space.
+        code: Of the family.
+        overlap: Intersection over union of head and masks on the test pixels.
+        outline_mm: Median distance between the head's and the masks' outlines above the shoulders, world mm.
+        misfit_mm: Mean distance between all of the outlines, none counted as more than 20 mm.
+    """
+
+    canonical_from_world: Float[np.ndarray, "4 4"]
+    code: Float[Tensor, " latent"]
+    overlap: float
+    outline_mm: float
+    misfit_mm: float
+
+
+def fit_head(
+    family: Family,
+    cameras: Sequence[Camera],
+    masks: Sequence[Bool[np.ndarray, "_ _"]],
+    centre_mm: Float[np.ndarray, " 3"],
+    unit_mm: float,
+    *,
+    start: Float[np.ndarray, "4 4"] | None = None,
+    effort: "Effort | None" = None,
+    ignored: Sequence[Bool[np.ndarray, "_ _"]] | None = None,
+) -> HeadFit:
+    """Pose and code of the head that the masks show.
+
+    Without a start the head is taken to be upright in the mean of the cameras and about life-size, and all
+    headings are tried.
+
+    Args:
+        family: Heads to choose from.
+        cameras: World mm.
+        masks: One for each camera.
+        centre_mm: Rough centre of the bust in the world, good to some 40 mm.
+        unit_mm: Radius of the family's canonical ball, mm: the scale of a life-size head.
+        start: canonical_from_world to begin with, if the pose is known.
+        effort: How much work to spend; THOROUGH by default.
+        ignored: Pixels of which the masks say nothing, for each mask; none or empty where every pixel counts.
+
+    Raises:
+        PriorError: The masks have no outline inside the pictures.
+    """
+    contours = contour_rays(cameras, masks, ignored)
+    if len(contours.origins) < 20:
+        raise PriorError(
+            "the masks show no outline of the head away from the pictures' borders, so its pose cannot be found; "
+            "give landmarks, or photographs that show the whole head"
+        )
+    coarse = _thinned(contours, 4)
+    expected = Expected(up_of(cameras), np.asarray(centre_mm, dtype=float), unit_mm)
+    starts = [start] if start is not None else _headings(cameras[0], expected)
+    mean = torch.zeros(family.latent_size)
+    effort = effort or THOROUGH
+    poses = sorted(
+        mapped(lambda pose: _refine(family, coarse, pose, mean, effort.coarse, expected), starts),
+        key=lambda fit: _cost_mm(fit, cameras),
+    )
+    best = mapped(
+        lambda fit: _refine(family, contours, fit.canonical_from_world, mean, effort.fine, expected),
+        poses[: effort.finalists],
+    )
+    found = min(best, key=lambda fit: _cost_mm(fit, cameras))
+    log.info(
+        "head found: overlaps the masks by %.1f %%, outlines %.1f mm apart (median)",
+        100 * found.overlap,
+        found.outline_mm,
+    )
+    return found
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """Some iterations: standard deviation of an outline in mm, number of code components let free, and whether
+    what the family cannot explain, such as a hat, loses its say.
+    """
+
+    iterations: int
+    sigma_mm: float
+    components: int
+    discards: bool = False
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much work a fit may be.
+
+    Attributes:
+        coarse: Stages from every heading.
+        fine: Stages from the best of them.
+        finalists: How many those are.
+    """
+
+    coarse: Sequence[_Stage]
+    fine: Sequence[_Stage]
+    finalists: int
+
+
+THOROUGH = Effort(
+    (_Stage(3, 40.0, 0), _Stage(3, 15.0, 0), _Stage(2, 8.0, 4)),
+    (_Stage(3, 10.0, 4), _Stage(3, 5.0, 16), _Stage(8, 2.5, 10_000), _Stage(5, 2.5, 10_000, True)),
+    5,
+)
+POSE = Effort((_Stage(3, 40.0, 0), _Stage(2, 15.0, 16)), (_Stage(3, 10.0, 64), _Stage(3, 5.0, 10_000)), 2)
+"""Enough for a pose from which a solver of everything can start. Many components are free from early on: a mean head
+that must explain big hair becomes too large, and stays so.
+"""
+
+
+def _refine(
+    family: Family,
+    contours: Contours,
+    pose: Float[np.ndarray, "4 4"],
+    code: Float[Tensor, " latent"],
+    stages: Sequence[_Stage],
+    expected: Expected,
+) -> HeadFit:
+    for stage in stages:
+        for _ in range(stage.iterations):
+            pose, code = _step(family, contours, pose, code, stage, expected)
+    return _judged(family, contours, pose, code)
+
+
+def _step(
+    family: Family,
+    contours: Contours,
+    pose: Float[np.ndarray, "4 4"],
+    code: Float[Tensor, " latent"],
+    stage: _Stage,
+    expected: Expected,
+) -> tuple[Float[np.ndarray, "4 4"], Float[Tensor, " latent"]]:
+    """One step of Gauss–Newton over rotation, translation, log scale and the first components of the code."""
+    origins, directions = _canonical_rays(pose, contours.origins, contours.directions)
+    head = family.at(code)
+    points = nearest_pass(head, origins, directions)
+    sdf, normal = head.slope(points)
+    basis = head.basis(points)
+    free = min(stage.components, len(code))
+    # x moves by ω × x + t + s x when the pose is changed by a small similarity in the canonical frame.
+    moved_by = twist(points, normal, (normal * points).sum(1) - sdf)
+    jacobian = torch.cat([moved_by, basis[:, :free]], dim=1).double().numpy()
+    sigma = stage.sigma_mm / expected.unit_mm
+    residual = sdf.double().numpy() / sigma
+    weight = np.minimum(2.0 / np.maximum(np.abs(residual), 2.0), 1.0)  # Huber's
+    if stage.discards:
+        weight = 1.0 / (1.0 + (residual / 4.0) ** 2) ** 2  # Geman and McClure's
+    weight *= np.where(points[:, 1].numpy() < NECK_UNIT, 0.1, 1.0)
+    # Neighbouring outline points share their errors; about every fourth counts.
+    weight *= min(1.0, 60.0 * max(1, len(residual) // 240) / len(residual))
+    jacobian /= sigma
+
+    matrix, gradient = expected.pull(pose)
+    prior = np.concatenate([matrix, np.ones(free)])
+    pull = np.concatenate([gradient, code[:free].double().numpy()])
+    normal_matrix = (jacobian * weight[:, None]).T @ jacobian + np.diag(prior)
+    update = -np.linalg.solve(normal_matrix, jacobian.T @ (weight * residual) + pull)
+    update[:7] = np.clip(update[:7], -0.15, 0.15)
+
+    moved = code.clone()
+    moved[:free] += torch.from_numpy(update[7:]).to(code.dtype)
+    return small_similarity(update[:7]) @ pose, moved
+
+
+def _judged(
+    family: Family, contours: Contours, pose: Float[np.ndarray, "4 4"], code: Float[Tensor, " latent"]
+) -> HeadFit:
+    """The fit with its agreement with the masks."""
+    per_world = float(np.cbrt(np.linalg.det(pose[:3, :3])))
+    head = family.at(code)
+    least, above = [], []
+    for rays in (
+        (contours.inside_origins, contours.inside_directions),
+        (contours.origins, contours.directions),
+    ):
+        origins, directions = _canonical_rays(pose, *rays)
+        points = nearest_pass(head, origins, directions)
+        least.append(head.sdf(points).double().numpy())
+        above.append(points[:, 1].numpy() > NECK_UNIT)
+    inside, shown = least[0] < 0, contours.inside
+    overlap = float((inside & shown).sum() / max((inside | shown).sum(), 1))
+    distance_mm = np.abs(least[1]) / per_world
+    upper = distance_mm[above[1]] if above[1].any() else distance_mm
+    return HeadFit(pose, code, overlap, float(np.median(upper)), float(np.minimum(distance_mm, 20.0).mean()))
+
+
+def _canonical_rays(
+    pose: Float[np.ndarray, "4 4"], origins: np.ndarray, directions: np.ndarray
+) -> tuple[Tensor, Tensor]:
+    """Rays in canonical unit space, directions of length 1."""
+    turned = directions @ pose[:3, :3].T
+    turned /= np.linalg.norm(turned, axis=1, keepdims=True)
+    moved = origins @ pose[:3, :3].T + pose[:3, 3]
+    return torch.from_numpy(moved).float(), torch.from_numpy(turned).float()
+
+
+def _headings(camera: Camera, expected: Expected) -> list[Float[np.ndarray, "4 4"]]:
+    """Upright poses, life-size, at the given centre, in all headings; the first looks towards the camera."""
+    up, centre_mm = expected.up, expected.centre_mm
+    towards = camera.centre - centre_mm
+    front = towards - (towards @ up) * up
+    front /= max(np.linalg.norm(front), 1e-9)
+    side = np.cross(up, front)
+    poses = []
+    for yaw in np.arange(YAWS) * (2 * np.pi / YAWS):
+        forward = np.cos(yaw) * front + np.sin(yaw) * side
+        axes = np.stack([np.cross(up, forward), up, forward])  # canonical x, y, z in the world
+        pose = np.eye(4)
+        pose[:3, :3] = axes / expected.unit_mm
+        pose[:3, 3] = -pose[:3, :3] @ centre_mm
+        poses.append(pose)
+    return poses
+
+
+def _cost_mm(fit: HeadFit, cameras: Sequence[Camera]) -> float:
+    """By what headings are compared: outlines, overlap, and whether some camera sees the face from the front.
+
+    An outline is nearly the same from before and behind, and faces are what people photograph.
+    """
+    pose = fit.canonical_from_world
+    centres = np.stack([camera.centre for camera in cameras]) @ pose[:3, :3].T + pose[:3, 3]
+    frontal = float((centres[:, 2] / np.linalg.norm(centres, axis=1)).max())
+    return fit.misfit_mm + 20.0 * (1 - fit.overlap) + (1 - frontal) + (20.0 if frontal < 0 else 0.0)
+
+
+def _thinned(contours: Contours, step: int) -> Contours:
+    return replace(
+        contours,
+        origins=contours.origins[::step],
+        directions=contours.directions[::step],
+        inside_origins=contours.inside_origins[::step],
+        inside_directions=contours.inside_directions[::step],
+        inside=contours.inside[::step],
+    )

@@ -1,0 +1,1 @@
+"""Triangle meshes, distances to them, their pictures and outlines, and the frames that heads stand in."""

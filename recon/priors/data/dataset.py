@@ -1,0 +1,175 @@
+"""Heads to train shape priors on: points with distances or normals in canonical unit space, a shard at a time.
+
+`SampleFolder` reads what `recon.synth.datasets.sample_files` writes, without its compiled parts;
+`recon.priors.data.scans` makes the same of raw scans.
+"""
+
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float16, Float32
+
+from recon.errors import PriorError
+from recon.priors.weights import Canonical
+
+FORMAT = "headrecon-samples-2"
+BOX_LOW_MM, BOX_HIGH_MM = (-222.0, -252.0, -144.0), (222.0, 180.0, 150.0)
+"""The box of the canonical frame that holds every bust with a margin, and that lattices cover."""
+
+LANDMARKS_MM = {
+    "right_eye": (-18.4849, 32.4797, 91.9895),
+    "left_eye": (18.4867, 32.4826, 91.9880),
+    "nose_tip": (0.0, 4.0234, 130.5224),
+    "nose_base": (0.0, -11.8983, 115.7451),
+    "right_lips": (-25.4386, -35.2768, 101.8614),
+    "left_lips": (25.4386, -35.2768, 101.8614),
+}
+"""H3DS's landmarks of the mean head, canonical frame."""
+
+UNIT_CENTRE_MM, UNIT_RADIUS_MM = (0.0, -25.0, -5.0), 330.0
+"""The ball of the canonical frame that is the unit ball of the networks, where no manifest says otherwise."""
+
+FACE_RADIUS_MM = 95.0
+"""What lies this near to the nose tip counts as face."""
+
+
+@dataclass(frozen=True)
+class HeadPoints:
+    """Points of a few heads, canonical unit space.
+
+    Attributes:
+        surface: Points on the surface.
+        normals: Their outward unit normals.
+        points: Points with known distances, or None.
+        distances: Their signed distances, negative inside, or None.
+    """
+
+    surface: Float32[np.ndarray, "heads surface 3"]
+    normals: Float32[np.ndarray, "heads surface 3"]
+    points: Float32[np.ndarray, "heads points 3"] | None = None
+    distances: Float32[np.ndarray, "heads points"] | None = None
+
+
+@runtime_checkable
+class HeadData(Protocol):
+    """Heads in shards.
+
+    Attributes:
+        canonical: The frame that all heads are in.
+        names: Of the heads; a head's place in it is its number.
+        shards: Numbers of the heads of each shard.
+        has_distances: Whether shards come with exact distances.
+        lattice_mm: Spacing of the lattices of distances, or None where there are none.
+    """
+
+    @property
+    def canonical(self) -> Canonical: ...  # noqa: D102
+    @property
+    def names(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def shards(self) -> Sequence[Sequence[int]]: ...  # noqa: D102
+    @property
+    def has_distances(self) -> bool: ...  # noqa: D102
+    @property
+    def lattice_mm(self) -> float | None: ...  # noqa: D102
+
+    def load(self, shard: int) -> HeadPoints:
+        """The points of a shard's heads, in its order.
+
+        Raises:
+            PriorError: It cannot be read.
+        """
+        ...
+
+    def lattice(self, shard: int) -> Float16[np.ndarray, "heads x y z"]:
+        """Signed distances of a shard's heads on the common lattice, mm.
+
+        Raises:
+            PriorError: It cannot be read.
+        """
+        ...
+
+
+class SampleFolder:
+    """Training samples of synthetic heads, `<root>/<split>/manifest.json` with its shards.
+
+    Args:
+        root: Folder.
+        split: "train", "val" or "test".
+
+    Raises:
+        PriorError: There is no manifest, it is of another format, or a shard is missing.
+    """
+
+    def __init__(self, root: str | Path, split: str) -> None:
+        self.folder = Path(root) / split
+        path = self.folder / "manifest.json"
+        if not path.is_file():
+            raise PriorError(
+                f"no samples of split {split!r}: {path} does not exist; make them with "
+                "`recon.synth.datasets.sample_files.write_samples`, or name another folder: data=FOLDER"
+            )
+        manifest = _manifest(path)
+        self.files = [self.folder / shard["file"] for shard in manifest["shards"]]
+        missing = [file for file in self.files if not file.is_file()]
+        if missing or not self.files:
+            raise PriorError(
+                f"{path} names {len(self.files)} shards, of which {len(missing)} are missing "
+                f"({', '.join(map(str, missing[:3]))}); run `write_samples` again"
+            )
+        self.names = [name for shard in manifest["shards"] for name in shard["names"]]
+        counts = [len(shard["names"]) for shard in manifest["shards"]]
+        ends = np.cumsum(counts).tolist()
+        self.shards = [range(end - count, end) for count, end in zip(counts, ends, strict=True)]
+        self.canonical = Canonical(
+            tuple(manifest["unit_centre_mm"]), float(manifest["unit_radius_mm"]), LANDMARKS_MM
+        )
+        self.has_distances = True
+        self.lattice_mm: float | None = manifest["counts"].get("lattice_mm")
+
+    def load(self, shard: int) -> HeadPoints:
+        """The points of a shard's heads, in its order."""
+        held = self._read(shard, ("surface", "normals", "points", "distances"))
+        centre = np.asarray(self.canonical.centre_mm, np.float32)
+        radius = np.float32(self.canonical.radius_mm)
+        return HeadPoints(
+            (held["surface"] - centre) / radius,
+            held["normals"].astype(np.float32),
+            (held["points"] - centre) / radius,
+            held["distances"] / radius,
+        )
+
+    def lattice(self, shard: int) -> Float16[np.ndarray, "heads x y z"]:
+        """Signed distances of a shard's heads on the common lattice, mm."""
+        return self._read(shard, ("lattice",))["lattice"]
+
+    def _read(self, shard: int, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Some arrays of a shard; the others are not touched."""
+        path = self.files[shard]
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                held = {name: arrays[name] for name in names}
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise PriorError(
+                f"{path} cannot be read as samples: {error}; remove it and run `write_samples` again"
+            ) from error
+        if any(len(array) != len(self.shards[shard]) for array in held.values()):
+            raise PriorError(
+                f"{path} does not hold the {len(self.shards[shard])} heads that the manifest names"
+            )
+        return held
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise PriorError(f"{path} cannot be read: {error}") from error
+    if manifest.get("format") != FORMAT:
+        raise PriorError(f"{path} has format {manifest.get('format')!r}, expected {FORMAT!r}; make it anew")
+    return manifest

@@ -1,0 +1,1 @@
+"""The linear shape model: principal components of lattices of signed distances, compressed to ship."""

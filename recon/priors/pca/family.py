@@ -1,0 +1,311 @@
+"""mean(x) + Σ z_k B_k(x) on one lattice: the linear family of heads that second-order fits work on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, Int32
+from scipy.ndimage import distance_transform_edt
+from torch import Tensor
+from torch.nn import functional
+
+from recon.fields import FeatureGrid, distance_to_box
+from recon.fitting.brightness import Likeness
+from recon.priors.network import ShapeNetwork
+
+ROWS_AT_A_TIME = 512
+"""Rows that are converted from half precision at a time: few enough to stay in the cache of a core."""
+
+
+class GridFamily(ShapeNetwork):
+    """Heads whose spline values on a lattice are linear in the code.
+
+    The mean is held at every value of the lattice, the basis only at those of a narrow band about where heads
+    have their surfaces. Any other value moves with the nearest of the band: there heads differ from the mean
+    by about what they differ by at the edge of the band, and the field has no step. Outside the lattice the
+    distance to its box is added.
+
+    Args:
+        latent_size: Length of the code.
+        low: Lower corner of the box, half a cell beyond the first node, canonical unit space.
+        high: Upper corner.
+        cells: Nodes along x, y, z, each in the middle of a cell of the box.
+        band: Values of the lattice that have a row of the basis.
+        landmarks: Names of the landmarks.
+        likeness: Numbers of marks, levels and components of its `Likeness`; none where it has none.
+        coarse: Rows of the family of half the resolution that fits may begin with; 0 for none.
+    """
+
+    mean: FeatureGrid
+    rows: Tensor
+    row_of: Tensor
+    landmark_mean: Tensor
+    landmark_basis: Tensor
+    likeness_places: Tensor
+    likeness_basis: Tensor
+    likeness_mean: Tensor
+    likeness_by_code: Tensor
+
+    def __init__(
+        self,
+        latent_size: int,
+        low: Sequence[float],
+        high: Sequence[float],
+        cells: Sequence[int],
+        band: int,
+        landmarks: Sequence[str] = (),
+        likeness: Sequence[int] = (0, 0, 0),
+        coarse: int = 0,
+    ) -> None:
+        super().__init__()
+        self.latent_size, self.landmark_names = latent_size, tuple(landmarks)
+        self.mean = FeatureGrid(low, high, cells, 1)
+        self.mean.values.requires_grad_(False)
+        constants = {
+            "box_low": torch.tensor(low, dtype=torch.float32),
+            "box_high": torch.tensor(high, dtype=torch.float32),
+        }
+        for name, value in constants.items():
+            self.register_buffer(name, value, persistent=False)
+        nodes, count = len(self.mean.values), len(self.landmark_names)
+        self.register_buffer("rows", torch.empty(band, latent_size, dtype=torch.float16))
+        self.register_buffer("row_of", torch.empty(nodes, dtype=torch.int32))
+        self.register_buffer("landmark_mean", torch.zeros(count, 3))
+        self.register_buffer("landmark_basis", torch.zeros(count, 3, latent_size))
+        half = [-(-int(n) // 2) for n in cells]
+        far = [a + (b - a) * 2 * h / n for a, b, h, n in zip(low, high, half, cells, strict=True)]
+        self.coarse = GridFamily(latent_size, low, far, half, coarse) if coarse else None
+        marks, levels, components = likeness
+        if marks:
+            shapes = {
+                "places": (marks, 3),
+                "basis": (marks, 3, latent_size),
+                "blurs": (levels,),
+                "mean": (levels, marks),
+                "components": (levels, marks, components),
+                "by_code": (levels, components, latent_size),
+                "sigma": (levels, marks),
+            }
+            for name, shape in shapes.items():
+                self.register_buffer(f"likeness_{name}", torch.zeros(shape))
+        self._likeness = bool(marks)
+
+    box_low: Tensor
+    box_high: Tensor
+
+    @classmethod
+    def holding(cls, state: Mapping[str, Tensor], arguments: Mapping[str, Any]) -> "GridFamily":
+        """The family of a state, with a coarse one if the state has it; it holds the tensors themselves."""
+        family = cls(**arguments, coarse=len(state.get("coarse.rows", ())))
+        family.load_state_dict(state, assign=True)
+        return family.eval()
+
+    @property
+    def likeness(self) -> Likeness | None:
+        """What photographs of the family's faces look like, where that is known."""
+        if not self._likeness:
+            return None
+        return Likeness(**{each.name: getattr(self, f"likeness_{each.name}") for each in fields(Likeness)})
+
+    @property
+    def rough(self) -> "GridFamily":
+        """The family of half the resolution, if there is one."""
+        return self if self.coarse is None else self.coarse
+
+    def at(self, latent: Float[Tensor, " latent"]) -> "GridHead":  # type: ignore[override]
+        """The head of a code, composed once for all points."""
+        return GridHead(self, self.composed(latent))
+
+    @torch.no_grad()
+    def composed(self, code: Float[Tensor, " latent"]) -> Float[Tensor, " nodes"]:
+        """Values of a `FeatureGrid` of this box and these cells that is the head of a code."""
+        free = int(code.nonzero().max()) + 1 if code.any() else 0  # a fit begins with few components
+        if free == 0:
+            return self.mean.values[:, 0].clone()
+        return self.mean.values[:, 0] + self._deviation(self.rows[:, :free], code[:free])[self.row_of]
+
+    def landmarks(self, code: Float[Tensor, " latent"]) -> Float[Tensor, "landmarks 3"]:
+        """Where the landmarks of a code's head are, canonical mm; named by `landmark_names`."""
+        return self.landmark_mean + self.landmark_basis @ code
+
+    def forward(
+        self, points: Float[Tensor, "points 3"], latent: Float[Tensor, "*points latent"]
+    ) -> Float[Tensor, " points"]:
+        """Signed distance at points for one code, or for a code for each point."""
+        index, weight = self.mean.taps(points)
+        if latent.dim() == 1 and points.device.type != "cpu":
+            values = self._values_of_all(index, latent)
+        elif latent.dim() == 1:
+            # Neighbours share most of their values.
+            nodes, place = index.unique(return_inverse=True)
+            rows = self.rows[self.row_of[nodes]]
+            graph = torch.is_grad_enabled() and latent.requires_grad
+            moved = rows.float() @ latent if graph else self._deviation(rows, latent)
+            values = (self.mean.values[nodes, 0] + moved)[place]
+        else:
+            moved = torch.stack(
+                [(self.rows[self.row_of[tap]].float() * latent).sum(1) for tap in index.unbind(1)], dim=1
+            )
+            values = self.mean.values[index, 0] + moved
+        return (weight * values).sum(1) + self.beyond(points)
+
+    def _values_of_all(
+        self, index: Int[Tensor, "points 27"], latent: Float[Tensor, " latent"]
+    ) -> Float[Tensor, "points 27"]:
+        """Values of a code's head at the taps of points, from all rows of the band: a device would have to be asked
+        which of them the points need.
+        """
+        return self.mean.values[index, 0] + (self.rows.float() @ latent)[self.row_of[index]]
+
+    @torch.no_grad()
+    def latent_gradient(
+        self, points: Float[Tensor, "points 3"], latent: Float[Tensor, " latent"]
+    ) -> tuple[Float[Tensor, " points"], Float[Tensor, "points latent"]]:
+        """Signed distance at points with its derivative by the code, the basis itself."""
+        index, weight = self.mean.taps(points)
+        basis = self.gathered(index, weight)
+        return self.mean.gather(index, weight)[:, 0] + basis @ latent + self.beyond(points), basis
+
+    def gathered(
+        self, index: Int[Tensor, "points 27"], weight: Float[Tensor, "points 27"]
+    ) -> Float[Tensor, "points latent"]:
+        """Basis at the points of some taps, all 27 of them, so that it is the derivative of the distance."""
+        taken = functional.embedding_bag(
+            self.row_of[index], self.rows, per_sample_weights=weight.to(self.rows.dtype), mode="sum"
+        )
+        return taken.to(weight.dtype)
+
+    def beyond(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:
+        """Distance to the box, 0 inside."""
+        return distance_to_box(points, self.box_low, self.box_high)
+
+    @torch.no_grad()
+    def absorb(self, mean: Float[Tensor, " latent"], scale: Float[Tensor, " latent"]) -> None:
+        """Folds the mean into the mean head and its landmarks, and the scale into the bases."""
+        self.mean.values.copy_(self.composed(mean)[:, None])
+        self.landmark_mean += self.landmark_basis @ mean
+        self.rows *= scale.to(self.rows.dtype)
+        self.landmark_basis *= scale
+        if self.coarse is not None:
+            self.coarse.absorb(mean, scale)
+        if self._likeness:
+            known = self.likeness
+            assert known is not None
+            for level in range(len(self.likeness_mean)):
+                self.likeness_mean[level] = known.brightness(level, mean)
+            self.likeness_by_code *= scale
+            self.likeness_places += self.likeness_basis @ mean
+            self.likeness_basis *= scale
+
+    @staticmethod
+    def _deviation(
+        rows: Float[Tensor, "rows latent"], code: Float[Tensor, " latent"]
+    ) -> Float[Tensor, " rows"]:
+        """Rows times code, in the precision of the code."""
+        result = torch.empty(len(rows), dtype=code.dtype, device=rows.device)
+        at_a_time = ROWS_AT_A_TIME if rows.device.type == "cpu" else 2**18
+        for part, into in zip(rows.split(at_a_time), result.split(at_a_time), strict=True):
+            torch.mv(part.to(code.dtype), code, out=into)
+        return result
+
+
+@dataclass(frozen=True)
+class GridHead:
+    """One head of a `GridFamily`, a `recon.fitting.Member`.
+
+    Attributes:
+        family: The family.
+        values: Spline values of the head.
+    """
+
+    family: GridFamily
+    values: Float[Tensor, " nodes"]
+
+    @torch.no_grad()
+    def sdf(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:
+        """Signed distance at points, without a graph."""
+        inside = self.family.mean.interpolated(points, self.values[:, None])
+        return inside[:, 0] + self.family.beyond(points)
+
+    @torch.no_grad()
+    def slope(
+        self, points: Float[Tensor, "points 3"]
+    ) -> tuple[Float[Tensor, " points"], Float[Tensor, "points 3"]]:
+        """Signed distance at points with its derivative by the point, without a graph."""
+        value, gradient = self.family.mean.slope(points, self.values[:, None])
+        beyond = points - points.maximum(self.family.box_low).minimum(self.family.box_high)
+        gradient = gradient * (beyond == 0) + functional.normalize(beyond, dim=1)
+        return value + beyond.norm(dim=1), gradient
+
+    @torch.no_grad()
+    def basis(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, "points latent"]:
+        """Derivative of the signed distance at points by the code, without a graph."""
+        return self.family.gathered(*self.family.mean.taps(points))
+
+
+def nearest_rows(inside: Bool[np.ndarray, "x y z"]) -> Int32[np.ndarray, "x2 y2 z2"]:
+    """For every spline value, a border of one included, the row of the nearest node of the band."""
+    padded = np.pad(inside, 1)
+    nearest = distance_transform_edt(~padded, return_distances=False, return_indices=True)
+    numbers = np.full(padded.shape, -1, np.int32)
+    numbers[padded] = np.arange(inside.sum(), dtype=np.int32)
+    result: np.ndarray = numbers[tuple(nearest)]
+    return result
+
+
+COARSE_ROWS_AT_A_TIME = 4096
+
+
+def halved(
+    state: Mapping[str, Tensor], inside: Bool[np.ndarray, "x y z"], row_of: Int32[np.ndarray, "x2 y2 z2"]
+) -> dict[str, Tensor]:
+    """State of a family whose cells are twice as large, about the same heads to some tenths of a millimetre.
+
+    Two neighbouring values of a quadratic spline have the mean that the spline has between them, so eight have that
+    of the middle of a coarse cell; the mean head is sharpened to go through it.
+
+    Args:
+        state: Of the family: `rows`, `mean.values`.
+        inside: Its nodes that have a row.
+        row_of: The row of every value, a border of one included.
+    """
+    mean = state["mean.values"].numpy().reshape(row_of.shape)
+    taps = [_taps(n) for n in inside.shape]
+    coarse = np.zeros(tuple(len(low) for low, _ in taps), mean.dtype)
+    own = np.zeros(coarse.shape, dtype=bool)
+    numbers = np.empty((*coarse.shape, 8), np.int32)
+    padded = np.pad(inside, 1)
+    for corner, (i, j, k) in enumerate(np.ndindex(2, 2, 2)):
+        at = np.ix_(taps[0][i], taps[1][j], taps[2][k])
+        coarse += mean[at] / 8
+        own |= padded[at]
+        numbers[..., corner] = row_of[at]
+    inner = own[1:-1, 1:-1, 1:-1]
+    gathered = torch.from_numpy(numbers[1:-1, 1:-1, 1:-1][inner])
+    rows = torch.empty(len(gathered), state["rows"].shape[1], dtype=state["rows"].dtype)
+    for part, into in zip(
+        gathered.split(COARSE_ROWS_AT_A_TIME), rows.split(COARSE_ROWS_AT_A_TIME), strict=True
+    ):
+        into.copy_(state["rows"][part].float().mean(dim=1))
+    return {
+        "mean.values": torch.from_numpy(_sharpened(coarse).reshape(-1, 1)),
+        "rows": rows,
+        "row_of": torch.from_numpy(nearest_rows(inner).ravel()),
+    }
+
+
+def _taps(cells: int) -> tuple[np.ndarray, np.ndarray]:
+    """The two values, a border of one included, that each coarse value of one axis stands for."""
+    first = 2 * np.arange(-1, -(-cells // 2) + 1) + 1
+    return first.clip(0, cells + 1), (first + 1).clip(0, cells + 1)
+
+
+def _sharpened(values: Float[np.ndarray, "x y z"]) -> Float[np.ndarray, "x y z"]:
+    """Values of a quadratic spline that nearly goes through the given ones at its nodes."""
+    result = values.copy()
+    for axis in range(3):
+        moved = np.moveaxis(values, axis, 0)
+        np.moveaxis(result, axis, 0)[1:-1] -= (moved[:-2] - 2 * moved[1:-1] + moved[2:]) / 8
+    return result

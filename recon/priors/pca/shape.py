@@ -1,0 +1,103 @@
+"""One head of a linear family as a grid of its own, with what photographs show beyond the family."""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.ndimage import maximum_filter
+from torch import Tensor
+
+from recon.fields import FeatureGrid, distance_to_box
+from recon.priors.data.components import spline_values
+from recon.priors.network import ShapeNetwork
+from recon.priors.pca.family import GridFamily
+
+
+class GridShape(ShapeNetwork):
+    """One head of a linear family as a grid of distances that can learn; it has no code.
+
+    Args:
+        grid: The distances, canonical unit space, as spline values.
+    """
+
+    latent_size = 0
+
+    def __init__(self, grid: FeatureGrid) -> None:
+        super().__init__()
+        self.grid = grid
+        self.register_buffer("box_low", grid.low.clone(), persistent=False)
+        self.register_buffer("box_high", grid.low + grid.cell * grid.cells, persistent=False)
+
+    box_low: Tensor
+    box_high: Tensor
+
+    @classmethod
+    def of(
+        cls, family: GridFamily, code: Float[Tensor, " latent"], change: FeatureGrid | None = None
+    ) -> "GridShape":
+        """The head of a code, with a change of its distances that is 0 at the border of its grid."""
+        mean = family.mean
+        high = mean.low + mean.cell * mean.cells
+        shape = [n - 2 for n in mean.shape]
+        grid = FeatureGrid(mean.low.tolist(), high.tolist(), shape, 1)
+        with torch.no_grad():
+            grid.values.copy_(family.composed(code)[:, None])
+            if change is not None:
+                grid.values.add_(_resampled(change, grid))
+        return cls(grid)
+
+    @classmethod
+    @torch.no_grad()
+    def sampled(cls, network: ShapeNetwork, code: Float[Tensor, " latent"], cells: int) -> "GridShape":
+        """The head of a code of any family, by its distances at the middles of cells.
+
+        Args:
+            network: The family. Its box is taken where it has one, else that of the unit ball.
+            code: The code; the result is where it is.
+            cells: Along the longest side of the box.
+        """
+        low = getattr(network, "low", torch.full((3,), -1.0)).cpu()
+        high = getattr(network, "high", torch.full((3,), 1.0)).cpu()
+        size = (high - low).double()
+        shape = [max(1, round(cells * float(side / size.max()))) for side in size]
+        grid = FeatureGrid(low.tolist(), high.tolist(), shape, 1)
+        axes = [
+            grid.low[axis] + grid.cell[axis] * (torch.arange(count) + 0.5) for axis, count in enumerate(shape)
+        ]
+        points = torch.cartesian_prod(*axes)
+        values = torch.cat([network(part.to(code.device), code).cpu() for part in points.split(16_384)])
+        splines = spline_values(values.reshape(shape).double().numpy())
+        grid.values.copy_(torch.from_numpy(splines.reshape(-1, 1)))
+        return cls(grid).requires_grad_(False).to(code.device)
+
+    def forward(
+        self, points: Float[Tensor, "points 3"], latent: Float[Tensor, "*points latent"]
+    ) -> Float[Tensor, " points"]:
+        """Signed distance at points; outside the box the distance to the box is added."""
+        result: Tensor = self.grid(points)[:, 0] + distance_to_box(points, self.box_low, self.box_high)
+        return result
+
+    def absorb(self, mean: Float[Tensor, " latent"], scale: Float[Tensor, " latent"]) -> None:
+        """Nothing: there is no code."""
+
+
+def _resampled(change: FeatureGrid, grid: FeatureGrid) -> Float[Tensor, "nodes 1"]:
+    """Values of a grid whose function agrees with that of a coarser one in the middle of every cell."""
+    shape = [n - 2 for n in grid.shape]
+    middles = [
+        grid.low[axis] + grid.cell[axis] * (torch.arange(count) + 0.5) for axis, count in enumerate(shape)
+    ]
+    # Only where one of the 27 values that count is not 0.
+    near = maximum_filter((change.values[:, 0] != 0).reshape(change.shape).numpy(), 3)
+    nodes = [
+        ((middle - change.low[axis]) / change.cell[axis])
+        .floor()
+        .long()
+        .add(1)
+        .clamp(0, change.shape[axis] - 1)
+        for axis, middle in enumerate(middles)
+    ]
+    inside = torch.from_numpy(near[np.ix_(*(node.numpy() for node in nodes))])
+    points = torch.stack([middle[at] for middle, at in zip(middles, inside.nonzero().T, strict=True)], dim=1)
+    wanted = torch.zeros(shape)
+    wanted[inside] = torch.cat([torch.zeros(0), *(change(part)[:, 0] for part in points.split(16384))])
+    return torch.from_numpy(spline_values(wanted.numpy()).reshape(-1, 1))

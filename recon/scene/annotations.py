@@ -1,0 +1,98 @@
+"""What belongs to one photograph besides its mask: pixels to ignore, and landmarks.
+
+`ignore/` holds pictures, each named like the mask that it belongs to: where they are not black, photograph and mask say
+nothing of the head. They are files of their own because grey in a mask means something else: programs that cut out
+heads write soft edges and half transparent hair, in bands of any width.
+
+`landmarks/img_0007.json` holds {"nose_tip": [x, y], ...} in pixels of the photograph, (0, 0) its upper left corner, so
+that the middle of the first pixel is at (0.5, 0.5). Names are those of H3DS (right_eye, left_eye, nose_tip, nose_base,
+right_lips, left_lips; left and right are the subject's) or landmark_00 to landmark_67 in the order of Multi-PIE.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from recon.errors import SceneError
+from recon.scene.images import pictures_in
+
+IGNORE_FOLDER = "ignore"
+LANDMARKS_FOLDER = "landmarks"
+
+
+def ignore_paths(folder: Path, masks: Sequence[Path]) -> list[Path | None]:
+    """The picture of ignored pixels that belongs to each mask; None where there is none.
+
+    Args:
+        folder: The scene's folder.
+        masks: The masks of its views, present or not.
+
+    Raises:
+        SceneError: A picture has the name of no mask, so that it would have no effect.
+    """
+    by_stem = {path.stem: path for path in pictures_in(folder / IGNORE_FOLDER)}
+    stray = sorted(by_stem.keys() - {mask.stem for mask in masks})
+    if stray:
+        raise SceneError(
+            f"{by_stem[stray[0]]} has the name of no mask: name it like the mask whose pixels are to be ignored, "
+            f"for instance {IGNORE_FOLDER}/{masks[0].stem}.png for {masks[0]}"
+        )
+    return [by_stem.get(mask.stem) for mask in masks]
+
+
+def landmark_paths(folder: Path, images: Sequence[Path]) -> list[Path | None]:
+    """The file of landmarks that belongs to each photograph; None where there is none.
+
+    Args:
+        folder: The scene's folder.
+        images: The photographs of its views, present or not.
+
+    Raises:
+        SceneError: A file has the name of no photograph, so that it would have no effect.
+    """
+    by_stem = {path.stem: path for path in (folder / LANDMARKS_FOLDER).glob("*.json")}
+    stray = sorted(by_stem.keys() - {image.stem for image in images})
+    if stray:
+        raise SceneError(
+            f"{by_stem[stray[0]]} has the name of no photograph: name it like the one that it belongs to, "
+            f"for instance {LANDMARKS_FOLDER}/{images[0].stem}.json for {images[0]}"
+        )
+    return [by_stem.get(image.stem) for image in images]
+
+
+def read_pixels(path: Path, width: int, height: int) -> dict[str, Float[np.ndarray, " 2"]]:
+    """Landmarks of a photograph by name, pixels (x, y).
+
+    Args:
+        path: The file.
+        width: Of the photograph.
+        height: Of the photograph.
+
+    Raises:
+        SceneError: The file is no such table, or a landmark lies outside the photograph.
+    """
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        found = {str(name): np.array(place, dtype=np.float64) for name, place in table.items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise SceneError(f'{path}: expected {{"nose_tip": [x, y], ...}} in pixels ({error})') from error
+    for name, place in found.items():
+        inside = place.shape == (2,) and bool((place >= 0).all() and (place <= [width, height]).all())
+        if not inside:
+            raise SceneError(
+                f"{path}: {name} is at {place.tolist()}; expected [x, y] inside the photograph of {width} x {height} "
+                "pixels. Leave out landmarks that it does not show"
+            )
+    return found
+
+
+def write_pixels(marks: Mapping[str, Float[np.ndarray, " 2"]], path: Path) -> None:
+    """Writes landmarks of a photograph as `read_pixels` reads them; makes the folder."""
+    path.parent.mkdir(exist_ok=True)
+    table = {name: [round(float(value), 3) for value in place] for name, place in marks.items()}
+    path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")

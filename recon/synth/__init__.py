@@ -1,0 +1,1 @@
+"""Synthetic heads of people that never lived: shape, hair, clothes, skin, light, photographs, data sets."""

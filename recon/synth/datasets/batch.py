@@ -1,0 +1,233 @@
+"""Many scenes: which to make, made in parallel, resumed where an earlier call stopped, listed with their hashes."""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recon.errors import ConfigError, SceneError
+from recon.files import replacing
+from recon.geometry.decimate import decimate
+from recon.synth.body.subject import build_subject, draw_recipe
+from recon.synth.datasets import cameras, scenes
+from recon.synth.model.identity import SPLITS, generator
+from recon.synth.render.appearance import look_of
+from recon.synth.render.passes import PASSES
+
+logger = logging.getLogger(__name__)
+
+FORMAT = "headrecon-scenes-1"
+VIEWS = (60, 71)
+"""Range of the number of views where none is asked for, as in the data set."""
+_ORBIT, _PLACEMENT = 32, 33
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all scenes of one call share.
+
+    Attributes:
+        views: per subject; None draws 60 to 70.
+        size: side of the square pictures, pixels.
+        passes: names of `recon.synth.render.passes.PASSES`; "rgb" and "mask" are always made.
+        truth_vertices: the ground truth is simplified to this many; None keeps all of about 170,000.
+        shake: scale of the hand's shake.
+    """
+
+    views: int | None = None
+    size: int = 512
+    passes: tuple[str, ...] = ("rgb", "mask")
+    truth_vertices: int | None = 60_000
+    shake: float = 1.0
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.passes if name not in PASSES]
+        if unknown:
+            raise ConfigError(f"unknown pass {', '.join(unknown)}: known are {', '.join(sorted(PASSES))}")
+        if self.views is not None and self.views < 1:
+            raise ConfigError(f"views must be at least 1, got {self.views}")
+        if self.size < 16:
+            raise ConfigError(f"size must be at least 16 pixels, got {self.size}")
+
+
+@dataclass(frozen=True)
+class Made:
+    """One scene that is there.
+
+    Attributes:
+        name: of the scene.
+        family: of its hair.
+        new: made by this call, not an earlier one.
+        done: how many scenes are there now.
+        total: how many there will be.
+    """
+
+    name: str
+    family: str
+    new: bool
+    done: int
+    total: int
+
+
+def split_recipes(
+    split: str, count: int, *, first: int = 0, style: str | None = None
+) -> list[dict[str, Any]]:
+    """Recipes of `count` people of a split, seeds from `first` on.
+
+    Raises:
+        ConfigError: unknown split or style, or no head model.
+    """
+    if split not in SPLITS:
+        raise ConfigError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+    return [draw_recipe(seed, split=split, style=style) for seed in range(first, first + count)]
+
+
+def make_scene(root: Path | str, settings: Settings, recipe: Mapping[str, Any]) -> Path:
+    """Builds, photographs and writes one person; a scene of that name is replaced.
+
+    Args:
+        root: H3DS root.
+        settings: of the pictures.
+        recipe: of `draw_recipe` (or a named one).
+
+    Returns:
+        The scene's folder.
+    """
+    subject = build_subject(recipe)
+    seed, split = int(recipe["seed"]), str(recipe["split"])
+    rng = generator(seed, split, purpose=_ORBIT)
+    views = settings.views if settings.views is not None else int(rng.integers(*VIEWS))
+    points = np.asarray(subject.truth.vertices)
+    orbit = cameras.draw_orbit(views, points, rng, size=settings.size, shake=settings.shake)
+    most = settings.truth_vertices
+    return scenes.write_subject_scene(
+        root,
+        subject,
+        look_of(recipe),
+        orbit,
+        scenes.draw_placement(generator(seed, split, purpose=_PLACEMENT)),
+        passes=settings.passes,
+        truth=None if most is None or len(points) <= most else decimate(subject.truth, most),
+        tags=("synthetic", split, *recipe.get("tags", ())),
+        mesh_decimals=3,
+        overwrite=True,
+    )
+
+
+def make_scenes(
+    root: Path | str, recipes: Sequence[Mapping[str, Any]], settings: Settings, *, workers: int = 1
+) -> Iterator[Made]:
+    """Makes all scenes that are not there yet; what is written does not depend on the number of workers.
+
+    A scene counts as there when the manifest lists it with the same recipe and settings. A call that is stopped
+    leaves complete scenes only, and the next one goes on after them.
+
+    Args:
+        root: H3DS root; `manifest.json` in it lists scenes, their recipes' hashes and the hashes of their files.
+        recipes: of the people, names unique.
+        settings: of the pictures.
+        workers: processes.
+
+    Yields:
+        Scenes as they are done, those of earlier calls first.
+
+    Raises:
+        SceneError: a scene of that name was made from another recipe or with other settings.
+    """
+    root = Path(root)
+    root.mkdir(parents=True, exist_ok=True)
+    known = read_manifest(root)
+    keys = {str(recipe["name"]): _key(recipe, settings) for recipe in recipes}
+    for name, key in keys.items():
+        there = known.get(name)
+        if there is not None and there["key"] != key:
+            raise SceneError(
+                f"{root / name} was made from another recipe or with other settings: write to another folder, "
+                "or remove it and its entry in manifest.json"
+            )
+    missing = [recipe for recipe in recipes if recipe["name"] not in known]
+    done = len(recipes) - len(missing)
+    families = {str(recipe["name"]): family(recipe) for recipe in recipes}
+    for number, name in enumerate((name for name in keys if name in known), start=1):
+        yield Made(name, families[name], False, number, len(recipes))
+    for name in _in_parallel(partial(make_scene, root, settings), missing, workers):
+        done += 1
+        known[name] = {"key": keys[name], "settings": asdict(settings), "files": file_hashes(root / name)}
+        _write_manifest(root, known)
+        logger.info("wrote %s (%d of %d)", root / name, done, len(recipes))
+        yield Made(name, families[name], True, done, len(recipes))
+
+
+def family(recipe: Mapping[str, Any]) -> str:
+    """Hair family of a recipe."""
+    return str(recipe["hair"]["style"]["family"]) if recipe["hair"] else "bald"
+
+
+def read_manifest(root: Path | str) -> dict[str, dict[str, Any]]:
+    """Scenes of a root by name, as `make_scenes` lists them; empty where there is no manifest.
+
+    Raises:
+        SceneError: a manifest of another format.
+    """
+    path = Path(root) / "manifest.json"
+    if not path.exists():
+        return {}
+    manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if manifest.get("format") != FORMAT:
+        raise SceneError(
+            f"{path} has format {manifest.get('format')!r}, expected {FORMAT!r}; use another folder"
+        )
+    scenes_by_name: dict[str, dict[str, Any]] = manifest["scenes"]
+    return scenes_by_name
+
+
+def file_hashes(folder: Path | str) -> dict[str, str]:
+    """SHA-256 of every file below a folder, by relative path."""
+    folder = Path(folder)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
+    }
+
+
+def _key(recipe: Mapping[str, Any], settings: Settings) -> str:
+    text = json.dumps([dict(recipe), asdict(settings)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _in_parallel(make: partial[Path], recipes: Sequence[Mapping[str, Any]], workers: int) -> Iterator[str]:
+    """Names of scenes as they are done, made here or in fresh processes."""
+    if workers <= 1 or len(recipes) <= 1:
+        for recipe in recipes:
+            yield make(recipe).name
+        return
+    with ProcessPoolExecutor(
+        min(workers, len(recipes)), mp_context=get_context("spawn"), initializer=_one_thread
+    ) as pool:
+        try:
+            for future in as_completed([pool.submit(make, recipe) for recipe in recipes]):
+                yield future.result().name
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _one_thread() -> None:
+    """A worker is one process on one core; libraries must not start threads of their own."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ[name] = "1"
+
+
+def _write_manifest(root: Path, known: Mapping[str, Mapping[str, Any]]) -> None:
+    ordered = {name: known[name] for name in sorted(known)}
+    with replacing(root / "manifest.json") as path:
+        path.write_text(json.dumps({"format": FORMAT, "scenes": ordered}, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,132 @@
+"""Photographs a synthetic scene's subject again: from the same cameras, in another light or with other highlights."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from recon.errors import SceneError
+from recon.scene import Camera, Scene
+from recon.synth.body.subject import build_subject
+from recon.synth.datasets.faults import Fault, Light
+from recon.synth.model.identity import split_quantile
+from recon.synth.parts import Subject
+from recon.synth.render.appearance import Look, look_of
+from recon.synth.render.passes import rgb
+from recon.synth.render.photograph import expose
+from recon.synth.render.prepare import prepare
+from recon.synth.render.room import Room, draw_room
+
+SKIN_GLOSS, SKIN_ROUGHNESS, HAIR_SHINE = 5.0, 0.24, 3.0
+"""Strong highlights: factor on the skin's gloss, its roughness, factor on the hair's shine."""
+LAMP_DEG = 75.0
+"""The strongest lamp of a view's own room stands within this azimuth to either side of the face."""
+_ROOM = 64
+
+
+class Sitter:
+    """The subject of a synthetic scene.
+
+    Attributes:
+        subject: the person.
+        look: its colours and the room in which the scene was photographed.
+        split: that it belongs to: its lights are drawn from the same split.
+        world_from_canonical: where it sits, rigid.
+    """
+
+    def __init__(
+        self, subject: Subject, look: Look, split: str, world_from_canonical: Float[np.ndarray, "4 4"]
+    ) -> None:
+        self.subject, self.look, self.split = subject, look, split
+        self.world_from_canonical = world_from_canonical
+
+    @classmethod
+    def of(cls, scene: Scene) -> "Sitter":
+        """Builds the subject from the recipe in its scene's folder.
+
+        Raises:
+            SceneError: the scene has no recipe, or was photographed in another room than the recipe draws.
+            ConfigError: there is no head model.
+        """
+        path = scene.root / "recipe.json"
+        recipe = _read(path)
+        look = look_of(recipe["subject"])
+        drawn = [lamp.direction.round(4).tolist() for lamp in look.room.lamps]
+        if drawn != [lamp["direction"] for lamp in recipe["lamps"]]:
+            raise SceneError(
+                f"{path}: the look that this recipe draws has lamps {drawn}, the scene was photographed with "
+                f"{[lamp['direction'] for lamp in recipe['lamps']]}: its look was chosen by hand, or drawn by "
+                "another version. Make the scene with scripts/make_scenes.py"
+            )
+        placement = np.array(recipe["world_from_canonical"], dtype=np.float64)
+        split = str(recipe["subject"].get("split", "train"))
+        return cls(build_subject(recipe["subject"]), look, split, placement)
+
+    def photograph(self, camera: Camera, fault: Fault, seed: int, view: int) -> Float[np.ndarray, "h w 3"]:
+        """The subject under the fault's light and with its highlights.
+
+        Args:
+            camera: world, mm, of the scene as it was made.
+            fault: whose light and highlights count; the rest of it is left to `recon.synth.datasets.faults`.
+            seed: of the lights.
+            view: number of the view.
+
+        Returns:
+            sRGB in [0, 1], not yet compressed.
+        """
+        canonical = camera.transformed(np.linalg.inv(self.world_from_canonical))
+        room = room_of_view(self.look.room, fault.light, canonical, self.split, seed, view)
+        look = replace(shining(self.look) if fault.highlights else self.look, room=room)
+        picture = rgb(expose(prepare(self.subject, look), canonical))
+        return picture.astype(np.float32) / np.float32(255)
+
+
+def room_of_view(room: Room, light: Light, camera: Camera, split: str, seed: int, view: int) -> Room:
+    """The room in which a view is photographed.
+
+    Args:
+        room: of the scene.
+        light: as it is; on the camera: the whole room turns with the camera's azimuth, as if the subject turned on a
+            chair before a camera that stands still; or another room in each view, its strongest lamp anywhere in front.
+        camera: canonical head frame.
+        split: whose directions of light may be drawn.
+        seed: of the rooms.
+        view: number of the view.
+    """
+    if light == "on the camera":
+        return room.turned(azimuth_deg(camera.centre))
+    if light == "another in each view":
+        rng = np.random.default_rng([seed, view, _ROOM])
+        wanted = -LAMP_DEG + 2.0 * LAMP_DEG * split_quantile(float(rng.uniform()), split)
+        drawn = draw_room(rng)
+        # `draw_room` puts the strongest lamp at one azimuth whatever the draw, so the room is turned.
+        return drawn.turned(wanted - azimuth_deg(drawn.lamps[0].direction))
+    return room
+
+
+def azimuth_deg(direction: Float[np.ndarray, "3"]) -> float:
+    """Azimuth of a direction or place in the canonical head frame: 0 in front of the face, 90 to its left."""
+    return float(np.degrees(np.arctan2(direction[0], direction[2])))
+
+
+def shining(look: Look) -> Look:
+    """The look with oily skin and polished hair."""
+    skin = replace(look.skin, gloss=SKIN_GLOSS * look.skin.gloss, roughness=SKIN_ROUGHNESS)
+    return replace(look, skin=skin, hair=replace(look.hair, shine=HAIR_SHINE * look.hair.shine))
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        recipe: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SceneError(
+            f"{path} cannot be read ({error}): only synthetic heads, which come with a recipe, can be "
+            "photographed again in another light; leave these faults out, or use SynthHeads-10"
+        ) from error
+    if missing := {"subject", "lamps", "world_from_canonical"} - set(recipe):
+        raise SceneError(f"{path} lacks {', '.join(sorted(missing))}: expected what make_scenes.py writes")
+    return recipe

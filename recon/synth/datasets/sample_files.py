@@ -1,0 +1,186 @@
+"""Samples of many heads on disk: shards of a few heads with a manifest, read back one head at a time."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recon.errors import SceneError
+from recon.files import replacing
+from recon.synth.body.subject import make_subject
+from recon.synth.datasets.samples import (
+    UNIT_CENTRE_MM,
+    UNIT_RADIUS_MM,
+    HeadSamples,
+    SampleCounts,
+    sample_subject,
+)
+from recon.synth.model.identity import SPLITS
+
+logger = logging.getLogger(__name__)
+
+FORMAT = "headrecon-samples-2"
+
+
+def write_samples(
+    root: str | Path,
+    split: str,
+    seeds: Sequence[int],
+    *,
+    counts: SampleCounts | None = None,
+    heads_per_shard: int = 8,
+    spacing_mm: float = 1.5,
+    workers: int = 1,
+) -> Path:
+    """Makes subjects and writes their samples in shards; goes on where an earlier call stopped.
+
+    Args:
+        root: Folder; shards go to `<root>/<split>/shard-00000.npz`, and the manifest beside them.
+        split: "train", "val" or "test".
+        seeds: Which persons.
+        counts: How many points of each kind.
+        heads_per_shard: Heads in one shard.
+        spacing_mm: Grid spacing of the truth.
+        workers: Processes to share the shards among; the files do not depend on it.
+
+    Returns:
+        Path of the manifest.
+
+    Raises:
+        SceneError: The folder holds samples made with other settings.
+    """
+    counts = counts or SampleCounts()
+    folder = Path(root) / split
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "manifest.json"
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "split": split,
+        "frame": "mean head by similarity of 68 landmarks, mm, +Y up, +Z out of the face, +X subject's left",
+        "unit_centre_mm": list(UNIT_CENTRE_MM),
+        "unit_radius_mm": UNIT_RADIUS_MM,
+        "spacing_mm": spacing_mm,
+        "counts": vars(counts),
+        "heads_per_shard": heads_per_shard,
+    }
+    old: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {**manifest, "shards": []}
+    if any(old.get(key) != value for key, value in manifest.items()):
+        raise SceneError(f"{path} was made with other settings; write to another folder or remove it")
+    jobs = {
+        f"shard-{number:05d}.npz": tuple(int(seed) for seed in seeds[first : first + heads_per_shard])
+        for number, first in enumerate(range(0, len(seeds), heads_per_shard))
+    }
+    done = {
+        shard["file"]: shard
+        for shard in old["shards"]
+        if jobs.get(shard["file"]) == tuple(shard["seeds"]) and (folder / shard["file"]).is_file()
+    }
+    make = partial(_make_shard, folder, split, counts, spacing_mm)
+    for entry in _in_parallel(make, [job for job in jobs.items() if job[0] not in done], workers):
+        done[entry["file"]] = entry
+        logger.info("wrote %s (%d of %d shards)", folder / entry["file"], len(done), len(jobs))
+        _write_manifest(path, manifest, done)
+    _write_manifest(path, manifest, done)
+    return path
+
+
+def _make_shard(
+    folder: Path, split: str, counts: SampleCounts, spacing_mm: float, job: tuple[str, tuple[int, ...]]
+) -> dict[str, Any]:
+    """Makes and writes one shard; returns its entry in the manifest."""
+    file, seeds = job
+    subjects = (make_subject(seed, split=split, spacing_mm=spacing_mm) for seed in seeds)
+    heads = [sample_subject(subject, counts=counts) for subject in subjects]
+    _write_shard(folder / file, heads)
+    digest = hashlib.sha256((folder / file).read_bytes()).hexdigest()
+    return {"file": file, "seeds": list(seeds), "names": [head.name for head in heads], "sha256": digest}
+
+
+def _in_parallel(
+    make: Callable[[Any], dict[str, Any]], jobs: Sequence[Any], workers: int
+) -> Iterator[dict[str, Any]]:
+    """Yields the results as they come, from this process or from several fresh ones."""
+    if workers <= 1 or len(jobs) <= 1:
+        yield from map(make, jobs)
+        return
+    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=get_context("spawn")) as pool:
+        for future in as_completed([pool.submit(make, job) for job in jobs]):
+            yield future.result()
+
+
+def _write_manifest(path: Path, manifest: dict[str, Any], shards: dict[str, dict[str, Any]]) -> None:
+    ordered = [shards[file] for file in sorted(shards)]
+    _write_atomically(path, json.dumps({**manifest, "shards": ordered}, indent=1).encode())
+
+
+def read_manifest(root: str | Path, split: str) -> dict[str, Any]:
+    """Reads a manifest.
+
+    Raises:
+        SceneError: It is missing or of another format.
+    """
+    path = Path(root) / split / "manifest.json"
+    if split not in SPLITS or not path.is_file():
+        raise SceneError(f"no samples of split {split!r}: {path} does not exist; `write_samples` makes them")
+    manifest: dict[str, Any] = json.loads(path.read_text())
+    if manifest.get("format") != FORMAT:
+        raise SceneError(f"{path} has format {manifest.get('format')!r}, expected {FORMAT!r}; make it anew")
+    return manifest
+
+
+def read_samples(root: str | Path, split: str, *, verify: bool = False) -> Iterator[HeadSamples]:
+    """Yields the heads of a split one after the other, holding one shard in memory.
+
+    Args:
+        root: Folder that `write_samples` filled.
+        split: Which split.
+        verify: Compare every shard with its hash first.
+
+    Raises:
+        SceneError: Manifest or shard missing, or a shard that differs from its hash.
+    """
+    for shard in read_manifest(root, split)["shards"]:
+        path = Path(root) / split / shard["file"]
+        if not path.is_file():
+            raise SceneError(f"{path} is in the manifest but missing; run `write_samples` again")
+        if verify and hashlib.sha256(path.read_bytes()).hexdigest() != shard["sha256"]:
+            raise SceneError(f"{path} differs from its hash; remove it and run `write_samples` again")
+        with np.load(path, allow_pickle=False) as arrays:
+            held = {key: arrays[key] for key in arrays.files}
+        for n, name in enumerate(shard["names"]):
+            yield HeadSamples(
+                name,
+                held["surface"][n],
+                held["normals"][n].astype(np.float32),
+                held["points"][n],
+                held["distances"][n],
+                held["canonical_from_head"][n],
+                held["lattice"][n] if "lattice" in held else None,
+            )
+
+
+def _write_shard(path: Path, heads: Sequence[HeadSamples]) -> None:
+    arrays = {
+        "surface": np.stack([head.surface for head in heads]),
+        "normals": np.stack([head.normals for head in heads]).astype(np.float16),
+        "points": np.stack([head.points for head in heads]),
+        "distances": np.stack([head.distances for head in heads]),
+        "canonical_from_head": np.stack([head.canonical_from_head for head in heads]),
+    }
+    lattices = [head.lattice for head in heads if head.lattice is not None]
+    if lattices:
+        arrays["lattice"] = np.stack(lattices)
+    with replacing(path) as temporary:
+        np.savez(temporary, allow_pickle=False, **arrays)
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)

@@ -1,0 +1,157 @@
+"""Training samples for priors: points of synthetic heads with exact signed distances, in one canonical frame.
+
+The canonical frame is that of the mean head, mm: every head is brought there by the similarity that takes its
+68 landmarks closest to the mean head's. `samples_files` writes and reads them.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float16, Float32
+
+from recon.geometry.distance_grid import Grid, signed_distance_grid
+from recon.geometry.frames import similarity
+from recon.geometry.signed_distance import MeshDistance
+from recon.synth.model.head_model import HeadModel, load_head_model
+from recon.synth.parts import Subject
+
+UNIT_CENTRE_MM = (0.0, -25.0, -5.0)
+UNIT_RADIUS_MM = 330.0
+"""The ball of the canonical frame that holds every bust; volume points fill it."""
+
+LATTICE_LOW_MM, LATTICE_HIGH_MM = (-222.0, -252.0, -144.0), (222.0, 180.0, 150.0)
+"""The box of the canonical frame that lattices cover: every bust with a margin."""
+
+
+@dataclass(frozen=True)
+class SampleCounts:
+    """How many points of each kind one head gives.
+
+    Attributes:
+        surface: Points on the surface, with normals.
+        near: Points near the surface: half within about 2 mm, half within about 12 mm (standard deviations).
+        volume: Points uniform in the unit ball.
+        lattice_mm: Spacing of a lattice of distances, the same points for every head; None leaves it out.
+    """
+
+    surface: int = 40_000
+    near: int = 50_000
+    volume: int = 10_000
+    lattice_mm: float | None = None
+
+
+NEAR_SIGMAS_MM = (2.0, 12.0)
+
+
+@dataclass(frozen=True)
+class HeadSamples:
+    """Samples of one head in the canonical frame, mm.
+
+    Attributes:
+        name: The subject's name.
+        surface: Points on the surface.
+        normals: Their unit outward normals.
+        points: Points near the surface and in the volume.
+        distances: Their signed distances, mm, negative inside.
+        canonical_from_head: Similarity that took the head to the canonical frame.
+        lattice: Signed distances at the points of `lattice_grid`, mm, or None. Exact within one spacing of the
+            surface, carried on to first order beyond.
+    """
+
+    name: str
+    surface: Float32[np.ndarray, "surface 3"]
+    normals: Float32[np.ndarray, "surface 3"]
+    points: Float32[np.ndarray, "points 3"]
+    distances: Float32[np.ndarray, " points"]
+    canonical_from_head: Float[np.ndarray, "4 4"]
+    lattice: Float16[np.ndarray, "x y z"] | None = None
+
+
+def lattice_grid(spacing_mm: float) -> Grid:
+    """The points of every head's lattice at a spacing, canonical frame."""
+    low, high = np.array(LATTICE_LOW_MM), np.array(LATTICE_HIGH_MM)
+    x, y, z = (int(n) for n in np.round((high - low) / spacing_mm) + 1)
+    return Grid(low, spacing_mm, (x, y, z))
+
+
+def mean_landmarks(model: HeadModel | None = None) -> Float[np.ndarray, "68 3"]:
+    """Landmarks of the mean head, mm: what the canonical frame is fixed by."""
+    model = model or load_head_model()
+    result: np.ndarray = model.refinement.canonical[model.landmarks]
+    return result
+
+
+def sample_subject(
+    subject: Subject,
+    *,
+    mean: Float[np.ndarray, "68 3"] | None = None,
+    counts: SampleCounts | None = None,
+    seed: int = 0,
+) -> HeadSamples:
+    """Draws samples of one subject's truth.
+
+    Args:
+        subject: Whose truth to sample.
+        mean: Landmarks of the mean head; by default those of `load_head_model()`.
+        counts: How many points of each kind.
+        seed: Seed of the draw; the same (subject, seed) gives the same samples.
+    """
+    counts = counts or SampleCounts()
+    to_canonical = similarity(subject.landmarks68, mean_landmarks() if mean is None else mean)
+    vertices = _apply(to_canonical, np.asarray(subject.truth.vertices))
+    faces = np.asarray(subject.truth.faces, dtype=np.int64)
+    rng = np.random.default_rng(
+        [int.from_bytes(hashlib.sha256(subject.name.encode()).digest()[:8], "big"), seed]
+    )
+
+    surface, normals = _on_surface(rng, vertices, faces, counts.surface)
+    near, _ = _on_surface(rng, vertices, faces, counts.near)
+    sigma = np.where(np.arange(counts.near) < counts.near // 2, *NEAR_SIGMAS_MM)
+    near = near + rng.normal(size=near.shape) * sigma[:, None]
+    points = np.concatenate([near, _in_ball(rng, counts.volume)]).astype(np.float32)
+    # distances belong to the rounded points that are kept
+    distances = MeshDistance(vertices, faces)(points.astype(np.float64))
+    return HeadSamples(
+        subject.name,
+        surface.astype(np.float32),
+        normals.astype(np.float32),
+        points,
+        distances.astype(np.float32),
+        to_canonical,
+        None if counts.lattice_mm is None else _on_lattice(vertices, faces, counts.lattice_mm),
+    )
+
+
+def _on_lattice(vertices: np.ndarray, faces: np.ndarray, spacing_mm: float) -> np.ndarray:
+    grid = lattice_grid(spacing_mm)
+    return signed_distance_grid(vertices, faces, grid, 1.1 * spacing_mm, extend=True).astype(np.float16)
+
+
+def _apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    result: np.ndarray = points @ matrix[:3, :3].T + matrix[:3, 3]
+    return result
+
+
+def _on_surface(
+    rng: np.random.Generator, vertices: np.ndarray, faces: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Area-uniform points of a mesh with the normals of their triangles."""
+    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    normal = np.cross(b - a, c - a)
+    area = np.linalg.norm(normal, axis=1)
+    mass = np.cumsum(area)
+    chosen = np.minimum(
+        np.searchsorted(mass, rng.uniform(size=count) * mass[-1], side="right"), len(faces) - 1
+    )
+    r, t = np.sqrt(rng.uniform(size=(count, 1))), rng.uniform(size=(count, 1))
+    points = (1 - r) * a[chosen] + r * (1 - t) * b[chosen] + r * t * c[chosen]
+    return points, normal[chosen] / area[chosen, None]
+
+
+def _in_ball(rng: np.random.Generator, count: int) -> np.ndarray:
+    direction = rng.normal(size=(count, 3))
+    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+    radius = UNIT_RADIUS_MM * rng.uniform(size=(count, 1)) ** (1 / 3)
+    result: np.ndarray = np.asarray(UNIT_CENTRE_MM) + direction * radius
+    return result

@@ -1,0 +1,1 @@
+"""Photographs of synthetic subjects: rasteriser, materials, light, sensor, passes."""

@@ -1,0 +1,186 @@
+"""Takes pictures of a subject: `recon.synth.render.prepare.prepare` once, then `expose` once per camera.
+
+`expose` rasterises, shades fragment by fragment and adds up linear light; `recon.synth.render.passes`
+turns the result into named images, `recon.synth.render.sensor` into a photograph. Everything happens in the
+canonical head frame.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float
+
+from recon.scene import Camera
+from recon.synth.parts import BEARD, BROW, CLOTH, EYE, HAIR, LASH, SKIN
+from recon.synth.render.appearance import Look
+from recon.synth.render.eyes import shade_eye
+from recon.synth.render.hair import fibre_light, shade_hair, shade_strands
+from recon.synth.render.light import Bake
+from recon.synth.render.noise import streaks
+from recon.synth.render.prepare import Prepared
+from recon.synth.render.raster import Buffers, Fragments, draw, interpolate, sample, splat
+from recon.synth.render.shading import Points, Shaded, normalised, shade_cloth
+from recon.synth.render.skin import shade_skin
+
+FIBRES = (BROW, LASH)
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """What one camera saw, before it becomes files.
+
+    Attributes:
+        prepared: the subject.
+        camera: the camera, canonical head frame.
+        buffers: nearness and primitive per sub-pixel.
+        linear: (h, w, 3) linear light with background.
+        albedo: (h, w, 3) linear albedo, black where there is nothing.
+        coverage: (h, w) share of each pixel that the subject covers.
+        hair_coverage: (h, w) share that its hair covers.
+    """
+
+    prepared: Prepared
+    camera: Camera
+    buffers: Buffers
+    linear: Float[np.ndarray, "h w 3"]
+    albedo: Float[np.ndarray, "h w 3"]
+    coverage: Float[np.ndarray, "h w"]
+    hair_coverage: Float[np.ndarray, "h w"]
+
+    def at_centres(self, name: str) -> Float[np.ndarray, "h w c"]:
+        """A vertex attribute of `Prepared.columns` at the pixel centres; zeros where there is nothing."""
+        values = self.prepared.attributes[:, self.prepared.columns[name]]
+        step = self.buffers.samples
+        rows, columns = (np.arange(n) * step + step // 2 for n in (self.camera.height, self.camera.width))
+        return sample(self.buffers, rows, columns, values)
+
+
+def expose(prepared: Prepared, camera: Camera, *, samples: int = 3) -> Exposure:
+    """Renders one view.
+
+    Args:
+        prepared: the subject.
+        camera: in the canonical head frame.
+        samples: sub-pixels per pixel along one axis, odd.
+
+    Returns:
+        Linear light and what the passes need.
+    """
+    buffers = draw(
+        prepared.vertices,
+        prepared.faces,
+        camera,
+        segments=prepared.segments,
+        segment_width_mm=prepared.segment_width_mm,
+        samples=samples,
+    )
+    labels = np.array(prepared.labels)[prepared.kind]
+    group = np.where(np.isin(labels, (HAIR, BEARD, *FIBRES)), -1, prepared.kind)
+    fragments = buffers.resolve(group)
+    colour = np.zeros((len(fragments), 3), np.float32)
+    albedo = np.zeros((len(fragments), 3), np.float32)
+    kinds = prepared.kind[fragments.primitive]
+    for kind, label in enumerate(prepared.labels):
+        mine = kinds == kind
+        if mine.any():
+            points = _points(prepared, camera, fragments.where(mine), kind)
+            shaded = _shade(points, label, prepared, curve=kind >= len(prepared.subject.parts))
+            colour[mine], albedo[mine] = shaded.colour, shaded.albedo
+    height, width = camera.height, camera.width
+    coverage = buffers.coverage()
+    background = _background(prepared, camera)
+    linear = splat(fragments, colour, height, width) + (1.0 - coverage)[..., None] * background
+    hair = (labels[fragments.primitive] == HAIR).astype(np.float32)[:, None]
+    return Exposure(
+        prepared=prepared,
+        camera=camera,
+        buffers=buffers,
+        linear=linear,
+        albedo=splat(fragments, albedo, height, width),
+        coverage=coverage,
+        hair_coverage=splat(fragments, hair, height, width)[..., 0],
+    )
+
+
+def _points(prepared: Prepared, camera: Camera, fragments: Fragments, kind: int) -> Points:
+    faces = len(prepared.faces)
+    curve = kind >= len(prepared.subject.parts)
+    corners = prepared.segments if curve else prepared.faces
+    values = interpolate(fragments, corners, prepared.attributes, faces if curve else 0)
+    column = prepared.columns
+    position = values[:, column["position"]]
+    view = normalised(camera.centre.astype(np.float32) - position)
+    normal = normalised(values[:, column["normal"]])
+    away = np.einsum("ij,ij->i", normal, view)
+    # A normal that was interpolated past the silhouette is bent back to the horizon.
+    normal = normalised(normal - np.minimum(away - 0.02, 0.0)[:, None] * view)
+    return Points(
+        canonical=values[:, column["canonical"]],
+        position=position,
+        normal=normal,
+        tangent=normalised(values[:, column["tangent"]]),
+        view=view,
+        ambient=values[:, column["ambient"]],
+        openness=values[:, column["openness"]][:, 0],
+        lamps=values[:, column["lamps"]],
+        pixel_mm=float(np.linalg.norm(camera.centre - position.mean(axis=0)) / camera.intrinsics[0, 0]),
+        scalars={
+            name.removeprefix("scalar "): values[:, place][:, 0]
+            for name, place in column.items()
+            if name.startswith("scalar ")
+        },
+    )
+
+
+def _shade(points: Points, label: int, prepared: Prepared, *, curve: bool) -> Shaded:
+    look, light = prepared.look, prepared.bake
+    if label == SKIN:
+        return shade_skin(points, look, light)
+    if label == EYE:
+        return shade_eye(points, look, light)
+    if label in (HAIR, BEARD):
+        if label == BEARD:
+            look = replace(look, hair=replace(look.hair, albedo=look.hair.brow))
+        return shade_strands(points, look, light) if curve else _thinning_hair(points, look, light)
+    if label in FIBRES:
+        dark = 0.35 if label == LASH else 1.0
+        albedo = np.broadcast_to(np.array(look.hair.brow, np.float32) * dark, (len(points), 3)).copy()
+        still = np.zeros(len(points), np.float32)
+        shine = 0.1 if label == LASH else 0.4
+        lit = fibre_light(points, points.tangent, albedo, light, look.room.lamps, shine=shine, wobble=still)
+        return Shaded(lit, albedo)
+    if label == CLOTH:
+        return shade_cloth(points, look.cloth, light, look.room)
+    return shade_skin(points, look, light)
+
+
+def _thinning_hair(points: Points, look: Look, light: Bake) -> Shaded:
+    """Hair that gives way to skin where it is bare."""
+    hair = shade_hair(points, look, light)
+    bare = points.scalars["bare"]
+    near = np.flatnonzero(bare > 0.01)
+    if not len(near):
+        return hair
+    skin = shade_skin(points.take(near), look, light)
+    # Streak by streak: a hair is there or it is not.
+    wisp = streaks(points.position[near], points.tangent[near], 0.5, 4.0, look.hair.seed + 9)
+    share = np.clip(0.5 + 2.2 * (bare[near] - 0.5) + 0.35 * wisp, 0.0, 1.0)[:, None].astype(np.float32)
+    for mixed, under in ((hair.colour, skin.colour), (hair.albedo, skin.albedo)):
+        mixed[near] = mixed[near] * (1 - share) + under * share
+    return hair
+
+
+def _background(prepared: Prepared, camera: Camera) -> np.ndarray:
+    """The blurred room: looked up at every eighth pixel, which is finer than its blur, and interpolated."""
+    step = 8
+    rows, columns = -(-camera.height // step) + 1, -(-camera.width // step) + 1
+    u, v = np.meshgrid(np.arange(columns) * float(step), np.arange(rows) * float(step))
+    _, directions = camera.rays(np.stack([u.ravel(), v.ravel()], axis=1))
+    coarse = prepared.look.room.radiance(directions).reshape(rows, columns, 3)
+    fine = coarse
+    for axis, size in ((0, camera.height), (1, camera.width)):
+        at = (np.arange(size) + 0.5) / step
+        low = at.astype(np.int64)
+        share = (at - low).astype(np.float32).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
+        fine = fine.take(low, axis) * (1 - share) + fine.take(low + 1, axis) * share
+    return fine

@@ -1,0 +1,57 @@
+"""From linear light to a tablet's file: exposure, white balance, contrast, blur, noise, sRGB."""
+
+import io
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+from scipy import ndimage
+
+from recon.synth.render.appearance import SensorLook
+
+
+def srgb(linear: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """Linear light to sRGB (IEC 61966-2-1); values outside [0, 1] are clipped."""
+    clipped = np.clip(linear, 0.0, 1.0)
+    return np.where(clipped <= 0.0031308, 12.92 * clipped, 1.055 * clipped ** (1 / 2.4) - 0.055)
+
+
+def develop(
+    linear: Float[np.ndarray, "h w 3"], look: SensorLook, seed: tuple[int, ...]
+) -> UInt8[np.ndarray, "h w 3"]:
+    """One exposure as 8-bit sRGB.
+
+    Args:
+        linear: light at the sensor, about 0.2 to 0.6 on lit skin.
+        look: the camera.
+        seed: of the noise, one per picture.
+
+    Returns:
+        The picture before JPEG.
+    """
+    height, width = linear.shape[:2]
+    light = ndimage.gaussian_filter(linear, (look.blur_px, look.blur_px, 0))
+    row, column = np.mgrid[0:height, 0:width]
+    off_axis = ((row / height - 0.5) ** 2 + (column / width - 0.5) ** 2) * 2.0
+    light *= (look.exposure * (1.0 - look.vignette * off_axis))[..., None]
+    light *= np.array([look.white_balance[0], 1.0, look.white_balance[1]], np.float32)
+    rng = np.random.default_rng([0x5E50, *seed])
+    scale = np.sqrt(np.maximum(light, 0.0) * look.noise**2 + look.read_noise**2)
+    light = light + scale * rng.standard_normal(light.shape, np.float32)
+    grey = light.mean(axis=2, keepdims=True)
+    light = grey + look.saturation * (light - grey)
+    # A shoulder rolls highlights off from 0.7 instead of clipping them.
+    bright = np.maximum(light - 0.7, 0.0)
+    light = np.minimum(light, 0.7) + 0.3 * (1.0 - np.exp(-bright / 0.3))
+    tone = srgb(light)
+    curved = tone + look.toe * (tone * tone * (3.0 - 2.0 * tone) - tone)
+    return np.clip(np.rint(curved * 255.0), 0, 255).astype(np.uint8)
+
+
+def jpeg(picture: UInt8[np.ndarray, "h w 3"], quality: int) -> bytes:
+    """The picture as a baseline JPEG."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(
+        buffer, format="JPEG", quality=quality, subsampling=0 if quality > 92 else 2
+    )
+    return buffer.getvalue()

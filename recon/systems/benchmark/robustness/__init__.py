@@ -1,0 +1,1 @@
+"""What faults of the input cost."""

@@ -1,0 +1,256 @@
+"""What photographs of a family's faces look like, learned from portraits of its synthetic training heads."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from numpy.linalg import cholesky, lstsq, solve, svd
+
+from recon.files import replacing
+from recon.fitting.brightness import Likeness
+from recon.fitting.shading import harmonics
+from recon.priors import Canonical
+from recon.priors.data.dataset import HeadData
+from recon.priors.pca.landmarks import fit_landmarks, fit_linear
+from recon.synth.datasets.portraits import Marks, portraits, to_canonical
+from recon.synth.model.head_model import HeadModel, load_head_model
+from recon.synth.model.identity import draw_identity, shape_head
+from recon.systems.pretraining.landmarks import seeds_of
+from recon.threads import mapped
+
+COLUMNS_RIDGE, ROUNDS = 0.02, 15
+OUTLIER = 0.5
+"""Brightness that differs from the mean by this, as a logarithm, has half its say in finding the light."""
+
+
+@dataclass(frozen=True)
+class Brightness:
+    """Brightness of points of faces, as logarithms without light, at one blur.
+
+    Attributes:
+        mean: Over people.
+        components: How people differ, each times its standard deviation.
+        sigma: Standard deviation of what is left.
+        scores: How much of each component each portrait has.
+    """
+
+    mean: Float[np.ndarray, " marks"]
+    components: Float[np.ndarray, "marks components"]
+    sigma: Float[np.ndarray, " marks"]
+    scores: Float[np.ndarray, "portraits components"]
+
+
+def fit_brightness(
+    values: Float[np.ndarray, "portraits marks"],
+    visible: Bool[np.ndarray, "portraits marks"],
+    light: Float[np.ndarray, "portraits marks columns"],
+    components: int = 12,
+) -> Brightness:
+    """Mean and principal components of portraits whose light is unknown, and which do not show everything.
+
+    Alternates between the light of each portrait and the components of all; what a portrait does not show is filled
+    in with what the components say (Roweis, EM algorithms for PCA, 1998).
+
+    Args:
+        values: Logarithms of luminance.
+        visible: Which of them a portrait shows.
+        light: Columns that light may add of each portrait, times any numbers.
+        components: How many to keep.
+    """
+    count, marks = values.shape
+    mean, found = np.zeros(marks), np.zeros((marks, components))
+    filled = np.zeros(values.shape)
+    columns = light.shape[2]
+    for _ in range(ROUNDS):
+        for row in range(count):
+            seen = visible[row]
+            left = values[row, seen] - mean[seen]
+            weight = 1 / (1 + ((left - np.median(left)) / OUTLIER) ** 2)
+            matrix = np.concatenate([light[row], found], axis=1)
+            part = matrix[seen] * weight[:, None]
+            ridge = COLUMNS_RIDGE * np.eye(matrix.shape[1])
+            share = solve(part.T @ matrix[seen] + ridge, part.T @ left)
+            unlit = values[row] - light[row] @ share[:columns]
+            filled[row] = np.where(seen, unlit, mean + found @ share[columns:])
+        mean = filled.mean(axis=0)
+        shares, scale, rows = svd(filled - mean, full_matrices=False)
+        found = rows[:components].T * scale[:components] / np.sqrt(count)
+    rest = np.array([_rest(filled[row] - mean, found, visible[row]) for row in range(count)])
+    scores = shares[:, :components] * np.sqrt(count)
+    return Brightness(mean - mean.mean(), found, np.sqrt(np.nanmean(rest**2, axis=0)), scores)
+
+
+@dataclass(frozen=True)
+class TiedBrightness:
+    """Brightness of points of faces as far as a code tells it, and how people of one code differ, at one blur.
+
+    Attributes:
+        mean: Of the mean head.
+        components: How people of one code differ, each times its standard deviation.
+        by_code: What the code adds to their shares.
+    """
+
+    mean: Float[np.ndarray, " marks"]
+    components: Float[np.ndarray, "marks components"]
+    by_code: Float[np.ndarray, "components latent"]
+
+
+def tied(
+    brightness: Brightness, codes: Float[np.ndarray, "heads latent"], owners: Int[np.ndarray, " portraits"]
+) -> TiedBrightness:
+    """Splits how people differ into what their codes tell, by ridge regression, and the rest.
+
+    The first numbers of a code move the surface most, and so are expected to tell most: the ridge grows with their
+    place. The rest is what portraits of people had who were left out of the regression.
+
+    Args:
+        brightness: Of portraits.
+        codes: Of the people, with unit variance, sorted by what they move.
+        owners: Whose portrait each is.
+    """
+    scores = brightness.scores
+    own = np.stack([scores[owners == head].mean(axis=0) for head in range(len(codes))])
+    trust = 1 / np.sqrt(np.arange(1, codes.shape[1] + 1))
+    found = fit_linear(codes * trust, own, one_ridge=False)
+    rest = scores - (own - found.left_out)[owners]
+    root = cholesky(rest.T @ rest / len(rest) + 1e-6 * np.eye(scores.shape[1]))
+    return TiedBrightness(
+        brightness.mean + brightness.components @ found.mean,
+        brightness.components @ root,
+        solve(root, found.basis * trust),
+    )
+
+
+def _rest(
+    values: Float[np.ndarray, " marks"],
+    components: Float[np.ndarray, "marks components"],
+    seen: Bool[np.ndarray, " marks"],
+) -> Float[np.ndarray, " marks"]:
+    """What components do not explain of the marks seen; nan elsewhere."""
+    prior = 0.3 * np.eye(components.shape[1])
+    matrix = np.concatenate([components[seen], prior])
+    share = lstsq(matrix, np.concatenate([values[seen], np.zeros(len(prior))]), rcond=None)[0]
+    return np.where(seen, values - components @ share, np.nan)
+
+
+log = logging.getLogger(__name__)
+
+BLURS_MM = (0.3, 1.0, 2.0, 4.0, 8.0)
+SEEN = 0.15
+"""A mark that fewer of the portraits show is left out."""
+
+
+def likeness_of(
+    data: HeadData,
+    codes: Float[np.ndarray, "heads latent"],
+    canonical: Canonical,
+    known: Bool[np.ndarray, " heads"],
+    options: Mapping[str, Any],
+    work: Path,
+) -> Likeness | None:
+    """Marks by code and their brightness; goes on from the portraits that an interrupted run left in `work`.
+
+    Args:
+        data: The heads.
+        codes: Theirs, with unit variance.
+        canonical: Their frame.
+        known: Which of them the head model here makes again.
+        options: `portraits`, `likeness_components` and `workers` of conf/pretrain.yaml.
+        work: Folder of what is kept.
+
+    Returns:
+        None where the heads cannot be photographed here, or should not be.
+    """
+    count = int(options["portraits"])
+    seeds = seeds_of(data, "likeness") if count else None
+    if seeds is None or known.sum() < 3:
+        return None
+    model = load_head_model()
+    every = Marks.of(model)
+    chosen = np.flatnonzero(known)[:count]
+    split = data.folder.name  # type: ignore[attr-defined]
+    shots = list(
+        mapped(
+            partial(_portraits, split, work, model, every),
+            [seeds[head] for head in chosen],
+            int(options["workers"]),
+        )
+    )
+    heads = np.flatnonzero(known)
+    placed = mapped(
+        partial(_points, split, model, every), [seeds[head] for head in heads], int(options["workers"])
+    )
+    marks = fit_landmarks(codes[heads], np.stack(list(placed)))
+    log.info("marks of heads left out: %.2f mm a coordinate", marks.error_mm)
+    kept, levels = _brightness(shots, int(options["likeness_components"]))
+    owners = np.arange(len(chosen)).repeat(len(levels[0].scores) // len(chosen))
+    known_by_code = [tied(level, codes[chosen], owners) for level in levels]
+    tensors = {
+        "places": (marks.mean_mm[kept] - canonical.centre_mm) / canonical.radius_mm,
+        "basis": marks.basis_mm[kept] / canonical.radius_mm,
+        "blurs": np.array(BLURS_MM) / canonical.radius_mm,
+        "sigma": np.stack([level.sigma for level in levels]),
+        **{
+            name: np.stack([getattr(level, name) for level in known_by_code])
+            for name in ("mean", "components", "by_code")
+        },
+    }
+    return Likeness(**{name: torch.from_numpy(value).float() for name, value in tensors.items()})
+
+
+def likeness_state(likeness: Likeness | None) -> tuple[Sequence[int], dict[str, torch.Tensor]]:
+    """Numbers of marks, levels and components of a likeness, and its tensors as a `GridFamily` keeps them."""
+    if likeness is None:
+        return (0, 0, 0), {}
+    levels, marks, components = likeness.components.shape
+    tensors = {f"likeness_{each.name}": getattr(likeness, each.name) for each in fields(likeness)}
+    return (marks, levels, components), tensors
+
+
+def _points(split: str, model: HeadModel, marks: Marks, seed: int) -> Float[np.ndarray, "marks 3"]:
+    """Marks of one head, canonical mm."""
+    shape = shape_head(model, draw_identity(model, seed, split))
+    placed = to_canonical(shape, model)
+    points: np.ndarray = marks.on(shape) @ placed[:3, :3].T + placed[:3, 3]
+    return points
+
+
+def _portraits(split: str, work: Path, model: HeadModel, marks: Marks, seed: int) -> dict[str, np.ndarray]:
+    """Portraits of one head, from the folder if they are there."""
+    path = work / "portraits" / f"{seed:06d}.npz"
+    if not path.is_file():
+        taken = portraits(seed, split, marks, BLURS_MM, model=model)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, **vars(taken))
+    with np.load(path, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def _brightness(
+    shots: Sequence[Mapping[str, np.ndarray]], components: int
+) -> tuple[Bool[np.ndarray, " marks"], list[Brightness]]:
+    """Which marks enough portraits show, and their brightness at every blur."""
+    normals, values, visible = (
+        np.stack([shot[name] for shot in shots]) for name in ("normals", "values", "visible")
+    )
+    light = np.stack([_light(normal) for normal in normals]).repeat(visible.shape[1], axis=0)
+    values, visible = values.reshape(-1, *values.shape[2:]), visible.reshape(-1, visible.shape[2])
+    kept = visible.mean(axis=0) >= SEEN
+    levels = [
+        fit_brightness(values[:, level, kept], visible[:, kept], light[:, kept], components)
+        for level in range(values.shape[1])
+    ]
+    return kept, levels
+
+
+def _light(normals: Float[np.ndarray, "marks 3"]) -> Float[np.ndarray, "marks columns"]:
+    """What light and the darkness of skin may add to a portrait."""
+    own: np.ndarray = harmonics(torch.from_numpy(normals)).numpy()
+    return np.concatenate([own, np.full((len(own), 1), 2.0)], axis=1)

@@ -1,0 +1,265 @@
+"""prior=linear: principal components of the lattices of all heads, compressed, and measured on unseen heads."""
+
+import json
+import logging
+import platform
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from recon.errors import PriorError
+from recon.files import replacing
+from recon.fitting.brightness import Likeness
+from recon.priors import Canonical, GridFamily, ShapePrior, fit_code, save_shape_prior
+from recon.priors.data.dataset import BOX_LOW_MM, HeadData, SampleFolder
+from recon.priors.pca.family import nearest_rows
+from recon.priors.pca.landmarks import LandmarkMap, fit_landmarks
+from recon.priors.pca.packed import CODEC, unpacked
+from recon.priors.pca.packing import packed
+from recon.priors.pca.principal import GridComponents, principal_lattice
+from recon.priors.weights import write_tensors
+from recon.systems.pretraining.brightness import likeness_of, likeness_state
+from recon.systems.pretraining.landmarks import landmark_names, landmarks_of
+from recon.systems.pretraining.meshes import official_errors, point_errors
+from recon.systems.pretraining.outputs import HEAD_MODEL_NOTICE
+from recon.systems.pretraining.pictures import write_pictures
+from recon.systems.pretraining.run import open_data
+from recon.systems.pretraining.validation import field_errors, heads_of, in_words
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LinearTask:
+    """A linear prior to be made.
+
+    Attributes:
+        cfg: Resolved configuration.
+        folder: Of the run.
+        data: The training heads.
+        unseen: Heads to validate on.
+        started: `time.monotonic()` at the start of the run.
+    """
+
+    cfg: DictConfig
+    folder: Path
+    data: HeadData
+    unseen: HeadData
+    started: float
+
+
+@dataclass(frozen=True)
+class LinearFamily:
+    """A family with what it was made of.
+
+    Attributes:
+        network: The family, uncompressed.
+        arguments: What it was made with.
+        inside: The nodes that have a row.
+        codes: Of the training heads.
+        built: Facts of its making.
+    """
+
+    network: GridFamily
+    arguments: Mapping[str, Any]
+    inside: Bool[np.ndarray, "x y z"]
+    codes: Float[Tensor, "heads latent"]
+    built: Mapping[str, Any]
+
+
+def prepare(cfg: DictConfig, folder: Path) -> LinearTask:
+    """Opens and checks everything that can fail before any work starts.
+
+    Raises:
+        PriorError: If the data cannot be used.
+    """
+    started = time.monotonic()
+    if cfg.trainer.threads:
+        torch.set_num_threads(int(cfg.trainer.threads))
+    data, unseen = open_data(cfg)
+    if data.lattice_mm is None:
+        raise PriorError(
+            f"data={cfg.data}: prior=linear needs lattices of distances, which raw scans and samples without "
+            "lattice_mm do not have; make samples with scripts/make_samples.py"
+        )
+    if len(data.names) < 3:
+        raise PriorError(f"data={cfg.data}: prior=linear needs 3 heads at least, found {len(data.names)}")
+    log.info("%d training heads of %s, %d unseen", len(data.names), cfg.data, len(unseen.names))
+    return LinearTask(cfg, folder, data, unseen, started)
+
+
+def build(task: LinearTask) -> LinearFamily:
+    """Components and landmarks; goes on from the parts that an interrupted run left in `work`."""
+    options, work = task.cfg.linear, task.folder / "work"
+    work.mkdir(parents=True, exist_ok=True)
+    found = principal_lattice(
+        task.data,
+        work,
+        int(options.latent_size),
+        reach_mm=float(options.reach_mm),
+        share=float(options.share),
+        workers=int(options.workers),
+    )
+    landmarks = landmarks_of(task.data, work / "landmarks.npy", int(options.workers))
+    landmark_map = likeness = None
+    if landmarks is not None:
+        known = ~np.isnan(landmarks).any(axis=(1, 2))
+        if known.sum() > 2:
+            landmark_map = fit_landmarks(found.codes[known], landmarks[known])
+            log.info("landmarks of heads left out: %.2f mm a coordinate", landmark_map.error_mm)
+            likeness = likeness_of(task.data, found.codes, task.data.canonical, known, options, work)
+    return _family(task, found, landmark_map, likeness)
+
+
+def _family(
+    task: LinearTask, found: GridComponents, landmarks: LandmarkMap | None, likeness: Likeness | None
+) -> LinearFamily:
+    canonical, inside = task.data.canonical, found.band.inside
+    assert task.data.lattice_mm is not None
+    names = landmark_names() if landmarks is not None else ()
+    sizes, tensors = likeness_state(likeness)
+    arguments = {
+        "latent_size": found.codes.shape[1],
+        "band": len(found.rows_mm),
+        "landmarks": list(names),
+        "likeness": list(sizes),
+        **lattice_arguments(canonical, inside.shape, task.data.lattice_mm),
+    }
+    network = GridFamily(**arguments)
+    radius = canonical.radius_mm
+    state = {
+        "mean.values": torch.from_numpy(found.mean_mm.reshape(-1, 1) / np.float32(radius)),
+        "rows": torch.from_numpy(found.rows_mm).div_(radius),
+        "row_of": torch.from_numpy(nearest_rows(inside).ravel()),
+        "landmark_mean": network.landmark_mean,
+        "landmark_basis": network.landmark_basis,
+        **tensors,
+    }
+    if landmarks is not None:
+        state["landmark_mean"] = torch.from_numpy(landmarks.mean_mm.astype(np.float32))
+        state["landmark_basis"] = torch.from_numpy(landmarks.basis_mm.astype(np.float32))
+    network.load_state_dict(state, assign=True)
+    built = {
+        "band": len(found.rows_mm),
+        "latent_size": found.codes.shape[1],
+        "explained": round(float(found.explained.sum()), 5),
+        "landmark_left_out_mm": None if landmarks is None else round(landmarks.error_mm, 3),
+        "likeness_marks": sizes[0],
+    }
+    return LinearFamily(network.eval(), arguments, inside, torch.from_numpy(found.codes), built)
+
+
+def lattice_arguments(canonical: Canonical, shape: Sequence[int], spacing_mm: float) -> dict[str, Any]:
+    """Where a `GridFamily` has the nodes of the samples' lattices."""
+    first = (np.array(BOX_LOW_MM) - canonical.centre_mm) / canonical.radius_mm
+    spacing = spacing_mm / canonical.radius_mm
+    low = first - spacing / 2
+    return {
+        "low": low.tolist(),
+        "high": (low + np.array(shape) * spacing).tolist(),
+        "cells": [int(n) for n in shape],
+    }
+
+
+def write(task: LinearTask, family: LinearFamily) -> Path:
+    """Compresses, measures, and writes prior.safetensors, metrics.json and pictures; returns the former's path."""
+    cfg, canonical = task.cfg, task.data.canonical
+    train_s = time.monotonic() - task.started
+    tensors = packed(family.network, family.inside, float(cfg.linear.step_mm), canonical.radius_mm)
+    state = unpacked(tensors, family.arguments, canonical.radius_mm)
+    shipped = GridFamily.holding(state, family.arguments)
+    compressed = _measured(task, shipped, "compressed")
+    full = _measured(task, family.network, "full")
+    measured = {**compressed, "full": full}
+    about = {**_about(task, train_s), **family.built, "measured": measured}
+    prior = ShapePrior(shipped, canonical, "grid", family.arguments, about)
+    path = task.folder / "prior.safetensors"
+    digest = write_tensors(path, prior, tensors, codec=CODEC)
+    if cfg.linear.full:
+        whole = ShapePrior(family.network, canonical, "grid", family.arguments, about)
+        save_shape_prior(task.folder / "prior-full.safetensors", whole)
+    metrics = {
+        "size": "linear",
+        "heads": len(task.data.names),
+        "seed": cfg.seed,
+        "train_s": round(train_s, 2),
+        "wall_s": round(time.monotonic() - task.started, 2),
+        "bytes": path.stat().st_size,
+        "sha256": digest,
+        **family.built,
+        **measured,
+    }
+    with replacing(task.folder / "metrics.json") as temporary:
+        temporary.write_text(json.dumps(metrics, indent=2) + "\n")
+    if cfg.pictures:
+        write_pictures(
+            task.folder / "pictures", shipped, canonical, family.codes, task.unseen,
+            height=cfg.picture_px, fitted=cfg.validation.points, seed=cfg.seed,
+        )  # fmt: skip
+    shutil.rmtree(task.folder / "work")
+    log.info("wrote %s (%.1f MB, SHA-256 %s)", path, path.stat().st_size / 1e6, digest)
+    return path
+
+
+def _measured(task: LinearTask, network: GridFamily, what: str) -> dict[str, Any]:
+    validation, canonical, unseen = task.cfg.validation, task.data.canonical, task.unseen
+    count = min(validation.final_heads, len(unseen.names))
+    errors: dict[str, Any] = {"unseen_heads": count}
+    errors |= field_errors(network, canonical, unseen, count, validation.points)
+    errors |= point_errors(network, canonical, unseen, count, validation.points, validation.resolution)
+    if network.landmark_names:
+        error = _landmark_error(task, network, count)
+        errors |= {} if error is None else {"landmark_mm": error}
+    if validation.scenes:
+        scenes = Path(validation.scenes).expanduser()
+        errors |= official_errors(network, canonical, scenes, validation.points, validation.resolution)
+    log.info("%s: %s", what, in_words(errors))
+    return errors
+
+
+def _landmark_error(task: LinearTask, network: GridFamily, count: int) -> float | None:
+    """Mean distance of the landmarks of codes fitted to unseen heads from their own, mm."""
+    truth = landmarks_of(task.unseen, task.folder / "work" / "unseen.npy", int(task.cfg.linear.workers))
+    if truth is None:
+        return None
+    distances = []
+    for (_, shard, row), landmarks in zip(heads_of(task.unseen, count), truth[:count], strict=True):
+        surface = shard.surface[row][: task.cfg.validation.points]
+        found = network.landmarks(fit_code(network, torch.from_numpy(surface))).numpy()
+        distances.append(np.linalg.norm(found - landmarks, axis=1).mean())
+    return round(float(np.nanmean(distances)), 3)
+
+
+def _about(task: LinearTask, train_s: float) -> dict[str, Any]:
+    about = {
+        "what": "linear signed distance family of human heads with hair and shoulders, and their landmarks",
+        "data": str(task.cfg.data),
+        "split": task.cfg.split,
+        "heads": len(task.data.names),
+        "synthetic": isinstance(task.data, SampleFolder),
+        "recipe": {
+            name: OmegaConf.to_container(value) if isinstance(value, DictConfig) else value
+            for name, value in task.cfg.items()
+            if name in ("kind", "seed", "split", "linear", "validation")
+        },
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "hardware": f"{platform.machine()}, cpu, {task.cfg.linear.workers} thread(s)",
+        "software": f"torch {torch.__version__}, numpy {np.__version__}, python {platform.python_version()}",
+        "date": datetime.now().date().isoformat(),
+        "train_s": round(train_s),
+    }
+    if about["synthetic"]:
+        about["notice"] = HEAD_MODEL_NOTICE
+    return about

@@ -1,0 +1,237 @@
+"""One pretraining: from a configuration to a trained family of heads on disk."""
+
+import logging
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from recon.errors import ConfigError, PriorError
+from recon.priors import Canonical, LinearSDFNetwork, ShapeNetwork
+from recon.priors.data.batches import PointSampler, ShardPool
+from recon.priors.data.dataset import BOX_HIGH_MM, BOX_LOW_MM, HeadData, SampleFolder
+from recon.priors.data.lattices import Lattices, read_lattices, start_from_components, start_from_sphere
+from recon.priors.data.scans import ScanFolder
+from recon.priors.weights import NETWORKS
+from recon.systems.checkpoint import CHECKPOINT, AtomicCheckpointIO
+from recon.systems.config import build
+from recon.systems.pretraining.auto_decoder import Pretraining, Rates, ShapeObjective
+from recon.systems.pretraining.callbacks import AgreedCheckpoint, PriorCurve, PriorProgress
+from recon.systems.pretraining.data import HeadBatches, Supervision
+from recon.systems.pretraining.validation import Validation
+
+log = logging.getLogger(__name__)
+
+SPHERE_RADIUS = 0.4  # of a linear family's mean head before training without lattices, canonical unit space
+
+
+@dataclass
+class PriorTask:
+    """A pretraining, ready to run.
+
+    Attributes:
+        cfg: Resolved configuration.
+        folder: Of the run.
+        data: The training heads.
+        unseen: Heads to validate on.
+        kind: Key of `NETWORKS`.
+        arguments: What the network was made with.
+        system: Network, codes and losses.
+        batches: The training data.
+        started: `time.monotonic()` at the start of the run.
+        train_s: Seconds spent training, those of an interrupted run before included.
+        first_process: Whether this process is the one that writes; known after training.
+    """
+
+    cfg: DictConfig
+    folder: Path
+    data: HeadData
+    unseen: HeadData
+    kind: str
+    arguments: Mapping[str, Any]
+    system: Pretraining
+    batches: HeadBatches
+    started: float
+    train_s: float = 0.0
+    first_process: bool = True
+
+
+def prepare(cfg: DictConfig, folder: Path) -> PriorTask:
+    """Open and check everything that can fail before any work starts.
+
+    Raises:
+        PriorError: If the data cannot be used.
+        ConfigError: If the configuration cannot be run.
+    """
+    started = time.monotonic()
+    if cfg.trainer.threads:
+        torch.set_num_threads(int(cfg.trainer.threads))
+    torch.set_flush_denormal(True)
+    data, unseen = open_data(cfg)
+    supervision = _supervision(cfg, data)
+    log.info(
+        "%d training heads of %s, %d unseen, trained on %s",
+        len(data.names), cfg.data, len(unseen.names), supervision,
+    )  # fmt: skip
+    size, steps = cfg.size, int(cfg.max_steps or cfg.size.steps)
+    lattice_steps = round(steps * size.lattice_share) if data.lattice_mm is not None else 0
+
+    torch.manual_seed(cfg.seed)
+    kind, arguments = network_arguments(size.network, data.canonical)
+    network = NETWORKS[kind](**arguments)
+    resumed = (folder / CHECKPOINT).is_file()
+    lattices = read_lattices(data) if lattice_steps else None
+    codes = _start(network, lattices, cfg, len(data.names), resumed)
+    log.info(
+        "%s network with %d parameters; %d steps, %d of them on lattices",
+        kind, sum(p.numel() for p in network.parameters()), steps, lattice_steps,
+    )  # fmt: skip
+    system = Pretraining(
+        network,
+        codes,
+        data.canonical,
+        ShapeObjective(**size.objective),
+        Rates(**{**size.rates, "betas": tuple(size.rates.betas)}),
+        steps,
+        lattice_steps,
+    )
+    pool = ShardPool(data, cfg.pool, cfg.turn, cfg.seed)
+    sigma = cfg.sigma_mm / data.canonical.radius_mm
+    sampler = PointSampler(data, pool, size.heads, size.points, sigma, cfg.seed)
+    batches = HeadBatches(sampler, supervision, lattices, size.nodes, lattice_steps, cfg.seed)
+    return PriorTask(cfg, folder, data, unseen, kind, arguments, system, batches, started)
+
+
+def open_data(cfg: DictConfig) -> tuple[HeadData, HeadData]:
+    """Training heads and unseen heads of the folder that `data=` names.
+
+    Raises:
+        PriorError: It holds neither samples nor scans.
+    """
+    root = Path(cfg.data).expanduser()
+    if not root.is_dir():
+        raise PriorError(f"data={cfg.data}: there is no such folder")
+    if any(root.glob("*/manifest.json")):
+        return SampleFolder(root, cfg.split), SampleFolder(root, cfg.validation.split)
+    return (
+        ScanFolder(root, held_out=False, points=cfg.scan_points, seed=cfg.seed),
+        ScanFolder(root, held_out=True, points=cfg.scan_points, seed=cfg.seed),
+    )
+
+
+def network_arguments(network: DictConfig, canonical: Canonical) -> tuple[str, dict[str, Any]]:
+    """Kind and arguments of the network that the configuration describes; millimetres become cells.
+
+    Raises:
+        ConfigError: There is no such kind.
+    """
+    arguments: dict[str, Any] = OmegaConf.to_container(network)  # type: ignore[assignment]
+    kind = arguments.pop("kind")
+    if kind not in NETWORKS:
+        raise ConfigError(f"size.network.kind={kind}: choose one of {', '.join(NETWORKS)}")
+    if kind == "linear":
+        low, high = np.array(BOX_LOW_MM), np.array(BOX_HIGH_MM)
+
+        def cells(mm: float) -> list[int]:
+            return [int(n) for n in np.maximum(np.round((high - low) / mm), 1)]
+
+        centre, radius = np.array(canonical.centre_mm), canonical.radius_mm
+        arguments["low"] = ((low - centre) / radius).tolist()
+        arguments["high"] = ((high - centre) / radius).tolist()
+        arguments["mean_cells"] = cells(float(arguments.pop("mean_mm")))
+        arguments["grids"] = [
+            [*cells(float(mm)), int(channels)] for mm, channels in arguments.pop("grids_mm")
+        ]
+    return kind, arguments
+
+
+def discard_if_empty(folder: Path) -> None:
+    """Remove a run folder that holds nothing but its log: a run that was refused leaves nothing behind."""
+    if folder.is_dir() and all(path.name == "pretrain.log" for path in folder.iterdir()):
+        shutil.rmtree(folder)
+        if not any(folder.parent.iterdir()):
+            folder.parent.rmdir()
+
+
+def train(task: PriorTask) -> bool:
+    """Train to the end, or to a signal.
+
+    Returns:
+        Whether the training is complete.
+    """
+    settings, validation, folder = task.cfg.trainer, task.cfg.validation, task.folder
+    path = folder / CHECKPOINT
+    last = AgreedCheckpoint(path, settings.checkpoint_every)
+    trainer = pl.Trainer(
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        num_nodes=settings.num_nodes,
+        strategy=settings.strategy,
+        precision=settings.precision,
+        max_steps=task.system.steps,
+        max_epochs=-1,
+        callbacks=[
+            PriorCurve(folder / "metrics.csv", settings.log_every),
+            PriorProgress(task.system.steps),
+            last,
+            Validation(
+                folder / "validation.csv", task.unseen, validation.every, validation.heads, validation.points
+            ),
+        ],
+        logger=[build(logger) for logger in task.cfg.logger.loggers] or False,
+        log_every_n_steps=settings.log_every,
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        plugins=[AtomicCheckpointIO()],
+        default_root_dir=folder,
+    )
+    log.info("training %d steps; everything of this run goes to %s", task.system.steps, folder)
+    trainer.fit(task.system, datamodule=task.batches, ckpt_path=path if path.is_file() else None)
+    task.train_s, task.first_process = last.train_s, trainer.is_global_zero
+    return last.stopped_by is None
+
+
+def _supervision(cfg: DictConfig, data: HeadData) -> Supervision:
+    wanted = cfg.supervision
+    if wanted == "auto":
+        wanted = "distances" if data.has_distances else "surface"
+    if wanted == "distances" and not data.has_distances:
+        raise PriorError(
+            f"supervision=distances: {cfg.data} holds raw scans without distances; use supervision=surface"
+        )
+    if wanted == "surface" and not cfg.size.objective.eikonal_weight > 0:
+        raise ConfigError(
+            "supervision=surface needs the eikonal loss: size.objective.eikonal_weight=0.1 (IGR, H3D-Net)"
+        )
+    return wanted
+
+
+def _start(
+    network: ShapeNetwork, lattices: Lattices | None, cfg: DictConfig, heads: int, resumed: bool
+) -> torch.Tensor:
+    """Codes to begin with; sets what of the network the data say beforehand."""
+    codes = torch.zeros(heads, network.latent_size)
+    init = cfg.size.init
+    if init == "auto":
+        init = "sphere" if lattices is None else "components"
+    if init == "components":
+        if lattices is None:
+            raise ConfigError("size.init=components needs data with lattices and size.lattice_share > 0")
+        assert isinstance(network, LinearSDFNetwork)
+        network.mean.values.requires_grad_(False)
+        if not resumed:
+            codes = start_from_components(network, lattices, cfg.seed)
+    elif isinstance(network, LinearSDFNetwork):
+        # Basis and codes are multiplied with each other: with both at 0 neither would ever learn.
+        start_from_sphere(network, SPHERE_RADIUS)
+        codes.normal_()
+    return codes

@@ -1,0 +1,1 @@
+"""What a run leaves behind: mesh, pictures, diagnostics, warnings, metrics."""

@@ -1,0 +1,268 @@
+"""How far a reconstruction can be trusted: what was seen, how the fit agrees with each photograph, and warnings.
+
+It needs the mesh, cameras, photographs and masks only, so it says the same of every method.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import trimesh
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+from recon.geometry.outlines import Agreement, agreement
+from recon.geometry.surface import Surface
+from recon.rendering import CameraBundle
+from recon.rendering.visibility import Sight, sight
+from recon.scene import Camera, View
+from recon.systems.report.overlays import write_overlay, write_uncertainty
+from recon.systems.report.warnings import Fitted, warnings
+from recon.systems.run import Task
+from recon.threads import mapped
+
+log = logging.getLogger(__name__)
+
+Deviation = Callable[[Float[Tensor, "points 3"]], Float[Tensor, " points"]]
+_CHUNK = 65_536
+
+
+@dataclass(frozen=True, eq=False)
+class Honesty:
+    """What is known of a reconstruction besides its shape.
+
+    Attributes:
+        seen: Number of input photographs that show each vertex.
+        std_mm: Standard deviation of the surface along its normal, or None where the method does not know it.
+        seen_share: Share of the surface that some input photograph shows.
+        fitted: Agreement with each input view.
+        life_size: Size of the head against the mean head, where known.
+        warnings: Plain sentences; empty if all is well.
+    """
+
+    seen: UInt8[np.ndarray, " vertices"]
+    std_mm: Float[np.ndarray, " vertices"] | None
+    seen_share: float
+    fitted: Sequence[Fitted]
+    life_size: float | None
+    warnings: Sequence[str]
+
+    def extra(self) -> dict[str, np.ndarray]:
+        """Numbers of the vertices for `recon.meshing.save`."""
+        return {"seen": self.seen} if self.std_mm is None else {"std_mm": self.std_mm, "seen": self.seen}
+
+    def held(self, mesh: trimesh.Trimesh, truth: trimesh.Trimesh, points: int = 4000) -> float | None:
+        """Share of the surface that is no further from the truth than one standard deviation; 0.68 is as promised.
+
+        Args:
+            mesh: The surface, world mm, whose vertices the deviations belong to.
+            truth: The true one, world mm.
+            points: How many of the vertices are asked, evenly over their order.
+
+        Returns:
+            None where no deviation is known.
+        """
+        if self.std_mm is None:
+            return None
+        at = np.linspace(0, len(self.std_mm) - 1, min(points, len(self.std_mm))).astype(int)
+        distances = Surface(truth).closest(np.asarray(mesh.vertices)[at]).distances
+        return _rounded(float((distances <= self.std_mm[at]).mean()))
+
+    def metrics(self) -> dict[str, Any]:
+        """What metrics.json takes up; null where something is not known."""
+        apart = [f.median_mm for f in self.fitted]
+        return {
+            "outline_mm": _rounded(float(np.mean(apart))),
+            "outline_worst_mm": _rounded(max(apart)),
+            "seen_share": _rounded(self.seen_share),
+            "std_mm": None if self.std_mm is None else _rounded(float(np.median(self.std_mm))),
+            "life_size": None if self.life_size is None else _rounded(self.life_size),
+            "warnings": list(self.warnings),
+        }
+
+
+def write(
+    task: Task,
+    mesh: trimesh.Trimesh,
+    normals: Float[np.ndarray, "vertices 3"],
+    *,
+    deviation: Deviation | None = None,
+    life_size: float | None = None,
+) -> Honesty:
+    """Judges a task's mesh, writes renders/overlay_*.png and renders/uncertainty.png, and logs the warnings.
+
+    Args:
+        task: The run; its input views are seen from the cameras that training left.
+        mesh: World mm.
+        normals: Unit vectors out of it, one per vertex, world.
+        deviation: As in `recon.priors.Start`.
+        life_size: Size of the head against the mean head, where the prior knows it.
+    """
+    ids = list(dict.fromkeys(task.views))
+    views = [task.scene.views[i] for i in ids]
+    found = in_world(
+        task.system.cameras, [task.scene.views[i].camera for i in task.views], task.scene.scale_mat
+    )
+    cameras = [found[task.views.index(i)] for i in ids]
+    std_mm = None
+    if deviation is not None:
+        device = task.system.cameras.centres.device
+        std_mm = deviation_mm(deviation, np.asarray(mesh.vertices), task.scene.scale_mat, device)
+    return judge(
+        mesh,
+        normals,
+        views,
+        cameras,
+        task.folder / "renders",
+        std_mm=std_mm,
+        life_size=life_size,
+        front=facing(task.scene.front(), task.scene.scale_mat),
+    )
+
+
+def judge(
+    mesh: trimesh.Trimesh,
+    normals: Float[np.ndarray, "vertices 3"],
+    views: Sequence[View],
+    cameras: Sequence[Camera],
+    folder: Path | None = None,
+    *,
+    std_mm: Float[np.ndarray, " vertices"] | None = None,
+    life_size: float | None = None,
+    front: Float[np.ndarray, " 3"] | None = None,
+) -> Honesty:
+    """The same without a task.
+
+    Args:
+        mesh: World mm, closed.
+        normals: Unit vectors out of it, one per vertex.
+        views: Input views.
+        cameras: Their cameras, as given or as corrected.
+        folder: Where the pictures go; None for none.
+        std_mm: Standard deviation of the surface along its normal.
+        life_size: Size of the head against the mean head.
+        front: Where the face looks, world; without it the pictures look from the mean of the cameras.
+    """
+    looked = partial(_looked, mesh, normals, folder)
+    seen, fitted = np.zeros(len(mesh.vertices), np.uint8), []
+    for shown, agreed in mapped(looked, list(zip(views, cameras, strict=True))):
+        seen += shown
+        fitted.append(agreed)
+    if folder is not None:
+        axes = frame_of(cameras, np.asarray(mesh.vertices).mean(axis=0), front)
+        write_uncertainty(folder / "uncertainty.png", mesh, normals, seen, std_mm, axes)
+    share = _share(mesh, seen)
+    said = warnings(fitted, share, float(np.ptp(mesh.vertices, axis=0).max()), life_size)
+    for sentence in said:
+        log.warning("%s", sentence)
+    return Honesty(seen, std_mm, share, fitted, life_size, said)
+
+
+def _looked(
+    mesh: trimesh.Trimesh,
+    normals: Float[np.ndarray, "vertices 3"],
+    folder: Path | None,
+    pair: tuple[View, Camera],
+) -> tuple[Bool[np.ndarray, " vertices"], Fitted]:
+    """What an input view shows of the mesh, and how both agree; writes the overlay."""
+    view, camera = pair
+    found, mask = sight(mesh, normals, camera), view.mask()
+    fitted = _compared(mesh, view, camera, mask, found)
+    if folder is not None:
+        write_overlay(
+            folder / f"overlay_{view.index:04d}.png",
+            view.image().astype(np.float64),
+            mask,
+            found.silhouette,
+            (f"view {view.index} ({view.name})", fitted.sentence()),
+        )
+    return found.seen, fitted
+
+
+def _compared(
+    mesh: trimesh.Trimesh, view: View, camera: Camera, mask: Bool[np.ndarray, "h w"], found: Sight
+) -> Fitted:
+    """Agreement of one view; a pixel is as wide as on the plane through the middle of the mesh."""
+    depth = float(camera.project(np.asarray(mesh.vertices).mean(axis=0, keepdims=True))[1][0])
+    pixel_mm = abs(depth) / float(camera.intrinsics[0, 0])
+    measured: Agreement = agreement(mask, found.silhouette)
+    return Fitted(view.index, measured, pixel_mm)
+
+
+def in_world(
+    bundle: CameraBundle, given: Sequence[Camera], world_from_unit: Float[np.ndarray, "4 4"]
+) -> list[Camera]:
+    """The cameras of a bundle, world mm, with the intrinsics and sizes of those that it was made from."""
+    rotations = bundle.rotations().detach().cpu().double().numpy()
+    centres = bundle.centres.detach().cpu().double().numpy()
+    result = []
+    for camera, rotation, centre in zip(given, rotations, centres, strict=True):
+        pose = np.eye(4)
+        pose[:3, :3], pose[:3, 3] = rotation, centre
+        in_unit = Camera(camera.intrinsics, pose, camera.width, camera.height)
+        result.append(in_unit.transformed(world_from_unit))
+    return result
+
+
+def deviation_mm(
+    deviation: Deviation,
+    vertices: Float[np.ndarray, "vertices 3"],
+    world_from_unit: Float[np.ndarray, "4 4"],
+    device: torch.device,
+) -> Float[np.ndarray, " vertices"]:
+    """Standard deviation in mm at vertices in the world."""
+    points = in_unit(vertices, world_from_unit).to(device)
+
+    def of(part: Float[Tensor, "points 3"]) -> Float[np.ndarray, " points"]:
+        with torch.no_grad():
+            return deviation(part).cpu().double().numpy()
+
+    parts = list(mapped(of, points.split(_CHUNK)))
+    return np.concatenate(parts) * np.cbrt(np.linalg.det(world_from_unit[:3, :3]))
+
+
+def in_unit(
+    vertices: Float[np.ndarray, "vertices 3"], world_from_unit: Float[np.ndarray, "4 4"]
+) -> Float[Tensor, "vertices 3"]:
+    """Points of the world in unit space."""
+    inverse = np.linalg.inv(world_from_unit)
+    return torch.from_numpy(vertices @ inverse[:3, :3].T + inverse[:3, 3]).float()
+
+
+def facing(
+    front: Float[np.ndarray, " 3"] | None, world_from_unit: Float[np.ndarray, "4 4"]
+) -> Float[np.ndarray, " 3"] | None:
+    """A direction of unit space in the world."""
+    return None if front is None else world_from_unit[:3, :3] @ front
+
+
+def frame_of(
+    cameras: Sequence[Camera], middle: Float[np.ndarray, " 3"], front: Float[np.ndarray, " 3"] | None
+) -> Float[np.ndarray, "3 3"]:
+    """Axes right, down and away of a viewer who looks at the face, down as the cameras have it in the mean."""
+    down = np.mean([camera.world_from_camera[:3, 1] for camera in cameras], axis=0)
+    down /= max(float(np.linalg.norm(down)), 1e-9)
+    if front is None:
+        towards = [camera.centre - middle for camera in cameras]
+        front = np.mean([t / np.linalg.norm(t) for t in towards], axis=0)
+    away = -(front - (front @ down) * down)
+    length = float(np.linalg.norm(away))
+    if length < 1e-6:  # cameras all around: any side will do
+        away, length = np.cross(down, np.eye(3)[int(np.abs(down).argmin())]), 1.0
+    away = away / np.linalg.norm(away)
+    return np.stack([np.cross(down, away), down, away])
+
+
+def _share(mesh: trimesh.Trimesh, seen: UInt8[np.ndarray, " vertices"]) -> float:
+    """Share of the surface's area that is seen."""
+    areas = np.asarray(mesh.area_faces)
+    return float((areas * (seen[np.asarray(mesh.faces)] > 0).mean(axis=1)).sum() / areas.sum())
+
+
+def _rounded(value: float) -> float | None:
+    return round(value, 3) if np.isfinite(value) else None

@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+
+from recon.errors import MeshError
+from recon.geometry.obj import read_obj, write_obj
+
+
+def load(tmp_path, text):
+    path = tmp_path / "mesh.obj"
+    path.write_text(text)
+    return read_obj(path)
+
+
+def test_order_comments_tabs_and_unused_vertices(tmp_path):
+    data = load(
+        tmp_path,
+        "# v 9 9 9 list of v and f \nmtllib v f vt .mtl\nv\t0 0 0 # here\nv 1 0 0\nv 5 5 5\nv 0 1 0 1.0\n"
+        "vn 0 0 1\nvt 0.25 0.5 0\nf 1 2 4\n",
+    )
+    np.testing.assert_array_equal(data.vertices, [[0, 0, 0], [1, 0, 0], [5, 5, 5], [0, 1, 0]])
+    np.testing.assert_array_equal(data.faces, [[0, 1, 3]])
+    np.testing.assert_array_equal(data.normals, [[0, 0, 1]])
+    np.testing.assert_array_equal(data.texture_coordinates, [[0.25, 0.5]])
+    assert data.colours is None
+    assert data.texture_faces is None
+    mesh = data.mesh()
+    assert len(mesh.vertices) == 4  # the unused vertex stays
+    assert mesh.vertices.dtype == np.float64
+
+
+def test_polygons_split_into_fans_in_file_order(tmp_path):
+    text = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nv 2 2 2\nf 1 2 3 4\nf 1 2 5\nf 1 2 3 4 5\n"
+    np.testing.assert_array_equal(
+        load(tmp_path, text).faces, [[0, 1, 2], [0, 2, 3], [0, 1, 4], [0, 1, 2], [0, 2, 3], [0, 3, 4]]
+    )
+
+
+def test_negative_indices_count_back_from_where_they_stand(tmp_path):
+    text = "v 0 0 0\nv 1 0 0\nv 1 1 0\nf -3 -2 -1\nv 7 7 7\nf -3 -2 -1\nf 1 2 -1\n"
+    np.testing.assert_array_equal(load(tmp_path, text).faces, [[0, 1, 2], [1, 2, 3], [0, 1, 3]])
+
+
+@pytest.mark.parametrize(
+    ("corners", "texture"),
+    [
+        ("1 2 3", None),
+        ("1/3 2/2 3/1", [2, 1, 0]),
+        ("1//1 2//1 3//1", None),
+        ("1/3/1 2/2/1 3/1/1", [2, 1, 0]),
+        ("1/-1 2/-2 3/-3", [2, 1, 0]),
+        ("1/3 2/2/1 3/1", [2, 1, 0]),
+        ("1 2/2 3/1", None),
+    ],
+)
+def test_every_form_of_a_corner(tmp_path, corners, texture):
+    text = "v 0 0 0\nv 1 0 0\nv 1 1 0\nvt 0 0\nvt 1 0\nvt 1 1\nvn 0 0 1\nf " + corners + "\n"
+    data = load(tmp_path, text)
+    np.testing.assert_array_equal(data.faces, [[0, 1, 2]])
+    if texture is None:
+        assert data.texture_faces is None
+    else:
+        np.testing.assert_array_equal(data.texture_faces, [texture])
+
+
+def test_mixed_forms_keep_order_and_mark_untextured_faces(tmp_path):
+    text = "v 0 0 0\nv 1 0 0\nv 1 1 0\nvt 0 0\nf 1/1 2/1 3/1\nf 3 2 1\nf 2/1/1 3/1/1 1/1/1\nvn 0 0 1\n"
+    data = load(tmp_path, text)
+    np.testing.assert_array_equal(data.faces, [[0, 1, 2], [2, 1, 0], [1, 2, 0]])
+    np.testing.assert_array_equal(data.texture_faces, [[0, 0, 0], [-1, -1, -1], [0, 0, 0]])
+
+
+def test_colours_and_continued_lines(tmp_path):
+    data = load(tmp_path, "v 0 0 0 0.1 0.2 0.3\nv 1 0 0 \\\n 0.4 0.5 0.6\nv 2 0 0\nf 1 2 \\\n3\n")
+    np.testing.assert_array_equal(data.colours, [[0.1, 0.2, 0.3], [0.4, 0.5, 0.6], [0, 0, 0]])
+    np.testing.assert_array_equal(data.faces, [[0, 1, 2]])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "no vertices"),
+        ("v 0 0\n", "fewer than three"),
+        ("v 0 0 x\n", "not a number"),
+        ("v 0 0 0\nf 1 1 2\n", "uses vertex 1"),
+        ("v 0 0 0\nf 1 1 0\n", "counts from 1"),
+        ("v 0 0 0\nf 1 1 -2\n", "uses vertex -1"),
+        ("v 0 0 0\nf 1 1\n", "fewer than three corners"),
+        ("v 0 0 0\nf 1 1 a\n", "not an index"),
+        ("v 0 0 0\nvt 0 0\nf 1/1 1/1 1/2\n", "texture coordinate 1"),
+    ],
+)
+def test_broken_files_name_the_file_and_the_fault(tmp_path, text, words):
+    with pytest.raises(MeshError, match=words) as error:
+        load(tmp_path, text)
+    assert "mesh.obj" in str(error.value)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(MeshError, match=r"nothing.obj"):
+        read_obj(tmp_path / "nothing.obj")
+
+
+def test_written_file_comes_back(tmp_path):
+    rng = np.random.default_rng(0)
+    vertices = rng.normal(size=(50, 3)) * 100
+    faces = rng.integers(0, 50, size=(70, 3))
+    write_obj(tmp_path / "a.obj", vertices, faces, decimals=None)
+    exact = read_obj(tmp_path / "a.obj")
+    np.testing.assert_array_equal(exact.vertices, vertices)
+    np.testing.assert_array_equal(exact.faces, faces)
+    colours = rng.random((50, 3))
+    write_obj(tmp_path / "b.obj", vertices, faces, colours=colours, decimals=3)
+    rounded = read_obj(tmp_path / "b.obj")
+    np.testing.assert_allclose(rounded.vertices, vertices, atol=5.1e-4)
+    np.testing.assert_allclose(rounded.colours, colours, atol=5.1e-5)
+    assert "-0.000 " not in (tmp_path / "b.obj").read_text()
+
+
+def test_unwritable_meshes_are_refused(tmp_path):
+    triangle = np.array([[0, 1, 2]])
+    with pytest.raises(MeshError, match="NaN"):
+        write_obj(tmp_path / "a.obj", np.full((3, 3), np.nan), triangle)
+    with pytest.raises(MeshError, match="uses vertex 2"):
+        write_obj(tmp_path / "a.obj", np.zeros((2, 3)), triangle)

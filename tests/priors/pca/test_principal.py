@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+
+from recon.errors import PriorError
+from recon.priors.data.components import spline_values
+from recon.priors.data.dataset import SampleFolder
+from recon.priors.pca import principal
+from recon.priors.pca.landmarks import fit_landmarks
+from recon.priors.pca.principal import principal_lattice
+from tests.support import sample_folders as toys
+
+OPTIONS = {"reach_mm": 30.0, "share": 0.0}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("samples")
+    toys.write_samples(root, "train", 10, per_shard=3)
+    return SampleFolder(root, "train")
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(principal, "NODES_AT_A_TIME", 1000)
+    monkeypatch.setattr(principal, "COMPONENTS_AT_A_TIME", 2)
+
+
+def lattices(data):
+    return np.concatenate([data.lattice(n) for n in range(len(data.shards))]).astype(np.float64)
+
+
+def test_components_are_those_of_a_singular_value_decomposition(data, tmp_path):
+    found = principal_lattice(data, tmp_path, 3, **OPTIONS)
+    heads = lattices(data)
+    inside = (np.abs(heads) < 30).any(axis=0)
+    assert (found.band.inside == inside).all()
+    centred = (heads - heads.mean(0))[:, inside]
+    u, s, _ = np.linalg.svd(centred * np.sqrt(found.band.weights), full_matrices=False)
+    signs = np.sign((u[:, :3] * found.codes).sum(0))
+    np.testing.assert_allclose(found.codes, u[:, :3] * signs * np.sqrt(10), atol=1e-2)
+    np.testing.assert_allclose(found.explained, (s**2 / (s**2).sum())[:3], atol=1e-4)
+    assert found.mean_mm.shape == spline_values(heads[0]).shape
+
+
+def test_codes_times_rows_give_the_heads(data, tmp_path):
+    found = principal_lattice(data, tmp_path, 9, **OPTIONS)  # as many as ten heads have
+    expected = spline_values(lattices(data)[7])[1:-1, 1:-1, 1:-1]
+    head = found.mean_mm[1:-1, 1:-1, 1:-1][found.band.inside] + found.rows_mm @ found.codes[7]
+    # Beyond the band rows go on in another way than the heads, which spline values near its edge see.
+    assert np.abs(head - expected[found.band.inside]).mean() < 0.2
+    np.testing.assert_allclose(found.codes[:, :4].std(axis=0), 1, atol=1e-3)
+
+
+def test_an_interrupted_run_goes_on(data, tmp_path, monkeypatch):
+    whole = principal_lattice(data, tmp_path / "whole", 5, **OPTIONS)
+    calls = 0
+    original = SampleFolder.lattice
+
+    def failing(self, shard):
+        nonlocal calls
+        calls += 1
+        if calls == 6:  # in the second pass
+            raise KeyboardInterrupt
+        return original(self, shard)
+
+    monkeypatch.setattr(SampleFolder, "lattice", failing)
+    with pytest.raises(KeyboardInterrupt):
+        principal_lattice(data, tmp_path / "parts", 5, **OPTIONS)
+    monkeypatch.setattr(SampleFolder, "lattice", original)
+    monkeypatch.setattr(principal, "_convert", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        principal_lattice(data, tmp_path / "parts", 5, **OPTIONS)
+    monkeypatch.undo()
+    monkeypatch.setattr(principal, "NODES_AT_A_TIME", 1000)
+    monkeypatch.setattr(principal, "COMPONENTS_AT_A_TIME", 2)
+    # What is finished is not looked at again.
+    monkeypatch.setattr(SampleFolder, "lattice", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr(principal, "_inner", lambda *_: pytest.fail("multiplied again"))
+    resumed = principal_lattice(data, tmp_path / "parts", 5, **OPTIONS)
+    np.testing.assert_array_equal(resumed.rows_mm, whole.rows_mm)
+    np.testing.assert_array_equal(resumed.codes, whole.codes)
+
+
+def test_workers_change_nothing(data, tmp_path):
+    one = principal_lattice(data, tmp_path / "1", 3, **OPTIONS)
+    two = principal_lattice(data, tmp_path / "2", 3, **OPTIONS, workers=2)
+    np.testing.assert_array_equal(one.rows_mm, two.rows_mm)
+
+
+def test_the_parts_of_another_run_are_refused(data, tmp_path):
+    principal_lattice(data, tmp_path, 3, **OPTIONS)
+    with pytest.raises(PriorError, match="other data or options"):
+        principal_lattice(data, tmp_path, 4, **OPTIONS)
+
+
+def test_landmarks_follow_from_codes():
+    rng = np.random.default_rng(0)
+    codes = rng.normal(size=(80, 6))
+    basis, mean = rng.normal(size=(2, 3, 6)), rng.normal(size=(2, 3)) * 50
+    landmarks = mean + np.einsum("hk,lck->hlc", codes, basis)
+    found = fit_landmarks(codes, landmarks + rng.normal(scale=0.1, size=landmarks.shape))
+    np.testing.assert_allclose(found.basis_mm, basis, atol=0.06)
+    np.testing.assert_allclose(found.mean_mm, mean, atol=0.06)
+    assert 0.08 < found.error_mm < 0.13
+
+
+def test_what_codes_do_not_tell_is_not_learned():
+    rng = np.random.default_rng(0)
+    found = fit_landmarks(rng.normal(size=(60, 50)), rng.normal(size=(60, 2, 3)))
+    assert found.error_mm < 1.2 and np.abs(found.basis_mm).max() < 0.25

@@ -1,0 +1,38 @@
+import torch
+
+from recon.fields import FeatureGrid
+from recon.priors import GridShape
+from tests.priors.pca.test_family import CODE, HIGH, LOW, family_of, nodes, points_of
+
+
+def change_of(cell: float) -> FeatureGrid:
+    """A smooth bump that is 0 away from one side of the ball."""
+    count = round(2 / cell)
+    grid = FeatureGrid([-1.0] * 3, [1.0] * 3, [count] * 3, 1).requires_grad_(False)
+    axis = -1 + cell * (torch.arange(count + 2) - 0.5)
+    at = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1) - torch.tensor([0.2, 0.0, 0.1])
+    grid.values[:, 0] = (0.03 * (1 - at.square().sum(-1) / 0.2**2).clamp_min(0) ** 2).flatten()
+    return grid
+
+
+def test_a_head_with_a_change_is_the_head_plus_the_change():
+    family, _ = family_of()
+    change = change_of(2 / 12)
+    shape = GridShape.of(family, CODE, change)
+    middles = torch.from_numpy(nodes().reshape(-1, 3)).float()
+    with torch.no_grad():
+        added = shape(middles, torch.zeros(0)) - family.at(CODE).sdf(middles)
+        torch.testing.assert_close(added, change(middles)[:, 0], atol=1e-6, rtol=0)
+        between = points_of(reach=0.38)
+        added = shape(between, torch.zeros(0)) - family.at(CODE).sdf(between)
+        assert float((added - change(between)[:, 0]).abs().max()) < 0.1 * float(change.values.max())
+    assert float(added.abs().max()) > 0.005
+
+
+def test_no_change_is_the_head_itself():
+    family, _ = family_of()
+    points = points_of(reach=0.6)
+    none = FeatureGrid(LOW, HIGH, [8, 8, 8], 1).requires_grad_(False)
+    plain, same = GridShape.of(family, CODE), GridShape.of(family, CODE, none)
+    torch.testing.assert_close(same(points, torch.zeros(0)), plain(points, torch.zeros(0)))
+    torch.testing.assert_close(plain(points, torch.zeros(0)).detach(), family.at(CODE).sdf(points))

@@ -1,0 +1,147 @@
+import hashlib
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import trimesh
+
+from recon.errors import SceneError
+from recon.synth.body.subject import make_subject
+from recon.synth.datasets import sample_files as samples_files
+from recon.synth.datasets.sample_files import read_manifest, read_samples, write_samples
+from recon.synth.datasets.samples import (
+    UNIT_CENTRE_MM,
+    UNIT_RADIUS_MM,
+    SampleCounts,
+    mean_landmarks,
+    sample_subject,
+)
+from recon.synth.parts import Subject
+from tests.support.head_model import ball, needs_model
+
+COUNTS = SampleCounts(surface=2000, near=3000, volume=1000)
+MEAN = np.random.default_rng(1).normal(0, 40, (68, 3))
+
+
+def ball_subject(seed: int = 0, scale: float = 1.0) -> Subject:
+    """A ball of 100 mm for a head; its landmarks are the mean ones, scaled like it."""
+    truth = trimesh.Trimesh(*ball(100.0 * scale, level=5), process=False)
+    return Subject(seed, f"ball-{seed}", (), truth, {}, MEAN * scale, {}, {}, None, {})
+
+
+def test_distances_are_those_of_the_ball_in_the_canonical_frame():
+    # a head of 1.25 times the size comes back to 100 mm
+    drawn = sample_subject(ball_subject(scale=1.25), mean=MEAN, counts=COUNTS)
+    assert np.allclose(drawn.canonical_from_head[:3, :3], np.eye(3) / 1.25, atol=1e-9)
+    exact = np.linalg.norm(drawn.points.astype(float), axis=1) - 100
+    assert np.abs(drawn.distances - exact).max() < 0.12  # the ball's facets
+    assert np.abs(np.linalg.norm(drawn.surface, axis=1) - 100).max() < 0.12
+    assert np.einsum("ni,ni->n", drawn.normals, drawn.surface / 100).min() > 0.99
+    assert np.allclose(np.linalg.norm(drawn.normals, axis=1), 1, atol=1e-5)
+
+
+def test_points_are_spread_as_promised():
+    drawn = sample_subject(ball_subject(), mean=MEAN, counts=COUNTS)
+    close, wide, volume = np.split(drawn.distances, [1500, 3000])
+    assert np.std(close) == pytest.approx(2.0, rel=0.1) and np.std(wide) == pytest.approx(12.0, rel=0.1)
+    radius = np.linalg.norm(drawn.points[3000:] - np.asarray(UNIT_CENTRE_MM), axis=1) / UNIT_RADIUS_MM
+    assert radius.max() <= 1 and np.mean(radius**3) == pytest.approx(0.5, abs=0.03)  # uniform in volume
+    assert len(volume) == 1000
+    octants = np.bincount((drawn.surface > 0) @ [1, 2, 4], minlength=8)
+    assert octants.min() > 200
+
+
+def test_samples_repeat_and_differ():
+    first = sample_subject(ball_subject(), mean=MEAN, counts=COUNTS)
+    again = sample_subject(ball_subject(), mean=MEAN, counts=COUNTS)
+    assert np.array_equal(first.points, again.points) and np.array_equal(first.distances, again.distances)
+    assert not np.array_equal(
+        first.points, sample_subject(ball_subject(), mean=MEAN, counts=COUNTS, seed=1).points
+    )
+    other = sample_subject(replace(ball_subject(), name="other"), mean=MEAN, counts=COUNTS)
+    assert not np.array_equal(first.points, other.points)
+
+
+@pytest.fixture
+def balls(monkeypatch):
+    """`write_samples` with balls for people."""
+    made = []
+
+    def make(seed: int, *, split: str, spacing_mm: float) -> Subject:
+        made.append((split, seed))
+        return replace(ball_subject(seed), name=f"{split}-{seed}")
+
+    monkeypatch.setattr(samples_files, "make_subject", make)
+    monkeypatch.setattr(
+        samples_files, "sample_subject", lambda s, counts: sample_subject(s, mean=MEAN, counts=counts)
+    )
+    return made
+
+
+def test_shards_are_written_and_read_back(balls, tmp_path):
+    path = write_samples(tmp_path, "val", range(5), counts=COUNTS, heads_per_shard=2)
+    manifest = json.loads(path.read_text())
+    assert [shard["seeds"] for shard in manifest["shards"]] == [[0, 1], [2, 3], [4]]
+    shard = tmp_path / "val" / "shard-00001.npz"
+    assert manifest["shards"][1]["sha256"] == hashlib.sha256(shard.read_bytes()).hexdigest()
+    heads = list(read_samples(tmp_path, "val", verify=True))
+    assert [head.name for head in heads] == [f"val-{seed}" for seed in range(5)]
+    fresh = sample_subject(replace(ball_subject(3), name="val-3"), mean=MEAN, counts=COUNTS)
+    assert np.array_equal(heads[3].points, fresh.points) and np.array_equal(
+        heads[3].distances, fresh.distances
+    )
+    assert np.abs(heads[3].normals - fresh.normals).max() < 1e-3  # kept in half precision
+
+
+def test_same_seeds_give_the_same_bytes(balls, tmp_path):
+    for name in ("a", "b"):
+        write_samples(tmp_path / name, "train", range(2), counts=COUNTS, heads_per_shard=2)
+    a, b = (tmp_path / name / "train" for name in ("a", "b"))
+    for file in ("shard-00000.npz", "manifest.json"):
+        assert (a / file).read_bytes() == (b / file).read_bytes()
+
+
+def test_writing_goes_on_where_it_stopped(balls, tmp_path):
+    write_samples(tmp_path, "train", range(2), counts=COUNTS, heads_per_shard=1)
+    balls.clear()
+    write_samples(tmp_path, "train", range(4), counts=COUNTS, heads_per_shard=1)
+    assert balls == [("train", 2), ("train", 3)]
+    (tmp_path / "train" / "shard-00001.npz").unlink()
+    balls.clear()
+    write_samples(tmp_path, "train", range(4), counts=COUNTS, heads_per_shard=1)
+    assert balls == [("train", 1)] and len(list(read_samples(tmp_path, "train"))) == 4
+
+
+def test_other_settings_do_not_mix(balls, tmp_path):
+    write_samples(tmp_path, "train", range(1), counts=COUNTS)
+    with pytest.raises(SceneError, match="other settings"):
+        write_samples(tmp_path, "train", range(1), counts=SampleCounts(10, 10, 10))
+
+
+def test_damage_is_found(balls, tmp_path):
+    with pytest.raises(SceneError, match="does not exist"):
+        read_manifest(tmp_path, "test")
+    write_samples(tmp_path, "test", range(2), counts=COUNTS, heads_per_shard=1)
+    shard = tmp_path / "test" / "shard-00001.npz"
+    shard.write_bytes(shard.read_bytes()[:-1] + b"x")
+    with pytest.raises(SceneError, match="differs from its hash"):
+        list(read_samples(tmp_path, "test", verify=True))
+    shard.unlink()
+    with pytest.raises(SceneError, match="missing"):
+        list(read_samples(tmp_path, "test"))
+
+
+@needs_model
+def test_heads_meet_in_the_canonical_frame():
+    subjects = [make_subject(seed, style="bald", spacing_mm=6.0) for seed in (0, 1)]
+    tips = []
+    for subject in subjects:
+        drawn = sample_subject(subject, counts=SampleCounts(500, 500, 500))
+        m = drawn.canonical_from_head
+        moved = subject.landmarks68 @ m[:3, :3].T + m[:3, 3]
+        assert np.linalg.norm(moved - mean_landmarks(), axis=1).mean() < 6
+        tips.append(moved[30])
+        assert np.linalg.norm(drawn.surface - np.asarray(UNIT_CENTRE_MM), axis=1).max() < UNIT_RADIUS_MM
+        assert 0.01 < (drawn.distances[-500:] < 0).mean() < 0.2
+    assert np.linalg.norm(tips[0] - tips[1]) < 12

@@ -1,0 +1,3 @@
+"""Fixtures of the tests of training systems."""
+
+from tests.support.methods import cases as cases

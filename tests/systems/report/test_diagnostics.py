@@ -1,0 +1,230 @@
+"""What is said of a mesh that is right, and of one that is not, on the closed-form ellipsoid."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+from hydra import compose, initialize_config_dir
+from PIL import Image
+
+from recon import scene as scenes
+from recon.geometry.outlines import Agreement
+from recon.meshing import save
+from recon.rendering import CameraBundle
+from recon.systems import config, run
+from recon.systems.report import diagnostics as honesty
+from recon.systems.report import overlays as honesty_pictures
+from recon.systems.report.overlays import FIT_COLOUR, MASK_COLOUR
+from recon.systems.report.warnings import Fitted, warnings
+from tests.support import ellipsoid
+
+config.register_resolvers()
+PIXEL_MM = 520 / ellipsoid.FOCAL
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return ellipsoid.write_idr_scene(tmp_path_factory.mktemp("scenes") / "ellipsoid", 4)
+
+
+@pytest.fixture
+def scene(folder):
+    return scenes.open(folder)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Small pictures of uncertainty where nobody looks at them."""
+    monkeypatch.setattr(honesty_pictures, "_TILE", 48)
+
+
+def truth():
+    """The ellipsoid and its normals."""
+    ball = trimesh.creation.icosphere(subdivisions=5)
+    normals = ball.vertices / ellipsoid.SEMI_AXES_MM
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    vertices = ball.vertices * ellipsoid.SEMI_AXES_MM + ellipsoid.CENTRE_MM
+    return trimesh.Trimesh(vertices, ball.faces, process=False), normals
+
+
+def judged(scene, ids, folder=None, *, mesh=None, **more):
+    mesh, normals = mesh or truth()
+    views = [scene.views[i] for i in ids]
+    return honesty.judge(mesh, normals, views, [v.camera for v in views], folder, **more)
+
+
+def moved_mask(view, columns):
+    mask = np.roll(view.mask(), columns, axis=1)
+    view.mask = lambda: mask
+
+
+def test_of_the_right_mesh_nothing_is_said(scene, caplog):
+    with caplog.at_level(logging.WARNING):
+        result = judged(scene, [0, 1, 2, 3])
+    assert result.warnings == [] and not caplog.records
+    assert all(f.outlines.median_px < 0.4 and f.outlines.iou > 0.985 for f in result.fitted)
+    assert all(f.pixel_mm == pytest.approx(PIXEL_MM, rel=1e-3) for f in result.fitted)
+    metrics = result.metrics()
+    assert metrics["outline_mm"] < 0.4 * PIXEL_MM and metrics["std_mm"] is None and metrics["warnings"] == []
+
+
+def test_seen_is_counted_over_the_views(scene):
+    mesh, normals = truth()
+    result = judged(scene, [0, 2, 3])
+    expected = 0
+    for i in (0, 2, 3):
+        to_camera = scene.views[i].camera.centre - mesh.vertices
+        cosine = (normals * to_camera).sum(1) / np.linalg.norm(to_camera, axis=1)
+        expected = expected + (cosine > np.cos(np.radians(80)))
+    np.testing.assert_array_equal(result.seen, expected)
+    assert 0.5 < result.seen_share < 1 and result.seen.dtype == np.uint8
+
+
+def test_a_photograph_that_does_not_belong_is_named(scene, caplog):
+    moved_mask(scene.views[2], 20)
+    with caplog.at_level(logging.WARNING):
+        result = judged(scene, [0, 1, 2, 3])
+    assert len(result.warnings) == 1 and result.warnings[0] in caplog.text
+    assert result.warnings[0].startswith("View 2 disagrees with the others")
+    assert "overlay_0002.png" in result.warnings[0] and "views=[...]" in result.warnings[0]
+
+
+def test_a_mesh_that_no_photograph_agrees_with(scene):
+    mesh, normals = truth()
+    larger = trimesh.Trimesh(
+        (mesh.vertices - ellipsoid.CENTRE_MM) * 1.15 + ellipsoid.CENTRE_MM, mesh.faces, process=False
+    )
+    (sentence,) = judged(scene, [0, 1, 2], mesh=(larger, normals)).warnings
+    assert "does not agree with the photographs" in sentence
+    assert all(f"view {i}: outlines" in sentence for i in (0, 1, 2))
+
+
+def test_two_photographs_that_do_not_belong(scene):
+    mesh, normals = truth()
+    views = [scene.views[i] for i in (0, 1, 2)]
+    moved_mask(views[0], 12)
+    moved_mask(views[1], -12)
+    result = honesty.judge(mesh, normals, views, [v.camera for v in views])
+    assert "view 0" in result.warnings[0] and "view 1" in result.warnings[0]
+    assert "view 2" not in result.warnings[0]
+
+
+def test_a_mesh_outside_of_a_picture_is_no_number(scene):
+    mesh, normals = truth()
+    away = trimesh.Trimesh(mesh.vertices + np.array([0, 4000, 0]), mesh.faces, process=False)
+    result = judged(scene, [0], mesh=(away, normals))
+    assert "not in the picture" in result.warnings[0]
+    assert result.metrics()["outline_mm"] is None and result.seen_share == 0
+
+
+def fitted(*medians, pixel_mm=1.0):
+    return [Fitted(i, Agreement(m, 2 * m, 0.9), pixel_mm) for i, m in enumerate(medians)]
+
+
+def test_sizes_that_heads_do_not_have():
+    good = fitted(0.5, 0.5)
+    assert warnings(good, 0.5, 400.0, 1.05) == warnings(good, 0.5, 400.0, None) == []
+    (sentence,) = warnings(good, 0.5, 400.0, 1.3)
+    assert sentence.startswith("The head is 30% larger than the mean adult's") and "millimetres" in sentence
+    assert "smaller" in warnings(good, 0.5, 400.0, 0.8)[0]
+    assert "0.4 mm across" in warnings(good, 0.5, 0.4, None)[0]
+
+
+def test_little_seen_is_said_with_its_share():
+    (sentence,) = warnings(fitted(0.5), 0.31, 400.0, None)
+    assert "only 31%" in sentence and "guess" in sentence
+
+
+def test_coarse_photographs_are_not_blamed_for_their_pixels():
+    assert warnings(fitted(0.8, 0.9, 0.7, pixel_mm=5.0), 0.5, 400.0, None) == []
+    assert warnings(fitted(4.0, 4.0, 4.0, pixel_mm=1.0), 0.5, 400.0, None)
+
+
+def near(image, colour, tolerance=60):
+    return np.abs(image.astype(int) - colour).max(axis=-1) < tolerance
+
+
+def test_overlays_draw_both_outlines_where_they_are(scene, tmp_path, small):
+    view = scene.views[0]
+    moved_mask(view, 20)
+    judged(scene, [0], tmp_path)
+    picture = np.asarray(Image.open(tmp_path / "overlay_0000.png"))
+    assert picture.shape[1] == 1024 and picture.shape[0] > 1024
+    scale = 1024 / ellipsoid.WIDTH
+    for mask, colour in ((view.mask(), MASK_COLOUR), (np.roll(view.mask(), -20, 1), FIT_COLOUR)):
+        x = np.nonzero(near(picture[:1024], colour))[1]
+        assert len(x) > 500
+        columns = np.nonzero(mask.any(axis=0))[0]
+        assert x.min() == pytest.approx(columns[0] * scale, abs=scale)
+        assert x.max() == pytest.approx((columns[-1] + 1) * scale, abs=scale)
+    corner = picture[:80, :80].astype(float) / 255
+    np.testing.assert_allclose(corner, 1.0, atol=0.02)  # the photograph's background
+
+
+def test_uncertainty_is_drawn_in_its_colours_and_hatched_where_unseen(scene, tmp_path):
+    mesh, _ = truth()
+    low = judged(scene, [0], tmp_path / "low", std_mm=np.full(len(mesh.vertices), 0.01), front=None)
+    picture = np.asarray(Image.open(tmp_path / "low" / "uncertainty.png")).astype(int)
+    middle = slice(66 + 100, 66 + 220)
+    front, back = picture[middle, 100:220], picture[middle, 740:860]
+
+    def dark(tile):
+        """Share of stripes on the palest colour."""
+        return (tile.max(axis=-1) < 160).mean()
+
+    assert dark(back) > 0.15 and dark(front) == 0
+    assert low.extra().keys() == {"std_mm", "seen"}
+    assert dark(picture[386 + 100 : 386 + 220, 740:860]) == 0  # the second row has no stripes
+
+
+def test_deviation_comes_in_unit_space_and_goes_out_in_mm(scene):
+    mesh, _ = truth()
+    result = honesty.deviation_mm(
+        lambda points: points.norm(dim=1) * 0.01, mesh.vertices, scene.scale_mat, torch.device("cpu")
+    )
+    expected = np.linalg.norm(mesh.vertices - ellipsoid.CENTRE_MM, axis=1) * 0.01
+    np.testing.assert_allclose(result, expected, rtol=1e-4)
+
+
+def test_cameras_of_a_bundle_are_those_it_was_made_from(scene):
+    given = [view.camera for view in scene.views]
+    back = honesty.in_world(CameraBundle(given, scene.scale_mat), given, scene.scale_mat)
+    for a, b in zip(given, back, strict=True):
+        np.testing.assert_allclose(a.world_from_camera, b.world_from_camera, atol=1e-3)
+        np.testing.assert_array_equal(a.intrinsics, b.intrinsics)
+
+
+def test_the_picture_looks_at_the_face(scene):
+    cameras = [view.camera for view in scene.views]
+    right, down, away = honesty.frame_of(cameras, ellipsoid.CENTRE_MM, np.array([0.0, 0.2, -1.0]))
+    assert down[1] > 0.9 and away[2] > 0.9  # the ellipsoid's cameras have y down; the face looks along -z
+    np.testing.assert_allclose(np.cross(right, down), away, atol=1e-9)
+    frame = honesty.frame_of(cameras[:1], ellipsoid.CENTRE_MM, None)
+    towards = cameras[0].centre - ellipsoid.CENTRE_MM
+    assert -frame[2] @ towards / np.linalg.norm(towards) > 0.9
+
+
+def test_a_run_writes_everything(folder, tmp_path, small):
+    tiny = ["method=idr", "trainer.accelerator=cpu", "field.sdf.width=64", "field.colour.width=32", "steps=1"]
+    with initialize_config_dir(str(config.CONF), version_base="1.3"):
+        cfg = compose("train", overrides=[f"scene={folder}", "views=[0,2,1]", *tiny])
+    task = run.prepare(config.settle(cfg, []), Path(tmp_path))
+    mesh, normals = truth()
+    result = honesty.write(
+        task, mesh, normals, deviation=lambda points: torch.full_like(points[:, 0], 0.01), life_size=1.01
+    )
+    names = {path.name for path in (tmp_path / "renders").iterdir()}
+    assert names == {"overlay_0000.png", "overlay_0001.png", "overlay_0002.png", "uncertainty.png"}
+    assert result.warnings == []
+    assert result.metrics()["std_mm"] == pytest.approx(0.01 * ellipsoid.RADIUS_MM, rel=1e-3)
+    # 1.6 mm is promised everywhere: all of a mesh 1 mm too large holds it, none of one 2 mm too large.
+    for too_large, share in ((1.0, 1.0), (2.0, 0.0)):
+        larger = trimesh.Trimesh(mesh.vertices + too_large * normals, mesh.faces, process=False)
+        assert result.held(larger, mesh) == share
+    path = save(mesh, tmp_path / "mesh.ply", normals=normals, extra=result.extra())
+    data = trimesh.load(path, process=False).metadata["_ply_raw"]["vertex"]["data"]
+    np.testing.assert_allclose(data["std_mm"], 1.6, rtol=1e-3)
+    np.testing.assert_array_equal(data["seen"].ravel(), result.seen)
