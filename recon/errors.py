@@ -21,7 +21,7 @@ class PriorError(ReconError):
     """A prior that cannot be read, does not fit, or cannot be trained on the data given."""
 
 
-class OutsidePriorError(PriorError):
+class OutOfDistributionError(PriorError):
     """A prior that cannot explain what the masks show: to go on without it is better."""
 
 

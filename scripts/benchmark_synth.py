@@ -20,7 +20,7 @@ from recon.synth.datasets import cameras
 from recon.synth.datasets.samples import SampleCounts, sample_subject
 from recon.synth.model.head_model import load_head_model
 from recon.synth.model.identity import generator
-from recon.synth.render.appearance import look_of
+from recon.synth.render.appearance import appearance_of
 from recon.synth.render.passes import render_passes
 from recon.synth.render.photograph import expose
 from recon.synth.render.prepare import prepare
@@ -37,7 +37,7 @@ def measure(seed: int, views: int, size: int, samples: int, split: str) -> dict[
     marks, begun = [time.perf_counter()], time.process_time()
     subject = build_subject(recipe)
     marks.append(time.perf_counter())
-    prepared = prepare(subject, look_of(recipe))
+    prepared = prepare(subject, appearance_of(recipe))
     marks.append(time.perf_counter())
     points = np.asarray(subject.truth.vertices)
     orbit = cameras.draw_orbit(views, points, generator(seed, split, purpose=32), size=size)

@@ -17,7 +17,7 @@ from recon.scene import Camera
 from recon.synth.body.subject import make_subject
 from recon.synth.datasets import cameras
 from recon.synth.model.head_model import load_head_model
-from recon.synth.render.appearance import look_of
+from recon.synth.render.appearance import appearance_of
 from recon.synth.render.passes import rgb
 from recon.synth.render.photograph import expose
 from recon.synth.render.prepare import Prepared, prepare
@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> None:
     for seed in range(options.first, options.first + options.n):
         started = time.perf_counter()
         subject = make_subject(seed, split=options.split, style=options.style, model=model)
-        prepared = prepare(subject, look_of(subject.recipe, seed))
+        prepared = prepare(subject, appearance_of(subject.recipe, seed))
         cells.append(
             np.concatenate([portrait(prepared, azimuth, options.size) for azimuth in AZIMUTHS], axis=1)
         )

@@ -17,7 +17,7 @@ from recon.geometry.decimate import decimate
 from recon.synth.body.subject import make_subject
 from recon.synth.datasets import cameras, scenes
 from recon.synth.model.head_model import default_path, load_head_model
-from recon.synth.render.appearance import look_of
+from recon.synth.render.appearance import appearance_of
 from recon.systems.commands import bad_input_named, options_of
 
 DEFAULTS = {
@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> None:
     licence = str(np.load(default_path())["licence"]).strip()
     subject = replace(make_subject(options.seed, style=options.style, model=model), name=NAME)
     print(f"shape: {time.perf_counter() - started:.1f} s")
-    look = look_of(subject.recipe, options.look)
+    appearance = appearance_of(subject.recipe, options.appearance)
     orbit = cameras.draw_orbit(
         options.views, np.asarray(subject.truth.vertices), np.random.default_rng([options.seed, 0xCA])
     )
@@ -63,7 +63,7 @@ def main(arguments: list[str]) -> None:
     scenes.write_subject_scene(
         root,
         subject,
-        look,
+        appearance,
         orbit,
         scenes.draw_placement(np.random.default_rng([options.seed, 0xF0])),
         truth=decimate(subject.truth, options.vertices),

@@ -20,7 +20,7 @@ from recon.synth.body.truth import union_mesh
 from recon.synth.datasets import cameras, scenes
 from recon.synth.model.head_model import load_head_model
 from recon.synth.parts import CLOTH, Part, Subject
-from recon.synth.render.appearance import look_of
+from recon.synth.render.appearance import appearance_of
 from recon.systems.commands import bad_input_named, options_of
 
 DEFAULTS = {"out": "outsiders", "views": 40, "seed": 8100}
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str]) -> None:
         folder = scenes.write_subject_scene(
             options.out,
             subject,
-            look_of(subject.recipe, seed),
+            appearance_of(subject.recipe, seed),
             orbit,
             scenes.draw_placement(np.random.default_rng([seed, 0xF0])),
             truth=decimate(subject.truth, 60_000),

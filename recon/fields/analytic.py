@@ -16,7 +16,7 @@ from torch.nn.functional import softplus
 from recon.fields.encoding import FrequencyEncoding
 
 
-def value_and_slope(
+def value_and_gradient(
     inputs: Float[Tensor, "points inputs"],
     weights: Sequence[Float[Tensor, "_ _"]],
     biases: Sequence[Float[Tensor, " _"]],
@@ -33,7 +33,7 @@ def value_and_slope(
             √2.
         beta: sharpness of the softplus.
     """
-    result: tuple[Tensor, Tensor] = _ValueAndSlope.apply(inputs, skip, beta, *weights, *biases)
+    result: tuple[Tensor, Tensor] = _ValueAndGradient.apply(inputs, skip, beta, *weights, *biases)
     return result
 
 
@@ -48,7 +48,7 @@ def of_points(
     return own + ((sines * angles.cos() - cosines * angles.sin()) * frequencies).sum(1)
 
 
-class _ValueAndSlope(torch.autograd.Function):
+class _ValueAndGradient(torch.autograd.Function):
     """With layer l: x_l its input, a_l = W_l x_l + b_l, σ_l = softplus'(a_l) = 1 − exp(−β softplus(a_l)), and of the
     first output y₀ q_l = ∂y₀/∂a_l and r_l = q_l W_l = ∂y₀/∂x_l. A bar is the derivative of the loss.
     """

@@ -30,7 +30,7 @@ class Interpolate(Function):
         """The derivative by the points; where it has to be differentiated itself, by plain operations."""
         (points,) = ctx.saved_tensors
         if not torch.is_grad_enabled():
-            return compiled_slope(points, ctx.grid, ctx.grid.values, cotangent)[1], None
+            return compiled_value_and_gradient(points, ctx.grid, ctx.grid.values, cotangent)[1], None
         plain = ctx.grid.gather(*ctx.grid.taps(points))
         (gradient,) = torch.autograd.grad(plain, points, cotangent, create_graph=True)
         return gradient, None
@@ -43,7 +43,7 @@ def compiled_values(points: Tensor, grid: FeatureGrid, values: Tensor) -> Tensor
     return out
 
 
-def compiled_slope(
+def compiled_value_and_gradient(
     points: Tensor, grid: FeatureGrid, values: Tensor, cotangent: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Cotangent · features (n,) at points, with its derivative by the points (n, 3)."""
@@ -159,12 +159,12 @@ class FeatureGrid(nn.Module):
         return _summed(*self.taps(points), values)
 
     @torch.no_grad()
-    def slope(
+    def value_and_gradient(
         self, points: Float[Tensor, "points 3"], values: Float[Tensor, "nodes 1"]
     ) -> tuple[Float[Tensor, " points"], Float[Tensor, "points 3"]]:
         """The only feature at points with its derivative by the point, with other values than the grid's own."""
         if _compiled(points):
-            return compiled_slope(points, self, values, points.new_ones(len(points), 1))
+            return compiled_value_and_gradient(points, self, values, points.new_ones(len(points), 1))
         with torch.enable_grad():
             points = points.detach().requires_grad_(True)
             index, weight = self.taps(points)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
-from recon.fields.analytic import of_points, value_and_slope
+from recon.fields.analytic import of_points, value_and_gradient
 from recon.fields.encoding import FrequencyEncoding
 from recon.fields.field import Field, FieldSample
 
@@ -84,7 +84,7 @@ class SDFNetwork(Field):
         """The field at points together with ∇f there, both differentiable once, by derivatives written out by hand."""
         encoded = self.encoding(points)
         layers = [layer for layer in self.layers if isinstance(layer, nn.Linear)]
-        output, slope = value_and_slope(
+        output, slope = value_and_gradient(
             encoded,
             [layer.weight for layer in layers],
             [layer.bias for layer in layers],

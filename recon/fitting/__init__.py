@@ -8,5 +8,5 @@ from recon.fitting.observations import SolverSettings as SolverSettings
 from recon.fitting.pose import HeadFit as HeadFit
 from recon.fitting.pose import fit_head as fit_head
 from recon.fitting.pose import life_size as life_size
-from recon.fitting.shape_model import Family as Family
-from recon.fitting.shape_model import Member as Member
+from recon.fitting.shape_model import Shape as Shape
+from recon.fitting.shape_model import ShapeModel as ShapeModel

@@ -1,4 +1,4 @@
-"""How bright photographs show points that all faces of a family have: what ties one photograph to a head.
+"""How bright photographs show points that all faces of a shape model have: what ties one photograph to a head.
 
 Each point is known on every head as a linear function of its code, and so is its brightness, as far as the code tells
 it: the chin of a bearded head is dark. How people of one code differ are a few components. All is learned from
@@ -20,8 +20,9 @@ LIGHT_SIGMA, SKIN_SIGMA = 1.0, 2.0
 
 
 @dataclass(frozen=True)
-class Likeness:
-    """Points of the faces of a family, and how bright they are; logarithms of luminance without what light explains.
+class BrightnessModel:
+    """Points of the faces of a shape model, and how bright they are; logarithms of luminance without what light
+    explains.
 
     Attributes:
         places: Of the mean head, canonical unit space.
@@ -33,39 +34,41 @@ class Likeness:
         sigma: Standard deviation of what is left.
     """
 
-    places: Float[Tensor, "marks 3"]
-    basis: Float[Tensor, "marks 3 latent"]
+    places: Float[Tensor, "face_points 3"]
+    basis: Float[Tensor, "face_points 3 latent"]
     blurs: Float[Tensor, " levels"]
-    mean: Float[Tensor, "levels marks"]
-    components: Float[Tensor, "levels marks components"]
+    mean: Float[Tensor, "levels face_points"]
+    components: Float[Tensor, "levels face_points components"]
     by_code: Float[Tensor, "levels components latent"]
-    sigma: Float[Tensor, "levels marks"]
+    sigma: Float[Tensor, "levels face_points"]
 
-    def at(self, code: Float[Tensor, " latent"]) -> Float[Tensor, "marks 3"]:
+    def at(self, code: Float[Tensor, " latent"]) -> Float[Tensor, "face_points 3"]:
         """Where the points of a head are, canonical unit space."""
         return self.places + self.basis @ code
 
-    def brightness(self, level: int, code: Float[Tensor, " latent"]) -> Float[Tensor, " marks"]:
+    def brightness(self, level: int, code: Float[Tensor, " latent"]) -> Float[Tensor, " face_points"]:
         """How bright a head of a code is expected to be, at a level of blur."""
         return self.mean[level] + self.components[level] @ (self.by_code[level] @ code)
 
-    def brightness_by_code(self, level: int, marks: Int[Tensor, " shown"]) -> Float[Tensor, "shown latent"]:
-        """Derivative of the brightness of some marks by the code."""
-        return self.components[level, marks] @ self.by_code[level]
+    def brightness_by_code(
+        self, level: int, face_points: Int[Tensor, " shown"]
+    ) -> Float[Tensor, "shown latent"]:
+        """Derivative of the brightness of some face points by the code."""
+        return self.components[level, face_points] @ self.by_code[level]
 
     def level(self, blur: float) -> int:
         """The level whose blur is the nearest by ratio to one in canonical units."""
         return int((self.blurs.log() - np.log(blur)).abs().argmin())
 
     def nuisance(
-        self, level: int, marks: Int[Tensor, " shown"], normals: Float[Tensor, "shown 3"]
+        self, level: int, face_points: Int[Tensor, " shown"], normals: Float[Tensor, "shown 3"]
     ) -> Float[Tensor, "shown columns"]:
         """By what photographs may differ from the mean, times standard normal numbers: light, skin, and components.
 
         Args:
             level: Of blur.
-            marks: Which of them a photograph shows.
+            face_points: Which of them a photograph shows.
             normals: Of the head there.
         """
-        skin = torch.full((len(marks), 1), SKIN_SIGMA, dtype=normals.dtype, device=normals.device)
-        return torch.cat([LIGHT_SIGMA * harmonics(normals), skin, self.components[level, marks]], dim=1)
+        skin = torch.full((len(face_points), 1), SKIN_SIGMA, dtype=normals.dtype, device=normals.device)
+        return torch.cat([LIGHT_SIGMA * harmonics(normals), skin, self.components[level, face_points]], dim=1)

@@ -8,12 +8,12 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from recon.fitting.covisibility import LEAST_ROWS, neighbours, shared
+from recon.fitting.covisibility import LEAST_ROWS, covisible_hits, neighbours
 from recon.fitting.least_squares import robust, typical
-from recon.fitting.observations import LogPicture, Pinhole, PreparedView, SolverSettings
+from recon.fitting.observations import LogPicture, Pinhole, SolverSettings, ViewObservation
 from recon.fitting.residuals import Layout, photometric, silhouette
 from recon.fitting.shading import harmonics
-from recon.fitting.shape_model import Member, Raised
+from recon.fitting.shape_model import OffsetShape, Shape
 from recon.fitting.tracing import CLOSE, nearest_pass, onto, trace
 
 NEWTON = 2
@@ -22,7 +22,7 @@ FURTHEST = 0.015
 
 
 @dataclass(frozen=True)
-class Sight:
+class CovisiblePixels:
     """Pixels of one photograph that are compared, with its mask's outline or with a second photograph.
 
     Attributes:
@@ -42,7 +42,7 @@ class Sight:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Residuals of a sight against a head.
+    """Residuals of a set of co-visible pixels against a head.
 
     Attributes:
         residual: Their values: canonical unit, or logarithm of luminance.
@@ -72,12 +72,12 @@ class Photographs:
         settings: What is compared, and how much it counts.
     """
 
-    views: Sequence[PreparedView]
+    views: Sequence[ViewObservation]
     pinholes: Sequence[Pinhole]
     unit_mm: float
     settings: SolverSettings
 
-    def sights(self, head: Member, lowest: float) -> list[Sight]:
+    def covisible_pixels(self, head: Shape, lowest: float) -> list[CovisiblePixels]:
         """What can be compared of a head; it is traced and its shadows are found here, once.
 
         Args:
@@ -94,53 +94,62 @@ class Photographs:
             hits = traced.at(above)
             count = min(1.0, self.settings.pixel_count / max(len(hits.rays), 1)) / len(others)
             for j in others:
-                kept, facing = shared(head, hits, pinhole, self.pinholes[j], self.views[j])
+                kept, facing = covisible_hits(head, hits, pinhole, self.pinholes[j], self.views[j])
                 if len(kept) >= LEAST_ROWS:
-                    found.append(Sight(i, j, pixels[hits.rays[kept]], hits.points[kept], facing * count))
+                    found.append(
+                        CovisiblePixels(i, j, pixels[hits.rays[kept]], hits.points[kept], facing * count)
+                    )
         return found
 
-    def compared(self, head: Raised, sights: Sequence[Sight], blur_px: float) -> list[Comparison]:
-        """Residuals of every sight against a head that hardly differs from the one they were found with.
+    def compared(
+        self, head: OffsetShape, covisible_pixels: Sequence[CovisiblePixels], blur_px: float
+    ) -> list[Comparison]:
+        """Residuals of every set of co-visible pixels against a head that hardly differs from the one they were found
+        with.
 
         Args:
             head: The head.
-            sights: What to compare.
+            covisible_pixels: What to compare.
             blur_px: Standard deviation of the photographs' blur, pixels of a picture 512 wide.
         """
         pictures = [view.blurred(blur_px * view.scale) for view in self.views]
         return [
-            self._compared_outline(head, sight)
-            if sight.second is None
-            else self._compared_pair(head, sight, (sight.first, sight.second), pictures)
-            for sight in sights
+            self._compared_outline(head, covisible)
+            if covisible.second is None
+            else self._compared_pair(head, covisible, (covisible.first, covisible.second), pictures)
+            for covisible in covisible_pixels
         ]
 
-    def _outline(self, head: Member, i: int, lowest: float) -> Sight:
+    def _outline(self, head: Shape, i: int, lowest: float) -> CovisiblePixels:
         pixels, pinhole = self.views[i].outline, self.pinholes[i]
         directions = pinhole.directions(pixels)
         points = nearest_pass(head, pinhole.centre.expand_as(directions), directions)
         above = points[:, 1] > lowest
         share = torch.full((len(pixels),), min(1.0, self.settings.outline_count / len(pixels)))
-        return Sight(i, None, pixels[above], points[above], share[above])
+        return CovisiblePixels(i, None, pixels[above], points[above], share[above])
 
-    def _compared_outline(self, head: Raised, sight: Sight) -> Comparison:
+    def _compared_outline(self, head: OffsetShape, covisible: CovisiblePixels) -> Comparison:
         layout = Layout(1, len(self.views))
-        rows = silhouette(head, self.pinholes[sight.first], sight.first, sight.pixels, layout)
-        none = torch.zeros(len(sight.pixels), 0)
+        rows = silhouette(head, self.pinholes[covisible.first], covisible.first, covisible.pixels, layout)
+        none = torch.zeros(len(covisible.pixels), 0)
         floor = self.settings.outline_sigma_mm / self.unit_mm
-        return Comparison(rows.residual, rows.jacobian[:, 0], rows.points, none, sight.share, floor)
+        return Comparison(rows.residual, rows.jacobian[:, 0], rows.points, none, covisible.share, floor)
 
     def _compared_pair(
-        self, head: Raised, sight: Sight, pair: tuple[int, int], pictures: Sequence[LogPicture]
+        self,
+        head: OffsetShape,
+        covisible: CovisiblePixels,
+        pair: tuple[int, int],
+        pictures: Sequence[LogPicture],
     ) -> Comparison:
         first, second = (self.pinholes[k] for k in pair)
-        ray = normalize(sight.points - first.centre, dim=1)
-        hits = onto(head, sight.points, ray, NEWTON, FURTHEST)
-        values, _ = pictures[pair[0]].sample(sight.pixels)
+        ray = normalize(covisible.points - first.centre, dim=1)
+        hits = onto(head, covisible.points, ray, NEWTON, FURTHEST)
+        values, _ = pictures[pair[0]].sample(covisible.pixels)
         layout = Layout(1, len(self.views))
         rows = photometric(head, hits, values, (first, second), pair, pictures[pair[1]], layout)
         shade = harmonics(rows.normals)[:, : 9 if self.settings.shading else 1]
-        share = sight.share * (hits.sdf.abs() < CLOSE)
+        share = covisible.share * (hits.sdf.abs() < CLOSE)
         return Comparison(
             rows.residual, rows.jacobian[:, 0], rows.points, shade, share, self.settings.colour_sigma
         )

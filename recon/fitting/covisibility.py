@@ -8,8 +8,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from recon.fitting.observations import Pinhole, PreparedView
-from recon.fitting.shape_model import Member
+from recon.fitting.observations import Pinhole, ViewObservation
+from recon.fitting.shape_model import Shape
 from recon.fitting.tracing import Hits, unhidden
 
 GRAZING = 0.25
@@ -38,8 +38,8 @@ def neighbours(pinholes: Sequence[Pinhole], angle_deg: float, most: int = 2) -> 
     return found
 
 
-def shared(
-    head: Member, hits: Hits, first: Pinhole, second: Pinhole, view: PreparedView
+def covisible_hits(
+    head: Shape, hits: Hits, first: Pinhole, second: Pinhole, view: ViewObservation
 ) -> tuple[Int[Tensor, " kept"], Float[Tensor, " kept"]]:
     """Which hits of a first photograph a second one shows as well, and the product of the cosines to both.
 
@@ -51,23 +51,23 @@ def shared(
         view: The second photograph.
     """
     shown = _shown(hits.points, second, view)
-    normal = normalize(hits.slope, dim=1)
+    normal = normalize(hits.gradient, dim=1)
     cosines = [
         (normal * normalize(pinhole.centre - hits.points, dim=1)).sum(1) for pinhole in (first, second)
     ]
     shown &= (cosines[0] > GRAZING) & (cosines[1] > GRAZING)
     candidates = torch.nonzero(shown)[:, 0]
-    clear = unhidden(head, hits.points[candidates], hits.slope[candidates], second.centre)
+    clear = unhidden(head, hits.points[candidates], hits.gradient[candidates], second.centre)
     kept = candidates[clear]
     return kept, (cosines[0] * cosines[1])[kept]
 
 
 def visible(
-    head: Member,
+    head: Shape,
     points: Float[Tensor, "points 3"],
-    slope: Float[Tensor, "points 3"],
+    gradient: Float[Tensor, "points 3"],
     pinhole: Pinhole,
-    view: PreparedView,
+    view: ViewObservation,
     grazing: float = 0.3,
 ) -> Int[Tensor, " shown"]:
     """Which points near a head's surface a photograph shows.
@@ -75,20 +75,20 @@ def visible(
     Args:
         head: The head.
         points: Canonical unit space.
-        slope: Derivative of the signed distance there.
+        gradient: Derivative of the signed distance there.
         pinhole: The photograph's camera.
         view: The photograph.
         grazing: Points seen at a smaller cosine do not count.
     """
     towards = normalize(pinhole.centre - points, dim=1)
-    shown = _shown(points, pinhole, view) & ((normalize(slope, dim=1) * towards).sum(1) > grazing)
+    shown = _shown(points, pinhole, view) & ((normalize(gradient, dim=1) * towards).sum(1) > grazing)
     candidates = torch.nonzero(shown)[:, 0]
-    clear = unhidden(head, points[candidates], slope[candidates], pinhole.centre)
+    clear = unhidden(head, points[candidates], gradient[candidates], pinhole.centre)
     return candidates[clear]
 
 
 def _shown(
-    points: Float[Tensor, "points 3"], pinhole: Pinhole, view: PreparedView
+    points: Float[Tensor, "points 3"], pinhole: Pinhole, view: ViewObservation
 ) -> Bool[Tensor, " points"]:
     """Which points fall on what a photograph shows of the head."""
     pixels, depth = pinhole.project(points)

@@ -1,7 +1,8 @@
-"""A head against what faces of its family look like: marks that move with the code, their brightness and its shading.
+"""A head against what faces of its shape model look like: face points that move with the code, their brightness and
+its shading.
 
-A change of the code moves the marks over the photograph, and it turns their normals, which changes how light shades
-them: shape from shading, about a light that is found by least squares.
+A change of the code moves the face points over the photograph, and it turns their normals, which changes how light
+shades them: shape from shading, about a light that is found by least squares.
 """
 
 from dataclasses import dataclass
@@ -11,55 +12,61 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from recon.fitting.brightness import LIGHT_SIGMA, Likeness
+from recon.fitting.brightness import LIGHT_SIGMA, BrightnessModel
 from recon.fitting.covisibility import LEAST_ROWS, visible
 from recon.fitting.least_squares import robust, typical
-from recon.fitting.observations import Pinhole, PreparedView, SolverSettings
-from recon.fitting.residuals import Layout, likeness
-from recon.fitting.shading import explained, harmonics_slope, marginalised
-from recon.fitting.shape_model import Member
+from recon.fitting.observations import Pinhole, SolverSettings, ViewObservation
+from recon.fitting.residuals import Layout, face_brightness
+from recon.fitting.shading import explained, harmonics_gradient, marginalised
+from recon.fitting.shape_model import Shape
 
 TURN_MM = 4.0
-"""Half the distance over which a normal is measured, about that between marks."""
+"""Half the distance over which a normal is measured, about that between face points."""
 
 
 @dataclass(frozen=True)
 class Faces:
-    """A head and its marks.
+    """A head and its face points.
 
     Attributes:
-        known: What faces of its family look like.
+        known: What faces of its shape model look like.
         head: The head.
         code: Its code.
-        places: Of its marks, canonical unit space.
-        slope: Derivative of the signed distance there.
+        places: Of its face points, canonical unit space.
+        gradient: Derivative of the signed distance there.
         settings: How much they count.
         unit_mm: Radius of the canonical ball.
     """
 
-    known: Likeness
-    head: Member
+    known: BrightnessModel
+    head: Shape
     code: Float[Tensor, " latent"]
-    places: Float[Tensor, "marks 3"]
-    slope: Float[Tensor, "marks 3"]
+    places: Float[Tensor, "face_points 3"]
+    gradient: Float[Tensor, "face_points 3"]
     settings: SolverSettings
     unit_mm: float
 
     @classmethod
     def of(
         cls,
-        known: Likeness,
-        head: Member,
+        known: BrightnessModel,
+        head: Shape,
         code: Float[Tensor, " latent"],
         settings: SolverSettings,
         unit_mm: float,
     ) -> "Faces":
-        """A head and its marks."""
+        """A head and its face points."""
         places = known.at(code)
-        return cls(known, head, code, places, head.slope(places)[1], settings, unit_mm)
+        return cls(known, head, code, places, head.sdf_and_gradient(places)[1], settings, unit_mm)
 
     def against(
-        self, view: PreparedView, pinhole: Pinhole, index: int, blur_px: float, count: float, layout: Layout
+        self,
+        view: ViewObservation,
+        pinhole: Pinhole,
+        index: int,
+        blur_px: float,
+        count: float,
+        layout: Layout,
     ) -> tuple[Float[Tensor, " rows"], Float[Tensor, "rows unknowns"]] | None:
         """Weighted residuals of a photograph with their Jacobian, light and people's differences eliminated.
 
@@ -68,28 +75,30 @@ class Faces:
             pinhole: Its camera, canonical unit space.
             index: Its number.
             blur_px: Standard deviation of the blur, pixels of a picture 512 wide.
-            count: As how many independent numbers all marks count.
+            count: As how many independent numbers all face points count.
             layout: Of the unknowns.
 
         Returns:
             None where the photograph does not show the face.
         """
-        shown = visible(self.head, self.places, self.slope, pinhole, view)
+        shown = visible(self.head, self.places, self.gradient, pinhole, view)
         if len(shown) < LEAST_ROWS:
             return None
         known = self.known
         pixels_per_unit = float(pinhole.intrinsics[0, 0] / (pinhole.centre - self.places.mean(0)).norm())
         level = known.level(blur_px * view.scale / pixels_per_unit)
         picture = view.blurred(float(known.blurs[level]) * pixels_per_unit)
-        normals = normalize(self.slope[shown], dim=1)
-        rows, contrast = likeness(
+        normals = normalize(self.gradient[shown], dim=1)
+        rows, contrast = face_brightness(
             self.places[shown], normals, known.basis[shown], known.brightness(level, self.code)[shown],
             pinhole, index, picture, layout,
         )  # fmt: skip
         rows.jacobian[:, : layout.latent] -= known.brightness_by_code(level, shown)
         floor = known.sigma[level, shown].clamp_min(self.settings.colour_sigma)
-        # A mark is not exactly where the code says, which matters where the photograph has edges.
-        sigma = (floor.square() + (contrast * self.settings.mark_sigma_mm / self.unit_mm).square()).sqrt()
+        # A face point is not exactly where the code says, which matters where the photograph has edges.
+        sigma = (
+            floor.square() + (contrast * self.settings.face_point_sigma_mm / self.unit_mm).square()
+        ).sqrt()
         nuisance = known.nuisance(level, shown, normals)
         weight, coefficients = self._weighed(rows.residual, nuisance, sigma, min(1.0, count / len(shown)))
         if self.settings.shading:
@@ -116,9 +125,9 @@ class Faces:
     def _shading(
         self, shown: Int[Tensor, " rows"], normals: Float[Tensor, "rows 3"], light: Float[Tensor, " 9"]
     ) -> Float[Tensor, "rows latent"]:
-        """Derivative of the light on marks by the code."""
+        """Derivative of the light on face points by the code."""
         points, basis = self.places[shown], self.known.basis[shown]
-        by_normal = harmonics_slope(normals, light)
+        by_normal = harmonics_gradient(normals, light)
         changes = torch.zeros_like(basis[:, 0])
         for tangent in tangents(normals):
             turn = turning(self.head, points, tangent, basis, TURN_MM / self.unit_mm)
@@ -136,7 +145,7 @@ def tangents(
 
 
 def turning(
-    head: Member,
+    head: Shape,
     points: Float[Tensor, "points 3"],
     tangent: Float[Tensor, "points 3"],
     basis: Float[Tensor, "points 3 latent"],
@@ -156,5 +165,5 @@ def turning(
     """
     ahead, behind = points + step * tangent, points - step * tangent
     by_code = head.basis(ahead) - head.basis(behind)
-    bending = head.slope(ahead)[1] - head.slope(behind)[1]
+    bending = head.sdf_and_gradient(ahead)[1] - head.sdf_and_gradient(behind)[1]
     return (by_code + torch.einsum("ni,nik->nk", bending, basis)) / (2 * step)

@@ -1,6 +1,6 @@
-"""A whole head from a few photographs in seconds: Gauss–Newton in the space of a linear family of heads.
+"""A whole head from a few photographs in seconds: Gauss–Newton in the space of a linear shape model of heads.
 
-The unknowns are the code of the family, the head's similarity and six numbers for each camera; shading that
+The unknowns are the code of the shape model, the head's similarity and six numbers for each camera; shading that
 differs between photographs is eliminated. Silhouettes come first; photographs are compared with each other, from
 blurred to sharp, when pose and cameras have settled.
 """
@@ -13,11 +13,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from recon.fitting.observations import SolverSettings, prepared
-from recon.fitting.pose import POSE, Expected, fit_head, up_of
-from recon.fitting.problem import Problem, State, Step
+from recon.fitting.observations import SolverSettings, observe_views
+from recon.fitting.pose import POSE, PosePrior, fit_head, up_of
+from recon.fitting.problem import GaussNewtonProblem, StepConfig, Variables
 from recon.fitting.residuals import MarkedLandmarks
-from recon.fitting.shape_model import Family
+from recon.fitting.shape_model import ShapeModel
 from recon.scene import Camera
 
 ALONE_MM = 20.0
@@ -32,7 +32,7 @@ class InstantFit:
 
     Attributes:
         canonical_from_world: Similarity from world mm to canonical unit space.
-        code: Of the family.
+        code: Of the shape model.
         cameras: As corrected, world mm.
         covariance: Of code and similarity (a small change in canonical unit space), given everything seen.
         outline_mm: Typical distance between outlines of head and masks.
@@ -48,7 +48,7 @@ class InstantFit:
 
 
 def solve(
-    family: Family,
+    shape_model: ShapeModel,
     cameras: Sequence[Camera],
     masks: Sequence[Bool[np.ndarray, "_ _"]],
     images: Sequence[Float[np.ndarray, "_ _ 3"]],
@@ -63,12 +63,12 @@ def solve(
     """The head, its pose and the cameras that photographs and masks show.
 
     Args:
-        family: Heads to choose from.
+        shape_model: Heads to choose from.
         cameras: World mm.
         masks: One for each camera.
         images: The photographs, sRGB in [0, 1].
         centre_mm: Rough centre of the bust in the world, good to some 40 mm.
-        unit_mm: Radius of the family's canonical ball, mm.
+        unit_mm: Radius of the shape model's canonical ball, mm.
         settings: What to do.
         ignored: Pixels that say nothing, for each photograph.
         marked: Landmarks marked in each photograph; None or empty where there are none.
@@ -78,55 +78,57 @@ def solve(
         PriorError: The masks have no outline inside the pictures.
     """
     settings = settings or SolverSettings()
-    found = fit_head(
-        family.rough, cameras, masks, centre_mm, unit_mm, start=start, effort=POSE, ignored=ignored
+    coarse = shape_model.coarse_level
+    found = fit_head(coarse, cameras, masks, centre_mm, unit_mm, start=start, effort=POSE, ignored=ignored)
+    views = observe_views(cameras, masks, images, ignored, settings)
+    pose_prior = PosePrior(up_of(cameras), np.asarray(centre_mm, dtype=float), unit_mm)
+    brightness_model = shape_model.brightness_model if settings.brightness else None
+    problem = GaussNewtonProblem(shape_model, brightness_model, views, pose_prior, settings, marked)
+    coarse_problem = replace(problem, shape_model=coarse)
+    variables = Variables(
+        found.canonical_from_world, found.code, [camera.world_from_camera for camera in cameras]
     )
-    views = prepared(cameras, masks, images, ignored, settings)
-    expected = Expected(up_of(cameras), np.asarray(centre_mm, dtype=float), unit_mm)
-    likeness = family.likeness if settings.likeness else None
-    problem = Problem(family, likeness, views, expected, settings, marked)
-    rough = replace(problem, family=family.rough)
-    state = State(found.canonical_from_world, found.code, [camera.world_from_camera for camera in cameras])
     compared = settings.photometric and len(views) > 1
-    steps = _schedule(settings, compared, likeness is not None)
+    steps = _schedule(settings, compared, brightness_model is not None)
     for number, step in enumerate(steps):
-        present = rough if number < len(steps) - settings.fine_steps else problem
-        state = present.moved(state, present.linearised(state, step))
-    last = problem.linearised(state, steps[-1])
-    known = family.latent_size + 7
+        present = coarse_problem if number < len(steps) - settings.fine_steps else problem
+        variables = present.moved(variables, present.linearised(variables, step))
+    last = problem.linearised(variables, steps[-1])
+    known = shape_model.latent_size + 7
     covariance = torch.linalg.inv(last.matrix)[:known, :known]
     if len(views) == 1:
-        covariance[-7:, -7:] += _along_rays(state, ALONE_MM / unit_mm)
+        covariance[-7:, -7:] += _along_rays(variables, ALONE_MM / unit_mm)
     return InstantFit(
-        state.pose,
-        state.code,
-        [replace(camera, world_from_camera=p) for camera, p in zip(cameras, state.cameras, strict=True)],
+        variables.pose,
+        variables.code,
+        [replace(camera, world_from_camera=p) for camera, p in zip(cameras, variables.cameras, strict=True)],
         covariance,
         last.outline * unit_mm,
         last.colour,
     )
 
 
-def _along_rays(state: State, sigma: float) -> Float[Tensor, "7 7"]:
+def _along_rays(variables: Variables, sigma: float) -> Float[Tensor, "7 7"]:
     """Covariance of a similarity that scales about the first camera's centre, which no photograph of it shows.
 
     Args:
-        state: Pose and cameras.
+        variables: Pose and cameras.
         sigma: Standard deviation of the distance, canonical unit.
     """
-    centre = torch.from_numpy(state.pose[:3, :3] @ state.cameras[0][:3, 3] + state.pose[:3, 3])
+    centre = torch.from_numpy(variables.pose[:3, :3] @ variables.cameras[0][:3, 3] + variables.pose[:3, 3])
     scale = sigma / centre.norm()
     change = torch.cat([torch.zeros(3).to(centre), -scale * centre, scale[None]])
     return torch.outer(change, change)
 
 
-def _schedule(settings: SolverSettings, photographs: bool, likeness: bool) -> list[Step]:
+def _schedule(settings: SolverSettings, photographs: bool, brightness_model: bool) -> list[StepConfig]:
     """Outlines alone, then with what faces look like, then with photographs against each other."""
-    steps = [Step()] * settings.silhouette_steps
-    if likeness:
-        steps += [Step(None, blur) for blur in settings.likeness_blurs_px]
-    if photographs or likeness:
+    steps = [StepConfig()] * settings.silhouette_steps
+    if brightness_model:
+        steps += [StepConfig(None, blur) for blur in settings.brightness_blurs_px]
+    if photographs or brightness_model:
         steps += [
-            Step(blur if photographs else None, blur if likeness else None) for blur in settings.blurs_px
+            StepConfig(blur if photographs else None, blur if brightness_model else None)
+            for blur in settings.blurs_px
         ]
     return steps

@@ -29,7 +29,7 @@ def huber(residual: Float[Tensor, " rows"]) -> Float[Tensor, " rows"]:
 
 
 @dataclass(frozen=True)
-class Equations:
+class NormalEquations:
     """Of a sum of weighted squares ‖J δ + r‖², the matrix Jᵀ W J and the gradient Jᵀ W r, in double precision.
 
     Attributes:
@@ -41,7 +41,7 @@ class Equations:
     gradient: Float[Tensor, " unknowns"]
 
     @classmethod
-    def zero(cls, unknowns: int) -> "Equations":
+    def zero(cls, unknowns: int) -> "NormalEquations":
         """Those of no squares at all."""
         return cls(
             torch.zeros(unknowns, unknowns, dtype=torch.float64), torch.zeros(unknowns, dtype=torch.float64)
@@ -64,7 +64,7 @@ class Equations:
         self.matrix.add_((weighted.T @ jacobian).double())
         self.gradient.add_((weighted.T @ residual).double())
 
-    def join(self, other: "Equations") -> None:
+    def join(self, other: "NormalEquations") -> None:
         """Adds the squares of others, in place."""
         self.matrix.add_(other.matrix)
         self.gradient.add_(other.gradient)

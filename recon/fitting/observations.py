@@ -34,15 +34,15 @@ class LogPicture:
         last = torch.tensor([width - 1.0, height - 1.0], dtype=pixels.dtype, device=pixels.device)
         local = (pixels - 0.5).clamp_min(0).minimum(last)
         first = local.floor().minimum(last - 1).clamp_min(0)
-        weight, slope = _keys(local - first)
+        weight, gradient = _keys(local - first)
         taps = torch.arange(-1, 3, device=pixels.device)
         columns = (first[:, :1].long() + taps).clamp(0, width - 1)
         rows = (first[:, 1:].long() + taps).clamp(0, height - 1)
         patch = self.values[rows[:, :, None], columns[:, None, :]]  # (points, 4 rows, 4 columns)
         across = (patch * weight[:, None, :, 0]).sum(2)
         value = (across * weight[:, :, 1]).sum(1)
-        by_x = ((patch * slope[:, None, :, 0]).sum(2) * weight[:, :, 1]).sum(1)
-        by_y = (across * slope[:, :, 1]).sum(1)
+        by_x = ((patch * gradient[:, None, :, 0]).sum(2) * weight[:, :, 1]).sum(1)
+        by_y = (across * gradient[:, :, 1]).sum(1)
         return value, torch.stack([by_x, by_y], dim=1)
 
 
@@ -61,10 +61,10 @@ def _keys(
     weight = torch.stack(
         [-t3 + 2 * t2 - t, 3 * t3 - 5 * t2 + 2, -3 * t3 + 4 * t2 + t, t3 - t2], dim=1
     ) / 2  # fmt: skip
-    slope = torch.stack(
+    gradient = torch.stack(
         [-3 * t2 + 4 * t - 1, 9 * t2 - 10 * t, -9 * t2 + 8 * t + 1, 3 * t2 - 2 * t], dim=1
     ) / 2  # fmt: skip
-    return weight, slope
+    return weight, gradient
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Pinhole:
         pixels = local @ self.intrinsics.T
         return pixels[:, :2] / local[:, 2:], local[:, 2]
 
-    def pixel_slope(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, "points 2 3"]:
+    def pixel_gradient(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, "points 2 3"]:
         """Derivative of the pixels of points by the points."""
         local = (points - self.centre) @ self.rotation
         pixels = local @ self.intrinsics.T
@@ -126,36 +126,36 @@ class SolverSettings:
 
     Attributes:
         photometric: Whether photographs are compared with each other.
-        likeness: Whether they are compared with what faces of the family look like, where that is known.
+        brightness: Whether they are compared with what faces of the shape model look like, where that is known.
         shading: Whether their light may differ.
         cameras: Whether cameras may move.
         weights: Whether residuals are weighed by their own level, so that what disagrees loses its say.
         silhouette_steps: Steps with silhouettes alone.
-        likeness_blurs_px: Standard deviations of the blur of the photographs, one for each step in which they are
+        brightness_blurs_px: Standard deviations of the blur of the photographs, one for each step in which they are
             compared with what faces look like and not yet with each other.
         blurs_px: Standard deviations of the blur of the photographs, one for each step with them.
-        fine_steps: Of the last steps with photographs that are done at full resolution, where the family has a cheaper
-            one as well.
+        fine_steps: Of the last steps with photographs that are done at full resolution, where the shape model has a
+            cheaper one as well.
         outline_points: Of each mask's outline.
         pixels: Of each photograph.
         eroded_px: Width of the margin of masks whose pixels are not compared.
         pair_angle_deg: Photographs from directions further apart are not compared.
         outline_sigma_mm: Standard deviation of an outline.
         colour_sigma: Of the logarithm of luminance.
-        mark_sigma_mm: Of the place of a mark of the face, given the code.
+        face_point_sigma_mm: Of the place of a face point of the face, given the code.
         landmark_sigma_px: Standard deviation of landmarks that are marked in photographs.
         outline_count: As how many independent numbers the outline of one photograph counts.
         pixel_count: As how many the pixels of one photograph count.
-        likeness_count: As how many the points of the face in one photograph count, if there are at most three.
+        brightness_count: As how many the points of the face in one photograph count, if there are at most three.
     """
 
     photometric: bool = True
-    likeness: bool = True
+    brightness: bool = True
     shading: bool = True
     cameras: bool = True
     weights: bool = True
     silhouette_steps: int = 4
-    likeness_blurs_px: Sequence[float] = (10.0, 10.0, 10.0, 7.0, 7.0)
+    brightness_blurs_px: Sequence[float] = (10.0, 10.0, 10.0, 7.0, 7.0)
     blurs_px: Sequence[float] = (4.0, 4.0, 3.0, 3.0, 2.0, 2.0, 1.4, 1.0, 0.7, 0.7)
     fine_steps: int = 6
     outline_points: int = 300
@@ -164,15 +164,15 @@ class SolverSettings:
     pair_angle_deg: float = 62.0
     outline_sigma_mm: float = 0.5
     colour_sigma: float = 0.05
-    mark_sigma_mm: float = 0.74
+    face_point_sigma_mm: float = 0.74
     landmark_sigma_px: float = 5.0
     outline_count: float = 60.0
     pixel_count: float = 600.0
-    likeness_count: float = 80.0
+    brightness_count: float = 80.0
 
 
 @dataclass(frozen=True)
-class PreparedView:
+class ViewObservation:
     """A photograph, prepared.
 
     Attributes:
@@ -209,7 +209,7 @@ class PreparedView:
         image: Float[np.ndarray, "height width 3"],
         ignored: Bool[np.ndarray, "height width"],
         settings: SolverSettings,
-    ) -> "PreparedView":
+    ) -> "ViewObservation":
         """Outline, pixels to compare and logarithm of luminance of a photograph."""
         scale = max(mask.shape) / 512
         inside = binary_erosion(mask & ~ignored, iterations=max(1, round(settings.eroded_px * scale)))
@@ -228,16 +228,16 @@ class PreparedView:
         )
 
 
-def prepared(
+def observe_views(
     cameras: Sequence[Camera],
     masks: Sequence[Bool[np.ndarray, "_ _"]],
     images: Sequence[Float[np.ndarray, "_ _ 3"]],
     ignored: Sequence[Bool[np.ndarray, "_ _"]] | None,
     settings: SolverSettings,
-) -> list[PreparedView]:
+) -> list[ViewObservation]:
     """Photographs, prepared; none or empty `ignored` where every pixel counts."""
     nothing = ignored or [np.zeros_like(mask) for mask in masks]
     return [
-        PreparedView.of(camera, mask, image, unknown, settings)
+        ViewObservation.of(camera, mask, image, unknown, settings)
         for camera, mask, image, unknown in zip(cameras, masks, images, nothing, strict=True)
     ]

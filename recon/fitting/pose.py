@@ -1,7 +1,7 @@
 """Where a head stands and roughly what shape it has, from masks alone: Gauss–Newton on silhouettes.
 
 On the ray through a point of a mask's outline, the head's signed distance must have its least value just at
-zero. Each such residual touches the surface at one point, so it is linear in the code of a linear family and
+zero. Each such residual touches the surface at one point, so it is linear in the code of a linear shape model and
 nearly so in the pose (specs: silhouettes as in the implicit differentiation of IDR, section 3).
 """
 
@@ -17,8 +17,8 @@ from torch import Tensor
 
 from recon.errors import PriorError
 from recon.fitting.contours import Contours, contour_rays
-from recon.fitting.residuals import twist
-from recon.fitting.shape_model import Family
+from recon.fitting.residuals import similarity_jacobian
+from recon.fitting.shape_model import ShapeModel
 from recon.fitting.tracing import nearest_pass
 from recon.scene import Camera
 from recon.threads import mapped
@@ -32,7 +32,7 @@ given centre, without which one photograph leaves the depth open.
 
 
 @dataclass(frozen=True)
-class Expected:
+class PosePrior:
     """A weak prior on canonical_from_world: upright, about life-size, near a given centre.
 
     Attributes:
@@ -69,11 +69,11 @@ def life_size(canonical_from_world: Float[np.ndarray, "4 4"], unit_mm: float) ->
     return float(1 / (np.cbrt(np.linalg.det(canonical_from_world[:3, :3])) * unit_mm))
 
 
-def small_similarity(twist: Float[np.ndarray, " 7"]) -> Float[np.ndarray, "4 4"]:
+def small_similarity(step: Float[np.ndarray, " 7"]) -> Float[np.ndarray, "4 4"]:
     """The similarity of a rotation vector, a translation and a logarithm of scale, in this order."""
     change = np.eye(4)
-    change[:3, :3] = np.exp(twist[6]) * Rotation.from_rotvec(twist[:3]).as_matrix()
-    change[:3, 3] = twist[3:6]
+    change[:3, :3] = np.exp(step[6]) * Rotation.from_rotvec(step[:3]).as_matrix()
+    change[:3, 3] = step[3:6]
     return change
 
 
@@ -90,7 +90,7 @@ class HeadFit:
 
     Attributes:
         canonical_from_world: Similarity from world mm to canonical unit space.
-        code: Of the family.
+        code: Of the shape model.
         overlap: Intersection over union of head and masks on the test pixels.
         outline_mm: Median distance between the head's and the masks' outlines above the shoulders, world mm.
         misfit_mm: Mean distance between all of the outlines, none counted as more than 20 mm.
@@ -104,7 +104,7 @@ class HeadFit:
 
 
 def fit_head(
-    family: Family,
+    shape_model: ShapeModel,
     cameras: Sequence[Camera],
     masks: Sequence[Bool[np.ndarray, "_ _"]],
     centre_mm: Float[np.ndarray, " 3"],
@@ -120,11 +120,11 @@ def fit_head(
     headings are tried.
 
     Args:
-        family: Heads to choose from.
+        shape_model: Heads to choose from.
         cameras: World mm.
         masks: One for each camera.
         centre_mm: Rough centre of the bust in the world, good to some 40 mm.
-        unit_mm: Radius of the family's canonical ball, mm: the scale of a life-size head.
+        unit_mm: Radius of the shape model's canonical ball, mm: the scale of a life-size head.
         start: canonical_from_world to begin with, if the pose is known.
         effort: How much work to spend; THOROUGH by default.
         ignored: Pixels of which the masks say nothing, for each mask; none or empty where every pixel counts.
@@ -139,16 +139,16 @@ def fit_head(
             "give landmarks, or photographs that show the whole head"
         )
     coarse = _thinned(contours, 4)
-    expected = Expected(up_of(cameras), np.asarray(centre_mm, dtype=float), unit_mm)
-    starts = [start] if start is not None else _headings(cameras[0], expected)
-    mean = torch.zeros(family.latent_size)
+    pose_prior = PosePrior(up_of(cameras), np.asarray(centre_mm, dtype=float), unit_mm)
+    starts = [start] if start is not None else _headings(cameras[0], pose_prior)
+    mean = torch.zeros(shape_model.latent_size)
     effort = effort or THOROUGH
     poses = sorted(
-        mapped(lambda pose: _refine(family, coarse, pose, mean, effort.coarse, expected), starts),
+        mapped(lambda pose: _refine(shape_model, coarse, pose, mean, effort.coarse, pose_prior), starts),
         key=lambda fit: _cost_mm(fit, cameras),
     )
     best = mapped(
-        lambda fit: _refine(family, contours, fit.canonical_from_world, mean, effort.fine, expected),
+        lambda fit: _refine(shape_model, contours, fit.canonical_from_world, mean, effort.fine, pose_prior),
         poses[: effort.finalists],
     )
     found = min(best, key=lambda fit: _cost_mm(fit, cameras))
@@ -163,7 +163,7 @@ def fit_head(
 @dataclass(frozen=True)
 class _Stage:
     """Some iterations: standard deviation of an outline in mm, number of code components let free, and whether
-    what the family cannot explain, such as a hat, loses its say.
+    what the shape model cannot explain, such as a hat, loses its say.
     """
 
     iterations: int
@@ -199,38 +199,38 @@ that must explain big hair becomes too large, and stays so.
 
 
 def _refine(
-    family: Family,
+    shape_model: ShapeModel,
     contours: Contours,
     pose: Float[np.ndarray, "4 4"],
     code: Float[Tensor, " latent"],
     stages: Sequence[_Stage],
-    expected: Expected,
+    pose_prior: PosePrior,
 ) -> HeadFit:
     for stage in stages:
         for _ in range(stage.iterations):
-            pose, code = _step(family, contours, pose, code, stage, expected)
-    return _judged(family, contours, pose, code)
+            pose, code = _step(shape_model, contours, pose, code, stage, pose_prior)
+    return _judged(shape_model, contours, pose, code)
 
 
 def _step(
-    family: Family,
+    shape_model: ShapeModel,
     contours: Contours,
     pose: Float[np.ndarray, "4 4"],
     code: Float[Tensor, " latent"],
     stage: _Stage,
-    expected: Expected,
+    pose_prior: PosePrior,
 ) -> tuple[Float[np.ndarray, "4 4"], Float[Tensor, " latent"]]:
     """One step of Gauss–Newton over rotation, translation, log scale and the first components of the code."""
     origins, directions = _canonical_rays(pose, contours.origins, contours.directions)
-    head = family.at(code)
+    head = shape_model.at(code)
     points = nearest_pass(head, origins, directions)
-    sdf, normal = head.slope(points)
+    sdf, normal = head.sdf_and_gradient(points)
     basis = head.basis(points)
     free = min(stage.components, len(code))
     # x moves by ω × x + t + s x when the pose is changed by a small similarity in the canonical frame.
-    moved_by = twist(points, normal, (normal * points).sum(1) - sdf)
+    moved_by = similarity_jacobian(points, normal, (normal * points).sum(1) - sdf)
     jacobian = torch.cat([moved_by, basis[:, :free]], dim=1).double().numpy()
-    sigma = stage.sigma_mm / expected.unit_mm
+    sigma = stage.sigma_mm / pose_prior.unit_mm
     residual = sdf.double().numpy() / sigma
     weight = np.minimum(2.0 / np.maximum(np.abs(residual), 2.0), 1.0)  # Huber's
     if stage.discards:
@@ -240,7 +240,7 @@ def _step(
     weight *= min(1.0, 60.0 * max(1, len(residual) // 240) / len(residual))
     jacobian /= sigma
 
-    matrix, gradient = expected.pull(pose)
+    matrix, gradient = pose_prior.pull(pose)
     prior = np.concatenate([matrix, np.ones(free)])
     pull = np.concatenate([gradient, code[:free].double().numpy()])
     normal_matrix = (jacobian * weight[:, None]).T @ jacobian + np.diag(prior)
@@ -253,11 +253,14 @@ def _step(
 
 
 def _judged(
-    family: Family, contours: Contours, pose: Float[np.ndarray, "4 4"], code: Float[Tensor, " latent"]
+    shape_model: ShapeModel,
+    contours: Contours,
+    pose: Float[np.ndarray, "4 4"],
+    code: Float[Tensor, " latent"],
 ) -> HeadFit:
     """The fit with its agreement with the masks."""
     per_world = float(np.cbrt(np.linalg.det(pose[:3, :3])))
-    head = family.at(code)
+    head = shape_model.at(code)
     least, above = [], []
     for rays in (
         (contours.inside_origins, contours.inside_directions),
@@ -284,9 +287,9 @@ def _canonical_rays(
     return torch.from_numpy(moved).float(), torch.from_numpy(turned).float()
 
 
-def _headings(camera: Camera, expected: Expected) -> list[Float[np.ndarray, "4 4"]]:
+def _headings(camera: Camera, pose_prior: PosePrior) -> list[Float[np.ndarray, "4 4"]]:
     """Upright poses, life-size, at the given centre, in all headings; the first looks towards the camera."""
-    up, centre_mm = expected.up, expected.centre_mm
+    up, centre_mm = pose_prior.up, pose_prior.centre_mm
     towards = camera.centre - centre_mm
     front = towards - (towards @ up) * up
     front /= max(np.linalg.norm(front), 1e-9)
@@ -296,7 +299,7 @@ def _headings(camera: Camera, expected: Expected) -> list[Float[np.ndarray, "4 4
         forward = np.cos(yaw) * front + np.sin(yaw) * side
         axes = np.stack([np.cross(up, forward), up, forward])  # canonical x, y, z in the world
         pose = np.eye(4)
-        pose[:3, :3] = axes / expected.unit_mm
+        pose[:3, :3] = axes / pose_prior.unit_mm
         pose[:3, 3] = -pose[:3, :3] @ centre_mm
         poses.append(pose)
     return poses

@@ -10,19 +10,19 @@ from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from recon.fitting.brightness import Likeness
-from recon.fitting.covisibility import LEAST_ROWS, neighbours, shared
+from recon.fitting.brightness import BrightnessModel
+from recon.fitting.covisibility import LEAST_ROWS, covisible_hits, neighbours
 from recon.fitting.face_points import Faces
-from recon.fitting.least_squares import Equations, huber, robust, typical
-from recon.fitting.observations import LogPicture, Pinhole, PreparedView, SolverSettings
-from recon.fitting.pose import NECK_UNIT, Expected, small_similarity
+from recon.fitting.least_squares import NormalEquations, huber, robust, typical
+from recon.fitting.observations import LogPicture, Pinhole, SolverSettings, ViewObservation
+from recon.fitting.pose import NECK_UNIT, PosePrior, small_similarity
 from recon.fitting.residuals import Layout, MarkedLandmarks, Rows, landmarks, photometric, silhouette
 from recon.fitting.shading import marginalised, shading
-from recon.fitting.shape_model import Family, Member
+from recon.fitting.shape_model import Shape, ShapeModel
 from recon.fitting.tracing import trace
 from recon.threads import mapped
 
-LIKENESS_VIEWS = 3
+BRIGHTNESS_VIEWS = 3
 """What faces look like counts no more in more photographs than in so many."""
 TURN_SIGMA, SHIFT_SIGMA_MM, TAIL = np.radians(0.1), 0.5, 6.0
 """How well cameras are known: scales of their turn and of their place, and degrees of freedom of a Student's t. Most
@@ -31,7 +31,7 @@ cameras are good, and then the head must not bend them; where one is bad, heavy 
 
 
 @dataclass(frozen=True)
-class State:
+class Variables:
     """What is being found: pose is canonical_from_world, cameras are world_from_camera."""
 
     pose: Float[np.ndarray, "4 4"]
@@ -40,20 +40,20 @@ class State:
 
 
 @dataclass(frozen=True)
-class Step:
+class StepConfig:
     """One step: blurs of the photographs, in pixels of pictures 512 wide; None for what is left out.
 
     Attributes:
         blur_px: Where they are compared with each other.
-        likeness_px: Where they are compared with what faces look like.
+        brightness_px: Where they are compared with what faces look like.
     """
 
     blur_px: float | None = None
-    likeness_px: float | None = None
+    brightness_px: float | None = None
 
 
 @dataclass(frozen=True)
-class System:
+class Linearisation:
     """Normal equations with typical residuals of outlines (canonical unit) and colours."""
 
     matrix: Float[Tensor, "unknowns unknowns"]
@@ -62,45 +62,45 @@ class System:
     colour: float | None
 
 
-Part = tuple[Equations, list[Tensor]]
+Part = tuple[NormalEquations, list[Tensor]]
 """Squares of some residuals, and residuals by whose level a fit is judged."""
 
 
 @dataclass(frozen=True)
-class Problem:
+class GaussNewtonProblem:
     """Everything that stays the same from step to step.
 
     Attributes:
-        family: Heads to choose from.
-        likeness: What photographs of their faces look like; None where that is not known or not wanted.
+        shape_model: Heads to choose from.
+        brightness_model: What photographs of their faces look like; None where that is not known or not wanted.
         views: The photographs.
         expected: What is known of the pose.
         settings: What to do.
         marked: Landmarks marked in each photograph; None where there are none.
     """
 
-    family: Family
-    likeness: Likeness | None
-    views: Sequence[PreparedView]
-    expected: Expected
+    shape_model: ShapeModel
+    brightness_model: BrightnessModel | None
+    views: Sequence[ViewObservation]
+    pose_prior: PosePrior
     settings: SolverSettings
     marked: Sequence[MarkedLandmarks | None] = ()
 
-    def linearised(self, state: State, step: Step) -> System:
+    def linearised(self, variables: Variables, step: StepConfig) -> Linearisation:
         """Normal equations about a state."""
-        layout = Layout(self.family.latent_size, len(self.views))
-        head = self.family.at(state.code)
+        layout = Layout(self.shape_model.latent_size, len(self.views))
+        head = self.shape_model.at(variables.code)
         pinholes = [
-            Pinhole.of(replace(view.camera, world_from_camera=pose), state.pose)
-            for view, pose in zip(self.views, state.cameras, strict=True)
+            Pinhole.of(replace(view.camera, world_from_camera=pose), variables.pose)
+            for view, pose in zip(self.views, variables.cameras, strict=True)
         ]
-        equations = self._prior(state, layout)
-        self._landmarks(state.code, pinholes, layout, equations)
+        equations = self._prior(variables, layout)
+        self._landmarks(variables.code, pinholes, layout, equations)
         jobs: list[tuple[str, Callable[[], Part]]] = []
         if step.blur_px is not None:
             jobs += [("colour", job) for job in self._pairs(head, pinholes, layout, step.blur_px)]
-        if step.likeness_px is not None:
-            alike = self._alike(head, pinholes, state.code, layout, step.likeness_px)
+        if step.brightness_px is not None:
+            alike = self._alike(head, pinholes, variables.code, layout, step.brightness_px)
             jobs += [("face", job) for job in alike]
         views = range(len(self.views))
         jobs += [("outline", partial(self._silhouette, head, pinholes, layout, index)) for index in views]
@@ -108,22 +108,22 @@ class Problem:
         for (kind, _), (part, residuals) in zip(jobs, mapped(lambda job: job[1](), jobs), strict=True):
             equations.join(part)
             levels[kind] += residuals
-        return System(
+        return Linearisation(
             equations.matrix,
             equations.gradient,
             _middle(levels["outline"]) or 0.0,
             _middle(levels["colour"]),
         )
 
-    def moved(self, state: State, system: System) -> State:
+    def moved(self, variables: Variables, linearisation: Linearisation) -> Variables:
         """The state after one step of Gauss–Newton."""
-        layout = Layout(self.family.latent_size, len(self.views))
-        update = -torch.linalg.solve(system.matrix, system.gradient)
-        code = state.code + update[: layout.latent].to(state.code)
-        twist = update[layout.similarity].clamp(-0.15, 0.15).numpy()
-        poses = list(state.cameras)
+        layout = Layout(self.shape_model.latent_size, len(self.views))
+        update = -torch.linalg.solve(linearisation.matrix, linearisation.gradient)
+        code = variables.code + update[: layout.latent].to(variables.code)
+        change = update[layout.similarity].clamp(-0.15, 0.15).numpy()
+        poses = list(variables.cameras)
         if self.settings.cameras:
-            world = np.linalg.inv(state.pose[:3, :3])  # takes shifts; turns have no length
+            world = np.linalg.inv(variables.pose[:3, :3])  # takes shifts; turns have no length
             scale = np.cbrt(np.linalg.det(world))
             for index, pose in enumerate(poses):
                 own = update[layout.camera(index)].clamp(-0.1, 0.1).numpy()
@@ -131,36 +131,36 @@ class Problem:
                 turned[:3, :3] = Rotation.from_rotvec(world @ own[:3] / scale).as_matrix() @ pose[:3, :3]
                 turned[:3, 3] = pose[:3, 3] + world @ own[3:]
                 poses[index] = turned
-        return State(small_similarity(twist) @ state.pose, code, tuple(poses))
+        return Variables(small_similarity(change) @ variables.pose, code, tuple(poses))
 
-    def _prior(self, state: State, layout: Layout) -> Equations:
+    def _prior(self, variables: Variables, layout: Layout) -> NormalEquations:
         """What is known beforehand: a standard normal code, a weak pose, cameras nearly as given."""
         diagonal, gradient = torch.ones(layout.size).double(), torch.zeros(layout.size).double()
-        gradient[: layout.latent] = state.code.double()
-        weights, pull = self.expected.pull(state.pose)
+        gradient[: layout.latent] = variables.code.double()
+        weights, pull = self.pose_prior.pull(variables.pose)
         diagonal[layout.similarity] = torch.from_numpy(weights)
         gradient[layout.similarity] = torch.from_numpy(pull)
-        linear = state.pose[:3, :3]
+        linear = variables.pose[:3, :3]
         scale = np.cbrt(np.linalg.det(linear))
         sigma = np.repeat([TURN_SIGMA, SHIFT_SIGMA_MM * scale], 3)
         if not self.settings.cameras:
             sigma = sigma * 1e-4
-        for index, (view, pose) in enumerate(zip(self.views, state.cameras, strict=True)):
+        for index, (view, pose) in enumerate(zip(self.views, variables.cameras, strict=True)):
             given = view.camera.world_from_camera
             turn = Rotation.from_matrix(pose[:3, :3] @ given[:3, :3].T).as_rotvec()
             away = np.concatenate([linear @ turn / scale, linear @ (pose[:3, 3] - given[:3, 3])])
             weight = sigma**-2 / (1 + ((away / sigma) ** 2).sum() / TAIL)
             diagonal[layout.camera(index)] = torch.from_numpy(weight)
             gradient[layout.camera(index)] = torch.from_numpy(away * weight)
-        return Equations(torch.diag(diagonal), gradient)
+        return NormalEquations(torch.diag(diagonal), gradient)
 
-    def _silhouette(self, head: Member, pinholes: Sequence[Pinhole], layout: Layout, index: int) -> Part:
+    def _silhouette(self, head: Shape, pinholes: Sequence[Pinhole], layout: Layout, index: int) -> Part:
         """What the outline of one photograph says; residuals are those above the shoulders."""
-        part, settings, view = Equations.zero(layout.size), self.settings, self.views[index]
+        part, settings, view = NormalEquations.zero(layout.size), self.settings, self.views[index]
         if len(view.outline) == 0:
             return part, []
         weigh = robust if settings.weights else huber
-        floor = settings.outline_sigma_mm / self.expected.unit_mm
+        floor = settings.outline_sigma_mm / self.pose_prior.unit_mm
         rows = silhouette(head, pinholes[index], index, view.outline, layout)
         above = rows.points[:, 1] > NECK_UNIT
         own = rows.residual[above] if above.any() else rows.residual
@@ -171,7 +171,7 @@ class Problem:
         return part, [own]
 
     def _landmarks(
-        self, code: Tensor, pinholes: Sequence[Pinhole], layout: Layout, equations: Equations
+        self, code: Tensor, pinholes: Sequence[Pinhole], layout: Layout, equations: NormalEquations
     ) -> None:
         """Adds the landmarks that are marked in photographs."""
         for index, marked in enumerate(self.marked):
@@ -182,7 +182,7 @@ class Problem:
             equations.add(rows.residual, rows.jacobian, robust(rows.residual / sigma) / sigma**2)
 
     def _pairs(
-        self, head: Member, pinholes: Sequence[Pinhole], layout: Layout, blur_px: float
+        self, head: Shape, pinholes: Sequence[Pinhole], layout: Layout, blur_px: float
     ) -> list[Callable[[], Part]]:
         """What photographs compared with each other say: a job for each that is traced."""
         pictures = list(mapped(lambda view: view.blurred(blur_px * view.scale), self.views))
@@ -193,7 +193,7 @@ class Problem:
 
     def _pair(
         self,
-        head: Member,
+        head: Shape,
         pinholes: Sequence[Pinhole],
         layout: Layout,
         pictures: Sequence[LogPicture],
@@ -201,12 +201,12 @@ class Problem:
         others: Sequence[int],
     ) -> Part:
         """What one photograph compared with some others says."""
-        part, residuals = Equations.zero(layout.size), []
+        part, residuals = NormalEquations.zero(layout.size), []
         origins = pinholes[i].centre.expand(len(self.views[i].pixels), 3)
         hits = trace(head, origins, pinholes[i].directions(self.views[i].pixels))
         values, _ = pictures[i].sample(self.views[i].pixels[hits.rays])
         for j in others:
-            kept, facing = shared(head, hits, pinholes[i], pinholes[j], self.views[j])
+            kept, facing = covisible_hits(head, hits, pinholes[i], pinholes[j], self.views[j])
             if len(kept) < LEAST_ROWS:
                 continue
             rows = photometric(
@@ -216,7 +216,7 @@ class Problem:
         return part, residuals
 
     def _compared(
-        self, rows: Rows, facing: Tensor, pairs: int, overlap: float, part: Equations
+        self, rows: Rows, facing: Tensor, pairs: int, overlap: float, part: NormalEquations
     ) -> Float[Tensor, " rows"]:
         """Adds a pair of photographs, and returns its residuals without what shading explains."""
         settings = self.settings
@@ -234,16 +234,16 @@ class Problem:
         return residual[: len(weight)] / weight.sqrt()
 
     def _alike(
-        self, head: Member, pinholes: Sequence[Pinhole], code: Tensor, layout: Layout, blur_px: float
+        self, head: Shape, pinholes: Sequence[Pinhole], code: Tensor, layout: Layout, blur_px: float
     ) -> list[Callable[[], Part]]:
         """What photographs show of the points that all faces have: a job for each."""
-        assert self.likeness is not None
-        faces = Faces.of(self.likeness, head, code, self.settings, self.expected.unit_mm)
-        # Marks are off by the same on every photograph, so many photographs together do not count for more.
-        count = self.settings.likeness_count * min(1.0, LIKENESS_VIEWS / len(self.views))
+        assert self.brightness_model is not None
+        faces = Faces.of(self.brightness_model, head, code, self.settings, self.pose_prior.unit_mm)
+        # Face points are off by the same on every photograph, so many photographs together do not count for more.
+        count = self.settings.brightness_count * min(1.0, BRIGHTNESS_VIEWS / len(self.views))
 
         def of(index: int) -> Part:
-            part = Equations.zero(layout.size)
+            part = NormalEquations.zero(layout.size)
             rows = faces.against(self.views[index], pinholes[index], index, blur_px, count, layout)
             if rows is not None:
                 part.add(*rows)

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from recon.fitting.observations import LogPicture, Pinhole
-from recon.fitting.shape_model import Member
+from recon.fitting.shape_model import Shape
 from recon.fitting.tracing import Hits, nearest_pass
 
 
@@ -77,37 +77,37 @@ class MarkedLandmarks:
         pixels: Where the photograph has them.
     """
 
-    places: Float[Tensor, "marks 3"]
-    basis: Float[Tensor, "marks 3 latent"]
-    pixels: Float[Tensor, "marks 2"]
+    places: Float[Tensor, "face_points 3"]
+    basis: Float[Tensor, "face_points 3 latent"]
+    pixels: Float[Tensor, "face_points 2"]
 
-    def at(self, code: Float[Tensor, " latent"]) -> Float[Tensor, "marks 3"]:
+    def at(self, code: Float[Tensor, " latent"]) -> Float[Tensor, "face_points 3"]:
         """Where they are on the head of a code, canonical unit space."""
         return self.places + self.basis @ code
 
 
 def silhouette(
-    head: Member,
+    head: Shape,
     camera: Pinhole,
     index: int,
     pixels: Float[Tensor, "rays 2"],
     layout: Layout,
 ) -> Rows:
     """Signed distance, canonical unit space, where the rays through a mask's outline pass nearest to the head: 0 if
-    the outlines agree. At the nearest point the slope along the ray is 0, so only the change of f at it counts.
+    the outlines agree. At the nearest point the gradient along the ray is 0, so only the change of f at it counts.
     """
     directions = camera.directions(pixels)
     points = nearest_pass(head, camera.centre.expand_as(directions), directions)
-    sdf, slope = head.slope(points)
+    sdf, gradient = head.sdf_and_gradient(points)
     jacobian = torch.zeros(len(pixels), layout.size, dtype=points.dtype, device=points.device)
     jacobian[:, : layout.latent] = head.basis(points)[:, : layout.latent]
-    jacobian[:, layout.similarity] = twist(points, slope, (slope * points).sum(1) - sdf)
-    jacobian[:, layout.camera(index)] = _turn_and_shift(points - camera.centre, slope)
-    return Rows(sdf, jacobian, points, torch.nn.functional.normalize(slope, dim=1))
+    jacobian[:, layout.similarity] = similarity_jacobian(points, gradient, (gradient * points).sum(1) - sdf)
+    jacobian[:, layout.camera(index)] = _turn_and_shift(points - camera.centre, gradient)
+    return Rows(sdf, jacobian, points, torch.nn.functional.normalize(gradient, dim=1))
 
 
 def photometric(
-    head: Member,
+    head: Shape,
     hits: Hits,
     values: Float[Tensor, " hits"],
     cameras: tuple[Pinhole, Pinhole],
@@ -127,34 +127,35 @@ def photometric(
         layout: Of the unknowns.
     """
     first, second = cameras
-    points, slope = hits.points, hits.slope
+    points, gradient = hits.points, hits.gradient
     pixels, _ = second.project(points)
     seen, by_pixel = picture.sample(pixels)
-    gradient = torch.einsum("ni,nij->nj", by_pixel, second.pixel_slope(points))  # by the point
+    by_point = torch.einsum("ni,nij->nj", by_pixel, second.pixel_gradient(points))
     ray = torch.nn.functional.normalize(points - first.centre, dim=1)
-    along = -1.0 / (slope * ray).sum(1).clamp_max(-0.05)  # δt / δf
-    by_field = along * (gradient * ray).sum(1)  # by the signed distance at the point
+    along = -1.0 / (gradient * ray).sum(1).clamp_max(-0.05)  # δt / δf
+    by_field = along * (by_point * ray).sum(1)  # by the signed distance at the point
 
     jacobian = torch.zeros(len(points), layout.size, dtype=points.dtype, device=points.device)
     jacobian[:, : layout.latent] = by_field[:, None] * head.basis(points)[:, : layout.latent]
-    jacobian[:, layout.similarity] = by_field[:, None] * twist(points, slope, (slope * points).sum(1))
-    carried = (
-        gradient + by_field[:, None] * slope
-    )  # by a shift of the point that the first camera carries along
+    jacobian[:, layout.similarity] = by_field[:, None] * similarity_jacobian(
+        points, gradient, (gradient * points).sum(1)
+    )
+    carried = by_point + by_field[:, None] * gradient  # by a shift that the first camera carries along
     jacobian[:, layout.camera(indices[0])] += _turn_and_shift(points - first.centre, carried)
-    jacobian[:, layout.camera(indices[1])] -= _turn_and_shift(points - second.centre, gradient)
-    return Rows(seen - values, jacobian, points, torch.nn.functional.normalize(slope, dim=1))
+    jacobian[:, layout.camera(indices[1])] -= _turn_and_shift(points - second.centre, by_point)
+    return Rows(seen - values, jacobian, points, torch.nn.functional.normalize(gradient, dim=1))
 
 
 def landmarks(
-    places: Float[Tensor, "marks 3"],
-    basis: Float[Tensor, "marks 3 latent"],
+    places: Float[Tensor, "face_points 3"],
+    basis: Float[Tensor, "face_points 3 latent"],
     camera: Pinhole,
     index: int,
-    pixels: Float[Tensor, "marks 2"],
+    pixels: Float[Tensor, "face_points 2"],
     layout: Layout,
 ) -> Rows:
-    """Distances in pixels, x of all marks and then y, between the head's landmarks and where a photograph has them.
+    """Distances in pixels, x of all face points and then y, between the head's landmarks and where a photograph has
+    them.
 
     Args:
         places: The landmarks of the head, canonical unit space.
@@ -165,29 +166,29 @@ def landmarks(
         layout: Of the unknowns.
     """
     shown, _ = camera.project(places)
-    by_point = camera.pixel_slope(places).transpose(0, 1).reshape(-1, 3)
+    by_point = camera.pixel_gradient(places).transpose(0, 1).reshape(-1, 3)
     both = places.repeat(2, 1)
     jacobian = carried(both, by_point, basis.repeat(2, 1, 1), camera, index, layout)
     return Rows((shown - pixels).T.flatten(), jacobian, both, torch.zeros_like(both))
 
 
-def likeness(
-    points: Float[Tensor, "marks 3"],
-    normals: Float[Tensor, "marks 3"],
-    basis: Float[Tensor, "marks 3 latent"],
-    expected: Float[Tensor, " marks"],
+def face_brightness(
+    points: Float[Tensor, "face_points 3"],
+    normals: Float[Tensor, "face_points 3"],
+    basis: Float[Tensor, "face_points 3 latent"],
+    predicted: Float[Tensor, " face_points"],
     camera: Pinhole,
     index: int,
     picture: LogPicture,
     layout: Layout,
-) -> tuple[Rows, Float[Tensor, " marks"]]:
+) -> tuple[Rows, Float[Tensor, " face_points"]]:
     """How much brighter, as a logarithm, a photograph shows points of a face than they are expected to be.
 
     Args:
         points: Of the head, canonical unit space.
         normals: Unit normals there.
         basis: Derivative of the points by the code.
-        expected: Their brightness.
+        predicted: Their brightness, as the brightness model has it.
         camera: Of the photograph.
         index: Its number.
         picture: The photograph's logarithm of luminance.
@@ -198,8 +199,8 @@ def likeness(
     """
     pixels, _ = camera.project(points)
     seen, by_pixel = picture.sample(pixels)
-    by_point = torch.einsum("ni,nij->nj", by_pixel, camera.pixel_slope(points))
-    rows = Rows(seen - expected, carried(points, by_point, basis, camera, index, layout), points, normals)
+    by_point = torch.einsum("ni,nij->nj", by_pixel, camera.pixel_gradient(points))
+    rows = Rows(seen - predicted, carried(points, by_point, basis, camera, index, layout), points, normals)
     return rows, by_point.norm(dim=1)
 
 
@@ -223,18 +224,20 @@ def carried(
     """
     jacobian = torch.zeros(len(points), layout.size, dtype=points.dtype, device=points.device)
     jacobian[:, : layout.latent] = torch.einsum("ni,nik->nk", by_point, basis[..., : layout.latent])
-    jacobian[:, layout.similarity] = -twist(points, by_point, (by_point * points).sum(1))
+    jacobian[:, layout.similarity] = -similarity_jacobian(points, by_point, (by_point * points).sum(1))
     jacobian[:, layout.camera(index)] = -_turn_and_shift(points - camera.centre, by_point)
     return jacobian
 
 
-def twist(
-    points: Float[Tensor, "rows 3"], slope: Float[Tensor, "rows 3"], stretch: Float[Tensor, " rows"]
+def similarity_jacobian(
+    points: Float[Tensor, "rows 3"], gradient: Float[Tensor, "rows 3"], stretch: Float[Tensor, " rows"]
 ) -> Float[Tensor, "rows 7"]:
-    """Of slope · (ω × x + t) + s stretch, the derivative by ω, t and s."""
-    return torch.cat([torch.linalg.cross(points, slope), slope, stretch[:, None]], dim=1)
+    """Of gradient · (ω × x + t) + s stretch, the derivative by ω, t and s."""
+    return torch.cat([torch.linalg.cross(points, gradient), gradient, stretch[:, None]], dim=1)
 
 
-def _turn_and_shift(arm: Float[Tensor, "rows 3"], slope: Float[Tensor, "rows 3"]) -> Float[Tensor, "rows 6"]:
-    """Of slope · (ω × arm + τ), the derivative by ω and τ."""
-    return torch.cat([torch.linalg.cross(arm, slope), slope], dim=1)
+def _turn_and_shift(
+    arm: Float[Tensor, "rows 3"], gradient: Float[Tensor, "rows 3"]
+) -> Float[Tensor, "rows 6"]:
+    """Of gradient · (ω × arm + τ), the derivative by ω and τ."""
+    return torch.cat([torch.linalg.cross(arm, gradient), gradient], dim=1)

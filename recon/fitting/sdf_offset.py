@@ -1,8 +1,8 @@
-"""What photographs show of a head beyond its family: a smooth change of its signed distances.
+"""What photographs show of a head beyond its shape model: a smooth change of its signed distances.
 
-After the fit of the family's code, pose and cameras the residuals are used once more, now by the signed distance at
-the points that they touch. The change has a normal prior that makes it smooth over some millimetres, and shading is
-eliminated as in the fit. It is kept only where residuals that had no say in it fall as well.
+After the fit of the shape model's code, pose and cameras the residuals are used once more, now by the signed distance
+at the points that they touch. The change has a normal prior that makes it smooth over some millimetres, and shading
+is eliminated as in the fit. It is kept only where residuals that had no say in it fall as well.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,10 +20,10 @@ from recon.fields import FeatureGrid
 from recon.fitting.comparisons import Comparison, Photographs, unshaded
 from recon.fitting.instant import InstantFit
 from recon.fitting.least_squares import robust, robust_cost, typical
-from recon.fitting.observations import Pinhole, SolverSettings, prepared
+from recon.fitting.observations import Pinhole, SolverSettings, observe_views
 from recon.fitting.pose import NECK_UNIT
 from recon.fitting.shading import SHADING_SIGMA
-from recon.fitting.shape_model import Member, Raised, lattice
+from recon.fitting.shape_model import OffsetShape, Shape, lattice
 
 LAYERS = 5
 """Values across the surface: those that points of it depend on, and their neighbours."""
@@ -214,7 +214,7 @@ class Residual:
 
 
 def refined(
-    head: Member,
+    head: Shape,
     fit: InstantFit,
     masks: Sequence[Bool[np.ndarray, "_ _"]],
     images: Sequence[Float[np.ndarray, "_ _ 3"]],
@@ -227,11 +227,11 @@ def refined(
     """The change of a fitted head that its photographs ask for.
 
     Args:
-        head: The family's head of the fit's code.
+        head: The shape model's head of the fit's code.
         fit: Its pose and cameras.
         masks: One for each camera.
         images: The photographs, sRGB in [0, 1].
-        unit_mm: Radius of the family's canonical ball, mm.
+        unit_mm: Radius of the shape model's canonical ball, mm.
         settings: What the change may be.
         solver: What is compared, and how much it counts.
         ignored: Pixels that say nothing, for each photograph.
@@ -239,20 +239,20 @@ def refined(
     settings = settings or ResidualSettings()
     photographs = _photographs(fit, masks, images, unit_mm, settings, solver or SolverSettings(), ignored)
     grid, cell = lattice(settings.cell_mm / unit_mm), settings.held_out_mm / unit_mm
-    sights = photographs.sights(head, NECK_UNIT)
-    if not sights or not sum(len(sight.pixels) for sight in sights):
+    covisible_pixels = photographs.covisible_pixels(head, NECK_UNIT)
+    if not covisible_pixels or not sum(len(covisible.pixels) for covisible in covisible_pixels):
         return Residual(grid, 0.0, 0.0)
-    held = [held_out(sight.points, cell) for sight in sights]
-    surface = torch.cat([sight.points for sight in sights])
+    held = [held_out(covisible.points, cell) for covisible in covisible_pixels]
+    surface = torch.cat([covisible.points for covisible in covisible_pixels])
     band = Band.about(grid, surface)
     prior = band.precision(settings.length_mm / settings.cell_mm, settings.amplitude_mm / unit_mm)
     last = settings.blurs_px[-1]
-    before = photographs.compared(Raised(head, grid), sights, last)
+    before = photographs.compared(OffsetShape(head, grid), covisible_pixels, last)
     for blur in settings.blurs_px:
-        rows = photographs.compared(Raised(head, grid), sights, blur)
+        rows = photographs.compared(OffsetShape(head, grid), covisible_pixels, blur)
         values = _solved(rows, held, band, prior)
         grid.values[torch.from_numpy(band.nodes), 0] = torch.from_numpy(values).float()
-    after = photographs.compared(Raised(head, grid), sights, last)
+    after = photographs.compared(OffsetShape(head, grid), covisible_pixels, last)
     points, gain = gains(before, after, held)
     full = float(grid(surface.float()).square().sum())
     keep = gate(points, gain, grid, cell, settings.judged_mm / unit_mm, settings.certain)
@@ -272,7 +272,7 @@ def _photographs(
 ) -> Photographs:
     """The photographs, prepared, and the fit's cameras in canonical unit space."""
     solver = replace(solver, pixels=settings.pixels)
-    views = prepared(fit.cameras, masks, images, ignored, solver)
+    views = observe_views(fit.cameras, masks, images, ignored, solver)
     pinholes = [Pinhole.of(camera, fit.canonical_from_world) for camera in fit.cameras]
     return Photographs(views, pinholes, unit_mm, solver)
 

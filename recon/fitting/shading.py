@@ -34,7 +34,7 @@ def harmonics(normals: Float[Tensor, "points 3"]) -> Float[Tensor, "points 9"]:
     )
 
 
-def harmonics_slope(
+def harmonics_gradient(
     normals: Float[Tensor, "points 3"], light: Float[Tensor, " 9"]
 ) -> Float[Tensor, "points 3"]:
     """Derivative of `harmonics(n) @ light` by n, as polynomials; only its part along the sphere has a meaning.

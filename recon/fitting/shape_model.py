@@ -8,18 +8,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from recon.fields import FeatureGrid
-from recon.fitting.brightness import Likeness
+from recon.fitting.brightness import BrightnessModel
 
 
 @runtime_checkable
-class Member(Protocol):
-    """One head of a family, in canonical unit space; nothing here keeps a graph."""
+class Shape(Protocol):
+    """One head of a shape model, in canonical unit space; nothing here keeps a graph."""
 
     def sdf(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:
         """Signed distance at points."""
         ...
 
-    def slope(
+    def sdf_and_gradient(
         self, points: Float[Tensor, "points 3"]
     ) -> tuple[Float[Tensor, " points"], Float[Tensor, "points 3"]]:
         """Signed distance at points with its derivative by the point."""
@@ -31,7 +31,7 @@ class Member(Protocol):
 
 
 @runtime_checkable
-class Family(Protocol):
+class ShapeModel(Protocol):
     """Heads by a code whose prior is a standard normal, in a canonical unit space.
 
     Attributes:
@@ -41,16 +41,18 @@ class Family(Protocol):
     latent_size: int
 
     @property
-    def likeness(self) -> Likeness | None:
+    def brightness_model(self) -> BrightnessModel | None:
         """What photographs of its faces look like, where that is known."""
         ...
 
     @property
-    def rough(self) -> "Family":
-        """Nearly the same family with the same code, cheaper; what a fit may begin with. Itself if there is none."""
+    def coarse_level(self) -> "ShapeModel":
+        """Nearly the same shape model with the same code, cheaper; what a fit may begin with. Itself if there is
+        none.
+        """
         ...
 
-    def at(self, code: Float[Tensor, " latent"]) -> Member:
+    def at(self, code: Float[Tensor, " latent"]) -> Shape:
         """The head of a code; what can be computed once for all points is computed here."""
         ...
 
@@ -67,8 +69,8 @@ def lattice(cell_unit: float) -> FeatureGrid:
 
 
 @dataclass(frozen=True)
-class Raised:
-    """A head, plus a change of its signed distance; a `recon.fitting.Member`.
+class OffsetShape:
+    """A head, plus a change of its signed distance; a `recon.fitting.Shape`.
 
     Its basis has one column of ones: rows of `residuals` then hold the derivative by the signed distance itself.
 
@@ -77,7 +79,7 @@ class Raised:
         change: What is added to its signed distance; negative values raise the surface.
     """
 
-    head: Member
+    head: Shape
     change: FeatureGrid
 
     @torch.no_grad()
@@ -85,16 +87,16 @@ class Raised:
         """Signed distance at points, without a graph."""
         return self.head.sdf(points) + self.change(points.to(self.change.low))[:, 0].to(points)
 
-    def slope(
+    def sdf_and_gradient(
         self, points: Float[Tensor, "points 3"]
     ) -> tuple[Float[Tensor, " points"], Float[Tensor, "points 3"]]:
         """Signed distance at points with its derivative by the point, without a graph."""
-        sdf, slope = self.head.slope(points)
+        sdf, gradient = self.head.sdf_and_gradient(points)
         with torch.enable_grad():
             at = points.detach().to(self.change.low).requires_grad_(True)
             change = self.change(at)[:, 0]
             (by_point,) = torch.autograd.grad(change.sum(), at)
-        return sdf + change.detach().to(sdf), slope + by_point.to(slope)
+        return sdf + change.detach().to(sdf), gradient + by_point.to(gradient)
 
     def basis(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, "points 1"]:
         """Derivative of the signed distance at points by itself."""

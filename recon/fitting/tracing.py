@@ -1,4 +1,4 @@
-"""Where rays meet one head of a family, or pass nearest to it."""
+"""Where rays meet one head of a shape model, or pass nearest to it."""
 
 from dataclasses import dataclass, replace
 
@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from recon.fitting.shape_model import Member
+from recon.fitting.shape_model import Shape
 
 STEPS, NEWTON = 20, 3
 CLOSE = 2e-3
@@ -21,17 +21,17 @@ class Hits:
         rays: Which of the rays given.
         points: Where, canonical unit space.
         sdf: Signed distance there, nearly 0.
-        slope: Its derivative by the point.
+        gradient: Its derivative by the point.
     """
 
     rays: Int[Tensor, " hits"]
     points: Float[Tensor, "hits 3"]
     sdf: Float[Tensor, " hits"]
-    slope: Float[Tensor, "hits 3"]
+    gradient: Float[Tensor, "hits 3"]
 
     def at(self, which: Tensor) -> "Hits":
         """Some of the hits, by number or by a mask."""
-        return Hits(self.rays[which], self.points[which], self.sdf[which], self.slope[which])
+        return Hits(self.rays[which], self.points[which], self.sdf[which], self.gradient[which])
 
 
 def in_ball(
@@ -43,7 +43,7 @@ def in_ball(
     return middle, (radius**2 - away).clamp_min(0.01).sqrt()
 
 
-def trace(head: Member, origins: Float[Tensor, "rays 3"], directions: Float[Tensor, "rays 3"]) -> Hits:
+def trace(head: Shape, origins: Float[Tensor, "rays 3"], directions: Float[Tensor, "rays 3"]) -> Hits:
     """First intersections: sphere tracing, then Newton's method along the ray.
 
     Args:
@@ -67,7 +67,7 @@ def trace(head: Member, origins: Float[Tensor, "rays 3"], directions: Float[Tens
 
 
 def onto(
-    head: Member,
+    head: Shape,
     points: Float[Tensor, "points 3"],
     directions: Float[Tensor, "points 3"],
     steps: int,
@@ -83,15 +83,15 @@ def onto(
         furthest: One of them goes no further than this.
     """
     for _ in range(steps):
-        sdf, slope = head.slope(points)
-        rate = (slope * directions).sum(1).clamp_max(-0.05)
+        sdf, gradient = head.sdf_and_gradient(points)
+        rate = (gradient * directions).sum(1).clamp_max(-0.05)
         points = points - (sdf / rate).clamp(-furthest, furthest)[:, None] * directions
-    sdf, slope = head.slope(points)
-    return Hits(torch.arange(len(points), device=points.device), points, sdf, slope)
+    sdf, gradient = head.sdf_and_gradient(points)
+    return Hits(torch.arange(len(points), device=points.device), points, sdf, gradient)
 
 
 def nearest_pass(
-    head: Member, origins: Float[Tensor, "rays 3"], directions: Float[Tensor, "rays 3"], samples: int = 28
+    head: Shape, origins: Float[Tensor, "rays 3"], directions: Float[Tensor, "rays 3"], samples: int = 28
 ) -> Float[Tensor, "rays 3"]:
     """The points of rays where the signed distance is least, within the unit ball.
 
@@ -115,9 +115,9 @@ def nearest_pass(
 
 
 def unhidden(
-    head: Member,
+    head: Shape,
     points: Float[Tensor, "points 3"],
-    slope: Float[Tensor, "points 3"],
+    gradient: Float[Tensor, "points 3"],
     centre: Float[Tensor, " 3"],
     *,
     lift: float = 0.012,
@@ -129,13 +129,13 @@ def unhidden(
     Args:
         head: Whose surface.
         points: On it.
-        slope: Derivative of the signed distance there; shadow rays start a little above the surface.
+        gradient: Derivative of the signed distance there; shadow rays start a little above the surface.
         centre: Of the camera.
         lift: How far above, canonical unit space.
         reach: Length of the shadow rays; a head is not larger.
         samples: On each.
     """
-    normal = torch.nn.functional.normalize(slope, dim=1)
+    normal = torch.nn.functional.normalize(gradient, dim=1)
     towards = torch.nn.functional.normalize(centre - points, dim=1)
     start = points + lift * normal
     along = torch.linspace(0.02, 1.0, samples, dtype=points.dtype, device=points.device).square() * reach

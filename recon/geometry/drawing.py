@@ -15,7 +15,7 @@ _SAMPLES = 2  # a picture is drawn so many times as large and averaged
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class OrthographicView:
     """What a viewer sees of a mesh, to be coloured as often as wanted; everything is per sub-pixel.
 
     Attributes:
@@ -42,7 +42,7 @@ class Look:
         return large.reshape(rows, _SAMPLES, columns, _SAMPLES, 3).mean(axis=(1, 3))
 
 
-def look(
+def orthographic_view(
     mesh: trimesh.Trimesh,
     normals: Float[np.ndarray, "vertices 3"],
     frame: Float[np.ndarray, "3 3"],
@@ -51,7 +51,7 @@ def look(
     size: int,
     *,
     closed: bool = False,
-) -> Look:
+) -> OrthographicView:
     """Looks at a mesh.
 
     Args:
@@ -75,7 +75,7 @@ def look(
     hit = drawn.face >= 0
     corners, weights = faces[drawn.face[hit]], drawn.weights[hit]
     facing = np.abs(np.einsum("pk,pk->p", weights, (normals @ frame[2])[corners]))
-    return Look(hit, corners, weights, 0.35 + 0.65 * np.clip(facing, 0, 1))
+    return OrthographicView(hit, corners, weights, 0.35 + 0.65 * np.clip(facing, 0, 1))
 
 
 def draw(
@@ -86,9 +86,9 @@ def draw(
     radius_mm: float,
     size: int,
 ) -> Float[np.ndarray, "size size 3"]:
-    """A picture of a mesh with coloured vertices; arguments as for `look`."""
+    """A picture of a mesh with coloured vertices; arguments as for `orthographic_view`."""
     vertices, faces = np.asarray(mesh.vertices, float), np.asarray(mesh.faces)
-    seen = look(mesh, vertex_normals(vertices, faces), frame, centre, radius_mm, size)
+    seen = orthographic_view(mesh, vertex_normals(vertices, faces), frame, centre, radius_mm, size)
     return seen.picture(seen.at_hits(colours))
 
 

@@ -19,7 +19,7 @@ class PriorField(Field):
     middle of the canonical ball.
 
     Args:
-        shape: The family of heads.
+        shape: The shape model of heads.
         feature: Q: features at points of unit space.
         code: z to begin with.
         canonical_from_unit: T to begin with, a 4x4 similarity.

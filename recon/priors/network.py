@@ -1,4 +1,4 @@
-"""Families of heads: signed distance networks with a latent code, F(x; z).
+"""Shape models of heads: signed distance networks with a latent code, F(x; z).
 
 All live in the canonical unit frame: the mean head's frame, scaled so that a ball which holds every bust has
 radius 1 (see `recon.priors.weights.Canonical`). Distances are in that unit, negative inside.
@@ -17,7 +17,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
 from recon.fields import FeatureGrid, FrequencyEncoding, distance_to_box
-from recon.fitting.brightness import Likeness
+from recon.fitting.brightness import BrightnessModel
 
 
 class ShapeNetwork(nn.Module):
@@ -30,13 +30,13 @@ class ShapeNetwork(nn.Module):
     latent_size: int
 
     @property
-    def likeness(self) -> Likeness | None:
-        """What photographs of the family's faces look like, where that is known."""
+    def brightness_model(self) -> BrightnessModel | None:
+        """What photographs of the shape model's faces look like, where that is known."""
         return None
 
     @property
-    def rough(self) -> "ShapeNetwork":
-        """Nearly the same family, cheaper: what a fit may begin with. Itself if there is none."""
+    def coarse_level(self) -> "ShapeNetwork":
+        """Nearly the same shape model, cheaper: what a fit may begin with. Itself if there is none."""
         return self
 
     @abstractmethod
@@ -61,15 +61,15 @@ class ShapeNetwork(nn.Module):
 
     @abstractmethod
     def absorb(self, mean: Float[Tensor, " latent"], scale: Float[Tensor, " latent"]) -> None:
-        """Changes the variable of the family: afterwards F(x; z) is what F(x; mean + scale · z) was."""
+        """Changes the variable of the shape model: afterwards F(x; z) is what F(x; mean + scale · z) was."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """One head of a family, a `recon.fitting.Member`.
+    """One head of a shape model, a `recon.fitting.Shape`.
 
     Attributes:
-        network: The family.
+        network: The shape model.
         code: z.
     """
 
@@ -82,15 +82,15 @@ class Head:
         result: Tensor = self.network(points, self.code)
         return result
 
-    def slope(
+    def sdf_and_gradient(
         self, points: Float[Tensor, "points 3"]
     ) -> tuple[Float[Tensor, " points"], Float[Tensor, "points 3"]]:
         """Signed distance at points with its derivative by the point, without a graph."""
         with torch.enable_grad():
             moved = points.detach().requires_grad_(True)
             sdf = self.network(moved, self.code)
-            (slope,) = torch.autograd.grad(sdf.sum(), moved)
-        return sdf.detach(), slope
+            (gradient,) = torch.autograd.grad(sdf.sum(), moved)
+        return sdf.detach(), gradient
 
     def basis(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, "points latent"]:
         """Derivative of the signed distance at points by the code, without a graph."""
@@ -292,7 +292,7 @@ def fit_code(
     objective by Adam, in a hundred times as many steps.
 
     Args:
-        network: The family.
+        network: The shape model.
         points: In canonical unit space.
         distances: Their signed distances; 0 for points on the surface.
         sigma: Standard deviation of a distance, points of a head being far from independent.
@@ -307,13 +307,13 @@ def fit_code(
     share = min(1.0, 1000 / len(points))
     for _ in range(steps):
         normal = torch.eye(len(code), dtype=torch.float64, device=points.device)
-        slope = code.double()
+        gradient = code.double()
         for part, target in zip(points.split(chunk), wanted.split(chunk), strict=True):
             sdf, basis = network.latent_gradient(part, code)
             residual = (sdf - target).double() / sigma
             weight = share * (3.0 / residual.abs().clamp_min(3.0))
             basis = basis.double() / sigma
             normal += (basis * weight[:, None]).T @ basis
-            slope = slope + basis.T @ (weight * residual)
-        code = code - torch.linalg.solve(normal, slope).to(code.dtype)
+            gradient = gradient + basis.T @ (weight * residual)
+        code = code - torch.linalg.solve(normal, gradient).to(code.dtype)
     return code

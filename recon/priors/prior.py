@@ -13,7 +13,7 @@ from recon.scene import Camera
 
 
 @dataclass(frozen=True)
-class Evidence:
+class SceneObservations:
     """What a prior may look at before training.
 
     Attributes:
@@ -90,7 +90,7 @@ class Start:
 class Prior(Protocol):
     """A prior: one class, one file, one yaml in conf/prior/."""
 
-    def starts(self, networks: Networks, evidence: Evidence) -> Mapping[str, Start]:
+    def starts(self, networks: Networks, observations: SceneObservations) -> Mapping[str, Start]:
         """What training may start from, by the name that metrics.json gives it.
 
         Most priors return one; of several, a short trial on the photographs chooses.
@@ -104,6 +104,6 @@ class Prior(Protocol):
 class SpherePrior:
     """The geometric initialisation of IDR: whatever the photographs show starts as a sphere."""
 
-    def starts(self, networks: Networks, evidence: Evidence) -> Mapping[str, Start]:
+    def starts(self, networks: Networks, observations: SceneObservations) -> Mapping[str, Start]:
         """Networks as the configuration makes them."""
         return {"sphere": Start(networks.sdf(), networks.colour())}

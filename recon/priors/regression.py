@@ -1,4 +1,4 @@
-"""Fields taught a head that is known already: points of it with distances, and a network that learns them."""
+"""Fields fitted to a head that is known already: points of it with distances, and a network that learns them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ ON_SURFACE_UNIT = 1e-4
 
 
 @dataclass(frozen=True)
-class Lesson:
+class SDFSamples:
     """Points of unit space with what a field is to say there.
 
     Attributes:
@@ -36,11 +36,11 @@ class Lesson:
     normals: Float[Tensor, "near 3"]
 
     @classmethod
-    def of(cls, sdf: Distance, count: int, generator: torch.Generator) -> "Lesson":
-        """A lesson about the surface of a distance in the unit ball.
+    def of(cls, sdf: Distance, count: int, generator: torch.Generator) -> "SDFSamples":
+        """A samples about the surface of a distance in the unit ball.
 
         Half of the points lie close about the surface, and take distance and normal of the field. The other half
-        is spread wider; away from the surface a family of heads is no exact distance, and the nearest point of the
+        is spread wider; away from the surface a shape model of heads is no exact distance, and the nearest point of the
         surface counts.
 
         Args:
@@ -56,45 +56,45 @@ class Lesson:
         close = surface[:near] + 0.008 * torch.randn(near, 3, generator=generator)
         about = surface[: far // 2] + 0.08 * torch.randn(far // 2, 3, generator=generator)
         away = torch.cat([about, _in_ball(far - far // 2, generator)])
-        distances, slopes = _with_slope(sdf, close)
+        distances, gradients = _with_gradient(sdf, close)
         nearest = cKDTree(surface.double().numpy()).query(away.double().numpy())[0]
-        given = _with_slope(sdf, away)[0]
+        given = _with_gradient(sdf, away)[0]
         measured = torch.from_numpy(nearest).float() * torch.where(given < 0, -1.0, 1.0)
         far_off = torch.where(given.abs() < SHELL_UNIT, given, measured)
-        return cls(torch.cat([close, away]), torch.cat([distances, far_off]), normalize(slopes, dim=1))
+        return cls(torch.cat([close, away]), torch.cat([distances, far_off]), normalize(gradients, dim=1))
 
 
 @dataclass(frozen=True)
 class Regression:
-    """How a field learns a lesson.
+    """How a field learns a samples.
 
     Attributes:
         steps: Of Adam; the rate falls to zero as a cosine.
         points: For each step.
         learning_rate: To begin with.
         normal_weight: Weight of the mean distance of gradients from normals, against that of distances in unit space.
-        lesson_points: Of the lesson, drawn once.
+        sample_points: Of the samples, drawn once.
     """
 
     steps: int = 500
     points: int = 1024
     learning_rate: float = 3e-3
     normal_weight: float = 0.3
-    lesson_points: int = 65_536
+    sample_points: int = 65_536
 
 
-def teach(
+def fit_field(
     field: Field,
-    lesson: Lesson,
+    samples: SDFSamples,
     how: Regression,
     generator: torch.Generator,
     device: torch.device | str = "cpu",
 ) -> None:
-    """Lets a field learn the distances of a lesson, in place.
+    """Lets a field learn the distances of a samples, in place.
 
     Args:
         field: On the CPU, and there again afterwards.
-        lesson: What it learns.
+        samples: What it learns.
         how: Length and rates.
         generator: Of the draws.
         device: Where to compute.
@@ -103,8 +103,8 @@ def teach(
     parameters = [p for p in field.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=how.learning_rate)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, how.steps)
-    near = len(lesson.normals)
-    points, distances, normals = (t.to(device) for t in (lesson.points, lesson.distances, lesson.normals))
+    near = len(samples.normals)
+    points, distances, normals = (t.to(device) for t in (samples.points, samples.distances, samples.normals))
     for _ in range(how.steps):
         close = torch.randint(near, (how.points // 2,), generator=generator).to(device)
         away = near + torch.randint(len(points) - near, (how.points // 2,), generator=generator).to(device)
@@ -136,11 +136,11 @@ def on_surface(sdf: Distance, count: int, generator: torch.Generator) -> Float[T
     found: list[Tensor] = []
     for _ in range(100):
         points = _in_ball(32_768, generator)
-        points = points[_with_slope(sdf, points)[0].abs() < SHELL_UNIT]
+        points = points[_with_gradient(sdf, points)[0].abs() < SHELL_UNIT]
         for _ in range(4):
-            distance, slope = _with_slope(sdf, points)
-            points = points - (distance / slope.square().sum(1).clamp_min(0.1))[:, None] * slope
-        there = (_with_slope(sdf, points)[0].abs() < ON_SURFACE_UNIT) & (points.norm(dim=1) < 1)
+            distance, gradient = _with_gradient(sdf, points)
+            points = points - (distance / gradient.square().sum(1).clamp_min(0.1))[:, None] * gradient
+        there = (_with_gradient(sdf, points)[0].abs() < ON_SURFACE_UNIT) & (points.norm(dim=1) < 1)
         found.append(points[there])
         if sum(map(len, found)) >= count:
             return torch.cat(found)[:count]
@@ -156,12 +156,12 @@ def _in_ball(count: int, generator: torch.Generator) -> Float[Tensor, "count 3"]
     return direction * torch.rand(count, 1, generator=generator) ** (1 / 3)
 
 
-def _with_slope(
+def _with_gradient(
     sdf: Distance, points: Float[Tensor, "points 3"]
 ) -> tuple[Float[Tensor, " points"], Float[Tensor, "points 3"]]:
     """Distance and its derivative by the point, without a graph."""
     with torch.enable_grad():
         moved = points.detach().requires_grad_(True)
         distance = sdf(moved)
-        (slope,) = torch.autograd.grad(distance.sum(), moved)
-    return distance.detach(), slope
+        (gradient,) = torch.autograd.grad(distance.sum(), moved)
+    return distance.detach(), gradient

@@ -1,4 +1,4 @@
-"""A head of a family with a grid of its own for what the family cannot follow."""
+"""A head of a shape model with a grid of its own for what the shape model cannot follow."""
 
 from collections.abc import Hashable, Mapping, Sequence
 
@@ -10,18 +10,18 @@ from recon.priors.field import PriorField
 from recon.priors.pca.shape import GridShape
 
 RESIDUALS = ("none", "field")
-"""What training adds to a head of a family: nothing, or a correction by the configured field."""
+"""What training adds to a head of a shape model: nothing, or a correction by the configured field."""
 
 
 class ResidualField(Field):
-    """(F(T x; z) + R(T x)) / |T|: a posed head of a family that itself never changes, and a residual R on grids.
+    """(F(T x; z) + R(T x)) / |T|: a posed head of a shape model that itself never changes, and a residual R on grids.
 
     While the residual's levels have not begun to come in, code and pose of the head learn and there is no residual.
-    From then on the code stays as it is, so the family's network, asked once for a lattice of distances, is not needed
-    any more: both parts are grids.
+    From then on the code stays as it is, so the shape model's network, asked once for a lattice of distances, is not
+    needed any more: both parts are grids.
 
     Args:
-        head: The family, code and pose; its feature network serves as it does there.
+        head: The shape model, code and pose; its feature network serves as it does there.
         residual: Whose correction is added; it starts at zero.
         cells: Of the lattice that stands for the head, along its longest side, where it is no lattice already.
 

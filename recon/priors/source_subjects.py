@@ -1,4 +1,4 @@
-"""Donors: subjects that were trained before, whose networks another subject may start from."""
+"""Source subjects: subjects that were trained before, whose networks another subject may start from."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 @dataclass(frozen=True)
-class Donor:
+class SourceSubject:
     """A trained subject: both networks of IDR, and if wanted the state of Adam that goes with them.
 
     Attributes:
@@ -42,7 +42,7 @@ class Donor:
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def networks(self) -> dict[str, nn.Module]:
-        """The donor's own networks, made as they were and with its weights.
+        """The source subject's own networks, made as they were and with its weights.
 
         Raises:
             PriorError: The configuration makes no network of this project, or one that the weights do not fit.
@@ -53,8 +53,10 @@ class Donor:
                 network.load_state_dict(self.state(part))
             except RuntimeError as error:
                 raise PriorError(
-                    f"donor {self.name}: its weights are not those of {self.fields[part]['_target_']} with the "
-                    f"arguments that stand beside them; a donor is trained by method=idr or baseh3dnet. {error}"
+                    f"source subject {self.name}: its weights are not those of "
+                    f"{self.fields[part]['_target_']} with the "
+                    f"arguments that stand beside them; a source subject is trained by method=idr or "
+                    f"baseh3dnet. {error}"
                 ) from error
         return networks
 
@@ -68,37 +70,44 @@ class Donor:
         }
 
 
-def save_donor(path: str | Path, donor: Donor) -> str:
-    """Writes a donor as safetensors, bit for bit; returns the SHA-256 of the file."""
-    tensors = {name: value.detach().cpu().clone() for name, value in donor.weights.items()}
-    for name, state in (donor.adam or {}).items():
+def save_source_subject(path: str | Path, source_subject: SourceSubject) -> str:
+    """Writes a source subject as safetensors, bit for bit; returns the SHA-256 of the file."""
+    tensors = {name: value.detach().cpu().clone() for name, value in source_subject.weights.items()}
+    for name, state in (source_subject.adam or {}).items():
         tensors |= {f"adam.{moment}.{name}": state[moment].detach().cpu().clone() for moment in MOMENTS}
-    metadata = {"format": FORMAT, "fields": json.dumps(donor.fields), "about": json.dumps(donor.about)}
+    metadata = {
+        "format": FORMAT,
+        "fields": json.dumps(source_subject.fields),
+        "about": json.dumps(source_subject.about),
+    }
     with replacing(Path(path)) as temporary:
         save_file({name: value.contiguous() for name, value in tensors.items()}, temporary, metadata=metadata)
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
-def load_donor(path: str | Path) -> Donor:
-    """Reads a donor: a file that `save_donor` wrote, or the folder of a run of method idr or baseh3dnet.
+def load_source_subject(path: str | Path) -> SourceSubject:
+    """Reads a source subject: a file that `save_source_subject` wrote, or the folder of a run of method idr or
+    baseh3dnet.
 
     Raises:
-        PriorError: There is no such file or folder, it is not a donor, or its weights do not fit its networks.
+        PriorError: There is no such file or folder, it is not a source subject, or its weights do not fit its networks.
     """
     path = Path(path)
-    donor = donor_of_run(path) if path.is_dir() else _read(path)
-    donor.networks()
-    broken = [name for name, value in donor.weights.items() if not torch.isfinite(value).all()]
+    source_subject = source_subject_of_run(path) if path.is_dir() else _read(path)
+    source_subject.networks()
+    broken = [name for name, value in source_subject.weights.items() if not torch.isfinite(value).all()]
     if broken:
-        raise PriorError(f"{path}: {broken[0]} holds numbers that are not finite; the donor cannot be used")
-    return donor
+        raise PriorError(
+            f"{path}: {broken[0]} holds numbers that are not finite; the source subject cannot be used"
+        )
+    return source_subject
 
 
-def _read(path: Path) -> Donor:
+def _read(path: Path) -> SourceSubject:
     if not path.is_file():
         raise PriorError(
-            f"the donor {path} does not exist; make one with "
-            "`python scripts/export_donor.py run=RUNFOLDER out=FILE`"
+            f"the source subject {path} does not exist; make one with "
+            "`python scripts/export_source_subject.py run=RUNFOLDER out=FILE`"
         )
     try:
         with safe_open(path, framework="pt") as file:
@@ -108,18 +117,18 @@ def _read(path: Path) -> Donor:
             fields, about = json.loads(metadata["fields"]), json.loads(metadata["about"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise PriorError(f"{path} cannot be read as a donor of this project: {error}") from error
+        raise PriorError(f"{path} cannot be read as a source subject of this project: {error}") from error
     weights = {name: value for name, value in tensors.items() if not name.startswith("adam.")}
     adam: dict[str, dict[str, Tensor]] = {}
     for full, value in tensors.items():
         if full.startswith("adam."):
             _, moment, name = full.split(".", 2)
             adam.setdefault(name, {})[moment] = value
-    return Donor(path.stem, fields, weights, adam or None, about)
+    return SourceSubject(path.stem, fields, weights, adam or None, about)
 
 
-def donor_of_run(folder: str | Path) -> Donor:
-    """The donor that a run folder holds: weights and Adam's state of checkpoints/last.ckpt, networks as
+def source_subject_of_run(folder: str | Path) -> SourceSubject:
+    """The source subject that a run folder holds: weights and Adam's state of checkpoints/last.ckpt, networks as
     config.yaml describes them. A run that was stopped halfway will do.
 
     Raises:
@@ -130,8 +139,8 @@ def donor_of_run(folder: str | Path) -> Donor:
     for path in (configured, saved):
         if not path.is_file():
             raise PriorError(
-                f"there is no {path}: a donor is the folder of a run that has saved a checkpoint, such as "
-                "runs/2026-11-20/18-10-13-demo-idr, or a file of scripts/export_donor.py"
+                f"there is no {path}: a source subject is the folder of a run that has saved a checkpoint, such as "
+                "runs/2026-11-20/18-10-13-demo-idr, or a file of scripts/export_source_subject.py"
             )
     try:
         config = yaml.safe_load(configured.read_text())
@@ -146,9 +155,9 @@ def donor_of_run(folder: str | Path) -> Donor:
         optimizer = checkpoint["optimizer_states"][0]
     except Exception as error:  # torch.load raises whatever a broken file makes it
         raise PriorError(f"{folder} cannot be read as a run of this project: {error!r}") from error
-    donor = Donor(folder.name, fields, weights, None, about)
-    adam = _adam_by_name(donor, optimizer)
-    return Donor(donor.name, fields, weights, adam or None, about)
+    source_subject = SourceSubject(folder.name, fields, weights, None, about)
+    adam = _adam_by_name(source_subject, optimizer)
+    return SourceSubject(source_subject.name, fields, weights, adam or None, about)
 
 
 def _about(folder: Path, config: Mapping[str, Any], step: int) -> dict[str, Any]:
@@ -172,13 +181,15 @@ def _about(folder: Path, config: Mapping[str, Any], step: int) -> dict[str, Any]
     }
 
 
-def _adam_by_name(donor: Donor, optimizer: Mapping[str, Any]) -> dict[str, dict[str, Tensor]]:
+def _adam_by_name(
+    source_subject: SourceSubject, optimizer: Mapping[str, Any]
+) -> dict[str, dict[str, Tensor]]:
     """Adam's state by parameter name; the checkpoint numbers parameters: those of the geometry, then of the
     rendering network, then others.
     """
     names = [
         f"{part}.{name}"
-        for part, network in donor.networks().items()
+        for part, network in source_subject.networks().items()
         for name, _ in network.named_parameters()
     ]
     numbers = [number for group in optimizer["param_groups"] for number in group["params"]]
@@ -187,27 +198,30 @@ def _adam_by_name(donor: Donor, optimizer: Mapping[str, Any]) -> dict[str, dict[
         state = optimizer["state"].get(number)
         if state is None:  # it never had a gradient
             continue
-        if state["exp_avg"].shape != donor.weights[name].shape:
+        if state["exp_avg"].shape != source_subject.weights[name].shape:
             raise PriorError(
-                f"donor {donor.name}: Adam's state number {number} has shape {tuple(state['exp_avg'].shape)}, but "
-                f"{name} has {tuple(donor.weights[name].shape)}; a donor is trained by method=idr or baseh3dnet"
+                f"source subject {source_subject.name}: Adam's state number {number} has shape "
+                f"{tuple(state['exp_avg'].shape)}, but "
+                f"{name} has {tuple(source_subject.weights[name].shape)}; a source subject is trained by "
+                f"method=idr or baseh3dnet"
             )
         found[name] = {moment: torch.as_tensor(state[moment]) for moment in MOMENTS}
     return found
 
 
-def _make(donor: str, part: str, config: Mapping[str, Any]) -> nn.Module:
-    """A network of `recon.fields`, and nothing else: the file of a donor may come from anywhere."""
+def _make(source_subject: str, part: str, config: Mapping[str, Any]) -> nn.Module:
+    """A network of `recon.fields`, and nothing else: the file of a source subject may come from anywhere."""
     target = str(config.get("_target_", ""))
     made = getattr(recon.fields, target.removeprefix("recon.fields."), None)
     if not (target.startswith("recon.fields.") and isinstance(made, type) and issubclass(made, nn.Module)):
         raise PriorError(
-            f"donor {donor}: its {part} network is {target or 'not described'}, expected one of recon.fields"
+            f"source subject {source_subject}: its {part} network is {target or 'not described'}, expected "
+            f"one of recon.fields"
         )
     try:
         return made(**{name: value for name, value in config.items() if name != "_target_"})
     except (TypeError, ValueError) as error:
-        raise PriorError(f"donor {donor}: {target} cannot be made: {error}") from error
+        raise PriorError(f"source subject {source_subject}: {target} cannot be made: {error}") from error
 
 
 def sizes(state: Mapping[str, Tensor]) -> Sequence[str]:

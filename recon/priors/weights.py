@@ -18,18 +18,22 @@ from torch import Tensor
 from recon.errors import PriorError
 from recon.files import replacing
 from recon.priors.network import DeepSDFNetwork, LinearSDFNetwork, ShapeNetwork
-from recon.priors.pca.family import GridFamily
 from recon.priors.pca.packed import CODEC, cached, unpacked
+from recon.priors.pca.shape_model import PCAShapeModel
 
 FORMAT = "headrecon-shape-prior-1"
-NETWORKS = {"deepsdf": DeepSDFNetwork, "linear": LinearSDFNetwork, "grid": GridFamily}
+NETWORKS = {"deepsdf": DeepSDFNetwork, "linear": LinearSDFNetwork, "grid": PCAShapeModel}
+OLD_NAMES = {"likeness": "brightness_model"}
+"""Arguments of networks in files of before, and what they are called now."""
+OLD_PREFIXES = {"likeness_": "brightness_"}
+"""Beginnings of the names of tensors in files of before, and what they are called now."""
 AS_THEY_ARE = {"grid"}
 """Kinds whose tensors are stored and used in the precision that they have."""
 
 
 @dataclass(frozen=True)
 class Canonical:
-    """The canonical frame of a family: mm of the mean head, +Y up, +Z out of the face, +X the subject's left.
+    """The canonical frame of a shape model: mm of the mean head, +Y up, +Z out of the face, +X the subject's left.
 
     Attributes:
         centre_mm: Centre of the ball that is the unit ball of the networks.
@@ -51,7 +55,7 @@ class Canonical:
 
 @dataclass(frozen=True)
 class ShapePrior:
-    """A trained family of heads.
+    """A trained shape model of heads.
 
     Attributes:
         network: In evaluation mode.
@@ -73,7 +77,7 @@ def save_shape_prior(path: str | Path, prior: ShapePrior, dtype: torch.dtype = t
 
     Args:
         path: A `.safetensors` file.
-        prior: The family.
+        prior: The shape model.
         dtype: Of the stored tensors of networks; half precision changes the surface by less than 0.01 mm.
     """
     tensors = {
@@ -142,7 +146,8 @@ def load_shape_prior(path: str | Path, sha256: str | None = None) -> ShapePrior:
                 raise PriorError(f"{path} has format {metadata.get('format')!r}, expected {FORMAT!r}")
             kind, arguments = metadata["kind"], json.loads(metadata["arguments"])
             canonical = json.loads(metadata["canonical"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            arguments = {OLD_NAMES.get(name, name): value for name, value in arguments.items()}
+            tensors = {_present_name(name): file.get_tensor(name) for name in file.keys()}
         if (codec := metadata.get("codec")) is not None:
             if codec != CODEC:
                 raise PriorError(f"{path} is compressed as {codec!r}, expected {CODEC!r}: update the project")
@@ -152,7 +157,7 @@ def load_shape_prior(path: str | Path, sha256: str | None = None) -> ShapePrior:
             tensors = {name: tensor.float() for name, tensor in tensors.items()}
         network: ShapeNetwork
         if kind in AS_THEY_ARE:
-            network = GridFamily.holding(tensors, arguments)
+            network = PCAShapeModel.holding(tensors, arguments)
         else:
             network = NETWORKS[kind](**arguments)
             network.load_state_dict(tensors)
@@ -162,3 +167,11 @@ def load_shape_prior(path: str | Path, sha256: str | None = None) -> ShapePrior:
     landmarks = {name: tuple(place) for name, place in canonical["landmarks_mm"].items()}
     frame = Canonical(tuple(canonical["centre_mm"]), canonical["radius_mm"], landmarks)
     return ShapePrior(network.eval(), frame, kind, arguments, about)
+
+
+def _present_name(name: str) -> str:
+    """What a tensor is called now whose file may be of before."""
+    for old, new in OLD_PREFIXES.items():
+        if name.startswith(old):
+            return new + name.removeprefix(old)
+    return name

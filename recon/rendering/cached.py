@@ -1,4 +1,4 @@
-"""Training rays traced through a remembered distance, and corrected on the true one (the dynamic caching of SIRA++,
+"""Training rays traced through a cached SDF grid, and corrected on the true one (the dynamic caching of SIRA++,
 section 6.2 of specs/methods.md, on a grid).
 
 Almost all that IDR computes is tracing without gradients. Here a ray is marched through a grid of distances, which
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from recon.rendering.cached_grid import LEAST_RATE, STRIDES, DistanceGrid, Passage, march
+from recon.rendering.cached_grid import LEAST_RATE, STRIDES, CachedSDFGrid, GridMarch, march
 from recon.rendering.search import DistanceFunction, chunked
 from recon.rendering.tracing import (
     Trace,
@@ -30,15 +30,16 @@ MORE_CORRECTIONS = 6  # at most, for rays that are not that close yet
 
 @dataclass(frozen=True)
 class CachedTracing(TracingSettings):
-    """Settings of training with a remembered distance; those of `TracingSettings` hold for pictures.
+    """Settings of training with a cached SDF grid; those of `TracingSettings` hold for pictures.
 
     Attributes:
         cells: of the grid along the side of the cube about the sphere, a multiple of 4.
         corrections: secant steps on the true distance.
-        pace: for so many steps the whole grid is asked again at each. Afterwards renewals come after ever more steps:
-            after step / pace of them.
+        refresh_interval: for so many steps the whole grid is asked again at each. Afterwards refreshes come after
+            ever more steps: after step / refresh_interval of them.
         every: but never after more than so many.
-        whole_every: every so many renewals the whole grid is asked again, otherwise only where the surface passes.
+        full_refresh_every: every so many refreshes the whole grid is asked again, otherwise only where the surface
+            passes.
         fixed_shapes: evaluate all rays at each correction and leave none to the reference, so that shapes stay the
             same and nothing waits for an answer; least distances are then those of uniform samples. None for all
             devices but CPUs.
@@ -51,18 +52,18 @@ class CachedTracing(TracingSettings):
 
     cells: int = 96
     corrections: int = 2
-    pace: int = 10
-    every: int = 20
-    whole_every: int = 10
+    refresh_interval: int = 10
+    longest_refresh_interval: int = 20
+    full_refresh_every: int = 10
     fixed_shapes: bool | None = None
     cuda_graphs: bool = False
     analytic: bool = True
-    coarse_backward: bool = True
+    bf16_backward: bool = True
 
     def __post_init__(self) -> None:
         if self.cells < 8 or self.cells % STRIDES[0]:
             raise ValueError(f"renderer.cells={self.cells}: expected a multiple of {STRIDES[0]}, at least 8")
-        for name in ("corrections", "pace", "every", "whole_every"):
+        for name in ("corrections", "refresh_interval", "longest_refresh_interval", "full_refresh_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"renderer.{name}={getattr(self, name)}: expected 1 or more")
         if self.cuda_graphs and self.fixed_shapes is False:
@@ -81,29 +82,29 @@ class CachedTracing(TracingSettings):
         """What finds the surface along the rays of training."""
         return CachedTracer(self)
 
-    def renewal(self, step: int) -> str | None:
-        """What is renewed before a step: "whole", "surface" or None."""
-        if step < self.pace:
+    def refresh_at(self, step: int) -> str | None:
+        """What is refreshed before a step: "whole", "surface" or None."""
+        if step < self.refresh_interval:
             return "whole"
-        beginning = _renewals(self.pace, self.every)
+        beginning = _refreshes(self.refresh_interval, self.longest_refresh_interval)
         if step < beginning[-1]:
             if step not in beginning:
                 return None
             count = beginning.index(step)
         else:
-            further, rest = divmod(step - beginning[-1], self.every)
+            further, rest = divmod(step - beginning[-1], self.longest_refresh_interval)
             if rest:
                 return None
             count = len(beginning) - 1 + further
-        return "surface" if count % self.whole_every else "whole"
+        return "surface" if count % self.full_refresh_every else "whole"
 
 
 @functools.cache
-def _renewals(pace: int, every: int) -> tuple[int, ...]:
-    """The steps with a renewal, up to the first that is followed by the longest interval."""
+def _refreshes(refresh_interval: int, longest_refresh_interval: int) -> tuple[int, ...]:
+    """The steps with a refresh, up to the first that is followed by the longest interval."""
     steps = [0]
-    while steps[-1] // pace < every:
-        steps.append(steps[-1] + max(1, steps[-1] // pace))
+    while steps[-1] // refresh_interval < longest_refresh_interval:
+        steps.append(steps[-1] + max(1, steps[-1] // refresh_interval))
     return tuple(steps)
 
 
@@ -117,7 +118,7 @@ class CachedTracer(Tracer):
     def __init__(self, settings: CachedTracing) -> None:
         super().__init__(settings)
         self.settings: CachedTracing = settings
-        self.grid = DistanceGrid(settings.cells, settings.radius, settings.chunk)
+        self.grid = CachedSDFGrid(settings.cells, settings.radius, settings.chunk)
         self._known = False
 
     def get_extra_state(self) -> Tensor:
@@ -141,17 +142,17 @@ class CachedTracer(Tracer):
         """Trace rays through the grid; see `Tracer`."""
         with remembered_weights():  # weight-normed weights are worked out once
             if step is not None:
-                self.renew(sdf, step)
+                self.refresh(sdf, step)
             near, far, _ = intersect_sphere(origins, directions, self.settings.radius)
             found = march(self.grid, origins, directions, near, far, self.settings.cells)
             return self._corrected(sdf, origins, directions, mask, found, generator)
 
-    def renew(self, sdf: DistanceFunction, step: int) -> None:
+    def refresh(self, sdf: DistanceFunction, step: int) -> None:
         """Renew the grid as the step wants it; it is filled at the first call, whatever the step."""
-        what = self.settings.renewal(step) if self._known else "whole"
+        what = self.settings.refresh_at(step) if self._known else "whole"
         with remembered_weights():
             if what == "whole":
-                self.grid.renew(sdf)
+                self.grid.refresh(sdf)
             elif what == "surface":
                 self.grid.follow(sdf)
         self._known = True
@@ -162,7 +163,7 @@ class CachedTracer(Tracer):
         origins: Tensor,
         directions: Tensor,
         mask: Tensor,
-        found: Passage,
+        found: GridMarch,
         generator: torch.Generator | None,
     ) -> Trace:
         """The true depths of rays that meet the surface inside the mask."""

@@ -10,13 +10,13 @@ from torch.nn.functional import grid_sample, interpolate, pad
 from recon.rendering.search import DistanceFunction, chunked
 
 STRIDES = (4, 2, 1)
-"""Cells of the lattice along the side of a cell of each lattice that a whole renewal goes through."""
+"""Cells of the lattice along the side of a cell of each lattice that a whole refresh goes through."""
 REACHES = (0.87, 0.4)
 """A cell is halved if the distance at a corner is less than so much of its side: half its diagonal at first, so that
 nothing small is lost; then only for what is thinner than a cell."""
 
 
-class DistanceGrid(nn.Module):
+class CachedSDFGrid(nn.Module):
     """Signed distances at the nodes of a lattice over the cube about the sphere, trilinear between them.
 
     The nodes are those of all cells that the surface passes; further away the values come from lattices of two and
@@ -42,7 +42,7 @@ class DistanceGrid(nn.Module):
         return 2 * self.radius / self.cells
 
     @torch.no_grad()
-    def renew(self, sdf: DistanceFunction) -> int:
+    def refresh(self, sdf: DistanceFunction) -> int:
         """Ask for the distance everywhere, from coarse to fine; the finer lattices only near the surface.
 
         No part of the surface is lost that a cell of the coarsest lattice resolves, or that comes within its cell
@@ -130,7 +130,7 @@ SUBDIVISIONS = 8  # samples of the second, finer look about a crossing or a leas
 
 
 @dataclass(frozen=True)
-class Passage:
+class GridMarch:
     """What rays pass in a grid.
 
     Attributes:
@@ -147,13 +147,13 @@ class Passage:
 
 
 def march(
-    grid: DistanceGrid,
+    grid: CachedSDFGrid,
     origins: Float[Tensor, "rays 3"],
     directions: Float[Tensor, "rays 3"],
     near: Float[Tensor, " rays"],
     far: Float[Tensor, " rays"],
     samples: int,
-) -> Passage:
+) -> GridMarch:
     """First crossings and least distances along rays, by uniform samples and a finer look about the chosen one.
 
     All shapes depend on the numbers of rays and samples alone, and nothing is read back.
@@ -191,7 +191,7 @@ def march(
     rate = ((f_low - f_high) / span).clamp_min(LEAST_RATE)
     root = t_high + (f_high / rate).maximum(t_low - t_high)
     least = torch.where(hit, _pick(depths, deepest), _pick(finer, values.argmin(1)))
-    return Passage(crossed, torch.where(crossed, root, least), rate, least)
+    return GridMarch(crossed, torch.where(crossed, root, least), rate, least)
 
 
 def _pick(values: Float[Tensor, "rays samples"], index: Tensor) -> Float[Tensor, " rays"]:

@@ -109,7 +109,7 @@ def render_rays(
         step: of the training.
     """
     if tracer.settings.fixed(mask.device):
-        tracer.renew(field.sdf, step)
+        tracer.refresh(field.sdf, step)
         uniform = sent(eikonal_points(len(mask), generator, origins.dtype), mask.device)
         return render_fixed(field, colour, origins, directions, mask, tracer, uniform)
     found = tracer(field.sdf, origins.detach(), directions.detach(), mask, generator, step)
@@ -137,7 +137,7 @@ def render_fixed(
     """The same by operations whose shapes depend on the number of rays alone, and that read nothing back from a device:
     all rays are shaded, also those without a surface, whose colours nobody may count.
 
-    What the tracer remembers must have been renewed, and its settings must want fixed shapes.
+    What the tracer remembers must have been refreshed, and its settings must want fixed shapes.
 
     Args:
         field: the geometry.

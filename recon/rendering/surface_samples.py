@@ -163,10 +163,10 @@ def _guessed(
     start = normalize(torch.randn(rays, 3, generator=generator), dim=1) * settings.radius
     aim = 0.5 * normalize(torch.randn(rays, 3, generator=generator), dim=1)
     _, points, gradient = _surface(field, settings, start, normalize(aim - start, dim=1))
-    # At the rim of the masks the backdrop shines through: what is seen at a grazing angle is no donor.
+    # At the rim of the masks the backdrop shines through: what is seen at a grazing angle is no source.
     facing = (normalize(seen.gradient, dim=1) * seen.to_camera).sum(1)
-    donors = (facing > GRAZING).nonzero()[:, 0]
-    few = donors[torch.randperm(len(donors), generator=generator)[:4_000]]
+    sources = (facing > GRAZING).nonzero()[:, 0]
+    few = sources[torch.randperm(len(sources), generator=generator)[:4_000]]
     if len(few) < 2:
         return seen.at(few[:0])
     donors_at, colour = seen.points[few].numpy(), seen.colour[few]
@@ -182,18 +182,18 @@ def _guessed(
 
 def harmonic(
     points: Float[np.ndarray, "points 3"],
-    donors: Float[np.ndarray, "donors 3"],
-    values: Float[np.ndarray, "donors channels"],
+    sources: Float[np.ndarray, "sources 3"],
+    values: Float[np.ndarray, "sources channels"],
 ) -> Float[np.ndarray, "points channels"]:
-    """Values of points on a surface between those of donors: each the mean of its neighbours, the closer the more."""
-    every = np.concatenate([points, donors])
+    """Values of points on a surface between those of sources: each the mean of its neighbours, the closer the more."""
+    every = np.concatenate([points, sources])
     length, other = cKDTree(every).query(every, k=min(LINKS + 1, len(every)))
     closest = np.median(length[:, 1]) + 1e-9
     one = np.repeat(np.arange(len(every)), length.shape[1] - 1)
     weight = 1.0 / (length[:, 1:].ravel() + closest) ** 2
     links = coo_array((weight, (one, other[:, 1:].ravel())), shape=(len(every),) * 2).tocsr()
     links = (links + links.T)[: len(points)]
-    # A weak pull to the middle, so that pieces without a donor have a value as well.
+    # A weak pull to the middle, so that pieces without a source have a value as well.
     degree = links.sum(axis=1) + SPARE
     laplacian = diags_array(degree) - links[:, : len(points)]
     right = links[:, len(points) :] @ values + SPARE * np.median(values, axis=0)

@@ -52,7 +52,7 @@ class TracingSettings:
         chunk: most points for one call of the distance function.
         analytic: training uses the derivatives that a field has written out by hand, if it has, instead of autograd's;
             the same but for rounding.
-        coarse_backward: the backward pass of training may round the factors of its matrix products to bfloat16, on
+        bf16_backward: the backward pass of training may round the factors of its matrix products to bfloat16, on
             processors that are made for it. The forward pass is exact, and with it the place of the surface.
     """
 
@@ -65,7 +65,7 @@ class TracingSettings:
     secant_steps: int = 8
     chunk: int = 100_000
     analytic: bool = False
-    coarse_backward: bool = False
+    bf16_backward: bool = False
 
     @property
     def graphed(self) -> bool:
@@ -128,10 +128,10 @@ class Tracer(nn.Module):
             mask: whether the photograph's mask has the object on each ray; rays without a hit (or without the mask)
                 get the depth of their least distance.
             generator: of the step's random draws; None where shapes are fixed, since nothing is drawn then.
-            step: of the training; what is remembered is renewed by it. None where `renew` has been told already.
+            step: of the training; what is remembered is refreshed by it. None where `refresh` has been told already.
         """
 
-    def renew(self, sdf: DistanceFunction, step: int) -> None:
+    def refresh(self, sdf: DistanceFunction, step: int) -> None:
         """Renew what is remembered, as a step wants it; in place, so that a recorded step sees it."""
 
 

@@ -20,7 +20,7 @@ _NEAREST = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class Sight:
+class Visibility:
     """What a camera sees of a mesh.
 
     Attributes:
@@ -32,13 +32,13 @@ class Sight:
     seen: Bool[np.ndarray, " vertices"]
 
 
-def sight(
+def visibility_of(
     mesh: trimesh.Trimesh,
     normals: Float[np.ndarray, "vertices 3"],
     camera: Camera,
     *,
     grazing_deg: float = GRAZING_DEG,
-) -> Sight:
+) -> Visibility:
     """Draws the mesh into a depth buffer of the camera's size and compares its vertices with it.
 
     The inverse depth of a plane is linear on the image. So each vertex foretells, by its tangent plane, the depth
@@ -80,4 +80,4 @@ def sight(
     tolerance = _TOLERANCE_PX / camera.intrinsics[0, 0] * inverse[candidate]
     seen = np.zeros(len(depth), bool)
     seen[candidate[nearness <= expected + tolerance]] = True
-    return Sight(drawn.face >= 0, seen)
+    return Visibility(drawn.face >= 0, seen)

@@ -3,7 +3,7 @@
 A recorded step repeats the same kernels on the same addresses. So all that differs from step to step lies in buffers
 that are filled before it is replayed; its gradients lie where the recording put them; and whatever changes which
 kernels are needed, such as a geometry that begins to learn, makes a new recording. The optimizer's step and the
-renewals of what the tracer remembers stay outside.
+refreshes of what the tracer remembers stay outside.
 
 None of this has run on a GPU yet. What is kept, filled, replayed and recorded again is tested on the CPU with a
 recorder that repeats PyTorch's operations one by one.

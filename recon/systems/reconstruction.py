@@ -30,7 +30,7 @@ from recon.systems.objective import Objective, StepTerms, stepped
 
 
 @contextmanager
-def coarse_products(wanted: bool = True) -> Iterator[None]:
+def bf16_backward_products(wanted: bool = True) -> Iterator[None]:
     """Within, products of float32 matrices may round their factors to bfloat16; sums stay in float32.
 
     A CPU does so only if it has matrix units for bfloat16 (AMX: 3 to 4 times the speed); a GPU takes its fastest
@@ -141,7 +141,7 @@ class Reconstruction(pl.LightningModule):
         self.set_phase(step)
         if self.graphs is not None and not self.graphs.failed:
             if isinstance(batch, RayBatch):
-                self.tracer.renew(self.sdf.sdf, step)
+                self.tracer.refresh(self.sdf.sdf, step)
             learning = tuple(parameter.requires_grad for parameter in self.parameters())
             kind = (type(batch), self.sdf.shape_of_progress(), learning)
             done = self.graphs.step(self.learn, self.parameters(), self.given(batch, step), kind)
@@ -194,7 +194,7 @@ class Reconstruction(pl.LightningModule):
         """Derivatives of the loss, as exact as the renderer wants them; a recorded step has them already."""
         if self.graphs is not None and self.graphs.learned:
             return
-        with coarse_products(self.tracing.coarse_backward):
+        with bf16_backward_products(self.tracing.bf16_backward):
             loss.backward(*args, **kwargs)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:

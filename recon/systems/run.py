@@ -15,8 +15,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import Tensor
 
 from recon import scene as scenes
-from recon.errors import ConfigError, OutsidePriorError, SceneError
-from recon.priors import Evidence, Networks, Start
+from recon.errors import ConfigError, OutOfDistributionError, SceneError
+from recon.priors import Networks, SceneObservations, Start
 from recon.rendering import CameraBundle, PixelStore, SurfaceSampler
 from recon.scene import Scene, View
 from recon.systems.callbacks import CurveFile, LastCheckpoint, Progress
@@ -72,7 +72,7 @@ class Task:
 def prepare(cfg: DictConfig, folder: Path, timeline: Timeline | None = None) -> Task:
     """Open and check everything that can fail before any work starts.
 
-    Where the prior says that it does not apply, goes on as `method.outside` and changes the configuration so.
+    Where the prior says that it does not apply, goes on as `method.fallback` and changes the configuration so.
 
     Raises:
         SceneError: if scene, views, images, masks or cameras cannot be used.
@@ -87,7 +87,7 @@ def prepare(cfg: DictConfig, folder: Path, timeline: Timeline | None = None) -> 
     timeline = timeline or Timeline()
     try:
         return _prepare(cfg, folder, timeline)
-    except OutsidePriorError as error:
+    except OutOfDistributionError as error:
         other = cfg.method.get("outside")
         if other is None:
             raise
@@ -131,7 +131,7 @@ def _prepare(cfg: DictConfig, folder: Path, timeline: Timeline) -> Task:
     prior = build(cfg.prior)
     if cfg.get("init"):
         prior = build(cfg.init, prior=prior, device=device)
-    starts = prior.starts(networks, evidence(scene, inputs))
+    starts = prior.starts(networks, observations(scene, inputs))
     name = cfg.get("start")
     if name is None:
         name = next(iter(starts)) if len(starts) == 1 else choose(starts, system, sampler, device=device)
@@ -151,7 +151,7 @@ def _prepare(cfg: DictConfig, folder: Path, timeline: Timeline) -> Task:
     )  # fmt: skip
 
 
-def evidence(scene: Scene, inputs: Sequence[View]) -> Evidence:
+def observations(scene: Scene, inputs: Sequence[View]) -> SceneObservations:
     """What a prior may know of a scene before training."""
 
     def landmarks() -> Mapping[str, Float[np.ndarray, " 3"]]:
@@ -161,7 +161,7 @@ def evidence(scene: Scene, inputs: Sequence[View]) -> Evidence:
         vertices = np.asarray(truth.mesh().vertices)
         return {name: vertices[index] for name, index in truth.landmarks.items()}
 
-    return Evidence(
+    return SceneObservations(
         [view.camera for view in inputs],
         [view.mask() for view in inputs],
         scene.scale_mat,

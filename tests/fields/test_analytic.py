@@ -3,7 +3,7 @@ import torch
 from torch.nn.functional import softplus
 
 from recon.fields import Field, FieldSample, SDFNetwork, sdf_and_gradient
-from recon.fields.analytic import value_and_slope
+from recon.fields.analytic import value_and_gradient
 
 
 def layers(skip, outputs=3, seed=0):
@@ -36,7 +36,7 @@ def test_values_slopes_and_their_derivatives_are_those_of_autograd(skip):
     inputs = layers(skip)
 
     def by_hand(points, *rest):
-        return value_and_slope(points, rest[:4], rest[4:], skip, 3.0)
+        return value_and_gradient(points, rest[:4], rest[4:], skip, 3.0)
 
     def loss(value, slope):  # of all outputs, each with a weight of its own
         return (value.sin() * torch.arange(1, 4)).sum() + (slope.norm(dim=1) - 1).square().sum()

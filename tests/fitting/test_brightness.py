@@ -7,37 +7,37 @@ import pytest
 import torch
 
 from recon.fitting import SolverSettings
-from recon.fitting.brightness import Likeness
+from recon.fitting.brightness import BrightnessModel
 from recon.fitting.face_points import Faces
-from recon.fitting.observations import Pinhole, PreparedView
+from recon.fitting.observations import Pinhole, ViewObservation
 from recon.fitting.residuals import Layout
 from recon.scene import Camera
 from tests.fitting.test_pose import UNIT_MM
-from tests.support.fit_families import BallWithNose
+from tests.support.fit_shape_models import BallWithNose
 
 SIZE = 256
 
 
-def facing_marks() -> torch.Tensor:
-    """Marks of the mean head that a camera behind it sees, beside nose and chin."""
+def facing_points() -> torch.Tensor:
+    """Face points of the mean head that a camera behind it sees, beside nose and chin."""
     spread = torch.randn(3000, 3, generator=torch.Generator().manual_seed(0))
     places = 0.35 * torch.nn.functional.normalize(spread, dim=1)
     return places[(places[:, 2] < -0.2) & (BallWithNose().at(torch.zeros(2)).sdf(places).abs() < 1e-3)]
 
 
-def likeness(components: torch.Tensor, by_code: torch.Tensor) -> Likeness:
-    """Marks that stay where they are, whatever the code."""
-    places = facing_marks()
+def face_brightness(components: torch.Tensor, by_code: torch.Tensor) -> BrightnessModel:
+    """Face points that stay where they are, whatever the code."""
+    places = facing_points()
     nothing = torch.zeros(1, len(places))
-    return Likeness(
+    return BrightnessModel(
         places, torch.zeros(len(places), 3, 2), torch.tensor([0.5]) / UNIT_MM,
         nothing, components[None], by_code[None], nothing + 0.02,
     )  # fmt: skip
 
 
 def test_brightness_is_that_of_the_mean_head_and_what_the_code_adds():
-    components = torch.rand(len(facing_marks()), 3)
-    known = likeness(components, torch.tensor([[1.0, 0.0], [0.5, -2.0], [0.0, 0.25]]))
+    components = torch.rand(len(facing_points()), 3)
+    known = face_brightness(components, torch.tensor([[1.0, 0.0], [0.5, -2.0], [0.0, 0.25]]))
     known = replace(known, mean=known.mean + 0.1)
     shares = torch.tensor([0.4, 0.2 + 2.4, -0.3])
     code = torch.tensor([0.4, -1.2])
@@ -54,10 +54,10 @@ def test_brightness_tells_the_code_as_far_as_both_go_together(gain):
     pose[2, 3] = -900.0
     camera = Camera(np.array([[700.0, 0, 128], [0, 700, 128], [0, 0, 1]]), pose, SIZE, SIZE)
     pinhole = Pinhole.of(camera, np.diag([1 / UNIT_MM, 1 / UNIT_MM, 1 / UNIT_MM, 1.0]))
-    columns, _ = pinhole.project(facing_marks())
-    known = likeness(torch.sin(columns[:, :1] / 5), torch.tensor([[0.0, gain]]))
-    mask, settings = np.ones((SIZE, SIZE), bool), SolverSettings(shading=False, mark_sigma_mm=0.0)
-    view = PreparedView.of(camera, mask, np.full((SIZE, SIZE, 3), 0.5), ~mask, settings)
+    columns, _ = pinhole.project(facing_points())
+    known = face_brightness(torch.sin(columns[:, :1] / 5), torch.tensor([[0.0, gain]]))
+    mask, settings = np.ones((SIZE, SIZE), bool), SolverSettings(shading=False, face_point_sigma_mm=0.0)
+    view = ViewObservation.of(camera, mask, np.full((SIZE, SIZE, 3), 0.5), ~mask, settings)
     stripes = 1.5 * np.sin((np.arange(SIZE, dtype=np.float32) + 0.5) / 5)
     view = replace(view, picture=np.tile(stripes, (SIZE, 1)))
 

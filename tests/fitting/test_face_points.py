@@ -1,4 +1,4 @@
-"""Marks of a face: how their shading changes with the code, and that shading shows a shape."""
+"""Face points of a face: how their shading changes with the code, and that shading shows a shape."""
 
 from dataclasses import replace
 
@@ -6,32 +6,32 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
-from recon.fitting.brightness import Likeness
+from recon.fitting.brightness import BrightnessModel
 from recon.fitting.face_points import Faces, tangents, turning
-from recon.fitting.observations import Pinhole, PreparedView, SolverSettings
+from recon.fitting.observations import Pinhole, SolverSettings, ViewObservation
 from recon.fitting.residuals import Layout
-from recon.fitting.shading import harmonics, harmonics_slope
+from recon.fitting.shading import harmonics, harmonics_gradient
 from recon.fitting.tracing import trace
 from recon.scene import Camera
-from tests.support.fit_families import BallWithNose
+from tests.support.fit_shape_models import BallWithNose
 
 UNIT_MM = 300.0
 LIGHT = torch.tensor([0.3, 0.4, 0.5, -0.6, 0.2, -0.1, 0.15, 0.1, -0.2]).double()
 
 
-def marks(code: torch.Tensor, count: int = 1500) -> tuple[torch.Tensor, torch.Tensor]:
+def face_points(code: torch.Tensor, count: int = 1500) -> tuple[torch.Tensor, torch.Tensor]:
     """Points on the front of the nose and of the ball, and how they move with the code: along their normals."""
-    family = BallWithNose()
+    shape_model = BallWithNose()
     spread = normalize(torch.randn(count, 3, generator=torch.Generator().manual_seed(0)).double(), dim=1)
     points = torch.cat([0.36 * spread, torch.tensor([0, 0, 0.36]) + 0.1 * spread])
-    head = family.at(code)
+    head = shape_model.at(code)
     for _ in range(30):
-        sdf, slope = head.slope(points)
-        points = points - sdf[:, None] * slope / slope.square().sum(1, keepdim=True)
+        sdf, gradient = head.sdf_and_gradient(points)
+        points = points - sdf[:, None] * gradient / gradient.square().sum(1, keepdim=True)
     points = points[points[:, 2] > 0.2]
-    _, slope = head.slope(points)
-    square = slope.square().sum(1)
-    return points, -slope[:, :, None] * head.basis(points)[:, None, :] / square[:, None, None]
+    _, gradient = head.sdf_and_gradient(points)
+    square = gradient.square().sum(1)
+    return points, -gradient[:, :, None] * head.basis(points)[:, None, :] / square[:, None, None]
 
 
 def test_harmonics_slope_is_a_difference():
@@ -43,21 +43,21 @@ def test_harmonics_slope_is_a_difference():
         expected = (
             (harmonics(normals + step * tangent) - harmonics(normals - step * tangent)) @ LIGHT / (2 * step)
         )
-        torch.testing.assert_close((harmonics_slope(normals, LIGHT) * tangent).sum(1), expected)
+        torch.testing.assert_close((harmonics_gradient(normals, LIGHT) * tangent).sum(1), expected)
 
 
 def test_turning_is_how_normals_turn_when_points_follow_the_surface():
     code = torch.tensor([0.4, -0.3]).double()
-    points, basis = marks(code)
-    _, slope = BallWithNose().at(code).slope(points)
-    tangent = tangents(normalize(slope, dim=1))[0]
+    points, basis = face_points(code)
+    _, gradient = BallWithNose().at(code).sdf_and_gradient(points)
+    tangent = tangents(normalize(gradient, dim=1))[0]
     found = turning(BallWithNose().at(code), points, tangent, basis, 1e-3)
     step = 1e-4
     for unknown in range(2):
         change = torch.zeros(2).double()
         change[unknown] = step
-        ahead = BallWithNose().at(code + change).slope(points + basis @ change)[1]
-        behind = BallWithNose().at(code - change).slope(points - basis @ change)[1]
+        ahead = BallWithNose().at(code + change).sdf_and_gradient(points + basis @ change)[1]
+        behind = BallWithNose().at(code - change).sdf_and_gradient(points - basis @ change)[1]
         expected = (tangent * (ahead - behind)).sum(1) / (2 * step)
         torch.testing.assert_close(found[:, unknown], expected, atol=2e-3, rtol=2e-3)
         assert expected.abs().max() > 0.05
@@ -71,7 +71,7 @@ def shaded_photograph(camera: Camera, code: torch.Tensor) -> tuple[np.ndarray, n
     head = BallWithNose().at(code.float())
     hits = trace(head, pinhole.centre.expand(len(pixels), 3), pinhole.directions(pixels))
     picture, mask = np.zeros(256 * 256), np.zeros(256 * 256, dtype=bool)
-    shade = harmonics(normalize(hits.slope, dim=1).double()) @ LIGHT
+    shade = harmonics(normalize(hits.gradient, dim=1).double()) @ LIGHT
     picture[hits.rays.numpy()], mask[hits.rays.numpy()] = shade.numpy(), True
     return picture.reshape(256, 256), mask.reshape(256, 256)
 
@@ -86,16 +86,18 @@ def test_shading_shows_the_size_of_a_nose_seen_from_the_front():
     truth = torch.tensor([0.0, 0.5])
     picture, mask = shaded_photograph(camera, truth)
     nothing = np.zeros_like(mask)
-    view = PreparedView.of(camera, mask, np.full((256, 256, 3), 0.5), nothing, SolverSettings(eroded_px=1.0))
+    view = ViewObservation.of(
+        camera, mask, np.full((256, 256, 3), 0.5), nothing, SolverSettings(eroded_px=1.0)
+    )
     view = replace(view, picture=picture.astype(np.float32))
 
     def found(shading: bool, steps: int) -> float:
         code = torch.zeros(2)
         for _ in range(steps):
-            places, basis = (value.float() for value in marks(code.double()))
+            places, basis = (value.float() for value in face_points(code.double()))
             zeros = torch.zeros(1, len(places))
-            # the marks of this head: `at` adds basis @ code
-            known = Likeness(
+            # the face points of this head: `at` adds basis @ code
+            known = BrightnessModel(
                 places - basis @ code, basis, torch.tensor([0.5]) / UNIT_MM,
                 zeros, torch.zeros(1, len(places), 0), torch.zeros(1, 0, 2), zeros + 0.02,
             )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The whole solver on a closed-form family: shape, pose and cameras from painted photographs and masks."""
+"""The whole solver on a closed-form shape model: shape, pose and cameras from painted photographs and masks."""
 
 from dataclasses import replace
 
@@ -9,13 +9,13 @@ from scipy.spatial.transform import Rotation
 
 from recon.errors import PriorError
 from recon.fitting import SolverSettings, solve
-from recon.fitting.brightness import Likeness
+from recon.fitting.brightness import BrightnessModel
 from recon.fitting.observations import Pinhole
 from recon.fitting.residuals import MarkedLandmarks
 from recon.fitting.tracing import trace
 from recon.scene import Camera
 from tests.fitting.test_pose import SIZE, UNIT_MM, camera, placed
-from tests.support.fit_families import BallWithNose
+from tests.support.fit_shape_models import BallWithNose
 
 CODE = torch.tensor([0.7, -0.8])
 POSE = placed((10.0, 4.0, -3.0), 1.02, np.array([12.0, -8.0, 5.0]))
@@ -35,7 +35,7 @@ def photograph(
     pixels = torch.from_numpy(np.column_stack([x.ravel(), y.ravel()])).float()
     hits = trace(head, pinhole.centre.expand(len(pixels), 3), pinhole.directions(pixels))
     paint = paint_of(hits.points)
-    normal = torch.nn.functional.normalize(hits.slope, dim=1)
+    normal = torch.nn.functional.normalize(hits.gradient, dim=1)
     shade = 0.6 + 0.4 * normal @ torch.nn.functional.normalize(torch.tensor(light), dim=0)
     image, mask = np.full((SIZE * SIZE, 3), 0.2, np.float32), np.zeros(SIZE * SIZE, bool)
     image[hits.rays] = (paint * shade).numpy()[:, None] ** (1 / 2.2)
@@ -125,7 +125,7 @@ def test_one_photograph_shows_where_a_face_turns_if_faces_are_known():
     )
     places = 0.35 * spread[spread[:, 2] > 0.2]
     places = places[BallWithNose().at(code).sdf(places).abs() < 1e-3]  # neither nose nor chin
-    likeness = Likeness(
+    brightness_model = BrightnessModel(
         places,
         torch.stack([0.1 * places, torch.zeros_like(places)], dim=2),
         torch.tensor([2.0, 6.0]) / UNIT_MM,
@@ -137,12 +137,12 @@ def test_one_photograph_shows_where_a_face_turns_if_faces_are_known():
     tilted = np.eye(4)
     tilted[:3, :3] = Rotation.from_euler("xy", [7.0, 5.0], degrees=True).as_matrix()
 
-    def turn_deg(family: BallWithNose) -> float:
-        fit = solve(family, [view], [mask], [image], np.zeros(3), UNIT_MM, start=tilted @ POSE)
+    def turn_deg(shape_model: BallWithNose) -> float:
+        fit = solve(shape_model, [view], [mask], [image], np.zeros(3), UNIT_MM, start=tilted @ POSE)
         off = fit.canonical_from_world[:3, :3] @ np.linalg.inv(POSE[:3, :3])
         return float(np.degrees(Rotation.from_matrix(off / np.cbrt(np.linalg.det(off))).magnitude()))
 
-    assert turn_deg(BallWithNose(likeness=likeness)) < 1.0
+    assert turn_deg(BallWithNose(brightness_model=brightness_model)) < 1.0
     assert turn_deg(BallWithNose()) > 3.0
 
 

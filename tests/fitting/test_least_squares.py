@@ -1,12 +1,12 @@
 import torch
 
-from recon.fitting.least_squares import Equations
+from recon.fitting.least_squares import NormalEquations
 
 
 def test_weighted_squares_add_up_by_hand():
     """Rows (1, 2) with residual 3 and weight 2, and (0, 1) with residual -1 and weight 0.5."""
     jacobian, residual = torch.tensor([[1.0, 2.0], [0.0, 1.0]]), torch.tensor([3.0, -1.0])
-    found = Equations.zero(2)
+    found = NormalEquations.zero(2)
     found.add(residual, jacobian, torch.tensor([2.0, 0.5]))
     assert found.matrix.tolist() == [[2.0, 4.0], [4.0, 8.5]]
     assert found.gradient.tolist() == [6.0, 11.5]
@@ -15,7 +15,7 @@ def test_weighted_squares_add_up_by_hand():
 
 def test_parts_that_are_joined_are_those_of_all_rows():
     jacobian, residual = torch.randn(20, 5).double(), torch.randn(20).double()
-    whole, first, second = Equations.zero(5), Equations.zero(5), Equations.zero(5)
+    whole, first, second = NormalEquations.zero(5), NormalEquations.zero(5), NormalEquations.zero(5)
     whole.add(residual, jacobian)
     first.add(residual[:8], jacobian[:8])
     second.add(residual[8:], jacobian[8:])

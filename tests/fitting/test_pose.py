@@ -1,4 +1,4 @@
-"""Heads of a closed-form family, found by their masks."""
+"""Heads of a closed-form shape model, found by their masks."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 from recon.errors import PriorError
 from recon.fitting import contour_rays, fit_head
 from recon.scene import Camera
-from tests.support.fit_families import BallWithNose
+from tests.support.fit_shape_models import BallWithNose
 
 UNIT_MM = 330.0
 SIZE = 160
@@ -27,7 +27,7 @@ def camera(azimuth_deg: float, centre: np.ndarray, distance_mm: float = 1200.0) 
     return Camera(intrinsics=intrinsics, world_from_camera=pose, width=SIZE, height=SIZE)
 
 
-def photograph(family: BallWithNose, code: torch.Tensor, pose: np.ndarray, camera: Camera) -> np.ndarray:
+def photograph(shape_model: BallWithNose, code: torch.Tensor, pose: np.ndarray, camera: Camera) -> np.ndarray:
     """The mask that a camera sees, by dense samples along the rays."""
     x, y = np.meshgrid(np.arange(SIZE) + 0.5, np.arange(SIZE) + 0.5)
     origins, directions = camera.rays(np.column_stack([x.ravel(), y.ravel()]))
@@ -35,7 +35,7 @@ def photograph(family: BallWithNose, code: torch.Tensor, pose: np.ndarray, camer
     mask = np.zeros(SIZE * SIZE, dtype=bool)
     for depth in depths:
         points = (origins + depth * directions) @ pose[:3, :3].T + pose[:3, 3]
-        mask |= family.at(code).sdf(torch.from_numpy(points).float()).numpy() < 0
+        mask |= shape_model.at(code).sdf(torch.from_numpy(points).float()).numpy() < 0
     return mask.reshape(SIZE, SIZE)
 
 
@@ -57,12 +57,12 @@ def error(found: np.ndarray, true: np.ndarray) -> tuple[float, float]:
 
 
 def test_pose_size_and_shape_come_back_from_three_masks_without_any_start():
-    family, code = BallWithNose(), torch.tensor([0.8, -0.7])
+    shape_model, code = BallWithNose(), torch.tensor([0.8, -0.7])
     centre = np.array([40.0, -30.0, 25.0])
     pose = placed((40.0, 8.0, -5.0), 1.04, centre)
     cameras = [camera(azimuth, np.zeros(3)) for azimuth in (-50, 10, 70)]
-    masks = [photograph(family, code, pose, c) for c in cameras]
-    fit = fit_head(family, cameras, masks, np.zeros(3), UNIT_MM)
+    masks = [photograph(shape_model, code, pose, c) for c in cameras]
+    fit = fit_head(shape_model, cameras, masks, np.zeros(3), UNIT_MM)
     angle, offset = error(fit.canonical_from_world, pose)
     assert angle < 3.0 and offset < 3.0
     # size of the ball and scale of the pose say the same thing of it: their product must come back
@@ -72,12 +72,12 @@ def test_pose_size_and_shape_come_back_from_three_masks_without_any_start():
 
 
 def test_a_given_start_is_refined_and_headings_are_not_searched():
-    family, code = BallWithNose(), torch.zeros(2)
+    shape_model, code = BallWithNose(), torch.zeros(2)
     pose = placed((0.0, 0.0, 0.0), 1.0, np.zeros(3))
     cameras = [camera(azimuth, np.zeros(3)) for azimuth in (-40, 40)]
-    masks = [photograph(family, code, pose, c) for c in cameras]
+    masks = [photograph(shape_model, code, pose, c) for c in cameras]
     start = placed((8.0, -4.0, 3.0), 1.03, np.array([12.0, -8.0, 5.0]))
-    fit = fit_head(family, cameras, masks, np.zeros(3), UNIT_MM, start=start)
+    fit = fit_head(shape_model, cameras, masks, np.zeros(3), UNIT_MM, start=start)
     angle, offset = error(fit.canonical_from_world, pose)
     assert angle < 1.5 and offset < 3.0
 
@@ -106,10 +106,10 @@ def test_masks_without_an_outline_are_refused():
 
 def test_one_mask_of_a_large_head_does_not_bring_it_nearer():
     # One photograph cannot tell a head 8 % larger than the mean from one 90 mm nearer: the centre decides.
-    family, code = BallWithNose(), torch.tensor([0.8, 0.0])
+    shape_model, code = BallWithNose(), torch.tensor([0.8, 0.0])
     pose = placed((25.0, 0.0, 0.0), 1.0, np.zeros(3))
     view = camera(0.0, np.zeros(3))
-    fit = fit_head(family, [view], [photograph(family, code, pose, view)], np.zeros(3), UNIT_MM)
+    fit = fit_head(shape_model, [view], [photograph(shape_model, code, pose, view)], np.zeros(3), UNIT_MM)
     _, offset = error(fit.canonical_from_world, pose)
     assert offset < 15.0
 
@@ -154,14 +154,14 @@ def test_marks_that_ignore_nothing_change_nothing():
 
 
 def test_a_bar_that_is_marked_leaves_the_pose_alone():
-    family, code = BallWithNose(), torch.tensor([0.8, -0.7])
+    shape_model, code = BallWithNose(), torch.tensor([0.8, -0.7])
     pose = placed((40.0, 8.0, -5.0), 1.04, np.array([40.0, -30.0, 25.0]))
     cameras = [camera(azimuth, np.zeros(3)) for azimuth in (-50, 10, 70)]
-    masks = [photograph(family, code, pose, c) for c in cameras]
-    free = fit_head(family, cameras, masks, np.zeros(3), UNIT_MM)
+    masks = [photograph(shape_model, code, pose, c) for c in cameras]
+    free = fit_head(shape_model, cameras, masks, np.zeros(3), UNIT_MM)
     cut, bars = zip(*(barred(mask, 95, 115) for mask in masks), strict=True)
-    marked = fit_head(family, cameras, cut, np.zeros(3), UNIT_MM, ignored=bars)
-    unmarked = fit_head(family, cameras, cut, np.zeros(3), UNIT_MM)
+    marked = fit_head(shape_model, cameras, cut, np.zeros(3), UNIT_MM, ignored=bars)
+    unmarked = fit_head(shape_model, cameras, cut, np.zeros(3), UNIT_MM)
     angle, offset = error(marked.canonical_from_world, free.canonical_from_world)
     assert angle < 0.5 and offset < 0.5
     assert marked.overlap > 0.97

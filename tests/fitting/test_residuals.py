@@ -8,9 +8,9 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from recon.fitting.observations import LogPicture, Pinhole
-from recon.fitting.residuals import Layout, Rows, landmarks, likeness, photometric, silhouette
+from recon.fitting.residuals import Layout, Rows, face_brightness, landmarks, photometric, silhouette
 from recon.fitting.tracing import trace
-from tests.support.fit_families import BallWithNose
+from tests.support.fit_shape_models import BallWithNose
 
 LAYOUT = Layout(latent=2, cameras=2)
 CODE = torch.tensor([0.4, -0.3]).double()
@@ -120,7 +120,9 @@ def test_likeness():
     def rows(step: torch.Tensor) -> Rows:
         code, cameras = changed(step)
         points = places + basis @ (code - CODE)
-        return likeness(points, normals, basis, expected_brightness, cameras[1], 1, picture(), LAYOUT)[0]
+        return face_brightness(points, normals, basis, expected_brightness, cameras[1], 1, picture(), LAYOUT)[
+            0
+        ]
 
     expected = differences(lambda step: rows(step).residual)
     found = rows(torch.zeros(LAYOUT.size))
@@ -133,7 +135,7 @@ def test_likeness():
 
 def test_contrast_is_the_steepest_change_of_the_photograph_with_the_place():
     place, step = torch.tensor([[0.1, 0.05, 0.3]]).double(), 1e-5
-    _, contrast = likeness(
+    _, contrast = face_brightness(
         place, place, torch.zeros(1, 3, 2).double(), torch.zeros(1).double(), CAMERAS[1], 1, picture(), LAYOUT
     )
     moved = place + step * torch.eye(3).double(), place - step * torch.eye(3).double()
@@ -155,11 +157,11 @@ def test_pixels_interpolate_their_centres_and_slopes_are_differences():
     at = torch.tensor([[30.5, 40.5]]).double()
     torch.testing.assert_close(shown.sample(at)[0][0], shown.values[40, 30])
     place = torch.tensor([[57.3, 81.9]]).double()
-    value, slope = shown.sample(place)
+    value, gradient = shown.sample(place)
     truth = np.sin(56.8 / 17) * np.cos(81.4 / 23) + 0.004 * 56.8
     assert float(value) == pytest.approx(truth, abs=1e-4)
     for axis in range(2):
         step = torch.zeros(1, 2).double()
         step[0, axis] = 1e-5
         rate = (shown.sample(place + step)[0] - shown.sample(place - step)[0]) / 2e-5
-        assert float(slope[0, axis]) == pytest.approx(float(rate), rel=1e-6)
+        assert float(gradient[0, axis]) == pytest.approx(float(rate), rel=1e-6)

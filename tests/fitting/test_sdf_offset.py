@@ -1,4 +1,4 @@
-"""A bump that no code of a closed-form family can make, found from photographs."""
+"""A bump that no code of a closed-form shape model can make, found from photographs."""
 
 from dataclasses import dataclass, replace
 from functools import cache
@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from recon.fitting import InstantFit, SolverSettings
-from recon.fitting.comparisons import Photographs, Sight
-from recon.fitting.observations import Pinhole, PreparedView
+from recon.fitting.comparisons import CovisiblePixels, Photographs
+from recon.fitting.observations import Pinhole, ViewObservation
 from recon.fitting.sdf_offset import Band, ResidualSettings, gate, held_out, refined
-from recon.fitting.shape_model import Raised, lattice
+from recon.fitting.shape_model import OffsetShape, lattice
 from recon.fitting.tracing import trace
 from recon.scene import Camera
 from recon.scene.images import log_luminance
 from tests.fitting.test_pose import SIZE, UNIT_MM, camera, placed
-from tests.support.fit_families import BallWithNose
+from tests.support.fit_shape_models import BallWithNose
 
 CODE, POSE = torch.zeros(2), placed((0.0, 0.0, 0.0), 1.0, np.zeros(3))
 HEIGHT_MM, WIDTH_MM = 2.5, 22.0
@@ -38,7 +38,7 @@ class Bumped:
     def sdf(self, points):
         return BallWithNose().at(CODE).sdf(points) + self.bump(points)
 
-    def slope(self, points):
+    def sdf_and_gradient(self, points):
         x = points.detach().requires_grad_(True)
         sdf = self.sdf(x)
         return sdf.detach(), torch.autograd.grad(sdf.sum(), x)[0]
@@ -57,7 +57,7 @@ def photograph(head: Bumped, view: Camera, light, noise: int | None) -> tuple[np
     paint = 0.5 + 0.25 * torch.sin(80 * p[:, 0]) * torch.cos(70 * p[:, 1] + 9 * p[:, 2])
     if noise is not None:
         paint = 0.5 + 0.1 * torch.randn(len(p), generator=torch.Generator().manual_seed(noise))
-    normal = torch.nn.functional.normalize(hits.slope, dim=1)
+    normal = torch.nn.functional.normalize(hits.gradient, dim=1)
     shade = 0.6 + 0.4 * normal @ torch.nn.functional.normalize(torch.tensor(light), dim=0)
     image, mask = np.full((SIZE * SIZE, 3), 0.2, np.float32), np.zeros(SIZE * SIZE, bool)
     image[hits.rays] = (paint * shade).clamp(0.02, 1).numpy()[:, None] ** (1 / 2.2)
@@ -142,11 +142,11 @@ def test_rows_are_the_derivatives_by_the_values_of_the_lattice(second):
     y, x = np.mgrid[:SIZE, :SIZE].astype(np.float32)
     image = np.repeat((0.5 + 0.2 * np.sin(x / 9) * np.cos(y / 11))[..., None], 3, axis=2)
     mask = np.ones((SIZE, SIZE), bool)
-    prepared = [
-        replace(PreparedView.of(view, mask, image, ~mask, SolverSettings()), picture=log_luminance(image))
+    observe_views = [
+        replace(ViewObservation.of(view, mask, image, ~mask, SolverSettings()), picture=log_luminance(image))
         for view in views
     ]
-    photographs = Photographs(prepared, pinholes, UNIT_MM, SolverSettings())
+    photographs = Photographs(observe_views, pinholes, UNIT_MM, SolverSettings())
     head = BallWithNose().at(CODE)
     pixels = torch.tensor([[88.0, 60.0], [95.0, 72.0], [80.0, 85.0]])
     if second is None:
@@ -155,10 +155,10 @@ def test_rows_are_the_derivatives_by_the_values_of_the_lattice(second):
     else:
         origins = pinholes[0].centre.expand(3, 3)
         points = trace(head, origins, pinholes[0].directions(pixels)).points
-    sight = Sight(0, second, pixels, points, torch.ones(3))
+    covisible = CovisiblePixels(0, second, pixels, points, torch.ones(3))
 
     grid = lattice(0.03)
-    rows = photographs.compared(Raised(head, grid), [sight], 1.0)[0]
+    rows = photographs.compared(OffsetShape(head, grid), [covisible], 1.0)[0]
     band = Band.about(grid, rows.points)
     jacobian = torch.from_numpy(band.rows(rows.points, rows.by_field).toarray())
     strongest = jacobian.abs().sum(0).topk(12).indices
@@ -168,7 +168,7 @@ def test_rows_are_the_derivatives_by_the_values_of_the_lattice(second):
         for sign in (1, -1):
             moved = lattice(0.03)
             moved.values[band.nodes[column]] = sign * step
-            sides.append(photographs.compared(Raised(head, moved), [sight], 1.0)[0].residual)
+            sides.append(photographs.compared(OffsetShape(head, moved), [covisible], 1.0)[0].residual)
         difference = (sides[0] - sides[1]).double() / (2 * step)
         torch.testing.assert_close(
             jacobian[:, column], difference, rtol=0.03, atol=0.02 * float(jacobian.abs().max())

@@ -1,4 +1,4 @@
-"""A family made by hand: the ellipsoid of tests/support/ellipsoid.py and what a code adds to its size."""
+"""A shape model made by hand: the ellipsoid of tests/support/ellipsoid.py and what a code adds to its size."""
 
 from dataclasses import replace
 
@@ -9,9 +9,9 @@ import torch
 from recon import scene as scenes
 from recon.errors import PriorError
 from recon.fields import FeatureNetwork, RenderingNetwork, SDFNetwork
-from recon.priors import DeepSDFPrior, Evidence, MeanHeadPrior, Networks, SpherePrior
+from recon.priors import DeepSDFPrior, MeanHeadPrior, Networks, SceneObservations, SpherePrior
 from tests.support.ellipsoid import CENTRE_MM, RADIUS_MM, SEMI_AXES_MM, write_idr_scene
-from tests.support.prior_families import LANDMARKS, write_ellipsoids
+from tests.support.prior_shape_models import LANDMARKS, write_ellipsoids
 
 NETWORKS = Networks(
     lambda: SDFNetwork(64, 2, (), 2, 8),
@@ -26,10 +26,12 @@ def prior_file(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def evidence(tmp_path_factory):
+def observations(tmp_path_factory):
     scene = scenes.open(write_idr_scene(tmp_path_factory.mktemp("scene"), 4))
     views = scene.views
-    return Evidence([view.camera for view in views], [view.mask() for view in views], scene.scale_mat)
+    return SceneObservations(
+        [view.camera for view in views], [view.mask() for view in views], scene.scale_mat
+    )
 
 
 def surface(count: int = 500) -> torch.Tensor:
@@ -39,8 +41,8 @@ def surface(count: int = 500) -> torch.Tensor:
     return torch.from_numpy(direction * SEMI_AXES_MM / RADIUS_MM).float()
 
 
-def test_the_head_of_the_family_is_found_where_the_masks_show_it(prior_file, evidence):
-    ((name, start),) = DeepSDFPrior(str(prior_file)).starts(NETWORKS, evidence).items()
+def test_the_head_of_the_family_is_found_where_the_masks_show_it(prior_file, observations):
+    ((name, start),) = DeepSDFPrior(str(prior_file)).starts(NETWORKS, observations).items()
     assert name == "family"
     error_mm = start.field.sdf(surface()).abs() * RADIUS_MM
     assert error_mm.mean() < 1.0
@@ -50,15 +52,15 @@ def test_the_head_of_the_family_is_found_where_the_masks_show_it(prior_file, evi
     assert colours.shape == (5, 3)
 
 
-def test_a_bar_before_the_head_that_the_evidence_marks_leaves_it_alone(prior_file, evidence):
-    bar = np.zeros_like(evidence.masks[0])
+def test_a_bar_before_the_head_that_the_evidence_marks_leaves_it_alone(prior_file, observations):
+    bar = np.zeros_like(observations.masks[0])
     bar[:, 66:84] = True
     turn = np.diag([-1.0, 1.0, -1.0])
     world = {name: turn @ np.array(at) + CENTRE_MM for name, at in LANDMARKS.items()}
-    masks = [mask & ~bar for mask in evidence.masks]
-    cut = replace(evidence, masks=masks, landmarks=lambda: world)
+    masks = [mask & ~bar for mask in observations.masks]
+    cut = replace(observations, masks=masks, landmarks=lambda: world)
     marked = replace(cut, ignored=[bar] * len(masks))
-    prior = DeepSDFPrior(str(prior_file), pose="landmarks", outside_mm=None)
+    prior = DeepSDFPrior(str(prior_file), pose="landmarks", out_of_distribution_mm=None)
     errors_mm = []
     for given in (marked, cut):
         (start,) = prior.starts(NETWORKS, given).values()
@@ -66,35 +68,35 @@ def test_a_bar_before_the_head_that_the_evidence_marks_leaves_it_alone(prior_fil
     assert errors_mm[0] < 1.0 and errors_mm[1] > 3 * errors_mm[0]
 
 
-def test_the_mean_head_has_no_code_to_learn(prior_file, evidence):
-    start = MeanHeadPrior(str(prior_file)).starts(NETWORKS, evidence)["family"]
+def test_the_mean_head_has_no_code_to_learn(prior_file, observations):
+    start = MeanHeadPrior(str(prior_file)).starts(NETWORKS, observations)["family"]
     assert "code" not in start.field.parameter_groups()
     assert start.field.code.abs().sum() == 0
 
 
-def test_landmarks_give_the_pose_to_begin_with(prior_file, evidence):
+def test_landmarks_give_the_pose_to_begin_with(prior_file, observations):
     # the canonical head stands at the scene's centre, turned half about y
     turn = np.diag([-1.0, 1.0, -1.0])
     world = {name: turn @ np.array(at) + CENTRE_MM for name, at in LANDMARKS.items()}
-    with_landmarks = Evidence(
-        evidence.cameras, evidence.masks, evidence.world_from_unit, landmarks=lambda: world
+    with_landmarks = SceneObservations(
+        observations.cameras, observations.masks, observations.world_from_unit, landmarks=lambda: world
     )
     start = DeepSDFPrior(str(prior_file), pose="landmarks").starts(NETWORKS, with_landmarks)["family"]
     linear, _ = start.field.canonical_from_unit()
     assert np.allclose(linear.detach() / linear.detach().norm(dim=1), turn, atol=0.03)
     with pytest.raises(PriorError, match="pose=masks"):
-        DeepSDFPrior(str(prior_file), pose="landmarks").starts(NETWORKS, evidence)
+        DeepSDFPrior(str(prior_file), pose="landmarks").starts(NETWORKS, observations)
 
 
-def test_unknown_choices_and_missing_files_are_refused(prior_file, evidence):
+def test_unknown_choices_and_missing_files_are_refused(prior_file, observations):
     with pytest.raises(PriorError, match="landmarks"):
         DeepSDFPrior(str(prior_file), pose="guess")
     with pytest.raises(PriorError, match="pretrain_prior"):
-        DeepSDFPrior(str(prior_file.with_name("no.safetensors"))).starts(NETWORKS, evidence)
+        DeepSDFPrior(str(prior_file.with_name("no.safetensors"))).starts(NETWORKS, observations)
     with pytest.raises(PriorError, match="SHA-256"):
-        DeepSDFPrior(str(prior_file), sha256="0" * 64).starts(NETWORKS, evidence)
+        DeepSDFPrior(str(prior_file), sha256="0" * 64).starts(NETWORKS, observations)
 
 
-def test_sphere_is_the_configured_network(evidence):
-    start = SpherePrior().starts(NETWORKS, evidence)["sphere"]
+def test_sphere_is_the_configured_network(observations):
+    start = SpherePrior().starts(NETWORKS, observations)["sphere"]
     assert isinstance(start.field, SDFNetwork) and start.schedule_offset == 0

@@ -1,30 +1,30 @@
-"""Balls: a linear family whose code is their size, and networks that start from one of them."""
+"""Balls: a linear shape model whose code is their size, and networks that start from one of them."""
 
 import numpy as np
 import pytest
 import torch
 
-from recon.errors import ConfigError, OutsidePriorError, PriorError
+from recon.errors import ConfigError, OutOfDistributionError, PriorError
 from recon.fields import FeatureNetwork, RenderingNetwork, SDFNetwork
 from recon.fitting import InstantFit
 from recon.priors import (
     Canonical,
     DeepSDFPrior,
-    Evidence,
-    GridFamily,
     GridShape,
     InstantStart,
-    Lesson,
     LinearPrior,
     LinearSDFNetwork,
     MeanHeadPrior,
     Networks,
+    PCAShapeModel,
     Regression,
+    SceneObservations,
+    SDFSamples,
     ShapePrior,
     SpherePrior,
+    fit_field,
     on_surface,
     save_shape_prior,
-    teach,
 )
 from recon.priors.data.components import spline_values
 from recon.priors.linear import FittedHead
@@ -60,9 +60,9 @@ def linear_family(distance=ball):
     """Distances at the nodes of a lattice; a code of 1 makes the shape larger by GROWTH."""
     middles = (np.arange(CELLS) + 0.5) * 2 * BOX / CELLS - BOX
     nodes = np.stack(np.meshgrid(middles, middles, middles, indexing="ij"), -1)
-    family = GridFamily(1, [-BOX] * 3, [BOX] * 3, [CELLS] * 3, CELLS**3)
+    shape_model = PCAShapeModel(1, [-BOX] * 3, [BOX] * 3, [CELLS] * 3, CELLS**3)
     row_of = np.pad(np.arange(CELLS**3, dtype=np.int32).reshape(CELLS, CELLS, CELLS), 1, mode="edge")
-    family.load_state_dict(
+    shape_model.load_state_dict(
         {
             "mean.values": torch.from_numpy(spline_values(distance(nodes).astype(np.float32))).reshape(-1, 1),
             "rows": torch.full((CELLS**3, 1), -GROWTH, dtype=torch.float16),
@@ -72,7 +72,7 @@ def linear_family(distance=ball):
         },
         assign=True,
     )
-    return family
+    return shape_model
 
 
 def write_linear(path, distance=ball):
@@ -103,13 +103,13 @@ class Fitted(LinearPrior):
         super().__init__(str(path))
         self.code, self.canonical = torch.tensor([code]), canonical
 
-    def fit(self, evidence):
-        family = linear_family()
+    def fit(self, observations):
+        shape_model = linear_family()
         pose = np.diag([1 / 330.0] * 3 + [1.0])
         pose[:3, 3] = -CENTRE_MM / 330.0
-        fit = InstantFit(pose, self.code, list(evidence.cameras), torch.eye(8).double(), 0.1, None)
-        prior = ShapePrior(family, self.canonical, "grid", GRID_ARGUMENTS, {})
-        return FittedHead(prior, family, fit, GridShape.of(family, self.code))
+        fit = InstantFit(pose, self.code, list(observations.cameras), torch.eye(8).double(), 0.1, None)
+        prior = ShapePrior(shape_model, self.canonical, "grid", GRID_ARGUMENTS, {})
+        return FittedHead(prior, shape_model, fit, GridShape.of(shape_model, self.code))
 
 
 NETWORKS = Networks(
@@ -120,11 +120,11 @@ NETWORKS = Networks(
 
 
 @pytest.fixture
-def evidence():
+def observations():
     scale = np.diag([UNIT_MM] * 3 + [1.0])
     scale[:3, 3] = CENTRE_MM
     camera = Camera(np.array([[100.0, 0, 32], [0, 100.0, 32], [0, 0, 1]]), np.eye(4), 64, 64)
-    return Evidence([camera], [np.ones((64, 64), bool)], scale)
+    return SceneObservations([camera], [np.ones((64, 64), bool)], scale)
 
 
 @pytest.fixture(scope="module")
@@ -169,25 +169,25 @@ def test_a_lesson_is_a_true_distance_also_where_the_field_is_none():
         distance = x.norm(dim=1) - 0.4
         return torch.where(distance.abs() > 0.06, 3 * distance, distance)
 
-    lesson = Lesson.of(crooked, 2000, generator())
-    expected = lesson.points.norm(dim=1) - 0.4
-    near = len(lesson.normals)
-    torch.testing.assert_close(lesson.distances[:near], expected[:near], atol=1e-5, rtol=0)
-    torch.testing.assert_close(lesson.distances[near:], expected[near:], atol=0.006, rtol=0)
+    samples = SDFSamples.of(crooked, 2000, generator())
+    expected = samples.points.norm(dim=1) - 0.4
+    near = len(samples.normals)
+    torch.testing.assert_close(samples.distances[:near], expected[:near], atol=1e-5, rtol=0)
+    torch.testing.assert_close(samples.distances[near:], expected[near:], atol=0.006, rtol=0)
     assert expected[near:].max() > 0.4
     torch.testing.assert_close(
-        lesson.normals, torch.nn.functional.normalize(lesson.points[:near], dim=1), atol=1e-4, rtol=0
+        samples.normals, torch.nn.functional.normalize(samples.points[:near], dim=1), atol=1e-4, rtol=0
     )
 
 
 def test_a_network_learns_a_lesson_the_same_way_each_time():
     middle = torch.tensor([0.2, 0.1, 0.0])
-    lesson = Lesson.of(lambda x: (x - middle).norm(dim=1) - 0.35, 8000, generator())
+    samples = SDFSamples.of(lambda x: (x - middle).norm(dim=1) - 0.35, 8000, generator())
     taught = []
     for _ in range(2):
         torch.manual_seed(3)
         field = SDFNetwork(64, 3, (), 2, 8)
-        teach(field, lesson, Regression(steps=120, points=128), generator(5))
+        fit_field(field, samples, Regression(steps=120, points=128), generator(5))
         taught.append(field)
     points = middle + 0.35 * torch.nn.functional.normalize(torch.randn(500, 3, generator=generator(7)), dim=1)
     error = taught[0].sdf(points).abs().mean()
@@ -196,63 +196,63 @@ def test_a_network_learns_a_lesson_the_same_way_each_time():
     assert all(p.grad is None for p in taught[0].parameters())
 
 
-def test_the_family_starts_as_its_member_closest_to_the_fit(network_file, linear_file, evidence):
+def test_the_family_starts_as_its_member_closest_to_the_fit(network_file, linear_file, observations):
     given = InstantStart(Fitted(linear_file), DeepSDFPrior(str(network_file)))
-    ((name, start),) = given.starts(NETWORKS, evidence).items()
+    ((name, start),) = given.starts(NETWORKS, observations).items()
     assert name == "lin+net"
     assert start.field.code.item() == pytest.approx(0.5, abs=0.02)  # its codes count double
     assert radius_mm(start.field) == pytest.approx((EXPECTED_MM, 0.0), abs=0.3)
-    assert list(start.cameras) == list(evidence.cameras) and start.life_size == pytest.approx(1.0)
+    assert list(start.cameras) == list(observations.cameras) and start.life_size == pytest.approx(1.0)
     assert set(start.field.parameter_groups()) == {"geometry", "appearance", "pose", "code"}
     assert start.deviation is None  # the geometry will move, the fit's uncertainty is not its own
 
 
-def test_the_mean_head_of_the_family_where_no_code_is_wanted(network_file, linear_file, evidence):
+def test_the_mean_head_of_the_family_where_no_code_is_wanted(network_file, linear_file, observations):
     given = InstantStart(Fitted(linear_file), DeepSDFPrior(str(network_file), code="mean"))
-    (start,) = given.starts(NETWORKS, evidence).values()
+    (start,) = given.starts(NETWORKS, observations).values()
     assert start.field.code.item() == 0
     assert radius_mm(start.field)[0] == pytest.approx(RADIUS * 330.0, abs=0.3)
 
 
-def test_the_network_of_idr_starts_as_the_fitted_head(linear_file, evidence):
-    settings = {"steps": 150, "points": 128, "lesson_points": 8000}
+def test_the_network_of_idr_starts_as_the_fitted_head(linear_file, observations):
+    settings = {"steps": 150, "points": 128, "sample_points": 8000}
     given = InstantStart(Fitted(linear_file), SpherePrior(), settings, schedule_offset=0.3)
     torch.manual_seed(0)
-    ((name, start),) = given.starts(NETWORKS, evidence).items()
+    ((name, start),) = given.starts(NETWORKS, observations).items()
     assert name == "lin+sphere" and isinstance(start.field, SDFNetwork)
     middle, spread = radius_mm(start.field)
     assert middle == pytest.approx(EXPECTED_MM, abs=1.0) and spread < 1.0
     assert start.schedule_offset == 0.3 and start.cameras is not None
 
 
-def test_what_cannot_start_from_a_fit_is_refused_before_the_fit(network_file, linear_file, evidence):
+def test_what_cannot_start_from_a_fit_is_refused_before_the_fit(network_file, linear_file, observations):
     class Never(Fitted):
-        def fit(self, evidence):
+        def fit(self, observations):
             raise AssertionError("fitted")
 
     with pytest.raises(ConfigError, match="MeanHeadPrior"):
-        InstantStart(Never(linear_file), MeanHeadPrior(str(network_file))).starts(NETWORKS, evidence)
+        InstantStart(Never(linear_file), MeanHeadPrior(str(network_file))).starts(NETWORKS, observations)
     with pytest.raises(ConfigError, match="landmarks"):
         InstantStart(Never(linear_file), DeepSDFPrior(str(network_file), pose="landmarks")).starts(
-            NETWORKS, evidence
+            NETWORKS, observations
         )
     with pytest.raises(PriorError, match=r"missing\.safetensors"):
         missing = DeepSDFPrior(str(network_file.with_name("missing.safetensors")))
-        InstantStart(Never(linear_file), missing).starts(NETWORKS, evidence)
+        InstantStart(Never(linear_file), missing).starts(NETWORKS, observations)
     with pytest.raises(PriorError, match="learning_rate"):
         InstantStart(Never(linear_file), SpherePrior(), {"patience": 3})
 
 
-def test_families_of_different_frames_are_refused(linear_file, evidence, tmp_path):
+def test_families_of_different_frames_are_refused(linear_file, observations, tmp_path):
     other = write_network_family(tmp_path / "other.safetensors", Canonical((0.0, -25.0, 0.0), 330.0))
     with pytest.raises(PriorError, match=r"-25\.0.*same frame"):
-        InstantStart(Fitted(linear_file), DeepSDFPrior(str(other))).starts(NETWORKS, evidence)
+        InstantStart(Fitted(linear_file), DeepSDFPrior(str(other))).starts(NETWORKS, observations)
 
 
-def test_a_head_outside_the_family_is_told_to_do_without(linear_file, evidence):
+def test_a_head_outside_the_family_is_told_to_do_without(linear_file, observations):
     class Outside(Fitted):
-        def fit(self, evidence):
-            raise OutsidePriorError("no head looks like the masks")
+        def fit(self, observations):
+            raise OutOfDistributionError("no head looks like the masks")
 
-    with pytest.raises(OutsidePriorError, match="init=none"):
-        InstantStart(Outside(linear_file), SpherePrior()).starts(NETWORKS, evidence)
+    with pytest.raises(OutOfDistributionError, match="init=none"):
+        InstantStart(Outside(linear_file), SpherePrior()).starts(NETWORKS, observations)

@@ -38,8 +38,8 @@ def test_latent_gradient_is_the_derivative(make):
     sdf, gradient = network.latent_gradient(points, code)
     torch.testing.assert_close(sdf, network(points, code).detach())
     for n, axis in enumerate(torch.eye(5, dtype=torch.float64) * 1e-5):
-        slope = (network(points, code + axis) - network(points, code - axis)) / 2e-5
-        torch.testing.assert_close(gradient[:, n], slope.detach(), rtol=1e-4, atol=1e-7)
+        difference = (network(points, code + axis) - network(points, code - axis)) / 2e-5
+        torch.testing.assert_close(gradient[:, n], difference.detach(), rtol=1e-4, atol=1e-7)
 
 
 @KINDS

@@ -1,4 +1,4 @@
-"""The pretrained epoch: what a donor hands over is what its run had, to the last bit."""
+"""The pretrained epoch: what a source subject hands over is what its run had, to the last bit."""
 
 import json
 import logging
@@ -11,9 +11,14 @@ import yaml
 
 from recon import fields
 from recon.errors import PriorError
-from recon.priors import Evidence, Networks, Start
-from recon.priors.pretrained_epoch import DONORS, PretrainedEpochPrior
-from recon.priors.source_subjects import Donor, donor_of_run, load_donor, save_donor
+from recon.priors import Networks, SceneObservations, Start
+from recon.priors.pretrained_epoch import SOURCE_SUBJECTS, PretrainedEpochPrior
+from recon.priors.source_subjects import (
+    SourceSubject,
+    load_source_subject,
+    save_source_subject,
+    source_subject_of_run,
+)
 from recon.rendering import CameraBundle, PixelStore, SceneSampler, TracingSettings
 from recon.scene import open as open_scene
 from recon.systems.checkpoint import AtomicCheckpointIO, load_checkpoint
@@ -35,8 +40,8 @@ def networks(sdf=None, colour=None):
     )
 
 
-def evidence(radius_mm=ellipsoid.RADIUS_MM):
-    return Evidence([], [], np.diag([radius_mm] * 3 + [1.0]))
+def observations(radius_mm=ellipsoid.RADIUS_MM):
+    return SceneObservations([], [], np.diag([radius_mm] * 3 + [1.0]))
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +83,7 @@ def run(tmp_path_factory):
 @pytest.fixture
 def donor_file(run, tmp_path):
     path = tmp_path / "anna.safetensors"
-    save_donor(path, donor_of_run(run[0]))
+    save_source_subject(path, source_subject_of_run(run[0]))
     return path
 
 
@@ -90,8 +95,8 @@ def only(starts):
 @pytest.mark.parametrize("from_file", [True, False])
 def test_a_donor_loads_back_to_the_same_networks_bit_for_bit(run, donor_file, from_file):
     folder, system, _ = run
-    donor = donor_file if from_file else folder
-    starts = PretrainedEpochPrior(donor=str(donor)).starts(networks(), evidence())
+    source_subject = donor_file if from_file else folder
+    starts = PretrainedEpochPrior(source_subject=str(source_subject)).starts(networks(), observations())
     assert list(starts) == ["pretrained_epoch:anna"]
     start = only(starts)
     points, normals, directions = torch.rand(3, 100, 3) * 2 - 1
@@ -110,7 +115,9 @@ def test_a_donor_loads_back_to_the_same_networks_bit_for_bit(run, donor_file, fr
 def test_adam_goes_on_where_the_donor_was(run, donor_file, from_file):
     folder, system, optimizer = run
     start = only(
-        PretrainedEpochPrior(donor=donor_file if from_file else folder).starts(networks(), evidence())
+        PretrainedEpochPrior(source_subject=donor_file if from_file else folder).starts(
+            networks(), observations()
+        )
     )
     names = {name for name, _ in system.named_parameters() if not name.startswith("cameras.")}
     assert set(start.optimizer_state) == names
@@ -129,8 +136,8 @@ def test_adam_goes_on_where_the_donor_was(run, donor_file, from_file):
 
 def test_weights_alone_start_adam_afresh(donor_file):
     start = only(
-        PretrainedEpochPrior(donor=donor_file, load="weights", schedule_offset=0.0).starts(
-            networks(), evidence()
+        PretrainedEpochPrior(source_subject=donor_file, load="weights", schedule_offset=0.0).starts(
+            networks(), observations()
         )
     )
     assert start.optimizer_state is None and start.schedule_offset == 0
@@ -150,7 +157,7 @@ def test_weights_alone_start_adam_afresh(donor_file):
 )
 def test_default_offset_is_the_resumed_run_of_the_published_code(donor_file, epoch, alpha, rate):
     """By methods.md 4.2: epochs counted from 500 on, α milestones 250 ... 1250, rate milestones 1000, 1500."""
-    start = only(PretrainedEpochPrior(donor=donor_file).starts(networks(), evidence()))
+    start = only(PretrainedEpochPrior(source_subject=donor_file).starts(networks(), observations()))
     idr = Objective()
     progress = start.schedule_offset + epoch / 2000
     assert idr.alpha * stepped(progress, idr.alpha_milestones, idr.alpha_factor) == alpha
@@ -159,10 +166,10 @@ def test_default_offset_is_the_resumed_run_of_the_published_code(donor_file, epo
 
 
 def test_the_file_says_where_the_donor_comes_from(run, donor_file):
-    about = load_donor(donor_file).about
+    about = load_source_subject(donor_file).about
     assert (about["method"], about["views"], about["steps"], about["progress"]) == ("idr", 3, TRAINED, 0.25)
     assert about["scene"] == str(run[0] / "scene")
-    assert load_donor(donor_file).fields["sdf"]["width"] == 48
+    assert load_source_subject(donor_file).fields["sdf"]["width"] == 48
 
 
 def test_a_donor_of_a_donor_has_passed_more(run, tmp_path):
@@ -172,7 +179,7 @@ def test_a_donor_of_a_donor_has_passed_more(run, tmp_path):
     config = yaml.safe_load((run[0] / "config.yaml").read_text()) | {"prior": {"schedule_offset": 0.25}}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     (folder / "metrics.json").write_text(json.dumps({"scene": "bert", "views": [0, 18, 65]}))
-    about = donor_of_run(folder).about
+    about = source_subject_of_run(folder).about
     assert (about["scene"], about["views"], about["progress"]) == ("bert", [0, 18, 65], 0.5)
 
 
@@ -187,53 +194,60 @@ def test_a_donor_of_a_donor_has_passed_more(run, tmp_path):
 )
 def test_networks_that_do_not_fit_are_refused_with_the_remedy(donor_file, ours, message):
     with pytest.raises(PriorError, match=message):
-        PretrainedEpochPrior(donor=donor_file).starts(networks(**ours), evidence())
+        PretrainedEpochPrior(source_subject=donor_file).starts(networks(**ours), observations())
 
 
 def test_moments_that_are_missing_are_named(run, tmp_path):
-    donor = donor_of_run(run[0])
-    save_donor(tmp_path / "bare.safetensors", Donor("bare", donor.fields, donor.weights))
-    prior = PretrainedEpochPrior(donor=tmp_path / "bare.safetensors")
+    source_subject = source_subject_of_run(run[0])
+    save_source_subject(
+        tmp_path / "bare.safetensors", SourceSubject("bare", source_subject.fields, source_subject.weights)
+    )
+    prior = PretrainedEpochPrior(source_subject=tmp_path / "bare.safetensors")
     with pytest.raises(PriorError, match=r"bare .*prior\.load=weights"):
-        prior.starts(networks(), evidence())
+        prior.starts(networks(), observations())
 
 
 def test_auto_takes_all_donors_that_fit(run, tmp_path, caplog):
-    donor = donor_of_run(run[0])
+    source_subject = source_subject_of_run(run[0])
     for name in ("bert", "anna"):
-        save_donor(tmp_path / f"{name}.safetensors", donor)
-    wide = {"sdf": donor.fields["sdf"] | {"width": 64}, "colour": donor.fields["colour"]}
+        save_source_subject(tmp_path / f"{name}.safetensors", source_subject)
+    wide = {"sdf": source_subject.fields["sdf"] | {"width": 64}, "colour": source_subject.fields["colour"]}
     torch.manual_seed(0)
     weights = {f"sdf.{k}": v for k, v in fields.SDFNetwork(**(SDF | {"width": 64})).state_dict().items()}
-    weights |= {k: v for k, v in donor.weights.items() if k.startswith("colour.")}
-    save_donor(tmp_path / "wide.safetensors", Donor("wide", wide, weights))
+    weights |= {k: v for k, v in source_subject.weights.items() if k.startswith("colour.")}
+    save_source_subject(tmp_path / "wide.safetensors", SourceSubject("wide", wide, weights))
     prior = PretrainedEpochPrior("auto", tmp_path, load="weights")
-    assert list(prior.starts(networks(), evidence())) == ["pretrained_epoch:anna", "pretrained_epoch:bert"]
-    assert "left out" in caplog.text and "donor wide" in caplog.text
-    assert list(prior.starts(networks({"width": 64}), evidence())) == ["pretrained_epoch:wide"]
+    assert list(prior.starts(networks(), observations())) == [
+        "pretrained_epoch:anna",
+        "pretrained_epoch:bert",
+    ]
+    assert "left out" in caplog.text and "source subject wide" in caplog.text
+    assert list(prior.starts(networks({"width": 64}), observations())) == ["pretrained_epoch:wide"]
     with pytest.raises(PriorError, match="sdf network"):
-        prior.starts(networks({"width": 100}), evidence())
-    named = PretrainedEpochPrior(["bert"], tmp_path).starts(networks(), evidence())
+        prior.starts(networks({"width": 100}), observations())
+    named = PretrainedEpochPrior(["bert"], tmp_path).starts(networks(), observations())
     assert list(named) == ["pretrained_epoch:bert"]
 
 
 def test_bad_donors_are_refused(run, tmp_path, donor_file):
-    def refused(match, donor, **options):
+    def refused(match, source_subject, **options):
         with pytest.raises(PriorError, match=match):
-            PretrainedEpochPrior(donor, tmp_path / "donors", **options).starts(networks(), evidence())
+            PretrainedEpochPrior(source_subject, tmp_path / "source_subjects", **options).starts(
+                networks(), observations()
+            )
 
     refused("no \\*.safetensors", "auto")
     refused("no_such_donor: expected a file", "no_such_donor")
-    refused("two donors are called anna", [str(donor_file), str(run[0])])
-    refused("config.yaml: a donor is the folder of a run", str(tmp_path))
+    refused("two source subjects are called anna", [str(donor_file), str(run[0])])
+    refused("config.yaml: a source subject is the folder of a run", str(tmp_path))
     (tmp_path / "broken.safetensors").write_bytes(donor_file.read_bytes()[:1000])
     refused("broken.safetensors cannot be read", tmp_path / "broken.safetensors")
-    donor = donor_of_run(run[0])
+    source_subject = source_subject_of_run(run[0])
     evil = {part: {"_target_": "os.system", "command": "true"} for part in ("sdf", "colour")}
-    save_donor(tmp_path / "evil.safetensors", Donor("evil", evil, donor.weights))
+    save_source_subject(tmp_path / "evil.safetensors", SourceSubject("evil", evil, source_subject.weights))
     refused("os.system, expected one of recon.fields", tmp_path / "evil.safetensors")
-    poisoned = {name: value * float("nan") for name, value in donor.weights.items()}
-    save_donor(tmp_path / "nan.safetensors", Donor("nan", donor.fields, poisoned))
+    poisoned = {name: value * float("nan") for name, value in source_subject.weights.items()}
+    save_source_subject(tmp_path / "nan.safetensors", SourceSubject("nan", source_subject.fields, poisoned))
     refused("not finite", tmp_path / "nan.safetensors")
 
 
@@ -246,7 +260,7 @@ def test_a_run_of_another_kind_of_field_is_no_donor(run, tmp_path):
     torch.save(checkpoint, tmp_path / "checkpoints" / "last.ckpt")
     (tmp_path / "config.yaml").write_text((run[0] / "config.yaml").read_text())
     with pytest.raises(PriorError, match="trained by method=idr or baseh3dnet"):
-        donor_of_run(tmp_path)
+        source_subject_of_run(tmp_path)
 
 
 @pytest.mark.parametrize(("option", "value"), [("load", "optimizer"), ("schedule_offset", 1.0)])
@@ -256,16 +270,22 @@ def test_bad_options_are_refused(option, value):
 
 
 def test_another_normalisation_is_told(run, tmp_path, caplog):
-    donor = donor_of_run(run[0])
+    source_subject = source_subject_of_run(run[0])
     about = {"world_from_unit": np.diag([160.0, 160, 160, 1]).tolist()}
-    save_donor(tmp_path / "anna.safetensors", Donor("anna", donor.fields, donor.weights, None, about))
+    save_source_subject(
+        tmp_path / "anna.safetensors",
+        SourceSubject("anna", source_subject.fields, source_subject.weights, None, about),
+    )
     prior = PretrainedEpochPrior(tmp_path / "anna.safetensors", load="weights")
     with caplog.at_level(logging.WARNING):
-        prior.starts(networks(), evidence(165.0))
+        prior.starts(networks(), observations(165.0))
         assert not caplog.text
-        prior.starts(networks(), evidence(320.0))
+        prior.starts(networks(), observations(320.0))
     assert "160 mm" in caplog.text and "320 mm" in caplog.text
 
 
 def test_donors_lie_at_the_top_of_the_project():
-    assert DONORS.parts[-2:] == ("priors", "donors") and (DONORS.parents[1] / "train.py").is_file()
+    assert (
+        SOURCE_SUBJECTS.parts[-2:] == ("priors", "source_subjects")
+        and (SOURCE_SUBJECTS.parents[1] / "train.py").is_file()
+    )

@@ -1,4 +1,4 @@
-"""A residual on grids over a frozen head of a family."""
+"""A residual on grids over a frozen head of a shape model."""
 
 import copy
 
@@ -11,7 +11,7 @@ from recon.fields import DenseField, FeatureNetwork, HashField, SDFNetwork, sdf_
 from recon.priors import DeepSDFNetwork, PriorField, load_shape_prior
 from recon.priors.pca.shape import GridShape
 from recon.priors.residual import ResidualField
-from tests.support.prior_families import write_ellipsoids
+from tests.support.prior_shape_models import write_ellipsoids
 
 
 def posed(network=None, code=None):

@@ -112,18 +112,18 @@ def test_a_tracer_that_was_told_to_renew_does_not_renew_again():
     settings = replace(SETTINGS, fixed_shapes=True)
     one, two = settings.tracer(), settings.tracer()
     wanted = one(torus, origins, directions, everywhere(500), seeded(0, 1), 0)
-    two.renew(torus, 0)
+    two.refresh(torus, 0)
     values, kept = two.grid.values, two.grid.values.data_ptr()
     found = two(torus, origins, directions, everywhere(500), None, None)
     assert torch.equal(found.depth, wanted.depth) and torch.equal(found.hit, wanted.hit)
-    two.renew(sphere(0.6), 1)
+    two.refresh(sphere(0.6), 1)
     assert two.grid.values is values and values.data_ptr() == kept  # a recorded step looks there
     assert torch.equal(two.grid.values, _filled(sphere(0.6)))
 
 
 def _filled(sdf):
     tracer = SETTINGS.tracer()
-    tracer.renew(sdf, 0)
+    tracer.refresh(sdf, 0)
     return tracer.grid.values
 
 
@@ -146,7 +146,7 @@ def test_a_tracer_goes_on_where_its_checkpoint_stood():
     first, second = SETTINGS.tracer(), SETTINGS.tracer()
     first(sphere(0.6), origins, directions, everywhere(300), seeded(0, 1), 0)
     second.load_state_dict(first.state_dict())
-    # no renewal at step 23, so that least distances are still those of the old surface
+    # no refresh at step 23, so that least distances are still those of the old surface
     nowhere = ~everywhere(300)
     again = [t(torus, origins, directions, nowhere, seeded(0, 1), 23) for t in (first, second)]
     fresh = traced(torus, origins, directions, nowhere, step=23)
@@ -154,21 +154,21 @@ def test_a_tracer_goes_on_where_its_checkpoint_stood():
 
 
 def test_renewals_are_a_function_of_the_step_and_become_rare():
-    settings = CachedTracing(pace=3, every=4, whole_every=3)
-    renewals = {step: what for step in range(30) if (what := settings.renewal(step))}
-    assert renewals == {
+    settings = CachedTracing(refresh_interval=3, every=4, full_refresh_every=3)
+    refreshes = {step: what for step in range(30) if (what := settings.refresh_at(step))}
+    assert refreshes == {
         0: "whole", 1: "whole", 2: "whole", 3: "whole", 4: "surface", 5: "surface", 6: "whole",
         8: "surface", 10: "surface", 13: "whole", 17: "surface", 21: "surface", 25: "whole", 29: "surface",
     }  # fmt: skip
-    usual = [step for step in range(1000) if CachedTracing().renewal(step)]
+    usual = [step for step in range(1000) if CachedTracing().refresh_at(step)]
     assert len([step for step in usual if step >= 200]) == 40 and len(usual) < 100
 
 
 def test_rays_for_which_the_grid_is_wrong_are_traced_by_the_reference():
     origins, directions = rays(2000)
     tracer, mask = SETTINGS.tracer(), everywhere(2000)
-    for radius, step in ((0.6, 0), (0.7, 23), (0.5, 25)):  # it grows and shrinks by 3 cells without a renewal
-        assert (SETTINGS.renewal(step) is None) == (step > 0)
+    for radius, step in ((0.6, 0), (0.7, 23), (0.5, 25)):  # it grows and shrinks by 3 cells without a refresh
+        assert (SETTINGS.refresh_at(step) is None) == (step > 0)
         found = tracer(sphere(radius), origins, directions, mask, seeded(0, 1), step)
         expected, hits = sphere_depth(origins, directions, radius)
         clear = (

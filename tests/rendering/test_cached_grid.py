@@ -1,6 +1,6 @@
 import torch
 
-from recon.rendering.cached_grid import DistanceGrid
+from recon.rendering.cached_grid import CachedSDFGrid
 
 
 def torus(points):
@@ -25,8 +25,8 @@ def worst(grid, sdf, points):
 def test_near_the_surface_it_is_as_good_as_its_fine_cells():
     errors = []
     for cells in (32, 64):
-        grid = DistanceGrid(cells, 1.0, 1000)
-        grid.renew(torus)
+        grid = CachedSDFGrid(cells, 1.0, 1000)
+        grid.refresh(torus)
         errors.append(worst(grid, torus, near(torus, 0.01)))
     # interpolation is off by at most cell² / 8 times the sum of the curvatures, here 1 / 0.2 and at most 1 / 0.3
     assert errors[1] < (2 / 64) ** 2 and errors[1] < errors[0] / 3
@@ -34,13 +34,13 @@ def test_near_the_surface_it_is_as_good_as_its_fine_cells():
 
 def test_far_from_the_surface_the_sign_is_right_and_nothing_is_asked():
     asked = []
-    grid = DistanceGrid(64, 1.0, 1000)
+    grid = CachedSDFGrid(64, 1.0, 1000)
 
     def counted(points):
         asked.append(len(points))
         return torus(points)
 
-    count = grid.renew(counted)
+    count = grid.refresh(counted)
     assert count == sum(asked) < 0.2 * 65**3 and max(asked) <= 1000
     points = near(torus, 10.0)
     far = points[torus(points).abs() > 0.03]
@@ -48,16 +48,16 @@ def test_far_from_the_surface_the_sign_is_right_and_nothing_is_asked():
 
 
 def test_what_is_thinner_than_the_coarsest_cells_is_found():
-    grid = DistanceGrid(64, 1.0, 4096)
+    grid = CachedSDFGrid(64, 1.0, 4096)
     centre = (0.31, 0.22, -0.4)
-    grid.renew(ball(0.035, centre))  # the coarsest cells are 0.125 wide
+    grid.refresh(ball(0.035, centre))  # the coarsest cells are 0.125 wide
     inside = torch.tensor(centre) + (torch.rand(100, 3) - 0.5) * 0.02
     assert (grid.at(inside[None]) < 0).all()
 
 
 def test_it_follows_a_surface_that_moves_by_less_than_a_cell():
-    grid = DistanceGrid(64, 1.0, 4096)
-    whole = grid.renew(ball(0.5))
+    grid = CachedSDFGrid(64, 1.0, 4096)
+    whole = grid.refresh(ball(0.5))
     for step in range(1, 41):  # 0.2 in all, 6 cells
         shape = ball(0.5, (0.005 * step, 0.0, 0.0))
         assert grid.follow(shape) < whole / 2
@@ -66,7 +66,7 @@ def test_it_follows_a_surface_that_moves_by_less_than_a_cell():
 
 
 def test_a_surface_that_leaves_the_sphere_is_no_error():
-    grid = DistanceGrid(32, 1.0, 4096)
-    grid.renew(ball(0.5, (0.8, 0.0, 0.0)))
-    grid.renew(lambda points: points.norm(dim=1) + 1)
+    grid = CachedSDFGrid(32, 1.0, 4096)
+    grid.refresh(ball(0.5, (0.8, 0.0, 0.0)))
+    grid.refresh(lambda points: points.norm(dim=1) + 1)
     assert (grid.values > 0).all() and grid.follow(lambda points: points[:, 0]) == 0

@@ -97,11 +97,13 @@ def test_points_that_no_photograph_shows_go_over_between_those_that_are_seen(vie
     facing = (torch.nn.functional.normalize(guessed.gradient, dim=1) * guessed.to_camera).sum(1)
     assert (facing > 0.99).all()
     assert ((guessed.points @ towards) / towards.norm() < 0.35).all()
-    # what is seen at a grazing angle is no donor
+    # what is seen at a grazing angle is no source
     straight = (torch.nn.functional.normalize(draw.seen.gradient, dim=1) * draw.seen.to_camera).sum(1) > 0.35
-    donors = draw.seen.at(straight.nonzero()[:, 0])
-    assert (guessed.colour <= donors.colour.amax(0)).all() and (guessed.colour >= donors.colour.amin(0)).all()
-    assert (guessed.colour.std(0) < donors.colour.std(0)).all()
+    sources = draw.seen.at(straight.nonzero()[:, 0])
+    assert (guessed.colour <= sources.colour.amax(0)).all() and (
+        guessed.colour >= sources.colour.amin(0)
+    ).all()
+    assert (guessed.colour.std(0) < sources.colour.std(0)).all()
 
 
 def test_colours_are_harmonic_between_donors():

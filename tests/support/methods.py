@@ -15,7 +15,7 @@ from recon.systems.reconstruction import Reconstruction
 from tests.priors.test_instant_start import ellipsoid as ellipsoid_distance
 from tests.priors.test_instant_start import write_linear
 from tests.support import ellipsoid
-from tests.support.prior_families import write_ellipsoids
+from tests.support.prior_shape_models import write_ellipsoids
 from tests.systems.test_run import configured, trained
 
 STEPS = 400
@@ -31,12 +31,12 @@ GRIDS = {
     "hash": ["field=hash", "field.encoding.backend=torch", "field.sdf.finest=16", "field.sdf.log2_size=8"],
 }
 FIELDS = {"mlp": [*MLP, "field.feature.width=16"], "hash_appearance": HASH_COLOUR, **GRIDS}
-START = ["init=instant", "init.regression.steps=5", "init.regression.lesson_points=2048"]
+START = ["init=instant", "init.regression.steps=5", "init.regression.sample_points=2048"]
 METHODS = {
     "idr": ["method=idr"],
     "idr, cameras too": ["method=idr", "method.refine_cameras=true"],
     "idr, from the fit": ["method=idr", *START, "init.linear.path=LINEAR"],
-    "baseh3dnet": ["method=baseh3dnet", "prior.donor=DONOR"],
+    "baseh3dnet": ["method=baseh3dnet", "prior.source_subject=DONOR"],
     "h3dnet": ["method=h3dnet", "prior.path=FAMILY"],
     "mean head": ["method=h3dnet", "prior=mean_head", "prior.path=FAMILY"],
     "instant_h3dnet": ["method=instant_h3dnet", "init.linear.path=LINEAR", "prior.path=FAMILY"],
@@ -111,7 +111,7 @@ class Cases:
     def _make(self, method: str, field: str) -> Case:
         options = [*METHODS[method], *FIELDS[field], *CACHED, *TINY]
         if method == "baseh3dnet":
-            self.files["DONOR"] = self._donor(field)
+            self.files["DONOR"] = self._source_subject(field)
         for name, path in self.files.items():
             options = [option.replace(name, str(path)) for option in options]
         cfg, folder = configured(self.scene, self.folder / f"{method} {field}", *options)
@@ -125,8 +125,8 @@ class Cases:
             system.losses(sampler(0), 0)
         return Case(system, sampler)
 
-    def _donor(self, field: str) -> Path:
-        folder = self.folder / f"donor {field}"
+    def _source_subject(self, field: str) -> Path:
+        folder = self.folder / f"source subject {field}"
         if not folder.exists():
             trained(self.scene, folder, "method=idr", *FIELDS[field], *CACHED, *TINY, "steps=2")
         return folder
@@ -151,12 +151,12 @@ def remembered(fit):
 
 
 def quiet_step(system: Reconstruction, at_least: int) -> int:
-    """The first step from one on in which no grid is renewed."""
-    return next(step for step in range(at_least, at_least + 50) if not system.tracing.renewal(step))
+    """The first step from one on in which no grid is refreshed."""
+    return next(step for step in range(at_least, at_least + 50) if not system.tracing.refresh_at(step))
 
 
 def phases(system: Reconstruction) -> dict[str, int]:
-    """A step without a renewal in each phase that a system has; where levels fade, one within the fade too."""
+    """A step without a refresh in each phase that a system has; where levels fade, one within the fade too."""
     learns = round(system.frozen * system.steps)
     found = {"frozen": quiet_step(system, 20)} if learns > 60 else {}
     if learns < system.steps:

@@ -7,7 +7,7 @@ import torch
 from omegaconf import OmegaConf
 
 from recon.errors import ReconError
-from recon.priors.source_subjects import donor_of_run, load_donor, save_donor
+from recon.priors.source_subjects import load_source_subject, save_source_subject, source_subject_of_run
 from recon.systems import config, run
 from recon.systems.checkpoint import load_checkpoint
 from tests.support import ellipsoid
@@ -17,7 +17,9 @@ from tests.systems.test_run import ROOT, TINY, configured, trained
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("export_donor", ROOT / "scripts" / "export_donor.py")
+    spec = importlib.util.spec_from_file_location(
+        "export_source_subject", ROOT / "scripts" / "export_source_subject.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -25,7 +27,7 @@ def script():
 
 @pytest.fixture(scope="module")
 def donor_run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("donor")
+    folder = tmp_path_factory.mktemp("source_subject")
     scene = ellipsoid.write_idr_scene(folder / "scene", 4)
     trained(scene, folder / "run", *TINY, "method=idr")
     return folder / "run"
@@ -42,7 +44,7 @@ def test_the_method_is_idr_with_another_prior():
     assert ours.prior._target_.endswith("PretrainedEpochPrior") and ours.method.name == "baseh3dnet"
     own = ("name", "steps", "steps_per_view")
     assert {**ours.method, **{key: idr.method[key] for key in own}} == {**idr.method}
-    assert (ours.prior.donor, ours.prior.load, ours.prior.schedule_offset) == (
+    assert (ours.prior.source_subject, ours.prior.load, ours.prior.schedule_offset) == (
         "auto",
         "weights+optimizer",
         0.25,
@@ -59,11 +61,11 @@ def test_a_prior_on_the_command_line_wins(order):
 
 def test_of_several_donors_the_chosen_one_is_kept_for_a_resumed_run(donor_run, tmp_path):
     scene = ellipsoid.write_idr_scene(tmp_path / "scene", 4)
-    donors = tmp_path / "donors"
-    donors.mkdir()
+    source_subjects = tmp_path / "source_subjects"
+    source_subjects.mkdir()
     for name in "ab":
-        save_donor(donors / f"{name}.safetensors", donor_of_run(donor_run))
-    options = [*TINY, "method=baseh3dnet", f"prior.donors_folder={donors}", "steps=2"]
+        save_source_subject(source_subjects / f"{name}.safetensors", source_subject_of_run(donor_run))
+    options = [*TINY, "method=baseh3dnet", f"prior.source_subjects_folder={source_subjects}", "steps=2"]
     cfg, folder = configured(scene, tmp_path / "run", *options)
     task = run.prepare(cfg, folder)
     assert task.prior in ("pretrained_epoch:a", "pretrained_epoch:b") and cfg.start == task.prior
@@ -89,7 +91,7 @@ def test_the_recipe_as_written_is_three_options():
     assert cfg.method.objective.learning_rate_milestones == []
 
 
-@pytest.mark.parametrize("name", ["prior/pretrained_epoch", "method/baseh3dnet", "export_donor"])
+@pytest.mark.parametrize("name", ["prior/pretrained_epoch", "method/baseh3dnet", "export_source_subject"])
 def test_every_option_is_explained(name):
     path = config.CONF / f"{name}.yaml"
     comments = {option: comment for option, _, comment in config.options(path)}
@@ -99,10 +101,10 @@ def test_every_option_is_explained(name):
 
 def test_a_run_becomes_a_donor_and_the_next_run_starts_from_it(script, donor_run, tmp_path, capsys):
     out = tmp_path / "anna.safetensors"
-    script.run(composed(f"run={donor_run}", f"out={out}", "licence=free", name="export_donor"))
+    script.run(composed(f"run={donor_run}", f"out={out}", "licence=free", name="export_source_subject"))
     printed = capsys.readouterr().out
-    assert f"prior.donor={out}" in printed and "with Adam's moments" in printed
-    about = load_donor(out).about
+    assert f"prior.source_subject={out}" in printed and "with Adam's moments" in printed
+    about = load_source_subject(out).about
     assert (about["steps"], about["progress"], about["views"], about["licence"]) == (
         8,
         1.0,
@@ -113,7 +115,9 @@ def test_a_run_becomes_a_donor_and_the_next_run_starts_from_it(script, donor_run
     assert unit[0, 0] == ellipsoid.RADIUS_MM and unit[:3, 3].tolist() == ellipsoid.CENTRE_MM.tolist()
 
     scene = donor_run.parent / "scene"
-    cfg, folder = configured(scene, tmp_path / "run", *TINY, "method=baseh3dnet", f"prior.donor={out}")
+    cfg, folder = configured(
+        scene, tmp_path / "run", *TINY, "method=baseh3dnet", f"prior.source_subject={out}"
+    )
     task = run.prepare(cfg, folder)
     saved = load_checkpoint(donor_run / "checkpoints" / "last.ckpt")
     state = task.system.state_dict()
@@ -121,7 +125,7 @@ def test_a_run_becomes_a_donor_and_the_next_run_starts_from_it(script, donor_run
     assert all(torch.equal(value, state[name]) for name, value in saved["state_dict"].items())
     assert run.train(task)
     after = load_checkpoint(folder / "checkpoints" / "last.ckpt")["optimizer_states"][0]["state"]
-    assert {float(each["step"]) for each in after.values()} == {16.0}  # the donor's eight and ours
+    assert {float(each["step"]) for each in after.values()} == {16.0}  # the source subject's eight and ours
 
 
 def test_bad_exports_are_refused(script, donor_run, tmp_path):
@@ -130,5 +134,5 @@ def test_bad_exports_are_refused(script, donor_run, tmp_path):
         ((f"run={donor_run}", f"out={tmp_path}/a.pt"), ".safetensors"),
     ):
         with pytest.raises(ReconError, match=message):
-            script.run(composed(*overrides, name="export_donor"))
+            script.run(composed(*overrides, name="export_source_subject"))
     assert not list(tmp_path.iterdir())

@@ -12,7 +12,7 @@ from recon.meshing import extract
 from recon.meshing.extraction import sdf_normals
 from recon.rendering import RayBatch, SurfaceBounds, render_view, surface_colours, trace
 from recon.systems import trial
-from recon.systems.report import diagnostics as honesty
+from recon.systems.report import diagnostics as diagnostics
 
 SOME = [
     ("idr", "mlp"),
@@ -38,7 +38,7 @@ def test_the_default_device_is_noticed():
 @pytest.mark.parametrize("fixed", [False, True])
 def test_steps_of_training(case, fixed):
     system, batch = case.copy(fixed_shapes=fixed), case.batch()
-    for step in (0, 23, 24, 250, 399):  # with renewals and without, in both phases
+    for step in (0, 23, 24, 250, 399):  # with refreshes and without, in both phases
         with torch.device("meta"):
             terms = system.terms(batch, step)
             system.backward(terms.total)
@@ -67,7 +67,7 @@ def test_what_comes_after_training(case):
             )
             assert view.mask.any()
         sdf_normals(system.sdf.sdf, np.asarray(mesh.vertices), device=CPU)
-        honesty.deviation_mm(lambda part: part.norm(dim=1), np.asarray(mesh.vertices), np.eye(4), CPU)
+        diagnostics.deviation_mm(lambda part: part.norm(dim=1), np.asarray(mesh.vertices), np.eye(4), CPU)
     assert torch.isfinite(colours).all() and torch.isfinite(normals).all()
 
 

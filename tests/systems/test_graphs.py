@@ -67,7 +67,7 @@ WINDOWS = [
     ("idr", "dense", range(99, 113), 2),  # weights of levels change at each step, at 107 a level comes in
     ("idr", "hash", range(20, 30), 1),
     ("h3dnet", "mlp", range(193, 209), 2),  # from 200 on the geometry learns
-    ("h3dnet", "dense", range(193, 209), 2),  # and the family is a lattice
+    ("h3dnet", "dense", range(193, 209), 2),  # and the shape model is a lattice
     ("instant_h3dnet", "mlp", range(20, 28), 1),
     ("instant_grid", "dense", range(150, 160), 1),
     ("baseh3dnet", "mlp", range(8), 1),
@@ -267,7 +267,7 @@ def test_a_step_on_a_gpu_never_waits(cases, method, field, graphs):
     case = cases(method, field)
     system = case.copy(cuda_graphs=graphs).cuda()
     optimizer = system.configure_optimizers()["optimizer"]
-    quiet = [step for step in range(60, 120) if not system.tracing.renewal(step)][:10]
+    quiet = [step for step in range(60, 120) if not system.tracing.refresh_at(step)][:10]
     for count, step in enumerate(quiet):
         batch = case.batch(step)
         torch.cuda.set_sync_debug_mode("error" if count > WARM_UPS + 1 else "default")

@@ -15,7 +15,7 @@ from tests.priors.test_instant_start import ellipsoid as ellipsoid_distance
 from tests.priors.test_instant_start import write_linear
 from tests.support import ellipsoid
 from tests.support.methods import remembered
-from tests.support.prior_families import write_ellipsoids
+from tests.support.prior_shape_models import write_ellipsoids
 from tests.systems.test_config import composed
 from tests.systems.test_run import configured, resumed, same, trained
 
@@ -123,7 +123,7 @@ def test_a_fitted_head_is_taught_to_the_grids(name, files, tmp_path):
         *options,
         "method=idr",
         "init.regression.steps=100",
-        "init.regression.lesson_points=8192",
+        "init.regression.sample_points=8192",
     )
     system = run.prepare(cfg, folder).system
     system.set_phase(0)
@@ -146,11 +146,11 @@ def test_grids_carry_the_appearance_of_the_instant_method(files, tmp_path):
 
 def test_donors_hand_over_grids_and_other_kinds_are_refused(files, tmp_path):
     options = [*TINY, "method=idr", "steps=4"]
-    donor, _ = trained(files[0], tmp_path / "donor", *options, "field=hash")
-    resumed = ["method=baseh3dnet", f"prior.donor={tmp_path / 'donor'}", "steps=4"]
+    source_subject, _ = trained(files[0], tmp_path / "source_subject", *options, "field=hash")
+    resumed = ["method=baseh3dnet", f"prior.source_subject={tmp_path / 'source_subject'}", "steps=4"]
     cfg, folder = configured(files[0], tmp_path / "a", *TINY, *resumed, "field=hash")
     system = run.prepare(cfg, folder).system
-    torch.testing.assert_close(system.sdf.grid.table, donor.system.sdf.grid.table)
+    torch.testing.assert_close(system.sdf.grid.table, source_subject.system.sdf.grid.table)
     for other in ("field=dense", "field=mlp"):
         more = [option for option in TINY if "finest" not in option] if other == "field=mlp" else TINY
         cfg, folder = configured(files[0], tmp_path / "b", *more, *resumed, other)

@@ -1,4 +1,4 @@
-"""method=h3dnet on the closed-form ellipsoid, with a family of ellipsoids made by hand."""
+"""method=h3dnet on the closed-form ellipsoid, with a shape model of ellipsoids made by hand."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from recon.errors import PriorError
 from recon.systems import run
 from recon.systems.report import outputs
 from tests.support import ellipsoid
-from tests.support.prior_families import write_ellipsoids
+from tests.support.prior_shape_models import write_ellipsoids
 from tests.systems.test_config import composed
 from tests.systems.test_run import configured, resumed, same, trained
 
@@ -90,7 +90,7 @@ def test_a_short_run_recovers_the_ellipsoid_and_says_what_it_started_from(scene_
     metrics = outputs.write(task)
     assert finished and metrics["prior"] == "ellipsoids" and metrics["method"] == "h3dnet"
     mesh = trimesh.load(tmp_path / "mesh.ply", process=False)
-    # IDR takes 700 steps to 1.5 %; the family has the shape already, 10 % too small
+    # IDR takes 700 steps to 1.5 %; the shape model has the shape already, 10 % too small
     assert ellipsoid.distance_mm(np.asarray(mesh.vertices)).mean() < 0.02 * ellipsoid.SEMI_AXES_MM.mean()
     assert json.loads((tmp_path / "metrics.json").read_text())["views"] == [0, 1, 2, 3]
 
@@ -131,16 +131,16 @@ def test_a_missing_prior_is_named_before_any_work(scene_folder, tmp_path):
 
 
 def test_a_head_outside_the_family_is_reconstructed_without_it(scene_folder, prior_file, tmp_path, caplog):
-    # no ellipsoid of the family comes closer to the outlines than a hair's breadth
-    options = [*SMALL, f"prior.path={prior_file}", "steps=3", "prior.outside_mm=1e-6"]
+    # no ellipsoid of the shape model comes closer to the outlines than a hair's breadth
+    options = [*SMALL, f"prior.path={prior_file}", "steps=3", "prior.out_of_distribution_mm=1e-6"]
     task, finished = trained(
         scene_folder, tmp_path, *options, "field.sdf.width=64", "field.sdf.depth=2", "field.sdf.skip=[]"
     )
     assert finished and task.prior == "sphere" and task.cfg.method.name == "h3dnet"
-    assert "without the prior" in caplog.text and "outside_mm" in caplog.text
+    assert "without the prior" in caplog.text and "out_of_distribution_mm" in caplog.text
     idr = composed("method=idr", "trainer.accelerator=cpu")
     assert task.cfg.method.objective.learning_rate == idr.method.objective.learning_rate
     assert task.cfg.method.objective.frozen == 0.0
-    cfg, folder = configured(scene_folder, tmp_path / "stop", *options, "method.outside=null")
+    cfg, folder = configured(scene_folder, tmp_path / "stop", *options, "method.fallback=null")
     with pytest.raises(PriorError, match="no head of ellipsoids"):
         run.prepare(cfg, folder)

@@ -7,7 +7,7 @@ import pytest
 import torch
 import trimesh
 
-from recon.errors import OutsidePriorError, PriorError
+from recon.errors import OutOfDistributionError, PriorError
 from recon.fitting import SolverSettings
 from recon.priors import LinearPrior
 from recon.priors.shipped import shipped
@@ -87,12 +87,12 @@ def test_a_residual_on_grids_learns_over_the_fitted_head(tmp_path):
 
 def test_what_is_no_head_goes_on_as_another_method(tmp_path):
     scene = ellipsoid.write_idr_scene(tmp_path / "scene", 4)
-    options = ["method=instant", "trainer.accelerator=cpu", "prior.outside_mm=0.5"]
+    options = ["method=instant", "trainer.accelerator=cpu", "prior.out_of_distribution_mm=0.5"]
     cfg, folder = configured(scene, tmp_path / "run", *options)
     task = run.prepare(cfg, folder)
     assert task.prior == "sphere" and not task.cfg.method.surface_points
-    cfg, folder = configured(scene, tmp_path / "run2", *options, "method.outside=null")
-    with pytest.raises(OutsidePriorError, match="outlines are"):
+    cfg, folder = configured(scene, tmp_path / "run2", *options, "method.fallback=null")
+    with pytest.raises(OutOfDistributionError, match="outlines are"):
         run.prepare(cfg, folder)
 
 

@@ -9,13 +9,13 @@ import torch
 from omegaconf import OmegaConf
 
 from recon import scene as scenes
-from recon.errors import ConfigError, OutsidePriorError
+from recon.errors import ConfigError, OutOfDistributionError
 from recon.priors import GridShape, LinearPrior
 from recon.systems import config, run
 from tests.priors.test_instant_start import ellipsoid as ellipsoid_distance
 from tests.priors.test_instant_start import write_linear
 from tests.support import ellipsoid
-from tests.support.prior_families import write_ellipsoids
+from tests.support.prior_shape_models import write_ellipsoids
 from tests.systems.test_config import composed
 from tests.systems.test_h3dnet import SMALL
 from tests.systems.test_run import configured, same, trained
@@ -41,13 +41,13 @@ def files(tmp_path_factory):
 def head(files):
     """The head that the linear prior really finds in the scene."""
     scene = scenes.open(files[0])
-    return LinearPrior(str(files[1])).fit(run.evidence(scene, scene.views))
+    return LinearPrior(str(files[1])).fit(run.observations(scene, scene.views))
 
 
 @pytest.fixture
 def fitted(head, monkeypatch):
     """Every fit of a test is that one: least squares take seconds."""
-    monkeypatch.setattr(LinearPrior, "fit", lambda self, evidence: copy.deepcopy(head))
+    monkeypatch.setattr(LinearPrior, "fit", lambda self, observations: copy.deepcopy(head))
 
 
 def options_of(files, method):
@@ -159,16 +159,16 @@ def test_without_refinement_a_resumed_run_may_be_told_so(tmp_path):
 def test_a_head_outside_the_linear_family_is_reconstructed_without_its_fit(
     files, tmp_path, monkeypatch, caplog
 ):
-    def outside(self, evidence):
-        raise OutsidePriorError("no head looks like the masks")
+    def outside(self, observations):
+        raise OutOfDistributionError("no head looks like the masks")
 
     monkeypatch.setattr(LinearPrior, "fit", outside)
     options = [*options_of(files, "h3dnet"), "steps=2"]
     cfg, folder = configured(files[0], tmp_path, *options)
     task = run.prepare(cfg, folder)
     assert task.prior == "sphere" and not task.cfg.init and "without the prior" in caplog.text
-    cfg, folder = configured(files[0], tmp_path, *options, "method.outside=null")
-    with pytest.raises(OutsidePriorError, match="init=none"):
+    cfg, folder = configured(files[0], tmp_path, *options, "method.fallback=null")
+    with pytest.raises(OutOfDistributionError, match="init=none"):
         run.prepare(cfg, folder)
 
 

@@ -2,14 +2,14 @@ import pytest
 import torch
 
 from recon.fields import SDFNetwork, sdf_and_gradient
-from recon.systems.reconstruction import coarse_products
+from recon.systems.reconstruction import bf16_backward_products
 
 
 def derivatives(field, points, coarse):
     field.zero_grad()
     sample, gradient = sdf_and_gradient(field, points, analytic=True)
     total = sample.sdf.abs().mean() + (gradient.norm(dim=1) - 1).square().mean()
-    with coarse_products(coarse):
+    with bf16_backward_products(coarse):
         total.backward()
     return sample.sdf.detach(), torch.cat([p.grad.flatten() for p in field.parameters()])
 
@@ -27,6 +27,6 @@ def test_a_coarse_backward_pass_changes_derivatives_by_less_than_a_hundredth_and
 @pytest.mark.parametrize("wanted", [True, False])
 def test_precision_is_given_back_even_after_an_error(wanted):
     before = torch.get_float32_matmul_precision()
-    with pytest.raises(RuntimeError), coarse_products(wanted):
+    with pytest.raises(RuntimeError), bf16_backward_products(wanted):
         raise RuntimeError
     assert torch.get_float32_matmul_precision() == before

@@ -13,7 +13,13 @@ from tests.support import ellipsoid
 from tests.systems.test_config import composed
 from tests.systems.test_run import TINY, configured, resumed, same, trained
 
-CACHED = [*TINY, "renderer=cached", "renderer.cells=32", "renderer.pace=1", "renderer.every=4"]
+CACHED = [
+    *TINY,
+    "renderer=cached",
+    "renderer.cells=32",
+    "renderer.refresh_interval=1",
+    "renderer.longest_refresh_interval=4",
+]
 
 
 @pytest.fixture(scope="module")

@@ -75,9 +75,9 @@ def test_priors_hear_of_ignored_pixels(tmp_path):
     (mask,) = folder.glob("mask/*1.png")
     Image.fromarray(bar).save(folder / "ignore" / mask.name)
     scene = scenes.open(folder)
-    evidence = run.evidence(scene, [scene.views[1], scene.views[0]])
-    np.testing.assert_array_equal(evidence.ignored[0], bar)
-    assert not evidence.ignored[1].any()
+    observations = run.observations(scene, [scene.views[1], scene.views[0]])
+    np.testing.assert_array_equal(observations.ignored[0], bar)
+    assert not observations.ignored[1].any()
 
 
 @pytest.mark.slow
@@ -137,7 +137,7 @@ def test_a_run_folder_holds_what_the_contract_says(scene_folder, tmp_path):
         "other",
         "mesh",
         "colours",
-        "honesty",
+        "diagnostics",
         "renders",
         "evaluate",
     ]

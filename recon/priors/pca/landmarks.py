@@ -1,4 +1,4 @@
-"""Landmarks, and other numbers, of a family's heads as linear functions of their codes."""
+"""Landmarks, and other numbers, of a shape model's heads as linear functions of their codes."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""A `GridFamily` that ships compressed: decoded once, and kept in the user's cache folder."""
+"""A `PCAShapeModel` that ships compressed: decoded once, and kept in the user's cache folder."""
 
 import logging
 import os
@@ -14,20 +14,20 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from recon.files import replacing
-from recon.fitting.brightness import Likeness
+from recon.fitting.brightness import BrightnessModel
 from recon.priors.pca import codec
-from recon.priors.pca.family import halved, nearest_rows
+from recon.priors.pca.shape_model import halved_resolution, nearest_rows
 
 log = logging.getLogger(__name__)
 
 CODEC = "dct8-1"
-DECODED = "dct8-1 coarse by_code"
+DECODED = "dct8-1 coarse brightness"
 
 
 def unpacked(
     tensors: Mapping[str, Tensor], arguments: Mapping[str, Any], radius_mm: float
 ) -> dict[str, Tensor]:
-    """State of the family that `recon.priors.pca.packing` compressed, with a coarse one that fits may begin with.
+    """State of the shape model that `recon.priors.pca.packing` compressed, with a coarse one that fits may begin with.
 
     Raises:
         KeyError: A tensor is missing.
@@ -46,7 +46,7 @@ def unpacked(
         ),
         "mean.values": codec.unpacked_rows(_of("mean", streams), whole, 1, torch.float32, scale),
     }
-    coarse = halved(heads, inside, row_of)
+    coarse = halved_resolution(heads, inside, row_of)
     none = {"landmark_mean": torch.zeros(0, 3), "landmark_basis": torch.zeros(0, 3, heads["rows"].shape[1])}
     return {
         **heads,
@@ -54,20 +54,20 @@ def unpacked(
         "row_of": torch.from_numpy(row_of.ravel()),
         "landmark_mean": tensors["landmark_mean"].float(),
         "landmark_basis": tensors["landmark_basis"].float(),
-        **_likeness(tensors),
+        **_brightness_model(tensors),
     }
 
 
-def _likeness(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What faces of the family look like, if the file says so."""
-    if "likeness_places" not in tensors:
+def _brightness_model(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What faces of the shape model look like, if the file says so."""
+    if "brightness_places" not in tensors:
         return {}
-    names = {f"likeness_{each.name}" for each in fields(Likeness)}
+    names = {f"brightness_{each.name}" for each in fields(BrightnessModel)}
     found = {name: tensors[name].float() for name in names & tensors.keys()}
-    if "likeness_by_code" not in found:  # files of before brightness was known by code
-        levels, _, components = found["likeness_components"].shape
-        found["likeness_by_code"] = torch.zeros(levels, components, found["likeness_basis"].shape[2])
-    found["likeness_basis"] *= tensors["likeness_basis_scale"]
+    if "brightness_by_code" not in found:  # files of before brightness was known by code
+        levels, _, components = found["brightness_components"].shape
+        found["brightness_by_code"] = torch.zeros(levels, components, found["brightness_basis"].shape[2])
+    found["brightness_basis"] *= tensors["brightness_basis_scale"]
     return found
 
 

@@ -1,4 +1,4 @@
-"""Compresses a `GridFamily` for shipping; `recon.priors.pca.packed` is the way back."""
+"""Compresses a `PCAShapeModel` for shipping; `recon.priors.pca.packed` is the way back."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -11,8 +11,8 @@ from torch import Tensor
 
 from recon.priors.data.dataset import BOX_HIGH_MM, BOX_LOW_MM, FACE_RADIUS_MM, LANDMARKS_MM
 from recon.priors.pca import codec
-from recon.priors.pca.family import GridFamily
 from recon.priors.pca.packed import CODEC, everywhere
+from recon.priors.pca.shape_model import PCAShapeModel
 from recon.priors.weights import ShapePrior, write_tensors
 
 MEAN_STEP_MM = 0.02
@@ -27,22 +27,22 @@ def save_packed_prior(
 
     Args:
         path: A `.safetensors` file.
-        prior: The family.
+        prior: The shape model.
         inside: The nodes of its lattice that have a row.
         step_mm: Quantisation step of the basis.
     """
-    assert isinstance(prior.network, GridFamily)
+    assert isinstance(prior.network, PCAShapeModel)
     tensors = packed(prior.network, inside, step_mm, prior.canonical.radius_mm)
     return write_tensors(Path(path), prior, tensors, codec=CODEC)
 
 
 def packed(
-    network: GridFamily, inside: Bool[np.ndarray, "x y z"], step_mm: float, radius_mm: float
+    network: PCAShapeModel, inside: Bool[np.ndarray, "x y z"], step_mm: float, radius_mm: float
 ) -> dict[str, Tensor]:
-    """Compressed tensors of a family.
+    """Compressed tensors of a shape model.
 
     Args:
-        network: The family.
+        network: The shape model.
         inside: The nodes that have a row, a border of one value not included.
         step_mm: Quantisation step of the basis; half of it at the face, twice of it at the shoulders.
         radius_mm: Of the canonical ball.
@@ -61,20 +61,20 @@ def packed(
         **{name: torch.from_numpy(stream) for name, stream in streams.items()},
         "landmark_mean": network.landmark_mean,
         "landmark_basis": network.landmark_basis.half(),
-        **_likeness(network),
+        **_brightness_model(network),
     }
 
 
-def _likeness(network: GridFamily) -> dict[str, Tensor]:
+def _brightness_model(network: PCAShapeModel) -> dict[str, Tensor]:
     """What its faces look like, in half precision; the basis at its own scale, in bytes."""
-    known = network.likeness
+    known = network.brightness_model
     if known is None:
         return {}
     scale = known.basis.abs().amax() / 127
-    tensors = {f"likeness_{each.name}": getattr(known, each.name).half() for each in fields(known)}
-    tensors["likeness_basis"] = (known.basis / scale).round().to(torch.int8)
-    tensors["likeness_basis_scale"] = scale
-    tensors["likeness_places"] = known.places
+    tensors = {f"brightness_{each.name}": getattr(known, each.name).half() for each in fields(known)}
+    tensors["brightness_basis"] = (known.basis / scale).round().to(torch.int8)
+    tensors["brightness_basis_scale"] = scale
+    tensors["brightness_places"] = known.places
     return tensors
 
 

@@ -23,7 +23,7 @@ from recon.files import replacing
 from recon.priors.data.band import Band, find_band
 from recon.priors.data.components import codes_from_gram, spline_values
 from recon.priors.data.dataset import HeadData
-from recon.priors.pca.family import nearest_rows
+from recon.priors.pca.shape_model import nearest_rows
 from recon.threads import mapped, slices
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""One head of a linear family as a grid of its own, with what photographs show beyond the family."""
+"""One head of a linear shape model as a grid of its own, with what photographs show beyond the shape model."""
 
 import numpy as np
 import torch
@@ -9,11 +9,11 @@ from torch import Tensor
 from recon.fields import FeatureGrid, distance_to_box
 from recon.priors.data.components import spline_values
 from recon.priors.network import ShapeNetwork
-from recon.priors.pca.family import GridFamily
+from recon.priors.pca.shape_model import PCAShapeModel
 
 
 class GridShape(ShapeNetwork):
-    """One head of a linear family as a grid of distances that can learn; it has no code.
+    """One head of a linear shape model as a grid of distances that can learn; it has no code.
 
     Args:
         grid: The distances, canonical unit space, as spline values.
@@ -32,15 +32,15 @@ class GridShape(ShapeNetwork):
 
     @classmethod
     def of(
-        cls, family: GridFamily, code: Float[Tensor, " latent"], change: FeatureGrid | None = None
+        cls, shape_model: PCAShapeModel, code: Float[Tensor, " latent"], change: FeatureGrid | None = None
     ) -> "GridShape":
         """The head of a code, with a change of its distances that is 0 at the border of its grid."""
-        mean = family.mean
+        mean = shape_model.mean
         high = mean.low + mean.cell * mean.cells
         shape = [n - 2 for n in mean.shape]
         grid = FeatureGrid(mean.low.tolist(), high.tolist(), shape, 1)
         with torch.no_grad():
-            grid.values.copy_(family.composed(code)[:, None])
+            grid.values.copy_(shape_model.composed(code)[:, None])
             if change is not None:
                 grid.values.add_(_resampled(change, grid))
         return cls(grid)
@@ -48,10 +48,10 @@ class GridShape(ShapeNetwork):
     @classmethod
     @torch.no_grad()
     def sampled(cls, network: ShapeNetwork, code: Float[Tensor, " latent"], cells: int) -> "GridShape":
-        """The head of a code of any family, by its distances at the middles of cells.
+        """The head of a code of any shape model, by its distances at the middles of cells.
 
         Args:
-            network: The family. Its box is taken where it has one, else that of the unit ball.
+            network: The shape model. Its box is taken where it has one, else that of the unit ball.
             code: The code; the result is where it is.
             cells: Along the longest side of the box.
         """

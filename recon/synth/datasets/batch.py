@@ -20,7 +20,7 @@ from recon.geometry.decimate import decimate
 from recon.synth.body.subject import build_subject, draw_recipe
 from recon.synth.datasets import cameras, scenes
 from recon.synth.model.identity import SPLITS, generator
-from recon.synth.render.appearance import look_of
+from recon.synth.render.appearance import appearance_of
 from recon.synth.render.passes import PASSES
 
 logger = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ def make_scene(root: Path | str, settings: Settings, recipe: Mapping[str, Any]) 
     return scenes.write_subject_scene(
         root,
         subject,
-        look_of(recipe),
+        appearance_of(recipe),
         orbit,
         scenes.draw_placement(generator(seed, split, purpose=_PLACEMENT)),
         passes=settings.passes,

@@ -62,7 +62,7 @@ def draw_orbit(
     Returns:
         The walk. All cameras share their intrinsics, as one locked tablet camera has them.
     """
-    azimuth = walk_azimuths(count, rng, shake)
+    azimuth = path_azimuths(count, rng, shake)
     turn = np.radians(azimuth)
     distance = rng.uniform(740, 860) + shake * (45 * _sway(rng, turn) + 12 * rng.standard_normal(count))
     distance = np.clip(distance, 600, 1000)
@@ -79,7 +79,7 @@ def draw_orbit(
     return Orbit(cameras, azimuth, default_views(azimuth))
 
 
-def walk_azimuths(count: int, rng: np.random.Generator, shake: float) -> Float[np.ndarray, " count"]:
+def path_azimuths(count: int, rng: np.random.Generator, shake: float) -> Float[np.ndarray, " count"]:
     """Azimuths from -180 to 180 degrees, about twice as dense in front as behind, one of them in front."""
     u = (np.arange(count) - count // 2) / count * 2.0
     azimuth = 180.0 * (0.62 * u + 0.38 * np.sign(u) * np.abs(u) ** 2.2)

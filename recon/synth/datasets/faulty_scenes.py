@@ -22,7 +22,7 @@ FORMAT = "headrecon-faulty-scene-1"
 JPEG_QUALITY = 98
 MARGIN = 1.02
 Relight = Callable[[Camera, Fault, int, int], Float[np.ndarray, "h w 3"]]
-"""`recon.synth.datasets.relighting.Sitter.photograph`, or what stands for it."""
+"""`recon.synth.datasets.relighting.RelitSubject.photograph`, or what stands for it."""
 
 
 def write_faulty_scene(

@@ -18,7 +18,7 @@ from recon.synth.hair.curves import surface_normals
 from recon.synth.model.head_model import HeadModel, load_head_model
 from recon.synth.model.identity import HeadShape
 from recon.synth.parts import BEARD
-from recon.synth.render.appearance import look_of
+from recon.synth.render.appearance import appearance_of
 from recon.synth.render.passes import render_passes
 from recon.synth.render.photograph import expose
 from recon.synth.render.prepare import prepare
@@ -34,7 +34,7 @@ BEARD_MM = 30.0
 
 
 @dataclass(frozen=True)
-class Marks:
+class FacePoints:
     """Points that all heads of a model have: on the face, and on both eyeballs.
 
     Attributes:
@@ -46,7 +46,7 @@ class Marks:
     eyes: tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]]
 
     @classmethod
-    def of(cls, model: HeadModel, spacing_mm: float = 4.0) -> "Marks":
+    def of(cls, model: HeadModel, spacing_mm: float = 4.0) -> "FacePoints":
         """Points on the front of the face, about evenly spaced."""
         canonical = model.refinement.canonical
         face = np.zeros(len(canonical), dtype=bool)
@@ -66,17 +66,19 @@ class Marks:
             eyes.append(np.flatnonzero(front > front.max() - EYE_DEPTH_MM)[::EYE_STEP])
         return cls(np.array(kept), (eyes[0], eyes[1]))
 
-    def on(self, shape: HeadShape) -> Float[np.ndarray, "marks 3"]:
+    def on(self, shape: HeadShape) -> Float[np.ndarray, "face_points 3"]:
         """Where they are on a head, mm of the model's frame."""
         return self._of(shape.skin, *shape.eyes)
 
-    def normals(self, shape: HeadShape, model: HeadModel) -> Float[np.ndarray, "marks 3"]:
+    def normals(self, shape: HeadShape, model: HeadModel) -> Float[np.ndarray, "face_points 3"]:
         """Unit normals there, the model's frame."""
         skin = surface_normals(shape.skin, model.refinement.faces)
         left, right = (surface_normals(shape.eyes[side], model.eye_refinement[side][0]) for side in (0, 1))
         return self._of(skin, left, right)
 
-    def _of(self, skin: np.ndarray, left: np.ndarray, right: np.ndarray) -> Float[np.ndarray, "marks 3"]:
+    def _of(
+        self, skin: np.ndarray, left: np.ndarray, right: np.ndarray
+    ) -> Float[np.ndarray, "face_points 3"]:
         return np.concatenate([skin[self.skin], left[self.eyes[0]], right[self.eyes[1]]])
 
 
@@ -87,36 +89,41 @@ def to_canonical(shape: HeadShape, model: HeadModel) -> Float[np.ndarray, "4 4"]
 
 @dataclass(frozen=True)
 class Portraits:
-    """How bright portraits of one person show the marks.
+    """How bright portraits of one person show the face points.
 
     Attributes:
         normals: Unit normals there, canonical frame.
         values: Logarithm of linear luminance for each portrait and blur.
-        visible: Whether a portrait shows a mark.
+        visible: Whether a portrait shows a face point.
     """
 
-    normals: Float[np.ndarray, "marks 3"]
-    values: Float32[np.ndarray, "portraits blurs marks"]
-    visible: Bool[np.ndarray, "portraits marks"]
+    normals: Float[np.ndarray, "face_points 3"]
+    values: Float32[np.ndarray, "portraits blurs face_points"]
+    visible: Bool[np.ndarray, "portraits face_points"]
 
 
 def portraits(
-    seed: int, split: str, marks: Marks, blurs_mm: Sequence[float], *, model: HeadModel | None = None
+    seed: int,
+    split: str,
+    face_points: FacePoints,
+    blurs_mm: Sequence[float],
+    *,
+    model: HeadModel | None = None,
 ) -> Portraits:
     """Photographs a person without the hair of the head from three sides.
 
     Args:
         seed: Which person of the split.
         split: "train", "val" or "test".
-        marks: Whose brightness is measured.
+        face_points: Whose brightness is measured.
         blurs_mm: Standard deviations of the pictures' blur.
         model: Head model; by default the one of `load_head_model()`.
     """
     model = model or load_head_model()
     recipe = draw_recipe(seed, split=split, model=model)
     subject, shape = shorn_subject(recipe, model=model)
-    prepared = prepare(subject, look_of(recipe))
-    points = marks.on(shape)
+    prepared = prepare(subject, appearance_of(recipe))
+    points = face_points.on(shape)
     rng = np.random.default_rng(seed)
     values, visible = [], []
     for azimuth in AZIMUTHS_DEG:
@@ -140,4 +147,6 @@ def portraits(
         )
     turn = to_canonical(shape, model)[:3, :3]
     turn /= np.cbrt(np.linalg.det(turn))
-    return Portraits(marks.normals(shape, model) @ turn.T, np.array(values, np.float32), np.array(visible))
+    return Portraits(
+        face_points.normals(shape, model) @ turn.T, np.array(values, np.float32), np.array(visible)
+    )

@@ -15,7 +15,7 @@ from recon.synth.body.subject import build_subject
 from recon.synth.datasets.faults import Fault, Light
 from recon.synth.model.identity import split_quantile
 from recon.synth.parts import Subject
-from recon.synth.render.appearance import Look, look_of
+from recon.synth.render.appearance import Appearance, appearance_of
 from recon.synth.render.passes import rgb
 from recon.synth.render.photograph import expose
 from recon.synth.render.prepare import prepare
@@ -28,24 +28,28 @@ LAMP_DEG = 75.0
 _ROOM = 64
 
 
-class Sitter:
+class RelitSubject:
     """The subject of a synthetic scene.
 
     Attributes:
         subject: the person.
-        look: its colours and the room in which the scene was photographed.
+        appearance: its colours and the room in which the scene was photographed.
         split: that it belongs to: its lights are drawn from the same split.
         world_from_canonical: where it sits, rigid.
     """
 
     def __init__(
-        self, subject: Subject, look: Look, split: str, world_from_canonical: Float[np.ndarray, "4 4"]
+        self,
+        subject: Subject,
+        appearance: Appearance,
+        split: str,
+        world_from_canonical: Float[np.ndarray, "4 4"],
     ) -> None:
-        self.subject, self.look, self.split = subject, look, split
+        self.subject, self.appearance, self.split = subject, appearance, split
         self.world_from_canonical = world_from_canonical
 
     @classmethod
-    def of(cls, scene: Scene) -> "Sitter":
+    def of(cls, scene: Scene) -> "RelitSubject":
         """Builds the subject from the recipe in its scene's folder.
 
         Raises:
@@ -54,8 +58,8 @@ class Sitter:
         """
         path = scene.root / "recipe.json"
         recipe = _read(path)
-        look = look_of(recipe["subject"])
-        drawn = [lamp.direction.round(4).tolist() for lamp in look.room.lamps]
+        appearance = appearance_of(recipe["subject"])
+        drawn = [lamp.direction.round(4).tolist() for lamp in appearance.room.lamps]
         if drawn != [lamp["direction"] for lamp in recipe["lamps"]]:
             raise SceneError(
                 f"{path}: the look that this recipe draws has lamps {drawn}, the scene was photographed with "
@@ -64,7 +68,7 @@ class Sitter:
             )
         placement = np.array(recipe["world_from_canonical"], dtype=np.float64)
         split = str(recipe["subject"].get("split", "train"))
-        return cls(build_subject(recipe["subject"]), look, split, placement)
+        return cls(build_subject(recipe["subject"]), appearance, split, placement)
 
     def photograph(self, camera: Camera, fault: Fault, seed: int, view: int) -> Float[np.ndarray, "h w 3"]:
         """The subject under the fault's light and with its highlights.
@@ -79,9 +83,9 @@ class Sitter:
             sRGB in [0, 1], not yet compressed.
         """
         canonical = camera.transformed(np.linalg.inv(self.world_from_canonical))
-        room = room_of_view(self.look.room, fault.light, canonical, self.split, seed, view)
-        look = replace(shining(self.look) if fault.highlights else self.look, room=room)
-        picture = rgb(expose(prepare(self.subject, look), canonical))
+        room = room_of_view(self.appearance.room, fault.light, canonical, self.split, seed, view)
+        appearance = replace(shining(self.appearance) if fault.highlights else self.appearance, room=room)
+        picture = rgb(expose(prepare(self.subject, appearance), canonical))
         return picture.astype(np.float32) / np.float32(255)
 
 
@@ -113,10 +117,12 @@ def azimuth_deg(direction: Float[np.ndarray, "3"]) -> float:
     return float(np.degrees(np.arctan2(direction[0], direction[2])))
 
 
-def shining(look: Look) -> Look:
+def shining(appearance: Appearance) -> Appearance:
     """The look with oily skin and polished hair."""
-    skin = replace(look.skin, gloss=SKIN_GLOSS * look.skin.gloss, roughness=SKIN_ROUGHNESS)
-    return replace(look, skin=skin, hair=replace(look.hair, shine=HAIR_SHINE * look.hair.shine))
+    skin = replace(appearance.skin, gloss=SKIN_GLOSS * appearance.skin.gloss, roughness=SKIN_ROUGHNESS)
+    return replace(
+        appearance, skin=skin, hair=replace(appearance.hair, shine=HAIR_SHINE * appearance.hair.shine)
+    )
 
 
 def _read(path: Path) -> Mapping[str, Any]:

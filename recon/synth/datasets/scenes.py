@@ -14,7 +14,7 @@ from recon.scene import Camera, h3ds
 from recon.synth.body.subject import with_truth
 from recon.synth.datasets.cameras import Orbit, unit_sphere
 from recon.synth.parts import Subject
-from recon.synth.render.appearance import Look
+from recon.synth.render.appearance import Appearance
 from recon.synth.render.passes import encode, render_passes
 from recon.synth.render.photograph import expose
 from recon.synth.render.prepare import Prepared, prepare
@@ -52,7 +52,7 @@ def draw_placement(rng: np.random.Generator) -> Float[np.ndarray, "4 4"]:
 def write_subject_scene(
     root: Path | str,
     subject: Subject,
-    look: Look,
+    appearance: Appearance,
     orbit: Orbit,
     placement: Float[np.ndarray, "4 4"],
     *,
@@ -67,7 +67,7 @@ def write_subject_scene(
     Args:
         root: H3DS root, made where it does not exist.
         subject: the person, canonical head frame.
-        look: its colours and room.
+        appearance: its colours and room.
         orbit: the views, canonical head frame.
         placement: world_from_canonical, rigid.
         passes: what to render; beyond "rgb" and "mask", which every scene has, each goes to a folder of its name,
@@ -84,9 +84,9 @@ def write_subject_scene(
         SceneError: the scene exists.
         ConfigError: unknown pass.
     """
-    shoot = _Shoot(prepare(subject, look), orbit.cameras, tuple(passes))
+    shoot = _Shoot(prepare(subject, appearance), orbit.cameras, tuple(passes))
     written = subject if truth is None else with_truth(subject, truth)
-    described = describe(subject, look, orbit, placement)
+    described = describe(subject, appearance, orbit, placement)
     shoot.files["recipe.json"] = (json.dumps(described, indent=1) + "\n").encode()
     return h3ds.write_scene(
         root,
@@ -100,7 +100,7 @@ def write_subject_scene(
         regions=written.regions,
         default_views=orbit.default_views,
         tags=tags,
-        jpeg_quality=look.sensor.jpeg,
+        jpeg_quality=appearance.sensor.jpeg,
         extras=shoot.write_files,
         overwrite=overwrite,
         **options,
@@ -145,14 +145,14 @@ class _Shoot:
 
 
 def describe(
-    subject: Subject, look: Look, orbit: Orbit, placement: Float[np.ndarray, "4 4"]
+    subject: Subject, appearance: Appearance, orbit: Orbit, placement: Float[np.ndarray, "4 4"]
 ) -> dict[str, Any]:
     """What was drawn, ready for JSON: the subject's recipe, the look, lamps, azimuths, placement."""
-    groups = {name: asdict(getattr(look, name)) for name in ("skin", "hair", "eyes", "cloth", "sensor")}
+    groups = {name: asdict(getattr(appearance, name)) for name in ("skin", "hair", "eyes", "cloth", "sensor")}
     lamps = [
         {"direction": lamp.direction.round(4).tolist(), "irradiance": lamp.irradiance.round(4).tolist(),
          "radius_deg": round(lamp.radius_deg, 3)}
-        for lamp in look.room.lamps
+        for lamp in appearance.room.lamps
     ]  # fmt: skip
     return {
         "subject": subject.recipe,

@@ -30,7 +30,7 @@ IRIS_COLOURS: dict[str, tuple[tuple[float, float, float], tuple[float, float, fl
 
 
 @dataclass(frozen=True)
-class SkinLook:
+class SkinAppearance:
     """Pigments and surface of the skin.
 
     Attributes:
@@ -61,7 +61,7 @@ class SkinLook:
 
 
 @dataclass(frozen=True)
-class HairLook:
+class HairAppearance:
     """Colour of the hair.
 
     Attributes:
@@ -86,7 +86,7 @@ class HairLook:
 
 
 @dataclass(frozen=True)
-class EyeLook:
+class EyeAppearance:
     """Colour of the eyes.
 
     Attributes:
@@ -109,7 +109,7 @@ class EyeLook:
 
 
 @dataclass(frozen=True)
-class ClothLook:
+class ClothAppearance:
     """Colour of the clothes: two tones, and stripes where `stripe_mm` is above zero."""
 
     albedo: tuple[float, float, float]
@@ -120,7 +120,7 @@ class ClothLook:
 
 
 @dataclass(frozen=True)
-class SensorLook:
+class SensorAppearance:
     """How the tablet's camera turns light into a file.
 
     Attributes:
@@ -147,21 +147,21 @@ class SensorLook:
 
 
 @dataclass(frozen=True)
-class Look:
+class Appearance:
     """Everything together."""
 
-    skin: SkinLook
-    hair: HairLook
-    eyes: EyeLook
-    cloth: ClothLook
-    sensor: SensorLook
+    skin: SkinAppearance
+    hair: HairAppearance
+    eyes: EyeAppearance
+    cloth: ClothAppearance
+    sensor: SensorAppearance
     room: Room
 
 
 _PURPOSE = 16
 
 
-def draw_look(seed: int, split: str = "train") -> Look:
+def draw_appearance(seed: int, split: str = "train") -> Appearance:
     """Draws a look.
 
     Args:
@@ -179,7 +179,7 @@ def draw_look(seed: int, split: str = "train") -> Look:
         generator(seed, split, purpose=_PURPOSE + stream) for stream in range(6)
     )
     skin = _draw_skin(skin_rng)
-    return Look(
+    return Appearance(
         skin=skin,
         hair=_draw_hair(hair_rng, skin),
         eyes=_draw_eyes(eye_rng, skin),
@@ -189,7 +189,7 @@ def draw_look(seed: int, split: str = "train") -> Look:
     )
 
 
-def look_of(recipe: Mapping[str, Any], seed: int | None = None) -> Look:
+def appearance_of(recipe: Mapping[str, Any], seed: int | None = None) -> Appearance:
     """The look of a subject whose recipe says what sort of person it is.
 
     Args:
@@ -202,25 +202,25 @@ def look_of(recipe: Mapping[str, Any], seed: int | None = None) -> Look:
     """
     split = str(recipe.get("split", "train"))
     seed = int(recipe.get("look", recipe.get("seed", 0))) if seed is None else seed
-    look = draw_look(seed, split)
+    appearance = draw_appearance(seed, split)
     person = recipe.get("person")
     if person is None:
-        return look
+        return appearance
     melanin = float(0.07 * (1.5 / 0.07) ** person["melanin"])
     fair = float(np.clip(1.2 - 1.6 * melanin, 0.0, 1.0))
     young = float(np.clip((60.0 - person["age_years"]) / 35.0, 0.0, 1.0))
     skin = replace(
-        look.skin,
+        appearance.skin,
         melanin=melanin,
         haemoglobin=0.16 + 0.18 * float(person["redness"]),
-        freckles=look.skin.freckles * fair * young,
+        freckles=appearance.skin.freckles * fair * young,
         stubble=float(person["stubble"]) if _may_have_stubble(recipe) else 0.0,
-        mottling=look.skin.mottling * (1.15 - 0.3 * young),
+        mottling=appearance.skin.mottling * (1.15 - 0.3 * young),
         age=float(np.clip((person["age_years"] - 28.0) / 50.0, 0.0, 1.0)),
     )
     hair_rng, eye_rng = (generator(seed, split, purpose=_PURPOSE + stream) for stream in (6, 7))
-    hair = _hair_from_pigment(hair_rng, look.hair, person, melanin)
-    return replace(look, skin=skin, hair=hair, eyes=_draw_eyes(eye_rng, skin))
+    hair = _hair_from_pigment(hair_rng, appearance.hair, person, melanin)
+    return replace(appearance, skin=skin, hair=hair, eyes=_draw_eyes(eye_rng, skin))
 
 
 def _may_have_stubble(recipe: Mapping[str, Any]) -> bool:
@@ -231,8 +231,8 @@ def _may_have_stubble(recipe: Mapping[str, Any]) -> bool:
 
 
 def _hair_from_pigment(
-    rng: np.random.Generator, drawn: HairLook, person: Mapping[str, float], skin_melanin: float
-) -> HairLook:
+    rng: np.random.Generator, drawn: HairAppearance, person: Mapping[str, float], skin_melanin: float
+) -> HairAppearance:
     """Hair colour between blond and black by eumelanin, redder by pheomelanin; dark skin, dark hair."""
     scale = [HAIR_COLOURS[name] for name in ("blond", "light_brown", "brown", "dark_brown", "black")]
     least = np.clip((skin_melanin - 0.15) / 0.35, 0.0, 1.0) * 0.85
@@ -271,10 +271,10 @@ def _seed(rng: np.random.Generator) -> int:
     return int(rng.integers(1 << 30))
 
 
-def _draw_skin(rng: np.random.Generator) -> SkinLook:
+def _draw_skin(rng: np.random.Generator) -> SkinAppearance:
     melanin = float(np.exp(rng.uniform(np.log(0.07), np.log(1.5))))
     fair = np.clip(1.2 - 1.6 * melanin, 0.0, 1.0)
-    return SkinLook(
+    return SkinAppearance(
         melanin=melanin,
         haemoglobin=float(rng.uniform(0.16, 0.34)),
         flush=float(rng.uniform(0.5, 1.3)),
@@ -289,7 +289,7 @@ def _draw_skin(rng: np.random.Generator) -> SkinLook:
     )
 
 
-def _draw_hair(rng: np.random.Generator, skin: SkinLook) -> HairLook:
+def _draw_hair(rng: np.random.Generator, skin: SkinAppearance) -> HairAppearance:
     names = list(HAIR_COLOURS)
     fair = np.array([0.10, 0.24, 0.22, 0.16, 0.12, 0.05, 0.08, 0.03])
     dark = np.array([0.66, 0.22, 0.03, 0.0, 0.0, 0.0, 0.07, 0.02])
@@ -297,7 +297,7 @@ def _draw_hair(rng: np.random.Generator, skin: SkinLook) -> HairLook:
     name = str(rng.choice(names, p=(1 - mix) * fair + mix * dark))
     albedo = np.array(HAIR_COLOURS[name]) * np.exp(rng.normal(0.0, 0.15)) * np.exp(rng.normal(0.0, 0.06, 3))
     old = name in ("grey", "white")
-    return HairLook(
+    return HairAppearance(
         name=name,
         albedo=_triple(albedo),
         brow=_brow(albedo, rng),
@@ -309,14 +309,14 @@ def _draw_hair(rng: np.random.Generator, skin: SkinLook) -> HairLook:
     )
 
 
-def _draw_eyes(rng: np.random.Generator, skin: SkinLook) -> EyeLook:
+def _draw_eyes(rng: np.random.Generator, skin: SkinAppearance) -> EyeAppearance:
     names = list(IRIS_COLOURS)
     fair = np.array([0.34, 0.16, 0.13, 0.27, 0.10])
     dark = np.array([0.94, 0.06, 0.0, 0.0, 0.0])
     mix = np.clip((skin.melanin - 0.12) / 0.3, 0.0, 1.0)
     name = str(rng.choice(names, p=(1 - mix) * fair + mix * dark))
     inner, outer = (np.array(c) * np.exp(rng.normal(0.0, 0.12, 3)) for c in IRIS_COLOURS[name])
-    return EyeLook(
+    return EyeAppearance(
         name=name,
         inner=_triple(inner),
         outer=_triple(outer),
@@ -327,13 +327,13 @@ def _draw_eyes(rng: np.random.Generator, skin: SkinLook) -> EyeLook:
     )
 
 
-def _draw_cloth(rng: np.random.Generator) -> ClothLook:
+def _draw_cloth(rng: np.random.Generator) -> ClothAppearance:
     value = float(np.exp(rng.uniform(np.log(0.03), np.log(0.6))))
     hue = rng.uniform(0, 2 * np.pi) + np.array([0.0, -2 * np.pi / 3, 2 * np.pi / 3])
     strength = max(0.0, rng.uniform(-0.3, 0.75))
     albedo = value * (1 + strength * np.cos(hue)) / (1 + 0.3 * strength)
     second = albedo * rng.uniform(0.35, 1.9)
-    return ClothLook(
+    return ClothAppearance(
         albedo=_triple(np.clip(albedo, 0.01, 0.75)),
         second=_triple(np.clip(second, 0.01, 0.75)),
         stripe_mm=float(rng.uniform(8, 30) if rng.uniform() < 0.25 else 0.0),
@@ -342,8 +342,8 @@ def _draw_cloth(rng: np.random.Generator) -> ClothLook:
     )
 
 
-def _draw_sensor(rng: np.random.Generator) -> SensorLook:
-    return SensorLook(
+def _draw_sensor(rng: np.random.Generator) -> SensorAppearance:
+    return SensorAppearance(
         exposure=float(np.exp(rng.normal(0.0, 0.10))),
         white_balance=(float(rng.uniform(0.95, 1.06)), float(rng.uniform(0.94, 1.05))),
         toe=float(rng.uniform(0.05, 0.35)),

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from recon.synth.model.face_map import EYE_CENTRE
 from recon.synth.parts import Part
-from recon.synth.render.appearance import EyeLook, Look
+from recon.synth.render.appearance import Appearance, EyeAppearance
 from recon.synth.render.light import Bake
 from recon.synth.render.noise import fractal, noise
 from recon.synth.render.room import Lamp, Room
@@ -22,9 +22,9 @@ CORNEA_MM = 8.2
 WHITE = np.array([0.63, 0.575, 0.535], np.float32)
 
 
-def shade_eye(points: Points, look: Look, bake: Bake) -> Shaded:
+def shade_eye(points: Points, appearance: Appearance, bake: Bake) -> Shaded:
     """An eyeball under the room's light, with its lids' shadow."""
-    eyes = look.eyes
+    eyes = appearance.eyes
     turn = gaze_rotation(np.where(points.tangent[:, 2:] > 0, points.tangent, np.array([0, 0, 1], np.float32)))
     own_normal, offset = eye_normal(points.canonical)
     own_view = np.einsum("nji,nj->ni", turn, points.view)
@@ -34,13 +34,13 @@ def shade_eye(points: Points, look: Look, bake: Bake) -> Shaded:
     radius = np.linalg.norm(offset[:, :2], axis=1)
     in_iris = _step(eyes.iris_mm + 0.5, eyes.iris_mm - 0.5, radius)
     facing = replace(points, normal=normal)
-    light = diffuse(facing, normal, bake, look.room.lamps, wrap=(0.25, 0.15, 0.12))
+    light = diffuse(facing, normal, bake, appearance.room.lamps, wrap=(0.25, 0.15, 0.12))
     # The upper lid and its lashes shade the top of the eye more than the baked shadows resolve.
     lid = np.clip((points.canonical[:, 1] - EYE_CENTRE[1] + 1.5) / 6.5, 0.0, 1.0)
     light *= (1.0 - 0.45 * lid**1.5)[:, None]
     # Light that enters through the cornea gathers on the iris's far side.
-    caustic = 1.0 + 0.5 * in_iris * np.clip(-_lamp_side(iris_offset, look.room), -0.3, 1.0)
-    wet = _reflection(points, normal, look.room) * (0.3 + 0.7 * points.openness)[:, None]
+    caustic = 1.0 + 0.5 * in_iris * np.clip(-_lamp_side(iris_offset, appearance.room), -0.3, 1.0)
+    wet = _reflection(points, normal, appearance.room) * (0.3 + 0.7 * points.openness)[:, None]
     wet *= (0.35 + 0.65 * in_iris)[:, None]
     return Shaded(albedo * light * caustic[:, None] + wet, albedo)
 
@@ -107,13 +107,13 @@ def eye_albedo(
     canonical: Float[np.ndarray, "n 3"],
     offset: Float[np.ndarray, "n 3"],
     iris_offset: Float[np.ndarray, "n 2"],
-    look: EyeLook,
+    appearance: EyeAppearance,
 ) -> Float[np.ndarray, "n 3"]:
     """Colours of white, vessels, iris, its rim and the pupil."""
     radius = np.linalg.norm(offset[:, :2], axis=1)
     corner = np.clip((np.abs(offset[:, 0]) - 5.5) / 7.5, 0.0, 1.0)
-    vessels = np.abs(noise(canonical * np.array([0.45, 1.0, 1.0], np.float32), 1.4, look.seed))
-    red = look.redness * (0.22 * corner**1.5 + 0.16 * corner * np.exp(-(vessels * 9.0)))
+    vessels = np.abs(noise(canonical * np.array([0.45, 1.0, 1.0], np.float32), 1.4, appearance.seed))
+    red = appearance.redness * (0.22 * corner**1.5 + 0.16 * corner * np.exp(-(vessels * 9.0)))
     white = WHITE * np.exp(-red[:, None] * np.array([0.35, 1.5, 1.4], np.float32))
 
     inner_radius = np.linalg.norm(iris_offset, axis=1)
@@ -121,14 +121,16 @@ def eye_albedo(
     fibre_at = np.stack(
         [np.cos(angle) * 5.0, np.sin(angle) * 5.0, inner_radius * 0.35 + 20 * np.sign(canonical[:, 0])], 1
     )
-    fibres = fractal(fibre_at.astype(np.float32), 0.9, look.seed + 1, octaves=2)
-    span = np.clip((inner_radius - look.pupil_mm) / (look.iris_mm - look.pupil_mm), 0.0, 1.0)
+    fibres = fractal(fibre_at.astype(np.float32), 0.9, appearance.seed + 1, octaves=2)
+    span = np.clip(
+        (inner_radius - appearance.pupil_mm) / (appearance.iris_mm - appearance.pupil_mm), 0.0, 1.0
+    )
     mix = np.clip(span * 1.15 + 0.25 * fibres, 0.0, 1.0)[:, None]
-    iris = np.array(look.inner, np.float32) * (1 - mix) + np.array(look.outer, np.float32) * mix
+    iris = np.array(appearance.inner, np.float32) * (1 - mix) + np.array(appearance.outer, np.float32) * mix
     iris = iris * np.exp(0.9 * fibres)[:, None]
     iris = iris * (1.0 - 0.72 * _step(0.72, 1.0, span))[:, None]
-    iris = iris * _step(look.pupil_mm - 0.25, look.pupil_mm + 0.25, inner_radius)[:, None] + 0.003
-    share = _step(look.iris_mm + 0.45, look.iris_mm - 0.35, radius)[:, None]
+    iris = iris * _step(appearance.pupil_mm - 0.25, appearance.pupil_mm + 0.25, inner_radius)[:, None] + 0.003
+    share = _step(appearance.iris_mm + 0.45, appearance.iris_mm - 0.35, radius)[:, None]
     return (white * (1 - share) + iris * share).astype(np.float32)
 
 

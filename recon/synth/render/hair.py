@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from recon.synth.render.appearance import HairLook, Look
+from recon.synth.render.appearance import Appearance, HairAppearance
 from recon.synth.render.light import Bake, harmonic_basis
 from recon.synth.render.noise import fractal, streaks
 from recon.synth.render.room import Lamp
@@ -20,48 +20,48 @@ STRAND_MM, LOCK_MM = 0.42, 2.2
 GREY = np.array([0.43, 0.425, 0.42], np.float32)
 
 
-def shade_hair(points: Points, look: Look, bake: Bake) -> Shaded:
+def shade_hair(points: Points, appearance: Appearance, bake: Bake) -> Shaded:
     """A hair surface under the room's light."""
-    hair = look.hair
+    hair = appearance.hair
     fine = streaks(points.position, points.tangent, STRAND_MM, 5.0, hair.seed)
     lock = streaks(points.position, points.tangent, LOCK_MM, 9.0, hair.seed + 1)
     albedo = hair_albedo(points, fine, lock, hair)
     tangent = normalised(
         points.tangent + 0.10 * fine[:, None] * points.normal + 0.06 * lock[:, None] * points.normal
     )
-    light = fibre_light(points, tangent, albedo, bake, look.room.lamps, shine=hair.shine, wobble=fine)
+    light = fibre_light(points, tangent, albedo, bake, appearance.room.lamps, shine=hair.shine, wobble=fine)
     # Between strands and locks one looks into the dark: deep streaks get less light.
     depth = np.exp(hair.contrast * (0.22 * np.minimum(fine, 1.5) + 0.18 * np.minimum(lock, 1.5)) - 0.34)
     return Shaded(light * depth[:, None], albedo)
 
 
-def shade_strands(points: Points, look: Look, bake: Bake) -> Shaded:
+def shade_strands(points: Points, appearance: Appearance, bake: Bake) -> Shaded:
     """Single strands under the room's light: the surface's fibres with a tone and a depth of their own."""
-    hair = look.hair
+    hair = appearance.hair
     strand, lock = points.scalars["strand"], points.scalars["lock"]
     albedo = hair_albedo(points, strand, lock, hair)
     tilt = (0.06 * strand)[:, None] * points.normal
     tangent = normalised(points.tangent + tilt)
-    light = fibre_light(points, tangent, albedo, bake, look.room.lamps, shine=hair.shine, wobble=strand)
+    light = fibre_light(points, tangent, albedo, bake, appearance.room.lamps, shine=hair.shine, wobble=strand)
     # Strands of the lower layer lie in the shade of those above.
     depth = 0.52 + 0.43 * points.scalars["layer"]
     return Shaded(light * depth[:, None], albedo)
 
 
 def hair_albedo(
-    points: Points, fine: Float[np.ndarray, " n"], lock: Float[np.ndarray, " n"], look: HairLook
+    points: Points, fine: Float[np.ndarray, " n"], lock: Float[np.ndarray, " n"], appearance: HairAppearance
 ) -> Float[np.ndarray, "n 3"]:
     """Albedo: base colour, differences between strands and locks, darker roots, single white strands."""
-    broad = fractal(points.position, 30.0, look.seed + 2, octaves=2)
+    broad = fractal(points.position, 30.0, appearance.seed + 2, octaves=2)
     root = np.exp(-4.0 * points.scalars["along"])
-    shade = look.contrast * (0.16 * fine + 0.16 * lock) + 0.20 * broad + np.log(look.root) * root
-    albedo = np.array(look.albedo, np.float32) * np.exp(shade)[:, None]
-    if look.grey > 0.0:
+    shade = appearance.contrast * (0.16 * fine + 0.16 * lock) + 0.20 * broad + np.log(appearance.root) * root
+    albedo = np.array(appearance.albedo, np.float32) * np.exp(shade)[:, None]
+    if appearance.grey > 0.0:
         # `grey` of the strands are white: the quantile of a logistic stand-in for the normal distribution.
-        cut = np.log(max(1.0 - look.grey, 1e-3) / max(look.grey, 1e-3)) / 1.7
+        cut = np.log(max(1.0 - appearance.grey, 1e-3) / max(appearance.grey, 1e-3)) / 1.7
         white = 1.0 / (1.0 + np.exp(np.clip(-3.0 * (0.8 * fine + 0.6 * lock - cut), -30, 30)))
         # Single white hairs are thinner than what is drawn for them.
-        white = 0.55 * look.grey**1.4 + 0.45 * white * min(1.0, 3.0 * look.grey)
+        white = 0.55 * appearance.grey**1.4 + 0.45 * white * min(1.0, 3.0 * appearance.grey)
         albedo = albedo * (1 - white[:, None]) + GREY * white[:, None]
     return np.minimum(albedo, 0.9).astype(np.float32)
 

@@ -24,7 +24,7 @@ def rgb(exposure: Exposure) -> UInt8[np.ndarray, "h w 3"]:
     """The photograph, 8-bit sRGB. Its noise is seeded by the subject and the camera's place."""
     place = np.rint(exposure.camera.centre * 1000).astype(np.int64)
     seed = (exposure.prepared.subject.seed, *(int(c) & 0xFFFFFFFF for c in place))
-    return develop(exposure.linear, exposure.prepared.look.sensor, seed)
+    return develop(exposure.linear, exposure.prepared.appearance.sensor, seed)
 
 
 def mask(exposure: Exposure) -> Bool[np.ndarray, "h w"]:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from recon.scene import Camera
 from recon.synth.parts import BEARD, BROW, CLOTH, EYE, HAIR, LASH, SKIN
-from recon.synth.render.appearance import Look
+from recon.synth.render.appearance import Appearance
 from recon.synth.render.eyes import shade_eye
 from recon.synth.render.hair import fibre_light, shade_hair, shade_strands
 from recon.synth.render.light import Bake
@@ -133,37 +133,41 @@ def _points(prepared: Prepared, camera: Camera, fragments: Fragments, kind: int)
 
 
 def _shade(points: Points, label: int, prepared: Prepared, *, curve: bool) -> Shaded:
-    look, light = prepared.look, prepared.bake
+    appearance, light = prepared.appearance, prepared.bake
     if label == SKIN:
-        return shade_skin(points, look, light)
+        return shade_skin(points, appearance, light)
     if label == EYE:
-        return shade_eye(points, look, light)
+        return shade_eye(points, appearance, light)
     if label in (HAIR, BEARD):
         if label == BEARD:
-            look = replace(look, hair=replace(look.hair, albedo=look.hair.brow))
-        return shade_strands(points, look, light) if curve else _thinning_hair(points, look, light)
+            appearance = replace(appearance, hair=replace(appearance.hair, albedo=appearance.hair.brow))
+        return (
+            shade_strands(points, appearance, light) if curve else _thinning_hair(points, appearance, light)
+        )
     if label in FIBRES:
         dark = 0.35 if label == LASH else 1.0
-        albedo = np.broadcast_to(np.array(look.hair.brow, np.float32) * dark, (len(points), 3)).copy()
+        albedo = np.broadcast_to(np.array(appearance.hair.brow, np.float32) * dark, (len(points), 3)).copy()
         still = np.zeros(len(points), np.float32)
         shine = 0.1 if label == LASH else 0.4
-        lit = fibre_light(points, points.tangent, albedo, light, look.room.lamps, shine=shine, wobble=still)
+        lit = fibre_light(
+            points, points.tangent, albedo, light, appearance.room.lamps, shine=shine, wobble=still
+        )
         return Shaded(lit, albedo)
     if label == CLOTH:
-        return shade_cloth(points, look.cloth, light, look.room)
-    return shade_skin(points, look, light)
+        return shade_cloth(points, appearance.cloth, light, appearance.room)
+    return shade_skin(points, appearance, light)
 
 
-def _thinning_hair(points: Points, look: Look, light: Bake) -> Shaded:
+def _thinning_hair(points: Points, appearance: Appearance, light: Bake) -> Shaded:
     """Hair that gives way to skin where it is bare."""
-    hair = shade_hair(points, look, light)
+    hair = shade_hair(points, appearance, light)
     bare = points.scalars["bare"]
     near = np.flatnonzero(bare > 0.01)
     if not len(near):
         return hair
-    skin = shade_skin(points.take(near), look, light)
+    skin = shade_skin(points.take(near), appearance, light)
     # Streak by streak: a hair is there or it is not.
-    wisp = streaks(points.position[near], points.tangent[near], 0.5, 4.0, look.hair.seed + 9)
+    wisp = streaks(points.position[near], points.tangent[near], 0.5, 4.0, appearance.hair.seed + 9)
     share = np.clip(0.5 + 2.2 * (bare[near] - 0.5) + 0.35 * wisp, 0.0, 1.0)[:, None].astype(np.float32)
     for mixed, under in ((hair.colour, skin.colour), (hair.albedo, skin.albedo)):
         mixed[near] = mixed[near] * (1 - share) + under * share
@@ -176,7 +180,7 @@ def _background(prepared: Prepared, camera: Camera) -> np.ndarray:
     rows, columns = -(-camera.height // step) + 1, -(-camera.width // step) + 1
     u, v = np.meshgrid(np.arange(columns) * float(step), np.arange(rows) * float(step))
     _, directions = camera.rays(np.stack([u.ravel(), v.ravel()], axis=1))
-    coarse = prepared.look.room.radiance(directions).reshape(rows, columns, 3)
+    coarse = prepared.appearance.room.radiance(directions).reshape(rows, columns, 3)
     fine = coarse
     for axis, size in ((0, camera.height), (1, camera.width)):
         at = (np.arange(size) + 0.5) / step

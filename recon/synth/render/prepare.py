@@ -12,7 +12,7 @@ from recon.synth.hair.scalp import Hairline
 from recon.synth.hair.surface_strands import Hull, bare_share, grow_hairline, hair_curves
 from recon.synth.model import face_map
 from recon.synth.parts import BEARD, BROW, EYE, HAIR, LASH, SKIN, Part, Subject
-from recon.synth.render.appearance import Look
+from recon.synth.render.appearance import Appearance
 from recon.synth.render.eyes import eye_frame
 from recon.synth.render.light import Bake, bake, diffuse_over
 from recon.synth.render.shading import normalised
@@ -25,7 +25,7 @@ class Prepared:
 
     Attributes:
         subject: the person.
-        look: its colours and its room.
+        appearance: its colours and its room.
         vertices: (v, 3) of all parts, then of all curves.
         normals: (v, 3) unit.
         faces: (f, 3) of all parts.
@@ -39,7 +39,7 @@ class Prepared:
     """
 
     subject: Subject
-    look: Look
+    appearance: Appearance
     vertices: Float[np.ndarray, "v 3"]
     normals: Float[np.ndarray, "v 3"]
     faces: Int[np.ndarray, "f 3"]
@@ -52,12 +52,12 @@ class Prepared:
     bake: Bake
 
 
-def prepare(subject: Subject, look: Look, *, strands: bool = True) -> Prepared:
+def prepare(subject: Subject, appearance: Appearance, *, strands: bool = True) -> Prepared:
     """Merges, bakes and paints a subject.
 
     Args:
         subject: the person.
-        look: colours and room.
+        appearance: colours and room.
         strands: draws the subject's strands over its hair surface.
 
     Returns:
@@ -68,14 +68,14 @@ def prepare(subject: Subject, look: Look, *, strands: bool = True) -> Prepared:
     starts = np.cumsum([0, *(len(part.vertices) for part in parts)])
     vertices = np.concatenate([part.vertices for part in parts])
     faces = np.concatenate([part.faces + start for part, start in zip(parts, starts[:-1], strict=True)])
-    light = bake(vertices, np.concatenate(normals), faces, look.room)
+    light = bake(vertices, np.concatenate(normals), faces, appearance.room)
     light = _soften(light, parts, starts)
     normals = [
         normalised(diffuse_over(normal, part.faces, 8)) if part.label == HAIR else normal
         for part, normal in zip(parts, normals, strict=True)
     ]
-    hairs, anchors = _grow(subject, look, parts, normals, light, starts, strands)
-    columns, attributes = _attributes(subject, normals, light, look)
+    hairs, anchors = _grow(subject, appearance, parts, normals, light, starts, strands)
+    columns, attributes = _attributes(subject, normals, light, appearance)
     blocks, segments, kinds = [attributes], [], []
     point_count = len(vertices)
     for k, (hair, anchor) in enumerate(zip(hairs, anchors, strict=True)):
@@ -90,7 +90,7 @@ def prepare(subject: Subject, look: Look, *, strands: bool = True) -> Prepared:
     merged = np.concatenate(blocks)
     return Prepared(
         subject=subject,
-        look=look,
+        appearance=appearance,
         vertices=np.concatenate([vertices, *(hair.vertices for hair in hairs)]),
         normals=merged[:, columns["normal"]].astype(np.float64),
         faces=faces,
@@ -117,7 +117,7 @@ def _soften(light: Bake, parts: tuple[Part, ...], starts: np.ndarray) -> Bake:
 
 def _grow(
     subject: Subject,
-    look: Look,
+    appearance: Appearance,
     parts: tuple[Part, ...],
     normals: list[np.ndarray],
     light: Bake,
@@ -127,7 +127,7 @@ def _grow(
     """Single hairs, and for each of their vertices the merged vertex that lends its light."""
     names = [part.name for part in parts]
     present = {part.label for part in parts}
-    skin, seed = names.index("skin"), look.hair.seed
+    skin, seed = names.index("skin"), appearance.hair.seed
     grown: list[tuple[Curves, int]] = []
     if BROW not in present:
         brows = grow_brows(subject, parts[skin].vertices, normals[skin], density=1.0, seed=seed)
@@ -163,11 +163,11 @@ def _median_length(subject: Subject) -> float:
 
 
 def _attributes(
-    subject: Subject, normals: list[np.ndarray], light: Bake, look: Look
+    subject: Subject, normals: list[np.ndarray], light: Bake, appearance: Appearance
 ) -> tuple[dict[str, slice], np.ndarray]:
     """One float32 row per vertex of the parts, and where each attribute stands in it."""
     parts = subject.parts
-    own = [_painted(subject, part, look) for part in parts]
+    own = [_painted(subject, part, appearance) for part in parts]
     names = sorted({name for scalars in own for name in scalars} | {"strand", "lock", "layer", "along"})
     zeros = [np.zeros(len(part.vertices), np.float32) for part in parts]
     named: dict[str, np.ndarray] = {
@@ -191,10 +191,10 @@ def _attributes(
     return columns, np.concatenate([values.astype(np.float32) for values in named.values()], axis=1)
 
 
-def _painted(subject: Subject, part: Part, look: Look) -> dict[str, np.ndarray]:
+def _painted(subject: Subject, part: Part, appearance: Appearance) -> dict[str, np.ndarray]:
     """The part's own scalars, pigments where it is skin, and where hair lets the skin through."""
     if part.label == SKIN:
-        return part.scalars | paint_skin(part.canonical, look.skin)
+        return part.scalars | paint_skin(part.canonical, appearance.skin)
     if part.label not in (HAIR, BEARD):
         return part.scalars
     if part.label == BEARD:
@@ -208,7 +208,7 @@ def _painted(subject: Subject, part: Part, look: Look) -> dict[str, np.ndarray]:
         "bare": diffuse_over(bare, part.faces, 20)[:, 0],
         "scalp": np.full(len(part.vertices), 0.6, np.float32),
     }
-    return part.scalars | paint_skin(part.canonical, look.skin) | extra
+    return part.scalars | paint_skin(part.canonical, appearance.skin) | extra
 
 
 def _texture_place(part: Part) -> np.ndarray:

@@ -7,7 +7,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from scipy import ndimage
 
-from recon.synth.render.appearance import SensorLook
+from recon.synth.render.appearance import SensorAppearance
 
 
 def srgb(linear: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
@@ -17,34 +17,34 @@ def srgb(linear: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
 
 
 def develop(
-    linear: Float[np.ndarray, "h w 3"], look: SensorLook, seed: tuple[int, ...]
+    linear: Float[np.ndarray, "h w 3"], appearance: SensorAppearance, seed: tuple[int, ...]
 ) -> UInt8[np.ndarray, "h w 3"]:
     """One exposure as 8-bit sRGB.
 
     Args:
         linear: light at the sensor, about 0.2 to 0.6 on lit skin.
-        look: the camera.
+        appearance: the camera.
         seed: of the noise, one per picture.
 
     Returns:
         The picture before JPEG.
     """
     height, width = linear.shape[:2]
-    light = ndimage.gaussian_filter(linear, (look.blur_px, look.blur_px, 0))
+    light = ndimage.gaussian_filter(linear, (appearance.blur_px, appearance.blur_px, 0))
     row, column = np.mgrid[0:height, 0:width]
     off_axis = ((row / height - 0.5) ** 2 + (column / width - 0.5) ** 2) * 2.0
-    light *= (look.exposure * (1.0 - look.vignette * off_axis))[..., None]
-    light *= np.array([look.white_balance[0], 1.0, look.white_balance[1]], np.float32)
+    light *= (appearance.exposure * (1.0 - appearance.vignette * off_axis))[..., None]
+    light *= np.array([appearance.white_balance[0], 1.0, appearance.white_balance[1]], np.float32)
     rng = np.random.default_rng([0x5E50, *seed])
-    scale = np.sqrt(np.maximum(light, 0.0) * look.noise**2 + look.read_noise**2)
+    scale = np.sqrt(np.maximum(light, 0.0) * appearance.noise**2 + appearance.read_noise**2)
     light = light + scale * rng.standard_normal(light.shape, np.float32)
     grey = light.mean(axis=2, keepdims=True)
-    light = grey + look.saturation * (light - grey)
+    light = grey + appearance.saturation * (light - grey)
     # A shoulder rolls highlights off from 0.7 instead of clipping them.
     bright = np.maximum(light - 0.7, 0.0)
     light = np.minimum(light, 0.7) + 0.3 * (1.0 - np.exp(-bright / 0.3))
     tone = srgb(light)
-    curved = tone + look.toe * (tone * tone * (3.0 - 2.0 * tone) - tone)
+    curved = tone + appearance.toe * (tone * tone * (3.0 - 2.0 * tone) - tone)
     return np.clip(np.rint(curved * 255.0), 0, 255).astype(np.uint8)
 
 

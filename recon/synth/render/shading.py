@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Float, Int
 
-from recon.synth.render.appearance import ClothLook
+from recon.synth.render.appearance import ClothAppearance
 from recon.synth.render.light import Bake, harmonic_basis
 from recon.synth.render.noise import fractal, noise, noise_gradient
 from recon.synth.render.room import Lamp, Room
@@ -159,19 +159,19 @@ def gloss(
     return total + (fresnel * points.openness**1.5)[:, None] * sky
 
 
-def shade_cloth(points: Points, look: ClothLook, bake: Bake, room: Room) -> Shaded:
+def shade_cloth(points: Points, appearance: ClothAppearance, bake: Bake, room: Room) -> Shaded:
     """Woven cloth: a tone, broad unevenness, a fine weave, stripes where the look has them."""
-    tone = np.array(look.albedo, np.float32) * np.ones((len(points), 1), np.float32)
-    if look.stripe_mm > 0:
-        phase = np.sin(points.position[:, 1] * (2 * np.pi / look.stripe_mm))
+    tone = np.array(appearance.albedo, np.float32) * np.ones((len(points), 1), np.float32)
+    if appearance.stripe_mm > 0:
+        phase = np.sin(points.position[:, 1] * (2 * np.pi / appearance.stripe_mm))
         share = np.clip(phase * 4 + 0.5, 0, 1)[:, None].astype(np.float32)
-        tone = tone * (1 - share) + share * np.array(look.second, np.float32)
-    uneven = 0.08 * fractal(points.position, 40.0, look.seed) + look.weave * noise(
-        points.position, 1.6, look.seed + 5
+        tone = tone * (1 - share) + share * np.array(appearance.second, np.float32)
+    uneven = 0.08 * fractal(points.position, 40.0, appearance.seed) + appearance.weave * noise(
+        points.position, 1.6, appearance.seed + 5
     )
     albedo = tone * np.exp(uneven)[:, None]
     layered = replace(points, canonical=points.position)
-    normal = bumped(layered, [(55.0, 0.10), (1.8, 0.07)], look.seed)
+    normal = bumped(layered, [(55.0, 0.10), (1.8, 0.07)], appearance.seed)
     light = diffuse(points, normal, bake, room.lamps, wrap=(0.12, 0.12, 0.12))
     # Fibres that stand out catch light at grazing angles.
     rim = (1.0 - np.clip(dot(normal, points.view), 0, 1)) ** 3

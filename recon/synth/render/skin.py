@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from recon.synth.model import face_map
-from recon.synth.render.appearance import HairLook, Look, SkinLook
+from recon.synth.render.appearance import Appearance, HairAppearance, SkinAppearance
 from recon.synth.render.light import Bake
 from recon.synth.render.noise import fractal, noise
 from recon.synth.render.shading import Points, Shaded, bumped, diffuse, gloss, normalised
@@ -20,24 +20,31 @@ BLOOD = np.array([0.12, 0.90, 0.72], np.float32)
 SUBSURFACE = (0.30, 0.13, 0.08)
 
 
-def paint_skin(canonical: Float[np.ndarray, "v 3"], look: SkinLook) -> dict[str, Float[np.ndarray, " v"]]:
+def paint_skin(
+    canonical: Float[np.ndarray, "v 3"], appearance: SkinAppearance
+) -> dict[str, Float[np.ndarray, " v"]]:
     """Pigments at vertices: everything on the skin that varies over more than a few millimetres.
 
     Args:
         canonical: vertices on the neutral head, mm.
-        look: pigments.
+        appearance: pigments.
 
     Returns:
         "melanin", "blood", "beard" (share of beard ground), "gloss" (factor), each (v,).
     """
-    seed = look.seed
+    seed = appearance.seed
     broad = fractal(canonical, 38.0, seed, octaves=3, gain=0.6)
     patches = fractal(canonical, 9.0, seed + 1, octaves=2)
     flush = face_map.flushed(canonical)
     dark = face_map.shaded(canonical)
-    blood = look.haemoglobin * (1.0 + 0.22 * look.mottling * broad + 0.30 * look.mottling * patches)
-    blood += 0.20 * look.flush * flush + 0.10 * dark
-    melanin = look.melanin * (1.0 + 0.10 * broad + 0.08 * look.mottling * patches + 0.10 * dark) + 0.03 * dark
+    blood = appearance.haemoglobin * (
+        1.0 + 0.22 * appearance.mottling * broad + 0.30 * appearance.mottling * patches
+    )
+    blood += 0.20 * appearance.flush * flush + 0.10 * dark
+    melanin = (
+        appearance.melanin * (1.0 + 0.10 * broad + 0.08 * appearance.mottling * patches + 0.10 * dark)
+        + 0.03 * dark
+    )
     # The neck sees less sun than the face, the forehead's blood lies deeper.
     neck = np.clip((-70.0 - canonical[:, 1]) / 40.0, 0.0, 1.0)
     melanin *= 1.0 - 0.10 * neck
@@ -48,22 +55,22 @@ def paint_skin(canonical: Float[np.ndarray, "v 3"], look: SkinLook) -> dict[str,
     return {
         "melanin": melanin.astype(np.float32),
         "blood": np.maximum(blood, 0.05).astype(np.float32),
-        "beard": (look.stubble * face_map.beard(canonical)).astype(np.float32),
-        "gloss": (look.gloss * oil).astype(np.float32),
+        "beard": (appearance.stubble * face_map.beard(canonical)).astype(np.float32),
+        "gloss": (appearance.gloss * oil).astype(np.float32),
     }
 
 
-def skin_albedo(points: Points, look: SkinLook, hair: HairLook) -> Float[np.ndarray, "n 3"]:
+def skin_albedo(points: Points, appearance: SkinAppearance, hair: HairAppearance) -> Float[np.ndarray, "n 3"]:
     """Albedo with the fine pattern on top of `paint_skin`'s pigments (in `points.scalars`)."""
-    speckle = noise(points.canonical, 1.9, look.seed + 2)
+    speckle = noise(points.canonical, 1.9, appearance.seed + 2)
     lip = face_map.lips(points.canonical)
-    melanin = points.scalars["melanin"] * (1.0 + 0.10 * look.mottling * speckle)
-    if look.freckles > 0.02:
-        spots = noise(points.canonical, 3.1, look.seed + 3) + 0.4 * speckle
+    melanin = points.scalars["melanin"] * (1.0 + 0.10 * appearance.mottling * speckle)
+    if appearance.freckles > 0.02:
+        spots = noise(points.canonical, 3.1, appearance.seed + 3) + 0.4 * speckle
         where = np.exp(-(((points.canonical[:, 1] - 8.0) / 28.0) ** 2)) * (points.canonical[:, 2] > 50)
-        melanin = melanin + 0.35 * look.freckles * where * np.clip((spots - 0.33) * 4.0, 0.0, 1.0)
-    blood = points.scalars["blood"] * (1.0 + 0.10 * look.mottling * speckle)
-    blood = blood + lip * (look.lip_red * (0.75 + 0.25 * speckle) + 0.2 * look.haemoglobin)
+        melanin = melanin + 0.35 * appearance.freckles * where * np.clip((spots - 0.33) * 4.0, 0.0, 1.0)
+    blood = points.scalars["blood"] * (1.0 + 0.10 * appearance.mottling * speckle)
+    blood = blood + lip * (appearance.lip_red * (0.75 + 0.25 * speckle) + 0.2 * appearance.haemoglobin)
     melanin = melanin + 0.05 * lip
     albedo = BASE * np.exp(-melanin[:, None] * MELANIN - blood[:, None] * BLOOD)
     # The ground of the brows: hairs too fine to draw one by one.
@@ -74,11 +81,11 @@ def skin_albedo(points: Points, look: SkinLook, hair: HairLook) -> Float[np.ndar
         roots = (
             0.8
             * points.scalars["scalp"] ** 2
-            * np.clip(0.62 + 0.5 * noise(points.canonical, 1.3, look.seed + 6), 0, 1)
+            * np.clip(0.62 + 0.5 * noise(points.canonical, 1.3, appearance.seed + 6), 0, 1)
         )
         dark = 0.75 * np.array(hair.albedo, np.float32) + 0.06 * albedo
         albedo = (albedo * (1 - roots[:, None]) + dark * roots[:, None]).astype(np.float32)
-    hairs = np.clip(0.55 + 0.9 * noise(points.canonical, 1.1, look.seed + 4), 0.0, 1.0)
+    hairs = np.clip(0.55 + 0.9 * noise(points.canonical, 1.1, appearance.seed + 4), 0.0, 1.0)
     ground = (0.55 * points.scalars["beard"] * hairs)[:, None]
     below = 0.5 * albedo * np.array([0.80, 0.92, 1.0], np.float32) + 0.35 * np.array(hair.brow, np.float32)
     return (albedo * (1 - ground) + below * ground).astype(np.float32)
@@ -99,10 +106,10 @@ def _folded(
     return normalised(normal - slope).astype(np.float32), np.exp(0.35 * age * here)
 
 
-def shade_skin(points: Points, look: Look, bake: Bake) -> Shaded:
+def shade_skin(points: Points, appearance: Appearance, bake: Bake) -> Shaded:
     """Skin under the room's light."""
-    skin, lamps = look.skin, look.room.lamps
-    albedo = skin_albedo(points, skin, look.hair)
+    skin, lamps = appearance.skin, appearance.room.lamps
+    albedo = skin_albedo(points, skin, appearance.hair)
     lip = face_map.lips(points.canonical)
     normal = bumped(points, [(1.3, 0.055), (3.4, 0.03)], skin.seed + 10)
     shadow = np.ones(len(points), np.float32)

@@ -64,10 +64,10 @@ class Rates:
 
 
 class Pretraining(pl.LightningModule):
-    """A family of heads and the codes of the heads that it is trained on.
+    """A shape model of heads and the codes of the heads that it is trained on.
 
     Args:
-        network: The family.
+        network: The shape model.
         codes: To begin with, one row for each head.
         canonical: The frame.
         objective: Losses.
@@ -173,7 +173,7 @@ class Pretraining(pl.LightningModule):
 
     @torch.no_grad()
     def standardised(self) -> ShapeNetwork:
-        """A copy of the family in which the codes of the training heads have mean 0 and variance 1.
+        """A copy of the shape model in which the codes of the training heads have mean 0 and variance 1.
 
         A component that is the same for all heads has no effect in it.
         """
@@ -183,7 +183,7 @@ class Pretraining(pl.LightningModule):
         return network
 
     def standard_codes(self) -> Float[Tensor, "heads latent"]:
-        """The codes of the training heads for the family of `standardised`."""
+        """The codes of the training heads for the shape model of `standardised`."""
         codes = self.codes.detach()
         scale = codes.std(dim=0, correction=0)
         return torch.where(scale > 1e-4, (codes - codes.mean(dim=0)) / scale.clamp_min(1e-4), 0.0)

@@ -1,4 +1,4 @@
-"""What photographs of a family's faces look like, learned from portraits of its synthetic training heads."""
+"""What photographs of a shape model's faces look like, learned from portraits of its synthetic training heads."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -13,12 +13,12 @@ from jaxtyping import Bool, Float, Int
 from numpy.linalg import cholesky, lstsq, solve, svd
 
 from recon.files import replacing
-from recon.fitting.brightness import Likeness
+from recon.fitting.brightness import BrightnessModel
 from recon.fitting.shading import harmonics
 from recon.priors import Canonical
 from recon.priors.data.dataset import HeadData
 from recon.priors.pca.landmarks import fit_landmarks, fit_linear
-from recon.synth.datasets.portraits import Marks, portraits, to_canonical
+from recon.synth.datasets.portraits import FacePoints, portraits, to_canonical
 from recon.synth.model.head_model import HeadModel, load_head_model
 from recon.synth.model.identity import draw_identity, shape_head
 from recon.systems.pretraining.landmarks import seeds_of
@@ -40,16 +40,16 @@ class Brightness:
         scores: How much of each component each portrait has.
     """
 
-    mean: Float[np.ndarray, " marks"]
-    components: Float[np.ndarray, "marks components"]
-    sigma: Float[np.ndarray, " marks"]
+    mean: Float[np.ndarray, " face_points"]
+    components: Float[np.ndarray, "face_points components"]
+    sigma: Float[np.ndarray, " face_points"]
     scores: Float[np.ndarray, "portraits components"]
 
 
 def fit_brightness(
-    values: Float[np.ndarray, "portraits marks"],
-    visible: Bool[np.ndarray, "portraits marks"],
-    light: Float[np.ndarray, "portraits marks columns"],
+    values: Float[np.ndarray, "portraits face_points"],
+    visible: Bool[np.ndarray, "portraits face_points"],
+    light: Float[np.ndarray, "portraits face_points columns"],
     components: int = 12,
 ) -> Brightness:
     """Mean and principal components of portraits whose light is unknown, and which do not show everything.
@@ -63,8 +63,8 @@ def fit_brightness(
         light: Columns that light may add of each portrait, times any numbers.
         components: How many to keep.
     """
-    count, marks = values.shape
-    mean, found = np.zeros(marks), np.zeros((marks, components))
+    count, face_points = values.shape
+    mean, found = np.zeros(face_points), np.zeros((face_points, components))
     filled = np.zeros(values.shape)
     columns = light.shape[2]
     for _ in range(ROUNDS):
@@ -96,8 +96,8 @@ class TiedBrightness:
         by_code: What the code adds to their shares.
     """
 
-    mean: Float[np.ndarray, " marks"]
-    components: Float[np.ndarray, "marks components"]
+    mean: Float[np.ndarray, " face_points"]
+    components: Float[np.ndarray, "face_points components"]
     by_code: Float[np.ndarray, "components latent"]
 
 
@@ -128,11 +128,11 @@ def tied(
 
 
 def _rest(
-    values: Float[np.ndarray, " marks"],
-    components: Float[np.ndarray, "marks components"],
-    seen: Bool[np.ndarray, " marks"],
-) -> Float[np.ndarray, " marks"]:
-    """What components do not explain of the marks seen; nan elsewhere."""
+    values: Float[np.ndarray, " face_points"],
+    components: Float[np.ndarray, "face_points components"],
+    seen: Bool[np.ndarray, " face_points"],
+) -> Float[np.ndarray, " face_points"]:
+    """What components do not explain of the face points seen; nan elsewhere."""
     prior = 0.3 * np.eye(components.shape[1])
     matrix = np.concatenate([components[seen], prior])
     share = lstsq(matrix, np.concatenate([values[seen], np.zeros(len(prior))]), rcond=None)[0]
@@ -143,36 +143,36 @@ log = logging.getLogger(__name__)
 
 BLURS_MM = (0.3, 1.0, 2.0, 4.0, 8.0)
 SEEN = 0.15
-"""A mark that fewer of the portraits show is left out."""
+"""A face point that fewer of the portraits show is left out."""
 
 
-def likeness_of(
+def brightness_model_of(
     data: HeadData,
     codes: Float[np.ndarray, "heads latent"],
     canonical: Canonical,
     known: Bool[np.ndarray, " heads"],
     options: Mapping[str, Any],
     work: Path,
-) -> Likeness | None:
-    """Marks by code and their brightness; goes on from the portraits that an interrupted run left in `work`.
+) -> BrightnessModel | None:
+    """Face points by code and their brightness; goes on from the portraits that an interrupted run left in `work`.
 
     Args:
         data: The heads.
         codes: Theirs, with unit variance.
         canonical: Their frame.
         known: Which of them the head model here makes again.
-        options: `portraits`, `likeness_components` and `workers` of conf/pretrain.yaml.
+        options: `portraits`, `brightness_components` and `workers` of conf/pretrain.yaml.
         work: Folder of what is kept.
 
     Returns:
         None where the heads cannot be photographed here, or should not be.
     """
     count = int(options["portraits"])
-    seeds = seeds_of(data, "likeness") if count else None
+    seeds = seeds_of(data, "brightness_model") if count else None
     if seeds is None or known.sum() < 3:
         return None
     model = load_head_model()
-    every = Marks.of(model)
+    every = FacePoints.of(model)
     chosen = np.flatnonzero(known)[:count]
     split = data.folder.name  # type: ignore[attr-defined]
     shots = list(
@@ -186,14 +186,14 @@ def likeness_of(
     placed = mapped(
         partial(_points, split, model, every), [seeds[head] for head in heads], int(options["workers"])
     )
-    marks = fit_landmarks(codes[heads], np.stack(list(placed)))
-    log.info("marks of heads left out: %.2f mm a coordinate", marks.error_mm)
-    kept, levels = _brightness(shots, int(options["likeness_components"]))
+    face_points = fit_landmarks(codes[heads], np.stack(list(placed)))
+    log.info("face points of heads left out: %.2f mm a coordinate", face_points.error_mm)
+    kept, levels = _brightness(shots, int(options["brightness_components"]))
     owners = np.arange(len(chosen)).repeat(len(levels[0].scores) // len(chosen))
     known_by_code = [tied(level, codes[chosen], owners) for level in levels]
     tensors = {
-        "places": (marks.mean_mm[kept] - canonical.centre_mm) / canonical.radius_mm,
-        "basis": marks.basis_mm[kept] / canonical.radius_mm,
+        "places": (face_points.mean_mm[kept] - canonical.centre_mm) / canonical.radius_mm,
+        "basis": face_points.basis_mm[kept] / canonical.radius_mm,
         "blurs": np.array(BLURS_MM) / canonical.radius_mm,
         "sigma": np.stack([level.sigma for level in levels]),
         **{
@@ -201,31 +201,41 @@ def likeness_of(
             for name in ("mean", "components", "by_code")
         },
     }
-    return Likeness(**{name: torch.from_numpy(value).float() for name, value in tensors.items()})
+    return BrightnessModel(**{name: torch.from_numpy(value).float() for name, value in tensors.items()})
 
 
-def likeness_state(likeness: Likeness | None) -> tuple[Sequence[int], dict[str, torch.Tensor]]:
-    """Numbers of marks, levels and components of a likeness, and its tensors as a `GridFamily` keeps them."""
-    if likeness is None:
+def brightness_state(
+    brightness_model: BrightnessModel | None,
+) -> tuple[Sequence[int], dict[str, torch.Tensor]]:
+    """Numbers of face points, levels and components of a brightness model, and its tensors as a `PCAShapeModel` keeps
+    them.
+    """
+    if brightness_model is None:
         return (0, 0, 0), {}
-    levels, marks, components = likeness.components.shape
-    tensors = {f"likeness_{each.name}": getattr(likeness, each.name) for each in fields(likeness)}
-    return (marks, levels, components), tensors
+    levels, face_points, components = brightness_model.components.shape
+    tensors = {
+        f"brightness_{each.name}": getattr(brightness_model, each.name) for each in fields(brightness_model)
+    }
+    return (face_points, levels, components), tensors
 
 
-def _points(split: str, model: HeadModel, marks: Marks, seed: int) -> Float[np.ndarray, "marks 3"]:
-    """Marks of one head, canonical mm."""
+def _points(
+    split: str, model: HeadModel, face_points: FacePoints, seed: int
+) -> Float[np.ndarray, "face_points 3"]:
+    """Face points of one head, canonical mm."""
     shape = shape_head(model, draw_identity(model, seed, split))
     placed = to_canonical(shape, model)
-    points: np.ndarray = marks.on(shape) @ placed[:3, :3].T + placed[:3, 3]
+    points: np.ndarray = face_points.on(shape) @ placed[:3, :3].T + placed[:3, 3]
     return points
 
 
-def _portraits(split: str, work: Path, model: HeadModel, marks: Marks, seed: int) -> dict[str, np.ndarray]:
+def _portraits(
+    split: str, work: Path, model: HeadModel, face_points: FacePoints, seed: int
+) -> dict[str, np.ndarray]:
     """Portraits of one head, from the folder if they are there."""
     path = work / "portraits" / f"{seed:06d}.npz"
     if not path.is_file():
-        taken = portraits(seed, split, marks, BLURS_MM, model=model)
+        taken = portraits(seed, split, face_points, BLURS_MM, model=model)
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary, temporary.open("wb") as file:
             np.savez(file, **vars(taken))
@@ -235,8 +245,8 @@ def _portraits(split: str, work: Path, model: HeadModel, marks: Marks, seed: int
 
 def _brightness(
     shots: Sequence[Mapping[str, np.ndarray]], components: int
-) -> tuple[Bool[np.ndarray, " marks"], list[Brightness]]:
-    """Which marks enough portraits show, and their brightness at every blur."""
+) -> tuple[Bool[np.ndarray, " face_points"], list[Brightness]]:
+    """Which face points enough portraits show, and their brightness at every blur."""
     normals, values, visible = (
         np.stack([shot[name] for shot in shots]) for name in ("normals", "values", "visible")
     )
@@ -250,7 +260,7 @@ def _brightness(
     return kept, levels
 
 
-def _light(normals: Float[np.ndarray, "marks 3"]) -> Float[np.ndarray, "marks columns"]:
+def _light(normals: Float[np.ndarray, "face_points 3"]) -> Float[np.ndarray, "face_points columns"]:
     """What light and the darkness of skin may add to a portrait."""
     own: np.ndarray = harmonics(torch.from_numpy(normals)).numpy()
     return np.concatenate([own, np.full((len(own), 1), 2.0)], axis=1)

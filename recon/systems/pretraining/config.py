@@ -62,7 +62,7 @@ def check(cfg: DictConfig) -> None:
         return
     if cfg.kind != "deepsdf":
         raise ConfigError(
-            f"prior={cfg.kind}: only prior=deepsdf and prior=linear are trained here; the donor of "
+            f"prior={cfg.kind}: only prior=deepsdf and prior=linear are trained here; the source subject of "
             "prior=pretrained_epoch is a run of train.py method=idr"
         )
     if cfg.supervision not in ("auto", "distances", "surface"):
@@ -85,7 +85,7 @@ def _check_linear(linear: DictConfig) -> None:
     for name in ("latent_size", "reach_mm", "step_mm", "workers"):
         if not linear[name] > 0:
             raise ConfigError(f"linear.{name}={linear[name]}: it must be positive")
-    for name in ("portraits", "likeness_components"):
+    for name in ("portraits", "brightness_components"):
         if not linear[name] >= 0:
             raise ConfigError(f"linear.{name}={linear[name]}: it must not be negative")
     if not 0 <= linear.share < 1:

@@ -1,4 +1,4 @@
-"""Errors of the meshes that a family makes of unseen heads: against points, and by the official protocol."""
+"""Errors of the meshes that a shape model makes of unseen heads: against points, and by the official protocol."""
 
 import logging
 from collections.abc import Mapping
@@ -116,7 +116,7 @@ def official_errors(
 def _fitted_to(
     network: ShapeNetwork, canonical: Canonical, truth: scenes.GroundTruth, fitted: int, resolution: int
 ) -> trimesh.Trimesh:
-    """The family's mesh of a ground truth, world mm."""
+    """The shape model's mesh of a ground truth, world mm."""
     mesh = truth.mesh()
     vertices = np.asarray(mesh.vertices, np.float64)
     landmarks = {name: vertices[index] for name, index in truth.landmarks.items()}

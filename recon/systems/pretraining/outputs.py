@@ -32,10 +32,10 @@ HEAD_MODEL_NOTICE = (
 
 
 def trained(task: PriorTask, measured: Mapping[str, Any]) -> ShapePrior:
-    """The family as it ships, with all that is known of its making."""
+    """The shape model as it ships, with all that is known of its making."""
     cfg = task.cfg
     about = {
-        "what": "signed distance family of human heads with hair and shoulders",
+        "what": "signed distance shape model of human heads with hair and shoulders",
         "data": str(cfg.data),
         "split": cfg.split,
         "heads": len(task.data.names),

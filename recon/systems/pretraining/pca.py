@@ -21,16 +21,16 @@ from torch import Tensor
 
 from recon.errors import PriorError
 from recon.files import replacing
-from recon.fitting.brightness import Likeness
-from recon.priors import Canonical, GridFamily, ShapePrior, fit_code, save_shape_prior
+from recon.fitting.brightness import BrightnessModel
+from recon.priors import Canonical, PCAShapeModel, ShapePrior, fit_code, save_shape_prior
 from recon.priors.data.dataset import BOX_LOW_MM, HeadData, SampleFolder
-from recon.priors.pca.family import nearest_rows
 from recon.priors.pca.landmarks import LandmarkMap, fit_landmarks
 from recon.priors.pca.packed import CODEC, unpacked
 from recon.priors.pca.packing import packed
 from recon.priors.pca.principal import GridComponents, principal_lattice
+from recon.priors.pca.shape_model import nearest_rows
 from recon.priors.weights import write_tensors
-from recon.systems.pretraining.brightness import likeness_of, likeness_state
+from recon.systems.pretraining.brightness import brightness_model_of, brightness_state
 from recon.systems.pretraining.landmarks import landmark_names, landmarks_of
 from recon.systems.pretraining.meshes import official_errors, point_errors
 from recon.systems.pretraining.outputs import HEAD_MODEL_NOTICE
@@ -62,17 +62,17 @@ class LinearTask:
 
 @dataclass(frozen=True)
 class LinearFamily:
-    """A family with what it was made of.
+    """A shape model with what it was made of.
 
     Attributes:
-        network: The family, uncompressed.
+        network: The shape model, uncompressed.
         arguments: What it was made with.
         inside: The nodes that have a row.
         codes: Of the training heads.
         built: Facts of its making.
     """
 
-    network: GridFamily
+    network: PCAShapeModel
     arguments: Mapping[str, Any]
     inside: Bool[np.ndarray, "x y z"]
     codes: Float[Tensor, "heads latent"]
@@ -113,31 +113,36 @@ def build(task: LinearTask) -> LinearFamily:
         workers=int(options.workers),
     )
     landmarks = landmarks_of(task.data, work / "landmarks.npy", int(options.workers))
-    landmark_map = likeness = None
+    landmark_map = brightness_model = None
     if landmarks is not None:
         known = ~np.isnan(landmarks).any(axis=(1, 2))
         if known.sum() > 2:
             landmark_map = fit_landmarks(found.codes[known], landmarks[known])
             log.info("landmarks of heads left out: %.2f mm a coordinate", landmark_map.error_mm)
-            likeness = likeness_of(task.data, found.codes, task.data.canonical, known, options, work)
-    return _family(task, found, landmark_map, likeness)
+            brightness_model = brightness_model_of(
+                task.data, found.codes, task.data.canonical, known, options, work
+            )
+    return _family(task, found, landmark_map, brightness_model)
 
 
 def _family(
-    task: LinearTask, found: GridComponents, landmarks: LandmarkMap | None, likeness: Likeness | None
+    task: LinearTask,
+    found: GridComponents,
+    landmarks: LandmarkMap | None,
+    brightness_model: BrightnessModel | None,
 ) -> LinearFamily:
     canonical, inside = task.data.canonical, found.band.inside
     assert task.data.lattice_mm is not None
     names = landmark_names() if landmarks is not None else ()
-    sizes, tensors = likeness_state(likeness)
+    sizes, tensors = brightness_state(brightness_model)
     arguments = {
         "latent_size": found.codes.shape[1],
         "band": len(found.rows_mm),
         "landmarks": list(names),
-        "likeness": list(sizes),
+        "brightness_model": list(sizes),
         **lattice_arguments(canonical, inside.shape, task.data.lattice_mm),
     }
-    network = GridFamily(**arguments)
+    network = PCAShapeModel(**arguments)
     radius = canonical.radius_mm
     state = {
         "mean.values": torch.from_numpy(found.mean_mm.reshape(-1, 1) / np.float32(radius)),
@@ -162,7 +167,7 @@ def _family(
 
 
 def lattice_arguments(canonical: Canonical, shape: Sequence[int], spacing_mm: float) -> dict[str, Any]:
-    """Where a `GridFamily` has the nodes of the samples' lattices."""
+    """Where a `PCAShapeModel` has the nodes of the samples' lattices."""
     first = (np.array(BOX_LOW_MM) - canonical.centre_mm) / canonical.radius_mm
     spacing = spacing_mm / canonical.radius_mm
     low = first - spacing / 2
@@ -173,22 +178,22 @@ def lattice_arguments(canonical: Canonical, shape: Sequence[int], spacing_mm: fl
     }
 
 
-def write(task: LinearTask, family: LinearFamily) -> Path:
+def write(task: LinearTask, shape_model: LinearFamily) -> Path:
     """Compresses, measures, and writes prior.safetensors, metrics.json and pictures; returns the former's path."""
     cfg, canonical = task.cfg, task.data.canonical
     train_s = time.monotonic() - task.started
-    tensors = packed(family.network, family.inside, float(cfg.linear.step_mm), canonical.radius_mm)
-    state = unpacked(tensors, family.arguments, canonical.radius_mm)
-    shipped = GridFamily.holding(state, family.arguments)
+    tensors = packed(shape_model.network, shape_model.inside, float(cfg.linear.step_mm), canonical.radius_mm)
+    state = unpacked(tensors, shape_model.arguments, canonical.radius_mm)
+    shipped = PCAShapeModel.holding(state, shape_model.arguments)
     compressed = _measured(task, shipped, "compressed")
-    full = _measured(task, family.network, "full")
+    full = _measured(task, shape_model.network, "full")
     measured = {**compressed, "full": full}
-    about = {**_about(task, train_s), **family.built, "measured": measured}
-    prior = ShapePrior(shipped, canonical, "grid", family.arguments, about)
+    about = {**_about(task, train_s), **shape_model.built, "measured": measured}
+    prior = ShapePrior(shipped, canonical, "grid", shape_model.arguments, about)
     path = task.folder / "prior.safetensors"
     digest = write_tensors(path, prior, tensors, codec=CODEC)
     if cfg.linear.full:
-        whole = ShapePrior(family.network, canonical, "grid", family.arguments, about)
+        whole = ShapePrior(shape_model.network, canonical, "grid", shape_model.arguments, about)
         save_shape_prior(task.folder / "prior-full.safetensors", whole)
     metrics = {
         "size": "linear",
@@ -198,14 +203,14 @@ def write(task: LinearTask, family: LinearFamily) -> Path:
         "wall_s": round(time.monotonic() - task.started, 2),
         "bytes": path.stat().st_size,
         "sha256": digest,
-        **family.built,
+        **shape_model.built,
         **measured,
     }
     with replacing(task.folder / "metrics.json") as temporary:
         temporary.write_text(json.dumps(metrics, indent=2) + "\n")
     if cfg.pictures:
         write_pictures(
-            task.folder / "pictures", shipped, canonical, family.codes, task.unseen,
+            task.folder / "pictures", shipped, canonical, shape_model.codes, task.unseen,
             height=cfg.picture_px, fitted=cfg.validation.points, seed=cfg.seed,
         )  # fmt: skip
     shutil.rmtree(task.folder / "work")
@@ -213,7 +218,7 @@ def write(task: LinearTask, family: LinearFamily) -> Path:
     return path
 
 
-def _measured(task: LinearTask, network: GridFamily, what: str) -> dict[str, Any]:
+def _measured(task: LinearTask, network: PCAShapeModel, what: str) -> dict[str, Any]:
     validation, canonical, unseen = task.cfg.validation, task.data.canonical, task.unseen
     count = min(validation.final_heads, len(unseen.names))
     errors: dict[str, Any] = {"unseen_heads": count}
@@ -229,7 +234,7 @@ def _measured(task: LinearTask, network: GridFamily, what: str) -> dict[str, Any
     return errors
 
 
-def _landmark_error(task: LinearTask, network: GridFamily, count: int) -> float | None:
+def _landmark_error(task: LinearTask, network: PCAShapeModel, count: int) -> float | None:
     """Mean distance of the landmarks of codes fitted to unseen heads from their own, mm."""
     truth = landmarks_of(task.unseen, task.folder / "work" / "unseen.npy", int(task.cfg.linear.workers))
     if truth is None:
@@ -244,7 +249,7 @@ def _landmark_error(task: LinearTask, network: GridFamily, count: int) -> float 
 
 def _about(task: LinearTask, train_s: float) -> dict[str, Any]:
     about = {
-        "what": "linear signed distance family of human heads with hair and shoulders, and their landmarks",
+        "what": "linear signed distance shape model of human heads with hair and shoulders, and their landmarks",
         "data": str(task.cfg.data),
         "split": task.cfg.split,
         "heads": len(task.data.names),

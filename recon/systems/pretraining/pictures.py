@@ -1,4 +1,4 @@
-"""Pictures of a family of heads: unseen heads, interpolations, random samples, the first components."""
+"""Pictures of a shape model of heads: unseen heads, interpolations, random samples, the first components."""
 
 import logging
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ Image = Float[np.ndarray, "h w 3"]
 
 TRACING_STEPS = 80
 STEP = 0.6
-"""Share of the distance that a step goes: families blend heads, and are steeper than a distance in places."""
+"""Share of the distance that a step goes: shape models blend heads, and are steeper than a distance in places."""
 HIT = 1e-3
 """A ray this near to the surface, canonical unit space, has met it: 0.3 mm."""
 COLOUR = np.array([0.80, 0.74, 0.68])
@@ -83,7 +83,7 @@ def render_shape(network: ShapeNetwork, code: Float[Tensor, " latent"], camera: 
         travelled[active] += step
     normals = torch.zeros_like(points)
     if seen.any():
-        normals[seen] = torch.nn.functional.normalize(head.slope(points[seen])[1], dim=1)
+        normals[seen] = torch.nn.functional.normalize(head.sdf_and_gradient(points[seen])[1], dim=1)
     return camera.picture(normals.cpu().double().numpy(), seen.cpu().numpy())
 
 
@@ -122,7 +122,7 @@ def write_pictures(
 
     Args:
         folder: Where to.
-        network: The family, its codes standard normal.
+        network: The shape model, its codes standard normal.
         canonical: Its frame.
         codes: Of training heads, for the interpolation.
         unseen: Heads to reconstruct.

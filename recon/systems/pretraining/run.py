@@ -1,4 +1,4 @@
-"""One pretraining: from a configuration to a trained family of heads on disk."""
+"""One pretraining: from a configuration to a trained shape model of heads on disk."""
 
 import logging
 import shutil
@@ -29,7 +29,9 @@ from recon.systems.pretraining.validation import Validation
 
 log = logging.getLogger(__name__)
 
-SPHERE_RADIUS = 0.4  # of a linear family's mean head before training without lattices, canonical unit space
+SPHERE_RADIUS = (
+    0.4  # of a linear shape model's mean head before training without lattices, canonical unit space
+)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""How well a family describes heads that it was not trained on."""
+"""How well a shape model describes heads that it was not trained on."""
 
 import csv
 import io
@@ -41,7 +41,7 @@ def field_errors(
     """Codes fitted to some surface points of unseen heads, and |F| at the others: means over heads, mm.
 
     Args:
-        network: The family.
+        network: The shape model.
         canonical: Its frame.
         data: Unseen heads.
         count: How many of them.

@@ -19,7 +19,7 @@ from torch import Tensor
 from recon.geometry.outlines import Agreement, agreement
 from recon.geometry.surface import Surface
 from recon.rendering import CameraBundle
-from recon.rendering.visibility import Sight, sight
+from recon.rendering.visibility import Visibility, visibility_of
 from recon.scene import Camera, View
 from recon.systems.report.overlays import write_overlay, write_uncertainty
 from recon.systems.report.warnings import Fitted, warnings
@@ -33,7 +33,7 @@ _CHUNK = 65_536
 
 
 @dataclass(frozen=True, eq=False)
-class Honesty:
+class Diagnostics:
     """What is known of a reconstruction besides its shape.
 
     Attributes:
@@ -93,7 +93,7 @@ def write(
     *,
     deviation: Deviation | None = None,
     life_size: float | None = None,
-) -> Honesty:
+) -> Diagnostics:
     """Judges a task's mesh, writes renders/overlay_*.png and renders/uncertainty.png, and logs the warnings.
 
     Args:
@@ -135,7 +135,7 @@ def judge(
     std_mm: Float[np.ndarray, " vertices"] | None = None,
     life_size: float | None = None,
     front: Float[np.ndarray, " 3"] | None = None,
-) -> Honesty:
+) -> Diagnostics:
     """The same without a task.
 
     Args:
@@ -160,7 +160,7 @@ def judge(
     said = warnings(fitted, share, float(np.ptp(mesh.vertices, axis=0).max()), life_size)
     for sentence in said:
         log.warning("%s", sentence)
-    return Honesty(seen, std_mm, share, fitted, life_size, said)
+    return Diagnostics(seen, std_mm, share, fitted, life_size, said)
 
 
 def _looked(
@@ -171,7 +171,7 @@ def _looked(
 ) -> tuple[Bool[np.ndarray, " vertices"], Fitted]:
     """What an input view shows of the mesh, and how both agree; writes the overlay."""
     view, camera = pair
-    found, mask = sight(mesh, normals, camera), view.mask()
+    found, mask = visibility_of(mesh, normals, camera), view.mask()
     fitted = _compared(mesh, view, camera, mask, found)
     if folder is not None:
         write_overlay(
@@ -185,7 +185,7 @@ def _looked(
 
 
 def _compared(
-    mesh: trimesh.Trimesh, view: View, camera: Camera, mask: Bool[np.ndarray, "h w"], found: Sight
+    mesh: trimesh.Trimesh, view: View, camera: Camera, mask: Bool[np.ndarray, "h w"], found: Visibility
 ) -> Fitted:
     """Agreement of one view; a pixel is as wide as on the plane through the middle of the mesh."""
     depth = float(camera.project(np.asarray(mesh.vertices).mean(axis=0, keepdims=True))[1][0])

@@ -21,8 +21,8 @@ from recon.files import replacing
 from recon.meshing import clean, extract, save, to_world
 from recon.rendering import CameraBundle, SurfaceBounds, surface_colours
 from recon.systems.config import device_of
-from recon.systems.report import diagnostics as honesty
-from recon.systems.report.diagnostics import Honesty
+from recon.systems.report import diagnostics as diagnostics
+from recon.systems.report.diagnostics import Diagnostics
 from recon.systems.report.pictures import compare, write_png
 from recon.systems.run import Task
 
@@ -143,18 +143,18 @@ def _extracted(task: Task) -> Found:
     return Found(mesh, bounds, _landmarks(task, mesh))
 
 
-def _write_mesh(task: Task, found: Found) -> Honesty:
+def _write_mesh(task: Task, found: Found) -> Diagnostics:
     """Colour the mesh as the input cameras see it, judge it, and write it with its landmarks."""
     system, mesh = task.system, found.mesh
-    points = honesty.in_unit(np.asarray(mesh.vertices), task.scene.scale_mat).to(device_of(task.cfg))
+    points = diagnostics.in_unit(np.asarray(mesh.vertices), task.scene.scale_mat).to(device_of(task.cfg))
     colours, normals = (
         t.cpu().double().numpy()
         for t in surface_colours(system.sdf, system.colour, points, system.cameras.centres.detach())
     )
     task.timeline.lap("colours")
     normals = normals @ _rotation(task.scene.scale_mat).T
-    judged = honesty.write(task, mesh, normals, deviation=task.deviation, life_size=task.life_size)
-    task.timeline.lap("honesty")
+    judged = diagnostics.write(task, mesh, normals, deviation=task.deviation, life_size=task.life_size)
+    task.timeline.lap("diagnostics")
     for name in ("mesh.ply", "mesh.glb"):
         save(mesh, task.folder / name, colours=colours, normals=normals, extra=judged.extra())
     if found.landmarks:
@@ -244,7 +244,7 @@ def _landmarks(task: Task, mesh: trimesh.Trimesh) -> dict[str, int]:
     return {name: int(vertex) for name, vertex in zip(task.landmarks, nearest, strict=True)}
 
 
-def _held(task: Task, mesh: trimesh.Trimesh, judged: Honesty) -> float | None:
+def _held(task: Task, mesh: trimesh.Trimesh, judged: Diagnostics) -> float | None:
     """How often the predicted deviation holds; null without ground truth or deviation."""
     truth = task.scene.ground_truth
     return None if truth is None or not task.cfg.evaluate else judged.held(mesh, truth.mesh())

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from recon.evaluation.heatmap import error_colours
 from recon.files import replacing
-from recon.geometry.drawing import Look, above, look, marked_bar, turned
+from recon.geometry.drawing import OrthographicView, above, marked_bar, orthographic_view, turned
 from recon.geometry.outlines import outlines
 from recon.threads import mapped
 
@@ -107,7 +107,7 @@ def write_uncertainty(
     frames = [(name, turned(frame, angle)) for name, angle in _SIDES] + [("above", above(frame))]
 
     def column(axes: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "h w 3"]:
-        view = look(mesh, normals, axes, middle, radius, _TILE, closed=True)
+        view = orthographic_view(mesh, normals, axes, middle, radius, _TILE, closed=True)
         colour = np.tile(_CLAY, (len(view.light), 1))
         unseen = view.at_hits((seen == 0).astype(float)) > 0.5
         if std_mm is None:
@@ -136,7 +136,7 @@ def write_uncertainty(
 
 
 def _hatched(
-    view: Look, colours: Float[np.ndarray, "hits 3"], unseen: Bool[np.ndarray, " hits"]
+    view: OrthographicView, colours: Float[np.ndarray, "hits 3"], unseen: Bool[np.ndarray, " hits"]
 ) -> Float[np.ndarray, "hits 3"]:
     """Diagonal stripes over what is unseen: dark on pale colours, pale on dark ones."""
     row, column = np.nonzero(view.hit)

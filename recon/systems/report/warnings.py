@@ -7,9 +7,9 @@ import numpy as np
 
 from recon.geometry.outlines import Agreement
 
-# Measured at three views, 512 x 512. Good: 10 subjects x h3dnet and idr, and the family's member alone that fits two
-# validation heads. Broken, the member fitted to the broken input: a mask of another view, a mirrored mask, one or all
-# masks widened by 20 px, two cameras swapped. Figures are of the worst view.
+# Measured at three views, 512 x 512. Good: 10 subjects x h3dnet and idr, and the shape model's member alone that fits
+# two validation heads. Broken, the member fitted to the broken input: a mask of another view, a mirrored mask, one or
+# all masks widened by 20 px, two cameras swapped. Figures are of the worst view.
 OUTLINE_MM = 2.5
 """Median distance between outlines: good at most 1.4, broken 1.7 to 14."""
 OUTLINE_P90_MM = 4.5

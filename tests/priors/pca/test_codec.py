@@ -10,11 +10,11 @@ from safetensors.torch import load_file
 from recon.errors import PriorError
 from recon.priors import Canonical, ShapePrior, load_shape_prior
 from recon.priors.pca.codec import Blocks, pack, packed_bits, unpacked_bits, unpacked_rows
-from recon.priors.pca.family import nearest_rows
 from recon.priors.pca.packing import save_packed_prior
+from recon.priors.pca.shape_model import nearest_rows
 from recon.priors.shipped import hash_of
 from recon.priors.shipped import shipped as shipped_file
-from tests.priors.pca.test_family import CELLS, CODE, HIGH, LATENT, LOW, family_of, points_of
+from tests.priors.pca.test_shape_model import CELLS, CODE, HIGH, LATENT, LOW, family_of, points_of
 
 SHAPE, CHANNELS = (21, 18, 12), 6
 
@@ -82,26 +82,26 @@ def test_broken_streams_are_refused():
 
 @pytest.fixture
 def shipped(tmp_path, monkeypatch):
-    """A family in its compressed file, and a cache folder of the test's own."""
+    """A shape model in its compressed file, and a cache folder of the test's own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    family, inside = family_of()
-    family.rows[:] = torch.linspace(-0.03, 0.03, len(family.rows))[:, None].half()
+    shape_model, inside = family_of()
+    shape_model.rows[:] = torch.linspace(-0.03, 0.03, len(shape_model.rows))[:, None].half()
     arguments = {
         "latent_size": LATENT, "low": LOW, "high": HIGH, "cells": CELLS,
-        "band": len(family.rows), "landmarks": list(family.landmark_names),
+        "band": len(shape_model.rows), "landmarks": list(shape_model.landmark_names),
     }  # fmt: skip
-    prior = ShapePrior(family, Canonical((0.0, 0.0, 0.0), 330.0), "grid", arguments, {"heads": 3})
+    prior = ShapePrior(shape_model, Canonical((0.0, 0.0, 0.0), 330.0), "grid", arguments, {"heads": 3})
     path = tmp_path / "prior.safetensors"
-    return path, save_packed_prior(path, prior, inside, step_mm=0.05), family
+    return path, save_packed_prior(path, prior, inside, step_mm=0.05), shape_model
 
 
 def test_a_shipped_family_is_nearly_the_one_that_was_packed(shipped):
-    path, digest, family = shipped
+    path, digest, shape_model = shipped
     found = load_shape_prior(path, digest)
     points = points_of()
-    error = (found.network.at(CODE).sdf(points) - family.at(CODE).sdf(points)).abs() * 330
+    error = (found.network.at(CODE).sdf(points) - shape_model.at(CODE).sdf(points)).abs() * 330
     assert error.max() < 1.0 and error.mean() < 0.15  # mm
-    torch.testing.assert_close(found.network.landmarks(CODE), family.landmarks(CODE), atol=0.02, rtol=0)
+    torch.testing.assert_close(found.network.landmarks(CODE), shape_model.landmarks(CODE), atol=0.02, rtol=0)
     assert found.kind == "grid" and found.about == {"heads": 3}
 
 

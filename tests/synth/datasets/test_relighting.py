@@ -12,9 +12,9 @@ from recon.errors import SceneError
 from recon.synth.body.subject import draw_recipe
 from recon.synth.datasets import batch, cameras, relighting, scenes
 from recon.synth.datasets.faults import CLEAN, FAULTS
-from recon.synth.datasets.relighting import Sitter, room_of_view
+from recon.synth.datasets.relighting import RelitSubject, room_of_view
 from recon.synth.model.identity import generator, split_of_quantile
-from recon.synth.render.appearance import draw_look
+from recon.synth.render.appearance import draw_appearance
 from recon.synth.render.room import draw_room, sphere_directions
 from tests.support.head_model import needs_model
 from tests.support.toy_subject import toy_subject
@@ -23,20 +23,22 @@ from tests.support.toy_subject import toy_subject
 @pytest.fixture(scope="module")
 def sitting(tmp_path_factory):
     """A toy's scene of three views from the left, the front and the right, and its sitter."""
-    subject, look = toy_subject(4), draw_look(4)
+    subject, appearance = toy_subject(4), draw_appearance(4)
     poses = [cameras.look_at(np.array([0.0, -20, 0]), a, 0.0, 800.0) for a in (-50.0, 0.0, 50.0)]
     intrinsics = np.array([[250.0, 0, 64], [0, 250.0, 64], [0, 0, 1]])
     views = tuple(recon.scene.Camera(intrinsics, pose, 128, 128) for pose in poses)
     orbit = cameras.Orbit(views, np.array([-50.0, 0.0, 50.0]), {3: (0, 1, 2)})
     placement = scenes.draw_placement(np.random.default_rng(5))
-    folder = scenes.write_subject_scene(tmp_path_factory.mktemp("root"), subject, look, orbit, placement)
-    return recon.scene.open(folder), Sitter(subject, look, "train", placement)
+    folder = scenes.write_subject_scene(
+        tmp_path_factory.mktemp("root"), subject, appearance, orbit, placement
+    )
+    return recon.scene.open(folder), RelitSubject(subject, appearance, "train", placement)
 
 
 def test_in_the_same_light_the_photograph_is_the_same(sitting):
-    scene, sitter = sitting
+    scene, relit_subject = sitting
     view = scene.views[2]
-    again = sitter.photograph(view.camera, FAULTS[CLEAN], 0, view.index)
+    again = relit_subject.photograph(view.camera, FAULTS[CLEAN], 0, view.index)
     assert np.abs(again - view.image()).mean() < 0.01  # JPEG, and another draw of the sensor's noise
 
 
@@ -47,10 +49,10 @@ def brighter_half(image):
 
 
 def test_light_on_the_camera_falls_the_same_way_in_each_view(sitting):
-    scene, sitter = sitting
+    scene, relit_subject = sitting
     still = [brighter_half(view.image()) for view in scene.views]
     turning = [
-        brighter_half(sitter.photograph(view.camera, FAULTS["light_on_camera"], 0, view.index))
+        brighter_half(relit_subject.photograph(view.camera, FAULTS["light_on_camera"], 0, view.index))
         for view in scene.views
     ]
     assert turning[1] == pytest.approx(still[1], abs=0.01)  # the room stands as it did for the view in front
@@ -58,9 +60,9 @@ def test_light_on_the_camera_falls_the_same_way_in_each_view(sitting):
 
 
 def test_another_light_makes_another_photograph(sitting):
-    scene, sitter = sitting
+    scene, relit_subject = sitting
     view = scene.views[1]
-    other = sitter.photograph(view.camera, FAULTS["light_each_view"], 0, 1)
+    other = relit_subject.photograph(view.camera, FAULTS["light_each_view"], 0, 1)
     assert np.abs(other - view.image())[view.mask()].mean() > 0.02
 
 
@@ -78,9 +80,9 @@ def test_rooms_of_views_depend_on_seed_and_view():
 
 
 def test_highlights_make_skin_and_hair_brighter_and_leave_the_rest(sitting):
-    scene, sitter = sitting
+    scene, relit_subject = sitting
     view = scene.views[1]
-    shiny = sitter.photograph(view.camera, FAULTS["highlights"], 0, 1)
+    shiny = relit_subject.photograph(view.camera, FAULTS["highlights"], 0, 1)
     more = (shiny - view.image()).max(axis=2)
     assert np.median(np.abs(more[~view.mask()])) < 0.01
     assert np.quantile(more[view.mask()], 0.98) > 0.1 and np.median(more[view.mask()]) < 0.1
@@ -118,17 +120,17 @@ def test_a_turned_room():
 def test_scenes_without_a_recipe_are_refused(sitting, tmp_path):
     scene, _ = sitting
     with pytest.raises(SceneError, match="only synthetic heads"):
-        Sitter.of(dataclasses.replace(scene, root=tmp_path))
+        RelitSubject.of(dataclasses.replace(scene, root=tmp_path))
     (tmp_path / "recipe.json").write_text('{"subject": {}}')
     with pytest.raises(SceneError, match="lamps"):
-        Sitter.of(dataclasses.replace(scene, root=tmp_path))
+        RelitSubject.of(dataclasses.replace(scene, root=tmp_path))
 
 
 def test_a_look_that_was_chosen_by_hand_is_refused(sitting, monkeypatch):
     scene, _ = sitting  # its look is that of seed 4, of which the recipe knows nothing
     monkeypatch.setattr(relighting, "build_subject", lambda recipe: toy_subject(4))
     with pytest.raises(SceneError, match="chosen by hand"):
-        Sitter.of(scene)
+        RelitSubject.of(scene)
 
 
 @needs_model
@@ -137,8 +139,8 @@ def test_a_person_of_make_scenes_sits_again(tmp_path):
     scene = recon.scene.open(
         batch.make_scene(tmp_path, batch.Settings(views=3, size=128, truth_vertices=None), recipe)
     )
-    sitter, view = Sitter.of(scene), scene.views[1]
-    same = sitter.photograph(view.camera, FAULTS[CLEAN], 0, 1)
+    relit_subject, view = RelitSubject.of(scene), scene.views[1]
+    same = relit_subject.photograph(view.camera, FAULTS[CLEAN], 0, 1)
     assert np.abs(same - view.image()).mean() < 0.01
-    other = sitter.photograph(view.camera, FAULTS["light_each_view"], 0, 1)
+    other = relit_subject.photograph(view.camera, FAULTS["light_each_view"], 0, 1)
     assert np.abs(other - view.image())[view.mask()].mean() > 0.02

@@ -8,7 +8,7 @@ import pytest
 
 import recon.scene
 from recon.synth.datasets import cameras, scenes
-from recon.synth.render.appearance import draw_look
+from recon.synth.render.appearance import draw_appearance
 from tests.support.toy_subject import toy_subject
 
 
@@ -16,7 +16,7 @@ def write(root: Path) -> Path:
     subject = toy_subject(4)
     orbit = cameras.draw_orbit(9, np.asarray(subject.truth.vertices), np.random.default_rng(4), size=128)
     placement = scenes.draw_placement(np.random.default_rng(5))
-    return scenes.write_subject_scene(root, subject, draw_look(4), orbit, placement)
+    return scenes.write_subject_scene(root, subject, draw_appearance(4), orbit, placement)
 
 
 @pytest.fixture(scope="module")

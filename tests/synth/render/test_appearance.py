@@ -7,7 +7,7 @@ import trimesh
 from recon.synth.hair.curves import surface_normals
 from recon.synth.model import face_map
 from recon.synth.render import noise, room
-from recon.synth.render.appearance import draw_look
+from recon.synth.render.appearance import draw_appearance
 from recon.synth.render.eyes import eye_normal
 from recon.synth.render.light import bake, harmonic_basis, irradiance_harmonics
 from recon.synth.render.sensor import develop, srgb
@@ -147,18 +147,18 @@ def test_old_faces_are_folded_where_faces_fold():
 
 
 def test_looks_are_seeded_and_plausible():
-    assert draw_look(3).skin == draw_look(3).skin
-    assert draw_look(3).skin != draw_look(4).skin
+    assert draw_appearance(3).skin == draw_appearance(3).skin
+    assert draw_appearance(3).skin != draw_appearance(4).skin
     reflectances = []
     for seed in range(60):
-        look = draw_look(seed)
-        painted = paint_skin(np.array([[0, 80, 105.0]], np.float32), look.skin)
+        appearance = draw_appearance(seed)
+        painted = paint_skin(np.array([[0, 80, 105.0]], np.float32), appearance.skin)
         pale = np.exp(-painted["melanin"] * 0.80 - painted["blood"] * 0.12) * BASE[0]
         reflectances.append(float(pale[0]))
-        if look.skin.melanin > 0.7:
-            assert look.hair.name in ("black", "dark_brown", "brown", "grey", "white")
-            assert look.eyes.name in ("brown", "hazel")
-        assert max(look.hair.brow) < 0.14
+        if appearance.skin.melanin > 0.7:
+            assert appearance.hair.name in ("black", "dark_brown", "brown", "grey", "white")
+            assert appearance.eyes.name in ("brown", "hazel")
+        assert max(appearance.hair.brow) < 0.14
     # Red albedo of human foreheads lies between about 0.15 and 0.75.
     assert 0.15 < min(reflectances) < 0.35 and 0.5 < max(reflectances) < 0.75
 
@@ -168,7 +168,7 @@ def test_srgb_and_the_sensor():
     np.testing.assert_allclose(
         srgb(np.array([0.0, 0.0031308, 0.21404, 1.0, 2.0])), [0, 0.04045, 0.5, 1, 1], atol=1e-4
     )
-    sensor = draw_look(1).sensor
+    sensor = draw_appearance(1).sensor
     grey = np.full((64, 64, 3), 0.2, np.float32)
     first, again, other = (develop(grey, sensor, seed) for seed in ((1, 2), (1, 2), (1, 3)))
     np.testing.assert_array_equal(first, again)

@@ -8,7 +8,7 @@ from recon.scene import Camera
 from recon.synth.datasets import cameras
 from recon.synth.parts import CLOTH, EYE, HAIR, SKIN
 from recon.synth.render import passes
-from recon.synth.render.appearance import draw_look
+from recon.synth.render.appearance import draw_appearance
 from recon.synth.render.photograph import expose
 from recon.synth.render.prepare import prepare
 from tests.support.toy_subject import CENTRE, toy_subject
@@ -18,7 +18,7 @@ INTRINSICS = np.array([[440.0, 0, 128], [0, 440, 128], [0, 0, 1]])
 
 @pytest.fixture(scope="module")
 def exposure():
-    prepared = prepare(toy_subject(), draw_look(1))
+    prepared = prepare(toy_subject(), draw_appearance(1))
     return expose(prepared, Camera(INTRINSICS, cameras.look_at(CENTRE, 0.0, 0.0, 800.0), 256, 256))
 
 

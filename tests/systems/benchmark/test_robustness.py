@@ -162,7 +162,7 @@ def test_presets():
     quick = robustness.choice(options)
     assert list(quick.variants) == ["all"] and len(quick.faults) == 13 and quick.faults[0] == "clean"
     full = robustness.choice({**options, "preset": "full"})
-    mends = ("shading", "cameras", "weights", "photometric", "likeness", "residual")
+    mends = ("shading", "cameras", "weights", "photometric", "brightness_model", "residual")
     assert list(full.variants) == ["all", *(f"no_{mend}" for mend in mends)]
     assert len(full.subjects) == 3 and list(full.faults) == list(FAULTS)
     assert set(quick.subjects) < set(full.subjects)

@@ -52,10 +52,10 @@ def test_twins_begin_alike_and_take_turns():
     said = []
     times = side_by_side(trainings, 3, 200, said.append)
     assert len(said) == 3 and all(len(time.plain) == 3 for time in times.values())
-    assert times["sphere_tracing"].renewals == 0
+    assert times["sphere_tracing"].refreshes == 0
     cached, settings = times["cached"], CachedTracing()
-    due = [settings.renewal(step) for step in range(200)]
-    assert cached.renewals == pytest.approx(
+    due = [settings.refresh_at(step) for step in range(200)]
+    assert cached.refreshes == pytest.approx(
         (due.count("whole") * cached.whole + due.count("surface") * cached.surface) / 200
     )
 
@@ -93,14 +93,14 @@ def test_timed_steps_renew_nothing(monkeypatch):
     training.step()
     asked = []
     grid = training.system.tracer.grid
-    for name in ("renew", "follow"):
+    for name in ("refresh", "follow"):
         monkeypatch.setattr(grid, name, lambda sdf, name=name: asked.append(name))
     side_by_side({"cached": training}, 4, 100)
-    assert asked == ["renew", "follow"]  # once each, to be timed by themselves
+    assert asked == ["refresh", "follow"]  # once each, to be timed by themselves
 
 
 def test_the_time_of_a_step_is_the_median_with_its_share_of_the_renewals():
-    time = StepTime([0.5, 0.3, 0.9], whole=2.0, surface=1.0, renewals=0.1)
+    time = StepTime([0.5, 0.3, 0.9], whole=2.0, surface=1.0, refreshes=0.1)
     assert time.seconds == pytest.approx(0.6) and time.json()["fastest_s"] == 0.3
 
 
@@ -156,7 +156,7 @@ PARTS = {
         "step_s_reference": 6.0, "step_s_cached": 0.75, "step_ratio": 8.0, "drawn": {
             "as published": {
                 "step_ratio": 8.0, "rays": 2048, "device": "cpu",
-                "sphere_tracing": StepTime([6.0]).json(), "cached": StepTime([0.7], renewals=0.05).json(),
+                "sphere_tracing": StepTime([6.0]).json(), "cached": StepTime([0.7], refreshes=0.05).json(),
             },
         },
     },

@@ -47,14 +47,14 @@ def test_mean_components_and_rest_come_back_whatever_the_light():
 def test_what_codes_tell_is_split_from_the_rest():
     """Shares of two components: one that the code tells but for noise of 0.3, one that it knows nothing of."""
     rng = np.random.default_rng(1)
-    heads, marks = 200, 30
+    heads, face_points = 200, 30
     codes = rng.normal(size=(heads, 6))
     told = 0.8 * codes[:, 1] - 0.5 * codes[:, 4]
     own = np.stack([told + rng.normal(size=heads) * 0.3, rng.normal(size=heads)], axis=1)
     owners = np.arange(heads).repeat(2)
     scores = own[owners]
-    components, mean = rng.normal(size=(marks, 2)), rng.normal(size=marks)
-    found = tied(Brightness(mean, components, np.ones(marks), scores), codes, owners)
+    components, mean = rng.normal(size=(face_points, 2)), rng.normal(size=face_points)
+    found = tied(Brightness(mean, components, np.ones(face_points), scores), codes, owners)
 
     np.testing.assert_allclose(
         found.components @ found.by_code @ [0, 1, 0, 0, -1, 0], 1.3 * components[:, 0], atol=0.4

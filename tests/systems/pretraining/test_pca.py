@@ -8,7 +8,7 @@ from PIL import Image
 
 from recon.errors import ConfigError, PriorError
 from recon.geometry.frames import similarity
-from recon.priors import GridFamily, load_shape_prior
+from recon.priors import PCAShapeModel, load_shape_prior
 from recon.priors.data.dataset import LANDMARKS_MM, SampleFolder
 from recon.synth.datasets.samples import mean_landmarks
 from recon.synth.model.head_model import load_head_model
@@ -63,7 +63,7 @@ def test_from_samples_to_a_prior(samples, tmp_path, monkeypatch):
     path = pretraining_linear.write(task, pretraining_linear.build(task))
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     prior = load_shape_prior(path, metrics["sha256"])
-    assert isinstance(prior.network, GridFamily) and prior.about["heads"] == 12
+    assert isinstance(prior.network, PCAShapeModel) and prior.about["heads"] == 12
     assert "USC Institute for Creative" in prior.about["notice"]
     # Balls of 90 to 120 mm that move by 20 mm: two numbers say all, up to what the lattice of 8 mm holds.
     assert metrics["field_all_mm"] < 0.5 and metrics["chamfer_head_mm"] < 1.0

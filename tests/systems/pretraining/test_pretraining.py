@@ -173,7 +173,7 @@ def test_few_shards_are_held_and_all_are_seen(samples):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["kind=donor"], "only prior=deepsdf and prior=linear"),
+        (["kind=source subject"], "only prior=deepsdf and prior=linear"),
         (["supervision=magic"], "distances"),
         (["trainer.devices=3"], "multiple of 3"),
         (["prior_size@size=paper", "size.lattice_share=0.5"], "lattice_share"),
@@ -233,7 +233,7 @@ CANONICAL = Canonical((0.0, -25.0, -5.0), 330.0, LANDMARKS_MM)
 
 
 class Ball(ShapeNetwork):
-    """A family whose code is its radius."""
+    """A shape model whose code is its radius."""
 
     latent_size = 1
 
@@ -267,7 +267,7 @@ def test_errors_of_meshes_are_true_distances(tmp_path):
     normals /= np.linalg.norm(normals, axis=2, keepdims=True)
     data.canonical, data.has_distances, data.lattice_mm = CANONICAL, False, None
     data.names, data.shards = ["ball"], [range(1)]
-    # The truth is larger than the family reaches, at the half that is judged alone.
+    # The truth is larger than the shape model reaches, at the half that is judged alone.
     radius = np.where(np.arange(4000) < 2000, 0.32, 0.33)[None, :, None]
     held = HeadPoints((radius * normals).astype(np.float32), normals.astype(np.float32))
     data.load = lambda shard: held

@@ -15,7 +15,7 @@ from recon.geometry.outlines import Agreement
 from recon.meshing import save
 from recon.rendering import CameraBundle
 from recon.systems import config, run
-from recon.systems.report import diagnostics as honesty
+from recon.systems.report import diagnostics as diagnostics
 from recon.systems.report import overlays as honesty_pictures
 from recon.systems.report.overlays import FIT_COLOUR, MASK_COLOUR
 from recon.systems.report.warnings import Fitted, warnings
@@ -53,7 +53,7 @@ def truth():
 def judged(scene, ids, folder=None, *, mesh=None, **more):
     mesh, normals = mesh or truth()
     views = [scene.views[i] for i in ids]
-    return honesty.judge(mesh, normals, views, [v.camera for v in views], folder, **more)
+    return diagnostics.judge(mesh, normals, views, [v.camera for v in views], folder, **more)
 
 
 def moved_mask(view, columns):
@@ -107,7 +107,7 @@ def test_two_photographs_that_do_not_belong(scene):
     views = [scene.views[i] for i in (0, 1, 2)]
     moved_mask(views[0], 12)
     moved_mask(views[1], -12)
-    result = honesty.judge(mesh, normals, views, [v.camera for v in views])
+    result = diagnostics.judge(mesh, normals, views, [v.camera for v in views])
     assert "view 0" in result.warnings[0] and "view 1" in result.warnings[0]
     assert "view 2" not in result.warnings[0]
 
@@ -182,7 +182,7 @@ def test_uncertainty_is_drawn_in_its_colours_and_hatched_where_unseen(scene, tmp
 
 def test_deviation_comes_in_unit_space_and_goes_out_in_mm(scene):
     mesh, _ = truth()
-    result = honesty.deviation_mm(
+    result = diagnostics.deviation_mm(
         lambda points: points.norm(dim=1) * 0.01, mesh.vertices, scene.scale_mat, torch.device("cpu")
     )
     expected = np.linalg.norm(mesh.vertices - ellipsoid.CENTRE_MM, axis=1) * 0.01
@@ -191,7 +191,7 @@ def test_deviation_comes_in_unit_space_and_goes_out_in_mm(scene):
 
 def test_cameras_of_a_bundle_are_those_it_was_made_from(scene):
     given = [view.camera for view in scene.views]
-    back = honesty.in_world(CameraBundle(given, scene.scale_mat), given, scene.scale_mat)
+    back = diagnostics.in_world(CameraBundle(given, scene.scale_mat), given, scene.scale_mat)
     for a, b in zip(given, back, strict=True):
         np.testing.assert_allclose(a.world_from_camera, b.world_from_camera, atol=1e-3)
         np.testing.assert_array_equal(a.intrinsics, b.intrinsics)
@@ -199,10 +199,10 @@ def test_cameras_of_a_bundle_are_those_it_was_made_from(scene):
 
 def test_the_picture_looks_at_the_face(scene):
     cameras = [view.camera for view in scene.views]
-    right, down, away = honesty.frame_of(cameras, ellipsoid.CENTRE_MM, np.array([0.0, 0.2, -1.0]))
+    right, down, away = diagnostics.frame_of(cameras, ellipsoid.CENTRE_MM, np.array([0.0, 0.2, -1.0]))
     assert down[1] > 0.9 and away[2] > 0.9  # the ellipsoid's cameras have y down; the face looks along -z
     np.testing.assert_allclose(np.cross(right, down), away, atol=1e-9)
-    frame = honesty.frame_of(cameras[:1], ellipsoid.CENTRE_MM, None)
+    frame = diagnostics.frame_of(cameras[:1], ellipsoid.CENTRE_MM, None)
     towards = cameras[0].centre - ellipsoid.CENTRE_MM
     assert -frame[2] @ towards / np.linalg.norm(towards) > 0.9
 
@@ -213,7 +213,7 @@ def test_a_run_writes_everything(folder, tmp_path, small):
         cfg = compose("train", overrides=[f"scene={folder}", "views=[0,2,1]", *tiny])
     task = run.prepare(config.settle(cfg, []), Path(tmp_path))
     mesh, normals = truth()
-    result = honesty.write(
+    result = diagnostics.write(
         task, mesh, normals, deviation=lambda points: torch.full_like(points[:, 0], 0.01), life_size=1.01
     )
     names = {path.name for path in (tmp_path / "renders").iterdir()}

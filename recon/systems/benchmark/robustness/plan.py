@@ -19,7 +19,7 @@ from recon import scene as scenes
 from recon.errors import ConfigError
 from recon.synth.datasets.faults import CLEAN, FAULTS
 from recon.synth.datasets.faulty_scenes import Relight, write_faulty_scene
-from recon.synth.datasets.relighting import Sitter
+from recon.synth.datasets.relighting import RelitSubject
 from recon.systems.benchmark.options import methods
 from recon.systems.benchmark.plan import Plan
 from recon.systems.config import CONF, PRESETS
@@ -160,7 +160,7 @@ def faulty_scenes(
 
         @cache
         def relight(scene: scenes.Scene = scene) -> Relight:
-            return Sitter.of(scene).photograph
+            return RelitSubject.of(scene).photograph
 
         for name in choice.faults:
             where = root / str(choice.views) / name

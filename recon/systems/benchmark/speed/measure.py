@@ -98,7 +98,7 @@ class Training:
         self.step()
         if self.system.graphs is not None:
             for _ in range(WARM_UPS + 2):
-                self.step(_without_renewal(self, 0))
+                self.step(_without_refresh(self, 0))
 
     @property
     def replays(self) -> bool:
@@ -158,21 +158,21 @@ class StepTime:
     """Seconds of a training step.
 
     Attributes:
-        plain: of each step that was measured, none of which renews a grid.
+        plain: of each step that was measured, none of which refreshes a grid.
         whole: of asking the whole grid, where there is one.
         surface: of asking where the surface passes.
-        renewals: of both, for each step of a training in the mean.
+        refreshes: of both, for each step of a training in the mean.
     """
 
     plain: Sequence[float]
     whole: float = 0.0
     surface: float = 0.0
-    renewals: float = 0.0
+    refreshes: float = 0.0
 
     @property
     def seconds(self) -> float:
-        """Median of the steps, with their share of the renewals."""
-        return statistics.median(self.plain) + self.renewals
+        """Median of the steps, with their share of the refreshes."""
+        return statistics.median(self.plain) + self.refreshes
 
     def json(self) -> dict[str, float]:
         """For a file."""
@@ -180,7 +180,7 @@ class StepTime:
             "step_s": round(self.seconds, 5),
             "plain_s": round(statistics.median(self.plain), 5),
             "fastest_s": round(min(self.plain), 5),
-            "renewals_s": round(self.renewals, 5),
+            "renewals_s": round(self.refreshes, 5),
             "whole_s": round(self.whole, 4),
             "surface_s": round(self.surface, 4),
             "steps": len(self.plain),
@@ -198,36 +198,36 @@ def side_by_side(
     Args:
         trainings: by name; each must have made a step.
         rounds: steps of each.
-        length: steps of a whole training, over which renewals are shared.
+        length: steps of a whole training, over which refreshes are shared.
         say: told of each round.
     """
     seconds: dict[str, list[float]] = {name: [] for name in trainings}
     for index in range(rounds):
         for name, training in trainings.items():
-            seconds[name].append(training.step(_without_renewal(training, index)))
+            seconds[name].append(training.step(_without_refresh(training, index)))
         say(", ".join(f"{name} {times[-1]:.2f} s" for name, times in seconds.items()))
-    return {name: _with_renewals(trainings[name], times, length) for name, times in seconds.items()}
+    return {name: _with_refreshes(trainings[name], times, length) for name, times in seconds.items()}
 
 
-def _without_renewal(training: Training, index: int) -> int:
-    """The number of a late step in which no grid is renewed."""
+def _without_refresh(training: Training, index: int) -> int:
+    """The number of a late step in which no grid is refreshed."""
     settings, number = training.system.tracing, FAR_ON + index
-    if isinstance(settings, CachedTracing) and settings.every > 1:
-        number = FAR_ON + index * settings.every  # each in a stretch of its own
-        while settings.renewal(number):
+    if isinstance(settings, CachedTracing) and settings.longest_refresh_interval > 1:
+        number = FAR_ON + index * settings.longest_refresh_interval  # each in a stretch of its own
+        while settings.refresh_at(number):
             number += 1
     return number
 
 
-def _with_renewals(training: Training, times: Sequence[float], length: int) -> StepTime:
+def _with_refreshes(training: Training, times: Sequence[float], length: int) -> StepTime:
     tracer = training.system.tracer
     if not isinstance(tracer, CachedTracer):
         return StepTime(times)
     whole, surface = (
         _seconds(training, lambda ask=ask: ask(training.system.sdf.sdf))  # type: ignore[misc]
-        for ask in (tracer.grid.renew, tracer.grid.follow)
+        for ask in (tracer.grid.refresh, tracer.grid.follow)
     )
-    due = [tracer.settings.renewal(step) for step in range(length)]
+    due = [tracer.settings.refresh_at(step) for step in range(length)]
     share = (due.count("whole") * whole + due.count("surface") * surface) / length
     return StepTime(times, whole, surface, share)
 

@@ -32,7 +32,7 @@ from recon.systems.config import CONF
 
 Say = Callable[[str], None]
 IDR = ("method=idr",)
-PAPER_STEPS = 6000  # of IDR with 3 views: over so many its renewals are shared
+PAPER_STEPS = 6000  # of IDR with 3 views: over so many its refreshes are shared
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def _step(setting: Setting, options: Sequence[str]) -> dict[str, Any]:
     times = side_by_side(trainings, setting.extent.rounds, PAPER_STEPS, setting.say)
     seconds = {name: times[name].seconds for name in trainings}
     paired = statistics.median(
-        slow / (fast + times["cached"].renewals)
+        slow / (fast + times["cached"].refreshes)
         for slow, fast in zip(times["sphere_tracing"].plain, times["cached"].plain, strict=True)
     )
     return {

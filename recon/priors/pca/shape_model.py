@@ -1,4 +1,4 @@
-"""mean(x) + Σ z_k B_k(x) on one lattice: the linear family of heads that second-order fits work on."""
+"""mean(x) + Σ z_k B_k(x) on one lattice: the linear shape model of heads that second-order fits work on."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -12,14 +12,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from recon.fields import FeatureGrid, distance_to_box
-from recon.fitting.brightness import Likeness
+from recon.fitting.brightness import BrightnessModel
 from recon.priors.network import ShapeNetwork
 
 ROWS_AT_A_TIME = 512
 """Rows that are converted from half precision at a time: few enough to stay in the cache of a core."""
 
 
-class GridFamily(ShapeNetwork):
+class PCAShapeModel(ShapeNetwork):
     """Heads whose spline values on a lattice are linear in the code.
 
     The mean is held at every value of the lattice, the basis only at those of a narrow band about where heads
@@ -34,8 +34,9 @@ class GridFamily(ShapeNetwork):
         cells: Nodes along x, y, z, each in the middle of a cell of the box.
         band: Values of the lattice that have a row of the basis.
         landmarks: Names of the landmarks.
-        likeness: Numbers of marks, levels and components of its `Likeness`; none where it has none.
-        coarse: Rows of the family of half the resolution that fits may begin with; 0 for none.
+        brightness_model: Numbers of face points, levels and components of its `BrightnessModel`; none where it has
+            none.
+        coarse: Rows of the shape model of half the resolution that fits may begin with; 0 for none.
     """
 
     mean: FeatureGrid
@@ -43,10 +44,10 @@ class GridFamily(ShapeNetwork):
     row_of: Tensor
     landmark_mean: Tensor
     landmark_basis: Tensor
-    likeness_places: Tensor
-    likeness_basis: Tensor
-    likeness_mean: Tensor
-    likeness_by_code: Tensor
+    brightness_places: Tensor
+    brightness_basis: Tensor
+    brightness_mean: Tensor
+    brightness_by_code: Tensor
 
     def __init__(
         self,
@@ -56,7 +57,7 @@ class GridFamily(ShapeNetwork):
         cells: Sequence[int],
         band: int,
         landmarks: Sequence[str] = (),
-        likeness: Sequence[int] = (0, 0, 0),
+        brightness_model: Sequence[int] = (0, 0, 0),
         coarse: int = 0,
     ) -> None:
         super().__init__()
@@ -76,47 +77,49 @@ class GridFamily(ShapeNetwork):
         self.register_buffer("landmark_basis", torch.zeros(count, 3, latent_size))
         half = [-(-int(n) // 2) for n in cells]
         far = [a + (b - a) * 2 * h / n for a, b, h, n in zip(low, high, half, cells, strict=True)]
-        self.coarse = GridFamily(latent_size, low, far, half, coarse) if coarse else None
-        marks, levels, components = likeness
-        if marks:
+        self.coarse = PCAShapeModel(latent_size, low, far, half, coarse) if coarse else None
+        face_points, levels, components = brightness_model
+        if face_points:
             shapes = {
-                "places": (marks, 3),
-                "basis": (marks, 3, latent_size),
+                "places": (face_points, 3),
+                "basis": (face_points, 3, latent_size),
                 "blurs": (levels,),
-                "mean": (levels, marks),
-                "components": (levels, marks, components),
+                "mean": (levels, face_points),
+                "components": (levels, face_points, components),
                 "by_code": (levels, components, latent_size),
-                "sigma": (levels, marks),
+                "sigma": (levels, face_points),
             }
             for name, shape in shapes.items():
-                self.register_buffer(f"likeness_{name}", torch.zeros(shape))
-        self._likeness = bool(marks)
+                self.register_buffer(f"brightness_{name}", torch.zeros(shape))
+        self._brightness_model = bool(face_points)
 
     box_low: Tensor
     box_high: Tensor
 
     @classmethod
-    def holding(cls, state: Mapping[str, Tensor], arguments: Mapping[str, Any]) -> "GridFamily":
-        """The family of a state, with a coarse one if the state has it; it holds the tensors themselves."""
-        family = cls(**arguments, coarse=len(state.get("coarse.rows", ())))
-        family.load_state_dict(state, assign=True)
-        return family.eval()
+    def holding(cls, state: Mapping[str, Tensor], arguments: Mapping[str, Any]) -> "PCAShapeModel":
+        """The shape model of a state, with a coarse one if the state has it; it holds the tensors themselves."""
+        shape_model = cls(**arguments, coarse=len(state.get("coarse.rows", ())))
+        shape_model.load_state_dict(state, assign=True)
+        return shape_model.eval()
 
     @property
-    def likeness(self) -> Likeness | None:
-        """What photographs of the family's faces look like, where that is known."""
-        if not self._likeness:
+    def brightness_model(self) -> BrightnessModel | None:
+        """What photographs of the shape model's faces look like, where that is known."""
+        if not self._brightness_model:
             return None
-        return Likeness(**{each.name: getattr(self, f"likeness_{each.name}") for each in fields(Likeness)})
+        return BrightnessModel(
+            **{each.name: getattr(self, f"brightness_{each.name}") for each in fields(BrightnessModel)}
+        )
 
     @property
-    def rough(self) -> "GridFamily":
-        """The family of half the resolution, if there is one."""
+    def coarse_level(self) -> "PCAShapeModel":
+        """The shape model of half the resolution, if there is one."""
         return self if self.coarse is None else self.coarse
 
-    def at(self, latent: Float[Tensor, " latent"]) -> "GridHead":  # type: ignore[override]
+    def at(self, latent: Float[Tensor, " latent"]) -> "PCAShape":  # type: ignore[override]
         """The head of a code, composed once for all points."""
-        return GridHead(self, self.composed(latent))
+        return PCAShape(self, self.composed(latent))
 
     @torch.no_grad()
     def composed(self, code: Float[Tensor, " latent"]) -> Float[Tensor, " nodes"]:
@@ -190,14 +193,14 @@ class GridFamily(ShapeNetwork):
         self.landmark_basis *= scale
         if self.coarse is not None:
             self.coarse.absorb(mean, scale)
-        if self._likeness:
-            known = self.likeness
+        if self._brightness_model:
+            known = self.brightness_model
             assert known is not None
-            for level in range(len(self.likeness_mean)):
-                self.likeness_mean[level] = known.brightness(level, mean)
-            self.likeness_by_code *= scale
-            self.likeness_places += self.likeness_basis @ mean
-            self.likeness_basis *= scale
+            for level in range(len(self.brightness_mean)):
+                self.brightness_mean[level] = known.brightness(level, mean)
+            self.brightness_by_code *= scale
+            self.brightness_places += self.brightness_basis @ mean
+            self.brightness_basis *= scale
 
     @staticmethod
     def _deviation(
@@ -212,37 +215,37 @@ class GridFamily(ShapeNetwork):
 
 
 @dataclass(frozen=True)
-class GridHead:
-    """One head of a `GridFamily`, a `recon.fitting.Member`.
+class PCAShape:
+    """One head of a `PCAShapeModel`, a `recon.fitting.Shape`.
 
     Attributes:
-        family: The family.
+        shape_model: The shape model.
         values: Spline values of the head.
     """
 
-    family: GridFamily
+    shape_model: PCAShapeModel
     values: Float[Tensor, " nodes"]
 
     @torch.no_grad()
     def sdf(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:
         """Signed distance at points, without a graph."""
-        inside = self.family.mean.interpolated(points, self.values[:, None])
-        return inside[:, 0] + self.family.beyond(points)
+        inside = self.shape_model.mean.interpolated(points, self.values[:, None])
+        return inside[:, 0] + self.shape_model.beyond(points)
 
     @torch.no_grad()
-    def slope(
+    def sdf_and_gradient(
         self, points: Float[Tensor, "points 3"]
     ) -> tuple[Float[Tensor, " points"], Float[Tensor, "points 3"]]:
         """Signed distance at points with its derivative by the point, without a graph."""
-        value, gradient = self.family.mean.slope(points, self.values[:, None])
-        beyond = points - points.maximum(self.family.box_low).minimum(self.family.box_high)
+        value, gradient = self.shape_model.mean.value_and_gradient(points, self.values[:, None])
+        beyond = points - points.maximum(self.shape_model.box_low).minimum(self.shape_model.box_high)
         gradient = gradient * (beyond == 0) + functional.normalize(beyond, dim=1)
         return value + beyond.norm(dim=1), gradient
 
     @torch.no_grad()
     def basis(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, "points latent"]:
         """Derivative of the signed distance at points by the code, without a graph."""
-        return self.family.gathered(*self.family.mean.taps(points))
+        return self.shape_model.gathered(*self.shape_model.mean.taps(points))
 
 
 def nearest_rows(inside: Bool[np.ndarray, "x y z"]) -> Int32[np.ndarray, "x2 y2 z2"]:
@@ -258,16 +261,16 @@ def nearest_rows(inside: Bool[np.ndarray, "x y z"]) -> Int32[np.ndarray, "x2 y2 
 COARSE_ROWS_AT_A_TIME = 4096
 
 
-def halved(
+def halved_resolution(
     state: Mapping[str, Tensor], inside: Bool[np.ndarray, "x y z"], row_of: Int32[np.ndarray, "x2 y2 z2"]
 ) -> dict[str, Tensor]:
-    """State of a family whose cells are twice as large, about the same heads to some tenths of a millimetre.
+    """State of a shape model whose cells are twice as large, about the same heads to some tenths of a millimetre.
 
     Two neighbouring values of a quadratic spline have the mean that the spline has between them, so eight have that
     of the middle of a coarse cell; the mean head is sharpened to go through it.
 
     Args:
-        state: Of the family: `rows`, `mean.values`.
+        state: Of the shape model: `rows`, `mean.values`.
         inside: Its nodes that have a row.
         row_of: The row of every value, a border of one included.
     """

@@ -1,4 +1,4 @@
-"""Families of shapes made by hand, as files."""
+"""Shape models of shapes made by hand, as files."""
 
 from pathlib import Path
 

@@ -1,10 +1,10 @@
-"""A family whose members are known in closed form: a ball with a nose, their sizes the code."""
+"""A shape model whose members are known in closed form: a ball with a nose, their sizes the code."""
 
 from dataclasses import dataclass
 
 import torch
 
-from recon.fitting.brightness import Likeness
+from recon.fitting.brightness import BrightnessModel
 
 
 @dataclass
@@ -12,10 +12,10 @@ class BallWithNose:
     """Ball of radius 0.35 (1 + 0.1 z₀) with a nose along z, 0.1 (1 + 0.2 z₁) in radius, a chin and a bun."""
 
     latent_size: int = 2
-    likeness: Likeness | None = None
+    brightness_model: BrightnessModel | None = None
 
     @property
-    def rough(self) -> "BallWithNose":
+    def coarse_level(self) -> "BallWithNose":
         return self
 
     def field(self, points: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
@@ -30,23 +30,23 @@ class BallWithNose:
         )
         return -torch.logsumexp(-60.0 * balls, dim=0) / 60.0
 
-    def at(self, code: torch.Tensor) -> "Member":
-        return Member(self, code)
+    def at(self, code: torch.Tensor) -> "Shape":
+        return Shape(self, code)
 
 
 @dataclass
-class Member:
-    family: BallWithNose
+class Shape:
+    shape_model: BallWithNose
     code: torch.Tensor
 
     def sdf(self, points: torch.Tensor) -> torch.Tensor:
-        return self.family.field(points, self.code)
+        return self.shape_model.field(points, self.code)
 
-    def slope(self, points):
+    def sdf_and_gradient(self, points):
         x = points.detach().requires_grad_(True)
-        sdf = self.family.field(x, self.code)
+        sdf = self.shape_model.field(x, self.code)
         return sdf.detach(), torch.autograd.grad(sdf.sum(), x)[0]
 
     def basis(self, points):
         codes = self.code.detach().expand(len(points), -1).clone().requires_grad_(True)
-        return torch.autograd.grad(self.family.field(points, codes).sum(), codes)[0]
+        return torch.autograd.grad(self.shape_model.field(points, codes).sum(), codes)[0]

@@ -1,0 +1,219 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from recon.fields import FeatureGrid
+from recon.fitting import Shape, ShapeModel
+from recon.priors import Canonical, PCAShapeModel, ShapePrior, load_shape_prior, save_shape_prior
+from recon.priors.data.components import spline_values
+from recon.priors.pca.packing import save_packed_prior
+from recon.priors.pca.shape_model import nearest_rows
+
+CELLS, LOW, HIGH, LATENT = (12, 10, 14), (-0.5, -0.4, -0.6), (0.5, 0.4, 0.6), 5
+
+
+def nodes():
+    axes = [
+        low + (np.arange(n) + 0.5) * (high - low) / n for n, low, high in zip(CELLS, LOW, HIGH, strict=True)
+    ]
+    return np.stack(np.meshgrid(*axes, indexing="ij"), -1)
+
+
+def family_of(seed=0, dtype=torch.float16):
+    """A ball with a random basis in a band about it."""
+    rng = np.random.default_rng(seed)
+    distance = np.linalg.norm(nodes(), axis=-1) - 0.25
+    inside = np.abs(distance) < 0.15
+    shape_model = PCAShapeModel(LATENT, LOW, HIGH, CELLS, int(inside.sum()), ["chin", "nose_tip"])
+    shape_model.load_state_dict(
+        {
+            "mean.values": torch.from_numpy(spline_values(distance)).reshape(-1, 1),
+            "rows": torch.from_numpy(rng.normal(scale=0.02, size=(inside.sum(), LATENT))).to(dtype),
+            "row_of": torch.from_numpy(nearest_rows(inside).ravel()),
+            "landmark_mean": torch.tensor([[0.0, -60.0, 90.0], [0.0, 4.0, 130.0]]),
+            "landmark_basis": torch.from_numpy(rng.normal(size=(2, 3, LATENT)).astype(np.float32)),
+        },
+        assign=True,
+    )
+    return shape_model, inside
+
+
+@pytest.fixture(scope="module")
+def shape_model():
+    return family_of()[0]
+
+
+def points_of(count=400, reach=0.7, seed=1):
+    return (torch.rand(count, 3, generator=torch.Generator().manual_seed(seed)) * 2 - 1) * reach
+
+
+CODE = torch.tensor([0.5, -1.0, 2.0, 0.3, -0.2])
+
+
+def test_it_is_a_family_for_fits(shape_model):
+    assert isinstance(shape_model, ShapeModel) and isinstance(shape_model.at(CODE), Shape)
+
+
+def test_the_mean_head_is_met_at_the_nodes(shape_model):
+    at = torch.from_numpy(nodes().reshape(-1, 3).astype(np.float32))
+    found = shape_model.at(torch.zeros(LATENT)).sdf(at).numpy()
+    np.testing.assert_allclose(found, np.linalg.norm(at.numpy(), axis=1) - 0.25, atol=1e-5)
+
+
+def test_on_a_device_all_rows_are_asked_and_the_values_are_the_same(shape_model):
+    points, code = points_of().requires_grad_(), CODE.clone().requires_grad_()
+    wanted = shape_model(points, code)
+    index, weight = shape_model.mean.taps(points)
+    found = (weight * shape_model._values_of_all(index, code)).sum(1) + shape_model.beyond(points)
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
+    (of_found, of_wanted) = (torch.autograd.grad(each.sum(), code)[0] for each in (found, wanted))
+    torch.testing.assert_close(of_found, of_wanted, rtol=1e-4, atol=1e-5)
+    # the meta device refuses whatever would have to be read back
+    elsewhere = copy.deepcopy(shape_model).to("meta")
+    assert elsewhere(points.to("meta"), code.to("meta")).shape == wanted.shape
+
+
+def test_beyond_the_box_the_distance_to_it_is_added(shape_model):
+    head = shape_model.at(CODE)
+    edge, far = torch.tensor([[0.5, 0.1, 0.2]]), torch.tensor([[0.8, 0.1, 0.2]])
+    torch.testing.assert_close(head.sdf(far), head.sdf(edge) + 0.3, atol=1e-6, rtol=0)
+    torch.testing.assert_close(head.sdf_and_gradient(far)[1][0, 0], torch.tensor(1.0), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("reach", [0.35, 0.9])
+def test_slope_is_the_derivative_by_the_point(shape_model, reach):
+    points = points_of(reach=reach).requires_grad_(True)
+    sdf = shape_model(points, CODE)
+    (expected,) = torch.autograd.grad(sdf.sum(), points)
+    found, gradient = shape_model.at(CODE).sdf_and_gradient(points.detach())
+    torch.testing.assert_close(found, sdf.detach(), atol=2e-6, rtol=0)
+    torch.testing.assert_close(gradient, expected, atol=2e-5, rtol=1e-4)
+
+
+def test_basis_is_the_derivative_by_the_code(shape_model):
+    points = points_of()
+    head, basis = shape_model.at(CODE), shape_model.at(CODE).basis(points)
+    for component in range(LATENT):
+        step = torch.zeros(LATENT)
+        step[component] = 1.0
+        change = shape_model.at(CODE + step).sdf(points) - head.sdf(points)
+        torch.testing.assert_close(basis[:, component], change, atol=3e-5, rtol=2e-3)
+
+
+def test_latent_gradient_agrees_with_the_head(shape_model):
+    points = points_of()
+    sdf, basis = shape_model.latent_gradient(points, CODE)
+    torch.testing.assert_close(sdf, shape_model.at(CODE).sdf(points), atol=1e-4, rtol=0)
+    torch.testing.assert_close(basis, shape_model.at(CODE).basis(points))
+
+
+def test_forward_has_graphs_in_points_and_codes(shape_model):
+    points, code = points_of(40, 0.3).requires_grad_(True), CODE.clone().requires_grad_(True)
+    sdf = shape_model(points, code)
+    gradient, by_code = torch.autograd.grad(sdf.sum(), (points, code), create_graph=True)
+    torch.testing.assert_close(
+        by_code, shape_model.at(CODE).basis(points.detach()).sum(0), atol=2e-3, rtol=1e-3
+    )
+    (second,) = torch.autograd.grad(gradient.norm(dim=1).sum(), points)
+    assert second.isfinite().all() and second.abs().max() > 0.1
+    many = shape_model(points.detach(), CODE.expand(40, -1))
+    torch.testing.assert_close(many, sdf.detach(), atol=1e-6, rtol=1e-5)
+
+
+def test_a_trainable_grid_starts_as_the_head(shape_model):
+    grid = FeatureGrid(LOW, HIGH, CELLS, 1)
+    grid.values.data = shape_model.composed(CODE)[:, None]
+    points = points_of(reach=0.39)
+    torch.testing.assert_close(
+        grid(points)[:, 0].detach(), shape_model.at(CODE).sdf(points), atol=1e-6, rtol=0
+    )
+
+
+def test_fields_have_no_step_at_the_edge_of_the_band():
+    shape_model, _ = family_of(dtype=torch.float32)
+    shape_model.rows[:] = 0.05  # a constant deviation of the band is one of the whole box
+    moved = shape_model.at(torch.ones(LATENT)).sdf(points_of(reach=0.39))
+    torch.testing.assert_close(
+        moved,
+        shape_model.at(torch.zeros(LATENT)).sdf(points_of(reach=0.39)) + 0.05 * LATENT,
+        atol=1e-5,
+        rtol=0,
+    )
+
+
+def test_nearest_rows_are_the_nearest():
+    _, inside = family_of()
+    rows, chosen = nearest_rows(inside)[1:-1, 1:-1, 1:-1], np.argwhere(inside)
+    assert (rows[inside] == np.arange(inside.sum())).all()
+    at = np.array([0, 0, 0])
+    nearest = np.linalg.norm(chosen - at, axis=1)
+    assert nearest[rows[0, 0, 0]] == nearest.min()
+
+
+def test_landmarks_are_linear_in_the_code(shape_model):
+    torch.testing.assert_close(shape_model.landmarks(torch.zeros(LATENT)), shape_model.landmark_mean)
+    expected = shape_model.landmark_mean + 2 * shape_model.landmark_basis[:, :, 1]
+    torch.testing.assert_close(shape_model.landmarks(torch.tensor([0.0, 2.0, 0.0, 0.0, 0.0])), expected)
+    assert shape_model.landmark_names == ("chin", "nose_tip")
+
+
+def test_absorbed_variables_change_the_code_alone():
+    shape_model, _ = family_of(dtype=torch.float32)
+    mean, scale = torch.linspace(-1, 1, LATENT), torch.linspace(0.5, 2, LATENT)
+    points = points_of()
+    expected, landmarks = (
+        shape_model.at(mean + scale * CODE).sdf(points),
+        shape_model.landmarks(mean + scale * CODE),
+    )
+    shape_model.absorb(mean, scale)
+    torch.testing.assert_close(shape_model.at(CODE).sdf(points), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(shape_model.landmarks(CODE), landmarks, atol=1e-4, rtol=0)
+
+
+def test_a_family_comes_back_from_its_file_as_it_was(shape_model, tmp_path):
+    arguments = {
+        "latent_size": LATENT, "low": LOW, "high": HIGH, "cells": CELLS,
+        "band": len(shape_model.rows), "landmarks": list(shape_model.landmark_names),
+    }  # fmt: skip
+    prior = ShapePrior(shape_model, Canonical((0.0, 0.0, 0.0), 330.0), "grid", arguments, {})
+    save_shape_prior(tmp_path / "p.safetensors", prior)
+    found = load_shape_prior(tmp_path / "p.safetensors").network
+    assert isinstance(found, PCAShapeModel) and found.rows.dtype == torch.float16
+    for name, value in shape_model.state_dict().items():
+        assert torch.equal(found.state_dict()[name], value), name
+
+
+def test_what_faces_look_like_comes_back_from_both_kinds_of_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    plain, inside = family_of()
+    assert plain.brightness_model is None
+    sizes = {"brightness_model": [7, 2, 3]}
+    arguments = {
+        "latent_size": LATENT, "low": LOW, "high": HIGH, "cells": CELLS,
+        "band": len(plain.rows), "landmarks": list(plain.landmark_names), **sizes,
+    }  # fmt: skip
+    shape_model = PCAShapeModel(**arguments)
+    torch.manual_seed(0)
+    brightness_model = {
+        n: torch.rand_like(v) for n, v in shape_model.state_dict().items() if n.startswith("brightness_")
+    }
+    shape_model.load_state_dict({**plain.state_dict(), **brightness_model}, assign=True)
+    prior = ShapePrior(shape_model, Canonical((0.0, 0.0, 0.0), 330.0), "grid", arguments, {})
+    save_shape_prior(tmp_path / "full.safetensors", prior)
+    save_packed_prior(tmp_path / "packed.safetensors", prior, inside, step_mm=0.05)
+    for file, allowed in (("full", 0.0), ("packed", 0.005)):
+        found = load_shape_prior(tmp_path / f"{file}.safetensors").network.brightness_model
+        for name, value in vars(shape_model.brightness_model).items():
+            torch.testing.assert_close(getattr(found, name), value, atol=allowed, rtol=0)
+        torch.testing.assert_close(
+            found.at(CODE), shape_model.brightness_model.at(CODE), atol=5 * allowed + 1e-6, rtol=0
+        )
+
+    mean, scale = torch.linspace(-1, 1, LATENT), torch.linspace(0.5, 2, LATENT)
+    expected = shape_model.brightness_model.at(mean + scale * CODE)
+    bright = shape_model.brightness_model.brightness(1, mean + scale * CODE)
+    shape_model.absorb(mean, scale)
+    torch.testing.assert_close(shape_model.brightness_model.at(CODE), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(shape_model.brightness_model.brightness(1, CODE), bright, atol=1e-5, rtol=0)
