@@ -25,8 +25,7 @@ warnings.filterwarnings(
 )  # pytorch-lightning 2.6 with torch 2.13
 
 from recon.errors import ReconError
-from recon.systems import config, run
-from recon.systems.report import outputs
+from recon.systems import aliases, config, run
 from recon.systems.timeline import Timeline, process_age_s
 
 gc.freeze()
@@ -45,26 +44,21 @@ def main(cfg: DictConfig) -> None:
         timeline.before("import", process_age_s())
     try:
         cfg = config.settle(cfg, list(job.overrides.task))
-        task = run.prepare(cfg, folder, timeline)
-        run.record(cfg, list(job.overrides.task), folder)
-        with outputs.Writer(task) as writer:
-            finished = run.train(task)
-            if finished:
-                writer.write()
+        metrics = run.reconstruct(cfg, folder, list(job.overrides.task), timeline)
     except ReconError as error:
         log.error("%s", error)
         run.discard_if_empty(folder)
         if job.mode == RunMode.MULTIRUN:
             raise  # Hydra goes on with the other jobs and reports this one
         sys.exit(1)
-    if not finished:
+    if metrics is None:
         log.warning("stopped at a signal; go on with: python train.py resume=%s", folder)
         sys.exit(130)
 
 
 if __name__ == "__main__":
     try:
-        sys.argv[1:] = config.expand_tags(sys.argv[1:])
+        sys.argv[1:] = config.expand_tags(aliases.present_arguments(sys.argv[1:]))
     except ReconError as error:
         sys.exit(str(error))
     main()

@@ -88,7 +88,7 @@ import sys
 for name in {blocked}:
     sys.modules[name] = None
 import recon.scene, recon.scene.export, recon.fields, recon.rendering, recon.losses, recon.meshing, recon.evaluation
-import recon.systems.config, recon.systems.report.outputs, recon.systems.run
+import recon.systems.config, recon.systems.report.reporter, recon.systems.run
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -65,5 +65,5 @@ class BadSteps(nn.Module):
             raise ReconError(
                 f"Loss or gradient were not finite in {MAX_BAD_STEPS} steps in a row (seen at step {step}). "
                 "None of them reached the weights, and the last state is in checkpoints/last.ckpt; try a lower "
-                "objective.learning_rate."
+                "method.objective.learning_rate."
             )

@@ -18,6 +18,7 @@ import recon
 from recon.errors import ConfigError
 from recon.priors.shipped import shipped
 from recon.scene.h3ds import scene_ids
+from recon.systems.aliases import present_config
 
 CONF = Path(__file__).parents[2] / "conf"
 PRESETS = ("cpu", "gpu", "paper")
@@ -94,6 +95,7 @@ def settle(cfg: DictConfig, overrides: list[str]) -> DictConfig:
         )
     stored = OmegaConf.load(path)
     assert isinstance(stored, DictConfig)
+    stored = present_config(stored, str(path))
     OmegaConf.set_struct(stored, True)
     for override in overrides:
         key, _, text = override.partition("=")
@@ -129,8 +131,7 @@ def _refined(cfg: DictConfig, overrides: list[str]) -> DictConfig:
 
 
 def without_prior(cfg: DictConfig, method: str) -> None:
-    """Give a resolved configuration the settings of a method without prior or fit to start from; only the method's
-    name stays.
+    """Give a resolved configuration the settings of a method without prior or fit to start from.
 
     Raises:
         ConfigError: if there is no such method, or it has a prior itself.
@@ -141,12 +142,10 @@ def without_prior(cfg: DictConfig, method: str) -> None:
     settings = OmegaConf.load(path)
     if "defaults" in settings:
         raise ConfigError(f"method.fallback={method}: expected a method without prior, such as idr")
-    name = cfg.method.name
     with open_dict(cfg):
         cfg.method, cfg.prior = settings, OmegaConf.load(CONF / "prior" / "sphere.yaml")
         cfg.init = {}
         OmegaConf.resolve(cfg)
-        cfg.method.name = name
 
 
 def expand_tags(arguments: list[str]) -> list[str]:

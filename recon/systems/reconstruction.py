@@ -234,7 +234,7 @@ class Reconstruction(pl.LightningModule):
             detail = f" Last figures: {dict(shown)}." if shown else ""
             raise ReconError(
                 f"The {what} was not finite in {MAX_BAD_STEPS} steps in a row (step {self.global_step}).{detail} "
-                "The last good state is in checkpoints/last.ckpt; try a lower objective.learning_rate."
+                "The last good state is in checkpoints/last.ckpt; try a lower method.objective.learning_rate."
             )
 
     def set_phase(self, step: int) -> None:

@@ -1,4 +1,4 @@
-"""Where the time of a run goes."""
+"""Where the time of a run goes, stage by stage."""
 
 import os
 import time
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 class Timeline:
-    """Seconds of each part of a run, in the order in which the parts first came.
+    """Seconds of each stage of a run, in the order in which the stages first came, and of named parts of them.
 
     All the time since the timeline was made, or since the last lap, belongs to the next lap: nothing is left out.
 
@@ -17,28 +17,49 @@ class Timeline:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._last = clock()
+        self._first = self._last = clock()
         self._seconds: dict[str, float] = {}
+        self._parts: dict[str, dict[str, float]] = {}
 
-    def lap(self, name: str) -> None:
-        """Give the time since the last lap a name; laps of one name add up."""
+    def lap(self, stage: str, part: str | None = None) -> None:
+        """Give the time since the last lap to a stage, and to a part of it; laps of one name add up."""
         now = self._clock()
-        self._seconds[name] = self._seconds.get(name, 0.0) + now - self._last
-        self._last = now
+        passed, self._last = now - self._last, now
+        self._seconds[stage] = self._seconds.get(stage, 0.0) + passed
+        if part is not None:
+            parts = self._parts.setdefault(stage, {})
+            parts[part] = parts.get(part, 0.0) + passed
 
-    def before(self, name: str, seconds: float | None) -> None:
+    def before(self, stage: str, seconds: float | None) -> None:
         """Name what passed before the timeline was made; None is nothing known."""
         if seconds is not None:
-            self._seconds = {name: seconds, **self._seconds}
+            self._seconds = {stage: seconds, **self._seconds}
+
+    def elapsed(self) -> float:
+        """Seconds since the timeline was made."""
+        return self._clock() - self._first
 
     def seconds(self) -> Mapping[str, float]:
-        """Seconds by name, rounded to hundredths."""
-        return {name: round(value, 2) for name, value in self._seconds.items()}
+        """Seconds by stage, rounded to hundredths."""
+        return {stage: round(value, 2) for stage, value in self._seconds.items()}
+
+    def parts(self) -> Mapping[str, Mapping[str, float]]:
+        """Seconds by stage and part, rounded to hundredths, of the stages that have named parts."""
+        return {
+            stage: {part: round(value, 2) for part, value in parts.items()}
+            for stage, parts in self._parts.items()
+        }
 
     def __str__(self) -> str:
-        """One line: `import 3.1, open 0.4, … = 17.9 s`."""
-        parts = ", ".join(f"{name} {value:.1f}" for name, value in self._seconds.items())
-        return f"{parts} = {sum(self._seconds.values()):.1f} s"
+        """One line: `import 3.1, open 0.4, initialise 4.5 (fit 4.3), … = 17.9 s`."""
+        stages = ", ".join(
+            f"{stage} {value:.1f}{self._in_brackets(stage)}" for stage, value in self._seconds.items()
+        )
+        return f"{stages} = {sum(self._seconds.values()):.1f} s"
+
+    def _in_brackets(self, stage: str) -> str:
+        parts = ", ".join(f"{part} {value:.1f}" for part, value in self._parts.get(stage, {}).items())
+        return f" ({parts})" if parts else ""
 
 
 def process_age_s() -> float | None:

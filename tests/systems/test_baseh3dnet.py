@@ -68,12 +68,12 @@ def test_of_several_donors_the_chosen_one_is_kept_for_a_resumed_run(donor_run, t
     options = [*TINY, "method=baseh3dnet", f"prior.source_subjects_folder={source_subjects}", "steps=2"]
     cfg, folder = configured(scene, tmp_path / "run", *options)
     task = run.prepare(cfg, folder)
-    assert task.prior in ("pretrained_epoch:a", "pretrained_epoch:b") and cfg.start == task.prior
+    assert task.start_name in ("pretrained_epoch:a", "pretrained_epoch:b") and cfg.start == task.start_name
     other = {"pretrained_epoch:a": "pretrained_epoch:b", "pretrained_epoch:b": "pretrained_epoch:a"}[
-        task.prior
+        task.start_name
     ]
     cfg, folder = configured(scene, tmp_path / "run", *options, f"start='{other}'")
-    assert run.prepare(cfg, folder).prior == other
+    assert run.prepare(cfg, folder).start_name == other
     cfg, folder = configured(scene, tmp_path / "run", *options, "start=c")
     with pytest.raises(ReconError, match="offers pretrained_epoch:a, pretrained_epoch:b"):
         run.prepare(cfg, folder)
@@ -121,7 +121,7 @@ def test_a_run_becomes_a_donor_and_the_next_run_starts_from_it(script, donor_run
     task = run.prepare(cfg, folder)
     saved = load_checkpoint(donor_run / "checkpoints" / "last.ckpt")
     state = task.system.state_dict()
-    assert task.prior == "pretrained_epoch:anna" and task.system.schedule_offset == 0.25
+    assert task.start_name == "pretrained_epoch:anna" and task.system.schedule_offset == 0.25
     assert all(torch.equal(value, state[name]) for name, value in saved["state_dict"].items())
     assert run.train(task)
     after = load_checkpoint(folder / "checkpoints" / "last.ckpt")["optimizer_states"][0]["state"]

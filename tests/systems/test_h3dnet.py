@@ -10,8 +10,8 @@ import torch
 import trimesh
 
 from recon.errors import PriorError
-from recon.systems import run
-from recon.systems.report import outputs
+from recon.systems import run, stages
+from recon.systems.report.reporter import write_report
 from tests.support import ellipsoid
 from tests.support.prior_shape_models import write_ellipsoids
 from tests.systems.test_config import composed
@@ -87,7 +87,7 @@ def test_the_penalty_is_the_squared_length_of_the_code(scene_folder, prior_file,
 
 def test_a_short_run_recovers_the_ellipsoid_and_says_what_it_started_from(scene_folder, prior_file, tmp_path):
     task, finished = trained(scene_folder, tmp_path, *SMALL, f"prior.path={prior_file}", "steps=60")
-    metrics = outputs.write(task)
+    metrics = write_report(task)
     assert finished and metrics["prior"] == "ellipsoids" and metrics["method"] == "h3dnet"
     mesh = trimesh.load(tmp_path / "mesh.ply", process=False)
     # IDR takes 700 steps to 1.5 %; the shape model has the shape already, 10 % too small
@@ -109,7 +109,7 @@ def test_a_resumed_run_equals_one_that_was_never_stopped(scene_folder, prior_fil
         return losses(batch, step)
 
     monkeypatch.setattr(task.system, "losses", interrupted)
-    assert not run.train(task)
+    assert not stages.train(task)
     again, finished = resumed(folder)
     assert finished and same(dict(whole.system.state_dict()), dict(again.system.state_dict()))
 
@@ -136,7 +136,12 @@ def test_a_head_outside_the_family_is_reconstructed_without_it(scene_folder, pri
     task, finished = trained(
         scene_folder, tmp_path, *options, "field.sdf.width=64", "field.sdf.depth=2", "field.sdf.skip=[]"
     )
-    assert finished and task.prior == "sphere" and task.cfg.method.name == "h3dnet"
+    assert (
+        finished
+        and task.start_name == "sphere"
+        and task.cfg.method.name == "idr"
+        and task.cfg.asked.method == "h3dnet"
+    )
     assert "without the prior" in caplog.text and "out_of_distribution_mm" in caplog.text
     idr = composed("method=idr", "trainer.accelerator=cpu")
     assert task.cfg.method.objective.learning_rate == idr.method.objective.learning_rate

@@ -11,8 +11,8 @@ from recon.errors import OutOfDistributionError, PriorError
 from recon.fitting import SolverSettings
 from recon.priors import LinearPrior
 from recon.priors.shipped import shipped
-from recon.systems import run
-from recon.systems.report import outputs
+from recon.systems import run, stages
+from recon.systems.report.reporter import Reporter, write_report
 from tests.support import ellipsoid
 from tests.systems.test_run import ROOT, configured
 
@@ -34,9 +34,10 @@ def test_the_demo_head_from_three_photographs(tmp_path):
     )
     folder = task.folder
     before = {name: value.clone() for name, value in task.system.sdf.shape.state_dict().items()}
-    with outputs.Writer(task) as writer:  # the surface is found beside the training
-        assert run.train(task)
-        metrics = writer.write()
+    with Reporter(task) as reporter:  # the surface is found beside the training
+        assert stages.train(task)
+        reporter.surface()
+        metrics = reporter.write()
     assert metrics["face_mm"] < 1.0 and metrics["head_mm"] < 2.5
     assert metrics["face_mm_strict"] < 0.6
     assert metrics["mask_iou_heldout"] > 0.95 and metrics["psnr_input"] > 19
@@ -73,8 +74,8 @@ def test_a_residual_on_grids_learns_over_the_fitted_head(tmp_path):
     with torch.no_grad():
         torch.testing.assert_close(field.sdf(points), field.head.sdf(points))  # nothing is added yet
     before = field.head.shape.grid.values.clone()
-    assert run.train(task)
-    metrics = outputs.write(task)
+    assert stages.train(task)
+    metrics = write_report(task)
     assert torch.equal(field.head.shape.grid.values, before)
     moved = field.residual.correction(points).detach().abs()
     assert 0 < moved.max() < 0.01
@@ -90,7 +91,7 @@ def test_what_is_no_head_goes_on_as_another_method(tmp_path):
     options = ["method=instant", "trainer.accelerator=cpu", "prior.out_of_distribution_mm=0.5"]
     cfg, folder = configured(scene, tmp_path / "run", *options)
     task = run.prepare(cfg, folder)
-    assert task.prior == "sphere" and not task.cfg.method.surface_points
+    assert task.start_name == "sphere" and not task.cfg.method.surface_points
     cfg, folder = configured(scene, tmp_path / "run2", *options, "method.fallback=null")
     with pytest.raises(OutOfDistributionError, match="outlines are"):
         run.prepare(cfg, folder)

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from recon import scene as scenes
 from recon.errors import ConfigError, OutOfDistributionError
 from recon.priors import GridShape, LinearPrior
-from recon.systems import config, run
+from recon.systems import config, run, stages
 from tests.priors.test_instant_start import ellipsoid as ellipsoid_distance
 from tests.priors.test_instant_start import write_linear
 from tests.support import ellipsoid
@@ -41,7 +41,7 @@ def files(tmp_path_factory):
 def head(files):
     """The head that the linear prior really finds in the scene."""
     scene = scenes.open(files[0])
-    return LinearPrior(str(files[1])).fit(run.observations(scene, scene.views))
+    return LinearPrior(str(files[1])).fit(stages.observe(scene, range(len(scene.views))))
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_training_starts_at_the_fitted_head(files, fitted, tmp_path, method, nam
         files[0], tmp_path, *options_of(files, method), "steps=4", "init.schedule_offset=0.3"
     )
     task = run.prepare(cfg, folder)
-    assert task.prior == cfg.start == name and task.cfg.method.name == method
+    assert task.start_name == cfg.start == name and task.cfg.method.name == method
     assert task.system.schedule_offset == offset and task.life_size is not None
     rates = [group["lr"] for group in task.system.configure_optimizers()["optimizer"].param_groups]
     geometry = next(iter(task.system.sdf.parameter_groups()["geometry"]))
@@ -166,7 +166,7 @@ def test_a_head_outside_the_linear_family_is_reconstructed_without_its_fit(
     options = [*options_of(files, "h3dnet"), "steps=2"]
     cfg, folder = configured(files[0], tmp_path, *options)
     task = run.prepare(cfg, folder)
-    assert task.prior == "sphere" and not task.cfg.init and "without the prior" in caplog.text
+    assert task.start_name == "sphere" and not task.cfg.init and "without the prior" in caplog.text
     cfg, folder = configured(files[0], tmp_path, *options, "method.fallback=null")
     with pytest.raises(OutOfDistributionError, match="init=none"):
         run.prepare(cfg, folder)

@@ -18,9 +18,9 @@ from PIL import Image
 
 from recon import scene as scenes
 from recon.errors import ConfigError, SceneError
-from recon.systems import config, run
+from recon.systems import config, run, stages
 from recon.systems.checkpoint import load_checkpoint
-from recon.systems.report import outputs
+from recon.systems.report.reporter import write_report
 from tests.support import ellipsoid
 
 config.register_resolvers()
@@ -56,7 +56,7 @@ def trained(scene, folder, *overrides):
     cfg, folder = configured(scene, folder, *overrides)
     task = run.prepare(cfg, folder)
     run.record(cfg, list(overrides), folder)
-    return task, run.train(task)
+    return task, stages.train(task)
 
 
 def resumed(folder):
@@ -64,7 +64,7 @@ def resumed(folder):
     with initialize_config_dir(str(config.CONF), version_base="1.3"):
         again = config.settle(compose("train", overrides=[f"resume={folder}"]), [f"resume={folder}"])
     task = run.prepare(again, folder)
-    return task, run.train(task)
+    return task, stages.train(task)
 
 
 def test_priors_hear_of_ignored_pixels(tmp_path):
@@ -75,7 +75,7 @@ def test_priors_hear_of_ignored_pixels(tmp_path):
     (mask,) = folder.glob("mask/*1.png")
     Image.fromarray(bar).save(folder / "ignore" / mask.name)
     scene = scenes.open(folder)
-    observations = run.observations(scene, [scene.views[1], scene.views[0]])
+    observations = stages.observe(scene, [1, 0])
     np.testing.assert_array_equal(observations.ignored[0], bar)
     assert not observations.ignored[1].any()
 
@@ -92,7 +92,7 @@ def test_ellipsoid_is_recovered_from_four_views(tmp_path):
         "method.objective.learning_rate=1e-3",
         "mesh.resolution=160",
     )
-    metrics = outputs.write(task)
+    metrics = write_report(task)
     mesh = trimesh.load(tmp_path / "run" / "mesh.ply", process=False)
     error = ellipsoid.distance_mm(np.asarray(mesh.vertices))
     assert finished and mesh.is_watertight and mesh.volume > 0
@@ -103,7 +103,7 @@ def test_ellipsoid_is_recovered_from_four_views(tmp_path):
 
 def test_a_run_folder_holds_what_the_contract_says(scene_folder, tmp_path):
     task, finished = trained(scene_folder, tmp_path, *TINY, "render.heldout=1")
-    metrics = outputs.write(task)
+    metrics = write_report(task)
     assert finished
     for name in (
         "mesh.ply",
@@ -130,17 +130,9 @@ def test_a_run_folder_holds_what_the_contract_says(scene_folder, tmp_path):
     assert set(keys.split()) <= set(metrics)
     assert metrics["face_mm"] is None and metrics["views"] == [0, 1, 2, 3] and metrics["peak_rss_mb"] > 100
     spans = metrics["timeline"]
-    assert list(spans) == [
-        "open",
-        "prior",
-        "train",
-        "other",
-        "mesh",
-        "colours",
-        "diagnostics",
-        "renders",
-        "evaluate",
-    ]
+    assert list(spans) == ["open", "observe", "initialise", "train", "mesh", "report"]
+    assert list(metrics["timeline_parts"]) == ["initialise", "report"]
+    assert metrics["asked"] is None and metrics["refused"] is None
     assert abs(sum(spans.values()) - metrics["wall_s"]) < 0.5
     with (tmp_path / "metrics.csv").open() as file:
         assert [int(row["step"]) for row in csv.DictReader(file)] == [2, 4, 6, 8]
@@ -184,7 +176,7 @@ def test_stopped_and_resumed_equals_never_stopped_bit_for_bit(scene_folder, tmp_
         return losses(batch, step)
 
     monkeypatch.setattr(task.system, "losses", interrupted)
-    assert not run.train(task)
+    assert not stages.train(task)
     halfway = load_checkpoint(folder / "checkpoints" / "last.ckpt")
     assert halfway["global_step"] == 5
 
@@ -218,7 +210,7 @@ def test_losses_that_are_not_finite_never_reach_the_weights(scene_folder, tmp_pa
         return type(terms)(terms.total * (float("nan") if step == 3 else 1.0), terms.shown)
 
     monkeypatch.setattr(task.system, "losses", poisoned)
-    assert run.train(task)
+    assert stages.train(task)
     assert all(torch.isfinite(p).all() for p in task.system.parameters())
 
 

@@ -23,7 +23,7 @@ from recon.rendering.visibility import Visibility, visibility_of
 from recon.scene import Camera, View
 from recon.systems.report.overlays import write_overlay, write_uncertainty
 from recon.systems.report.warnings import Fitted, warnings
-from recon.systems.run import Task
+from recon.systems.stages import Run
 from recon.threads import mapped
 
 log = logging.getLogger(__name__)
@@ -52,11 +52,11 @@ class Diagnostics:
     life_size: float | None
     warnings: Sequence[str]
 
-    def extra(self) -> dict[str, np.ndarray]:
+    def vertex_data(self) -> dict[str, np.ndarray]:
         """Numbers of the vertices for `recon.meshing.save`."""
         return {"seen": self.seen} if self.std_mm is None else {"std_mm": self.std_mm, "seen": self.seen}
 
-    def held(self, mesh: trimesh.Trimesh, truth: trimesh.Trimesh, points: int = 4000) -> float | None:
+    def std_holds(self, mesh: trimesh.Trimesh, truth: trimesh.Trimesh, points: int = 4000) -> float | None:
         """Share of the surface that is no further from the truth than one standard deviation; 0.68 is as promised.
 
         Args:
@@ -86,43 +86,37 @@ class Diagnostics:
         }
 
 
-def write(
-    task: Task,
-    mesh: trimesh.Trimesh,
-    normals: Float[np.ndarray, "vertices 3"],
-    *,
-    deviation: Deviation | None = None,
-    life_size: float | None = None,
-) -> Diagnostics:
-    """Judges a task's mesh, writes renders/overlay_*.png and renders/uncertainty.png, and logs the warnings.
+def write(run: Run) -> dict[str, Any]:
+    """Judge the mesh of a run, write renders/overlay_*.png and renders/uncertainty.png, and log the warnings.
 
-    Args:
-        task: The run; its input views are seen from the cameras that training left.
-        mesh: World mm.
-        normals: Unit vectors out of it, one per vertex, world.
-        deviation: As in `recon.priors.Start`.
-        life_size: Size of the head against the mean head, where the prior knows it.
+    Input views are seen from the cameras that training left. What is known of each vertex goes to the mesh's
+    `vertex_data`.
+
+    Returns:
+        `Diagnostics.metrics`, and `std_holds`: how often the predicted deviation holds, null without ground truth or
+        deviation.
     """
-    ids = list(dict.fromkeys(task.views))
-    views = [task.scene.views[i] for i in ids]
-    found = in_world(
-        task.system.cameras, [task.scene.views[i].camera for i in task.views], task.scene.scale_mat
-    )
-    cameras = [found[task.views.index(i)] for i in ids]
+    assert run.surface is not None
+    mesh, scene = run.surface.mesh, run.scene
+    ids = list(dict.fromkeys(run.views))
+    trained = in_world(run.system.cameras, [scene.views[i].camera for i in run.views], scene.scale_mat)
     std_mm = None
-    if deviation is not None:
-        device = task.system.cameras.centres.device
-        std_mm = deviation_mm(deviation, np.asarray(mesh.vertices), task.scene.scale_mat, device)
-    return judge(
+    if run.start.deviation is not None:
+        device = run.system.cameras.centres.device
+        std_mm = deviation_mm(run.start.deviation, np.asarray(mesh.vertices), scene.scale_mat, device)
+    judged = judge(
         mesh,
-        normals,
-        views,
-        cameras,
-        task.folder / "renders",
+        run.surface.normals,
+        [scene.views[i] for i in ids],
+        [trained[run.views.index(i)] for i in ids],
+        run.folder / "renders",
         std_mm=std_mm,
-        life_size=life_size,
-        front=facing(task.scene.front(), task.scene.scale_mat),
+        life_size=run.start.life_size,
+        front=facing(scene.front(), scene.scale_mat),
     )
+    run.surface.vertex_data |= judged.vertex_data()
+    truth = scene.ground_truth if run.cfg.evaluate else None
+    return {"std_holds": None if truth is None else judged.std_holds(mesh, truth.mesh()), **judged.metrics()}
 
 
 def judge(
@@ -136,7 +130,7 @@ def judge(
     life_size: float | None = None,
     front: Float[np.ndarray, " 3"] | None = None,
 ) -> Diagnostics:
-    """The same without a task.
+    """Judge a mesh against photographs, without a run.
 
     Args:
         mesh: World mm, closed.

@@ -25,7 +25,7 @@ class Comparison:
         render: sRGB in [0, 1], white where nothing is hit.
         hit: where the surface is.
         normal: unit normals in camera coordinates.
-        told: where the photograph says something; what is ignored is grey in the picture of errors.
+        counted: pixels that are compared; what is ignored is grey in the picture of errors.
     """
 
     photo: Float[np.ndarray, "h w 3"]
@@ -33,7 +33,7 @@ class Comparison:
     render: Float[np.ndarray, "h w 3"]
     hit: Bool[np.ndarray, "h w"]
     normal: Float[np.ndarray, "h w 3"]
-    told: Bool[np.ndarray, "h w"]
+    counted: Bool[np.ndarray, "h w"]
 
     def sheet(self) -> Float[np.ndarray, "h w4 3"]:
         """The four pictures side by side. Normals: x right red, y up green, towards the camera blue. Error:
@@ -47,7 +47,7 @@ class Comparison:
         error[~self.mask & ~self.hit] = 1.0
         error[self.mask & ~self.hit] = (0.0, 0.8, 0.9)
         error[~self.mask & self.hit] = (0.9, 0.0, 0.8)
-        error[~self.told] = 0.7
+        error[~self.counted] = 0.7
         return np.concatenate([self.photo, self.render, normals, error], axis=1)
 
 
@@ -86,8 +86,8 @@ def compare(
     render, hit, normal = (
         t.cpu().numpy() for t in (rendered.colour.double(), rendered.mask, rendered.normal.double())
     )
-    told = _blocks(view.ignored()[..., None].astype(np.float64), step)[..., 0] == 0
-    return Comparison(_blocks(view.image().astype(np.float64), step), mask, render, hit, normal, told)
+    counted = _blocks(view.ignored()[..., None].astype(np.float64), step)[..., 0] == 0
+    return Comparison(_blocks(view.image().astype(np.float64), step), mask, render, hit, normal, counted)
 
 
 def _blocks(image: Float[np.ndarray, "h w c"], step: int) -> Float[np.ndarray, "rows columns c"]:

@@ -1,6 +1,7 @@
 """What is said of a mesh that is right, and of one that is not, on the closed-form ellipsoid."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,12 @@ from PIL import Image
 from recon import scene as scenes
 from recon.geometry.outlines import Agreement
 from recon.meshing import save
-from recon.rendering import CameraBundle
+from recon.rendering import CameraBundle, SurfaceBounds
 from recon.systems import config, run
-from recon.systems.report import diagnostics as diagnostics
-from recon.systems.report import overlays as honesty_pictures
+from recon.systems.report import diagnostics, overlays
 from recon.systems.report.overlays import FIT_COLOUR, MASK_COLOUR
 from recon.systems.report.warnings import Fitted, warnings
+from recon.systems.surface_mesh import SurfaceMesh
 from tests.support import ellipsoid
 
 config.register_resolvers()
@@ -38,7 +39,7 @@ def scene(folder):
 @pytest.fixture
 def small(monkeypatch):
     """Small pictures of uncertainty where nobody looks at them."""
-    monkeypatch.setattr(honesty_pictures, "_TILE", 48)
+    monkeypatch.setattr(overlays, "_TILE", 48)
 
 
 def truth():
@@ -176,7 +177,7 @@ def test_uncertainty_is_drawn_in_its_colours_and_hatched_where_unseen(scene, tmp
         return (tile.max(axis=-1) < 160).mean()
 
     assert dark(back) > 0.15 and dark(front) == 0
-    assert low.extra().keys() == {"std_mm", "seen"}
+    assert low.vertex_data().keys() == {"std_mm", "seen"}
     assert dark(picture[386 + 100 : 386 + 220, 740:860]) == 0  # the second row has no stripes
 
 
@@ -211,20 +212,30 @@ def test_a_run_writes_everything(folder, tmp_path, small):
     tiny = ["method=idr", "trainer.accelerator=cpu", "field.sdf.width=64", "field.colour.width=32", "steps=1"]
     with initialize_config_dir(str(config.CONF), version_base="1.3"):
         cfg = compose("train", overrides=[f"scene={folder}", "views=[0,2,1]", *tiny])
-    task = run.prepare(config.settle(cfg, []), Path(tmp_path))
+    prepared = run.prepare(config.settle(cfg, []), Path(tmp_path))
     mesh, normals = truth()
-    result = diagnostics.write(
-        task, mesh, normals, deviation=lambda points: torch.full_like(points[:, 0], 0.01), life_size=1.01
+    surface = SurfaceMesh(mesh, SurfaceBounds(torch.zeros(1, 3), 1.0), {}, normals)
+    known = replace(
+        prepared.start, deviation=lambda points: torch.full_like(points[:, 0], 0.01), life_size=1.01
     )
+    metrics = diagnostics.write(replace(prepared, surface=surface, start=known))
     names = {path.name for path in (tmp_path / "renders").iterdir()}
     assert names == {"overlay_0000.png", "overlay_0001.png", "overlay_0002.png", "uncertainty.png"}
-    assert result.warnings == []
-    assert result.metrics()["std_mm"] == pytest.approx(0.01 * ellipsoid.RADIUS_MM, rel=1e-3)
+    assert metrics["warnings"] == [] and metrics["life_size"] == 1.01
+    assert metrics["std_holds"] is None  # there is no ground truth
+    assert metrics["std_mm"] == pytest.approx(0.01 * ellipsoid.RADIUS_MM, rel=1e-3)
+    result = diagnostics.judge(
+        mesh,
+        normals,
+        [prepared.scene.views[0]],
+        [prepared.scene.views[0].camera],
+        std_mm=surface.vertex_data["std_mm"],
+    )
     # 1.6 mm is promised everywhere: all of a mesh 1 mm too large holds it, none of one 2 mm too large.
     for too_large, share in ((1.0, 1.0), (2.0, 0.0)):
         larger = trimesh.Trimesh(mesh.vertices + too_large * normals, mesh.faces, process=False)
-        assert result.held(larger, mesh) == share
-    path = save(mesh, tmp_path / "mesh.ply", normals=normals, extra=result.extra())
+        assert result.std_holds(larger, mesh) == share
+    path = save(mesh, tmp_path / "mesh.ply", normals=normals, extra=surface.vertex_data)
     data = trimesh.load(path, process=False).metadata["_ply_raw"]["vertex"]["data"]
     np.testing.assert_allclose(data["std_mm"], 1.6, rtol=1e-3)
-    np.testing.assert_array_equal(data["seen"].ravel(), result.seen)
+    np.testing.assert_array_equal(data["seen"].ravel(), surface.vertex_data["seen"])

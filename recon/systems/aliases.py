@@ -1,0 +1,138 @@
+"""Names of before: options, choices and classes that are called something else now, so that old commands and runs go on.
+
+One table each. Everything that is renamed in `conf/` gets an entry here; a name that went away for good gets none, so
+that using it is an error that Hydra names.
+"""
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+log = logging.getLogger(__name__)
+
+OPTIONS: Mapping[str, str] = {
+    "method.outside": "method.fallback",
+    "prior.outside_mm": "prior.out_of_distribution_mm",
+    "prior.donor": "prior.source_subject",
+    "prior.donors_folder": "prior.source_subjects_folder",
+    "prior.learned": "prior.residual",
+    "prior.residual_settings": "prior.sdf_offset_settings",
+    "prior.solver.likeness": "prior.solver.brightness",
+    "prior.solver.likeness_blurs_px": "prior.solver.brightness_blurs_px",
+    "prior.solver.likeness_count": "prior.solver.brightness_count",
+    "prior.solver.mark_sigma_mm": "prior.solver.face_point_sigma_mm",
+    "init.linear": "init.pca",
+    "init.pca.outside_mm": "init.pca.out_of_distribution_mm",
+    "init.pca.learned": "init.pca.residual",
+    "init.pca.residual_settings": "init.pca.sdf_offset_settings",
+    "init.pca.solver.likeness": "init.pca.solver.brightness",
+    "init.regression.lesson_points": "init.regression.sample_points",
+    "renderer.pace": "renderer.refresh_interval",
+    "renderer.every": "renderer.longest_refresh_interval",
+    "renderer.whole_every": "renderer.full_refresh_every",
+    "renderer.coarse_backward": "renderer.bf16_backward",
+}
+"""Options of train.py: the name of before and the present one; options below a renamed one move with it."""
+
+OFFSET_VALUES = ("auto", "true", "false")
+"""What `prior.residual` could be when it was the offset of the fitted signed distances, now `prior.sdf_offset`."""
+
+CHOICES: Mapping[tuple[str, str], str] = {
+    ("prior", "linear"): "pca",
+    ("prior@init.pca", "linear"): "pca",
+    ("kind", "linear"): "pca",
+}
+"""Choices: option and the value of before, and the present value."""
+
+TARGETS: Mapping[str, str] = {
+    "recon.priors.LinearPrior": "recon.priors.PCAPrior",
+}
+"""Classes that configurations of before name."""
+
+
+def present_arguments(arguments: Sequence[str]) -> list[str]:
+    """A command line with present names in place of those of before; one warning names all of them."""
+    found: dict[str, str] = {}
+    present = [_present_override(argument, found) for argument in arguments]
+    _warn("the command line", found)
+    return present
+
+
+def present_config(config: DictConfig, source: str) -> DictConfig:
+    """A stored configuration with present names in place of those of before; one warning names all of them.
+
+    Args:
+        config: As it was stored; it is not changed.
+        source: What it was read from, for the warning.
+    """
+    found: dict[str, str] = {}
+    content = _present_tree(OmegaConf.to_container(config, resolve=False), "", found)
+    if not found:
+        return config
+    _warn(source, found)
+    renamed = OmegaConf.create(content)
+    assert isinstance(renamed, DictConfig)
+    return renamed
+
+
+def _present_override(argument: str, found: dict[str, str]) -> str:
+    """One `key=value` of a command line, `+key=value` and `~key` included."""
+    match = re.fullmatch(r"(\+{0,2}|~)([A-Za-z_][\w./@]*)(=.*)?", argument, re.DOTALL)
+    if match is None:
+        return argument
+    prefix, key, rest = match[1], match[2], match[3] or ""
+    present = _present_key(key, rest.removeprefix("="))
+    if rest:
+        values = [CHOICES.get((present, value), value) for value in rest[1:].split(",")]
+        rest = "=" + ",".join(values)
+    result = prefix + present + rest
+    if result != argument:
+        found[argument] = result
+    return result
+
+
+def _present_key(key: str, value: Any) -> str:
+    """The present name of an option, with those of its parents."""
+    before = None
+    while before != key:
+        before = key
+        for old, new in OPTIONS.items():
+            if key == old or key.startswith(old + "."):
+                key = new + key.removeprefix(old)
+    offset = str(value).lower() in OFFSET_VALUES
+    if offset and key in ("prior.residual", "init.pca.residual"):
+        return key.replace("residual", "sdf_offset")
+    return key
+
+
+def _present_tree(node: Any, path: str, found: dict[str, str]) -> Any:
+    """A plain configuration tree with present names."""
+    if isinstance(node, list):
+        return [_present_tree(item, path, found) for item in node]
+    if not isinstance(node, dict):
+        if path.endswith("_target_") and node in TARGETS:
+            found[str(node)] = TARGETS[node]
+            return TARGETS[node]
+        return node
+    renamed: dict[str, Any] = {}
+    # What `residual` was is settled before `learned` takes its name.
+    for name in sorted(node, key=lambda each: each == "learned"):
+        full = f"{path}.{name}" if path else str(name)
+        present = _present_key(full, node[name])
+        if present != full:
+            found[full] = present
+        last = present.rpartition(".")[2]
+        renamed[last] = _present_tree(node[name], present, found)
+    return renamed
+
+
+def _warn(source: str, found: Mapping[str, str]) -> None:
+    if found:
+        listed = "; ".join(f"{old} is {new} now" for old, new in found.items())
+        log.warning("%s has names of before: %s", source, listed)
+
+
+__all__ = ["CHOICES", "OPTIONS", "TARGETS", "present_arguments", "present_config"]
