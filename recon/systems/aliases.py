@@ -1,4 +1,4 @@
-"""Names of before: options, choices and classes that are called something else now, so that old commands and runs go on.
+"""Names of before: options, choices and classes that have another name now, so that old commands and runs go on.
 
 One table each. Everything that is renamed in `conf/` gets an entry here; a name that went away for good gets none, so
 that using it is an error that Hydra names.

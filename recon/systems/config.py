@@ -167,13 +167,20 @@ def expand_tags(arguments: list[str]) -> list[str]:
     return [f"scene={','.join(scenes)}" if a.startswith("scene=") else a for a in arguments]
 
 
-def build(config: DictConfig, **arguments: Any) -> Any:
+def build(config: DictConfig, *, default: str | None = None, **arguments: Any) -> Any:
     """Instantiate what `_target_` names, if it is one of ours: a configuration from elsewhere cannot call
     anything else.
+
+    Args:
+        config: Names its class and gives its arguments.
+        default: The class of a configuration that names none.
+        arguments: Further ones.
 
     Raises:
         ConfigError: if the target is not trusted, does not exist, or does not take its arguments.
     """
+    if default is not None and "_target_" not in config:
+        config = OmegaConf.merge({"_target_": default}, config)
     target = config.get("_target_", "")
     for named in (target, *_targets(config)):
         if not str(named).startswith(TRUSTED):

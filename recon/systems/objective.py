@@ -3,7 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
+
+from recon.losses import colour_loss, eikonal_loss, mask_loss
+from recon.rendering.surface import RenderedRays
 
 
 def stepped(progress: float, milestones: Sequence[float], factor: float) -> float:
@@ -19,8 +23,19 @@ def stepped(progress: float, milestones: Sequence[float], factor: float) -> floa
 
 
 @dataclass(frozen=True)
+class StepTerms:
+    """A step's losses and the figures shown of it."""
+
+    total: Tensor
+    shown: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Objective:
-    """Weights and schedules of the losses and of Adam. Milestones are fractions of the whole training.
+    """The losses of IDR, with their weights and schedules and those of Adam. Milestones are fractions of the training.
+
+    Another method's losses are a subclass in a file of its own, which `method.objective._target_` names: its own fields
+    are its options, and `terms` is what it minimises.
 
     The defaults are IDR's: of 2000 epochs, α doubles at 250, 500, … 1250, and the learning rate halves at
     1000 and 1500.
@@ -60,10 +75,52 @@ class Objective:
     learning_rate_milestones: Sequence[float] = (0.5, 0.75)
     camera_learning_rate: float = 1e-4
 
+    def terms(
+        self,
+        rendered: RenderedRays,
+        in_mask: Tensor,
+        photograph: Tensor,
+        alpha: float | Tensor,
+        codes: Sequence[Tensor] = (),
+    ) -> StepTerms:
+        """The losses of IDR for the pixels of one step (equation 6 and following of the paper).
 
-@dataclass(frozen=True)
-class StepTerms:
-    """A step's losses and the figures shown of it."""
+        Args:
+            rendered: What the field shows along their rays.
+            in_mask: Whether each pixel is in its mask.
+            photograph: Colours of the pixels, in [-1, 1].
+            alpha: Sharpness of the mask loss at this step.
+            codes: Latent codes of the geometry, where it has some.
+        """
+        agreed, fixed = rendered.agreed, rendered.fixed
+        photograph = photograph if fixed else photograph[agreed]
+        colour = colour_loss(rendered.colour, photograph, len(in_mask), agreed if fixed else None)
+        mask = mask_loss(rendered.sdf, in_mask, agreed, alpha, fixed=fixed)
+        eikonal = eikonal_loss(rendered.gradient)
+        total = colour + self.mask_weight * mask + self.eikonal_weight * eikonal
+        for code in codes:
+            total = total + self.code_weight * code.square().sum()
+        with torch.no_grad():
+            union = (rendered.hit | in_mask).sum().clamp_min(1)
+            square = ((rendered.colour - photograph) / 2).square()
+            if fixed:
+                count = agreed.sum()
+                square = torch.where(agreed[:, None], square, 0.0).sum() / (3 * count).clamp_min(1)
+                square = torch.where(count > 0, square, 1.0)
+            else:
+                square = square.mean() if len(photograph) else square.new_ones(())
+            shown = {
+                "loss": total.detach(),
+                "loss_colour": colour.detach(),
+                "loss_mask": mask.detach(),
+                "loss_eikonal": eikonal.detach(),
+                "psnr": -10 * torch.log10(square.clamp_min(1e-10)),
+                "mask_iou": agreed.sum() / union,
+            }
+        return StepTerms(total, shown)
 
-    total: Tensor
-    shown: Mapping[str, Tensor] = field(default_factory=dict)
+    def appearance_terms(self, colour: Tensor, photograph: Tensor) -> StepTerms:
+        """The colour loss alone, of points of a geometry that stays as it is; colours in [-1, 1]."""
+        loss = colour_loss(colour, photograph, len(photograph))
+        square = ((colour.detach() - photograph) / 2).square().mean()
+        return StepTerms(loss, {"loss": loss.detach(), "psnr": -10 * torch.log10(square.clamp_min(1e-10))})

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from recon.errors import ReconError
 from recon.fields import Field
-from recon.losses import colour_loss, eikonal_loss, mask_loss
 from recon.priors import Start
 from recon.rendering import (
     CameraBundle,
@@ -99,40 +98,14 @@ class Reconstruction(pl.LightningModule):
         self, rendered: RenderedRays, in_mask: Tensor, photograph: Tensor, alpha: float | Tensor
     ) -> StepTerms:
         """Losses and figures of what was rendered."""
-        objective, agreed, fixed = self.objective, rendered.agreed, rendered.fixed
-        photograph = photograph if fixed else photograph[agreed]
-        colour = colour_loss(rendered.colour, photograph, len(in_mask), agreed if fixed else None)
-        mask = mask_loss(rendered.sdf, in_mask, agreed, alpha, fixed=fixed)
-        eikonal = eikonal_loss(rendered.gradient)
-        total = colour + objective.mask_weight * mask + objective.eikonal_weight * eikonal
-        for code in self.sdf.parameter_groups().get("code", ()):
-            total = total + objective.code_weight * code.square().sum()
-        with torch.no_grad():
-            union = (rendered.hit | in_mask).sum().clamp_min(1)
-            square = ((rendered.colour - photograph) / 2).square()
-            if fixed:
-                count = agreed.sum()
-                square = torch.where(agreed[:, None], square, 0.0).sum() / (3 * count).clamp_min(1)
-                square = torch.where(count > 0, square, 1.0)
-            else:
-                square = square.mean() if len(photograph) else square.new_ones(())
-            shown = {
-                "loss": total.detach(),
-                "loss_colour": colour.detach(),
-                "loss_mask": mask.detach(),
-                "loss_eikonal": eikonal.detach(),
-                "psnr": -10 * torch.log10(square.clamp_min(1e-10)),
-                "mask_iou": agreed.sum() / union,
-            }
-        return StepTerms(total, shown)
+        codes = self.sdf.parameter_groups().get("code", ())
+        return self.objective.terms(rendered, in_mask, photograph, alpha, codes)
 
     def appearance(self, batch: SurfaceBatch) -> StepTerms:
         """The colour loss alone, where the geometry stays as it is."""
         feature = self.sdf(batch.points).feature
         colour = self.colour(batch.points, batch.gradient, batch.to_camera, feature)
-        loss = colour_loss(colour, batch.colour, len(batch))
-        square = ((colour.detach() - batch.colour) / 2).square().mean()
-        return StepTerms(loss, {"loss": loss.detach(), "psnr": -10 * torch.log10(square.clamp_min(1e-10))})
+        return self.objective.appearance_terms(colour, batch.colour)
 
     def terms(self, batch: RayBatch | SurfaceBatch, step: int) -> StepTerms:
         """Loss and figures of a step in its phase; where steps are recorded, gradients too, and then the loss comes

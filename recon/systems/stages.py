@@ -21,7 +21,6 @@ from recon.systems.callbacks import CurveFile, LastCheckpoint, Progress
 from recon.systems.checkpoint import CHECKPOINT, AtomicCheckpointIO
 from recon.systems.config import build, device_of, preset_of, without_prior
 from recon.systems.data import RayData
-from recon.systems.objective import Objective
 from recon.systems.reconstruction import Reconstruction
 from recon.systems.surface_mesh import SurfaceMesh
 from recon.systems.timeline import Timeline
@@ -134,7 +133,7 @@ def initialise(
     seed_everything(cfg.seed)
     inputs = [scene.views[view] for view in views]
     steps = cfg.steps or cfg.method.steps + cfg.method.steps_per_view * len(views)
-    objective = Objective(**OmegaConf.to_container(cfg.method.objective))  # type: ignore[arg-type]
+    objective = build(cfg.method.objective, default="recon.systems.objective.Objective", _convert_="all")
     tracing = build(cfg.renderer)
     if tracing.graphed:
         _refuse_graphs_where_there_are_none(device_of(cfg), str(cfg.trainer.precision))
