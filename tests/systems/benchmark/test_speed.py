@@ -133,7 +133,7 @@ def test_every_kind_of_geometry_is_measured_once():
 
 PEAK = """
 import numpy as np, torch
-from recon.systems.speed import PeakMemory
+from recon.systems.benchmark.speed.measure import PeakMemory
 big = np.ones(40_000_000)
 del big
 memory = PeakMemory(torch.device("cpu"))
