@@ -16,7 +16,7 @@ from tests.priors.test_instant_start import ellipsoid as ellipsoid_distance
 from tests.priors.test_instant_start import write_linear
 from tests.support import ellipsoid
 from tests.support.prior_shape_models import write_ellipsoids
-from tests.systems.test_run import configured, trained
+from tests.support.runs import configured, trained
 
 STEPS = 400
 TINY = [

@@ -11,8 +11,7 @@ from recon.priors.source_subjects import load_source_subject, save_source_subjec
 from recon.systems import config, run
 from recon.systems.checkpoint import load_checkpoint
 from tests.support import ellipsoid
-from tests.systems.test_config import composed, leaves
-from tests.systems.test_run import ROOT, TINY, configured, trained
+from tests.support.runs import ROOT, TINY, composed, configured, leaves, trained
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,9 @@
 import pytest
-import yaml
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from recon.errors import ConfigError, SceneError
 from recon.systems import config
+from tests.support.runs import composed, leaves
 
 config.register_resolvers()
 GROUPS = {
@@ -12,11 +11,6 @@ GROUPS = {
     for group in config.CONF.iterdir()
     if group.is_dir()
 }
-
-
-def composed(*overrides, name="train"):
-    with initialize_config_dir(str(config.CONF), version_base="1.3"):
-        return compose(name, overrides=list(overrides))
 
 
 @pytest.mark.parametrize("choice", [f"{group}={name}" for group, names in GROUPS.items() for name in names])
@@ -86,20 +80,6 @@ def test_paper_preset_is_the_paper():
 def test_an_unknown_key_is_refused():
     with pytest.raises(Exception, match="wdith"):
         composed("field.sdf.wdith=3")
-
-
-def leaves(path, prefix):
-    def walk(node, name):
-        if isinstance(node, dict) and node:
-            for key, value in node.items():
-                yield from walk(value, f"{name}{key}.")
-        else:
-            yield name.rstrip(".")
-
-    content = yaml.safe_load(path.read_text())
-    for dropped in ("defaults", "hydra"):
-        content.pop(dropped, None)
-    return [name for name in walk(content, prefix) if not name.endswith("_target_")]
 
 
 def test_help_explains_every_option():

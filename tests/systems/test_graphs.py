@@ -16,7 +16,7 @@ from recon.systems.graphs import WARM_UPS, CudaRecorder, GraphedSteps
 from recon.systems.objective import StepTerms
 from tests.support import ellipsoid
 from tests.support.recorder import Recorder
-from tests.systems.test_run import TINY, configured
+from tests.support.runs import TINY, configured
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 

@@ -16,8 +16,7 @@ from tests.priors.test_instant_start import write_linear
 from tests.support import ellipsoid
 from tests.support.methods import remembered
 from tests.support.prior_shape_models import write_ellipsoids
-from tests.systems.test_config import composed
-from tests.systems.test_run import configured, resumed, same, trained
+from tests.support.runs import composed, configured, resumed, same, trained
 
 KINDS = {"dense": DenseField, "hash": HashField}
 TINY = [

@@ -14,14 +14,8 @@ from recon.systems import run, stages
 from recon.systems.report.reporter import write_report
 from tests.support import ellipsoid
 from tests.support.prior_shape_models import write_ellipsoids
-from tests.systems.test_config import composed
-from tests.systems.test_run import configured, resumed, same, trained
-
-SMALL = [
-    "method=h3dnet", "trainer.accelerator=cpu", "field.feature.width=32", "field.feature.depth=2",
-    "field.sdf.feature_size=16", "field.colour.width=32", "field.colour.depth=2", "data.sampler.rays=256",
-    "renderer.samples=32", "mesh.resolution=96", "render.step=8", "render.heldout=0",
-]  # fmt: skip
+from tests.support.runs import SMALL_H3DNET as SMALL
+from tests.support.runs import composed, configured, resumed, same, trained
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from recon.priors.shipped import shipped
 from recon.systems import run, stages
 from recon.systems.report.reporter import Reporter, write_report
 from tests.support import ellipsoid
-from tests.systems.test_run import ROOT, configured
+from tests.support.runs import ROOT, configured
 
 DEMO = ROOT / "recon" / "assets" / "heads" / "demo"
 

@@ -16,9 +16,8 @@ from tests.priors.test_instant_start import ellipsoid as ellipsoid_distance
 from tests.priors.test_instant_start import write_linear
 from tests.support import ellipsoid
 from tests.support.prior_shape_models import write_ellipsoids
-from tests.systems.test_config import composed
-from tests.systems.test_h3dnet import SMALL
-from tests.systems.test_run import configured, same, trained
+from tests.support.runs import SMALL_H3DNET as SMALL
+from tests.support.runs import composed, configured, same, trained
 
 OPTIONS = [
     *SMALL[1:],

@@ -10,8 +10,7 @@ from recon.errors import ReconError
 from recon.rendering.cached import CachedTracer
 from recon.systems import run
 from tests.support import ellipsoid
-from tests.systems.test_config import composed
-from tests.systems.test_run import TINY, configured, resumed, same, trained
+from tests.support.runs import TINY, composed, configured, resumed, same, trained
 
 CACHED = [
     *TINY,

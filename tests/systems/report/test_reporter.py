@@ -8,7 +8,7 @@ from recon.systems import run
 from recon.systems.report import reporter
 from recon.systems.report.reporter import Writer, write_report
 from tests.support import ellipsoid
-from tests.systems.test_run import TINY, trained
+from tests.support.runs import TINY, configured, trained
 
 
 def write_cameras(prepared):
@@ -31,8 +31,6 @@ def test_a_writer_is_added_by_one_entry(tmp_path, monkeypatch, when):
 
 def test_every_stage_has_a_function_and_a_time(tmp_path):
     scene = ellipsoid.write_idr_scene(tmp_path / "scene", 4)
-    from tests.systems.test_run import configured
-
     cfg, folder = configured(scene, tmp_path / "run", *TINY, "steps=1", "render.heldout=0", "render.step=8")
     metrics = run.reconstruct(cfg, folder, ["steps=1"])
     assert list(metrics["timeline"]) == ["open", "observe", "initialise", "train", "mesh", "report"]
