@@ -37,12 +37,9 @@ def reconstruct(
     run = prepare(cfg, folder, timeline)
     record(cfg, overrides, folder)
     with Reporter(run) as reporter:
-        finished = train(run)
-        run.timeline.lap("train")
-        if not finished:
+        if not train(run):
             return None
         reporter.surface()
-        run.timeline.lap("mesh")
         return reporter.write()
 
 

@@ -231,6 +231,7 @@ def train(run: Run) -> bool:
     log.info("training %d steps; everything of this run goes to %s", system.steps, folder)
     trainer.fit(system, datamodule=run.data, ckpt_path=path if path.is_file() else None)
     run.train_s = last.train_s
+    run.timeline.lap("train")
     return last.stopped_by is None
 
 

@@ -52,7 +52,6 @@ def write_report(run: Run) -> dict[str, Any]:
     """
     with Reporter(run) as reporter:
         reporter.surface()
-        run.timeline.lap("mesh")
         return reporter.write()
 
 
@@ -90,7 +89,9 @@ class Reporter:
         """
         self._begun = time.monotonic()
         self.run.system.eval().to(self.run.device)
-        return (self._extraction or self._extract()).result()
+        surface = (self._extraction or self._extract()).result()
+        self.run.timeline.lap("mesh")
+        return surface
 
     def write(self) -> dict[str, Any]:
         """Write everything, metrics.json last, and return what that holds; `surface` comes before.
