@@ -7,6 +7,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 
 from recon.systems import config, run, stages
+from recon.systems.report.reporter import Reporter
 
 config.register_resolvers()
 ROOT = Path(__file__).parents[2]
@@ -50,6 +51,13 @@ def trained(scene, folder, *overrides):
     task = run.prepare(cfg, folder)
     run.record(cfg, list(overrides), folder)
     return task, stages.train(task)
+
+
+def reported(task):
+    """What metrics.json holds of a trained run, whose mesh and report are made here."""
+    with Reporter(task) as reporter:
+        reporter.surface()
+        return reporter.write()
 
 
 def resumed(folder):

@@ -11,11 +11,10 @@ import trimesh
 
 from recon.errors import PriorError
 from recon.systems import run, stages
-from recon.systems.report.reporter import write_report
 from tests.support import ellipsoid
 from tests.support.prior_shape_models import write_ellipsoids
 from tests.support.runs import SMALL_H3DNET as SMALL
-from tests.support.runs import composed, configured, resumed, same, trained
+from tests.support.runs import composed, configured, reported, resumed, same, trained
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +80,7 @@ def test_the_penalty_is_the_squared_length_of_the_code(scene_folder, prior_file,
 
 def test_a_short_run_recovers_the_ellipsoid_and_says_what_it_started_from(scene_folder, prior_file, tmp_path):
     task, finished = trained(scene_folder, tmp_path, *SMALL, f"prior.path={prior_file}", "steps=60")
-    metrics = write_report(task)
+    metrics = reported(task)
     assert finished and metrics["prior"] == "ellipsoids" and metrics["method"] == "h3dnet"
     mesh = trimesh.load(tmp_path / "mesh.ply", process=False)
     # IDR takes 700 steps to 1.5 %; the shape model has the shape already, 10 % too small

@@ -12,9 +12,9 @@ from recon.fitting import SolverSettings
 from recon.priors import LinearPrior
 from recon.priors.shipped import shipped
 from recon.systems import run, stages
-from recon.systems.report.reporter import Reporter, write_report
+from recon.systems.report.reporter import Reporter
 from tests.support import ellipsoid
-from tests.support.runs import ROOT, configured
+from tests.support.runs import ROOT, configured, reported
 
 DEMO = ROOT / "recon" / "assets" / "heads" / "demo"
 
@@ -75,7 +75,7 @@ def test_a_residual_on_grids_learns_over_the_fitted_head(tmp_path):
         torch.testing.assert_close(field.sdf(points), field.head.sdf(points))  # nothing is added yet
     before = field.head.shape.grid.values.clone()
     assert stages.train(task)
-    metrics = write_report(task)
+    metrics = reported(task)
     assert torch.equal(field.head.shape.grid.values, before)
     moved = field.residual.correction(points).detach().abs()
     assert 0 < moved.max() < 0.01

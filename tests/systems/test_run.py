@@ -17,9 +17,8 @@ from recon import scene as scenes
 from recon.errors import ConfigError, SceneError
 from recon.systems import config, run, stages
 from recon.systems.checkpoint import load_checkpoint
-from recon.systems.report.reporter import write_report
 from tests.support import ellipsoid
-from tests.support.runs import ROOT, SMALL, TINY, configured, resumed, same, trained
+from tests.support.runs import ROOT, SMALL, TINY, configured, reported, resumed, same, trained
 
 config.register_resolvers()
 
@@ -53,7 +52,7 @@ def test_ellipsoid_is_recovered_from_four_views(tmp_path):
         "method.objective.learning_rate=1e-3",
         "mesh.resolution=160",
     )
-    metrics = write_report(task)
+    metrics = reported(task)
     mesh = trimesh.load(tmp_path / "run" / "mesh.ply", process=False)
     error = ellipsoid.distance_mm(np.asarray(mesh.vertices))
     assert finished and mesh.is_watertight and mesh.volume > 0
@@ -63,7 +62,7 @@ def test_ellipsoid_is_recovered_from_four_views(tmp_path):
 
 def test_a_run_folder_holds_what_the_contract_says(scene_folder, tmp_path):
     task, finished = trained(scene_folder, tmp_path, *TINY, "render.heldout=1")
-    metrics = write_report(task)
+    metrics = reported(task)
     assert finished
     for name in (
         "mesh.ply",

@@ -44,17 +44,6 @@ WRITERS: tuple[Writer, ...] = (
 )
 
 
-def write_report(run: Run) -> dict[str, Any]:
-    """Do the stages mesh and report of a run whose training is over, and return what metrics.json holds.
-
-    Raises:
-        MeshError: The field has no surface.
-    """
-    with Reporter(run) as reporter:
-        reporter.surface()
-        return reporter.write()
-
-
 class Reporter:
     """Extracts the surface of a run and writes its report; to be entered before training.
 

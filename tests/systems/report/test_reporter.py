@@ -6,9 +6,9 @@ import pytest
 
 from recon.systems import run
 from recon.systems.report import reporter
-from recon.systems.report.reporter import Writer, write_report
+from recon.systems.report.reporter import Writer
 from tests.support import ellipsoid
-from tests.support.runs import TINY, configured, trained
+from tests.support.runs import TINY, configured, reported, trained
 
 
 def write_cameras(prepared):
@@ -23,7 +23,7 @@ def test_a_writer_is_added_by_one_entry(tmp_path, monkeypatch, when):
     scene = ellipsoid.write_idr_scene(tmp_path / "scene", 4)
     prepared, _ = trained(scene, tmp_path / "run", *TINY, "steps=1", "render.heldout=0", "render.step=8")
     monkeypatch.setattr(reporter, "WRITERS", (*reporter.WRITERS, Writer("cameras", write_cameras, when)))
-    metrics = write_report(prepared)
+    metrics = reported(prepared)
     assert len((tmp_path / "run" / "cameras.txt").read_text().splitlines()) == 4
     assert metrics["cameras_written"] == 4 and "cameras" in metrics["timeline_parts"]["report"]
     assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == metrics
