@@ -42,6 +42,13 @@ class Row:
     cells: dict[int, Cell]
 
 
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
+    """Lines of a Markdown table; cells that are None are empty."""
+    lines = [header, *(["" if cell is None else str(cell) for cell in row] for row in rows)]
+    written = ["| " + " | ".join(line) + " |" for line in lines]
+    return [written[0], "|" + "---|" * len(header), *written[1:]]
+
+
 def rows(scores: Iterable[Score], mode: str, data: str) -> list[Row]:
     """The lines of our own scores under one protocol, by method.
 
@@ -111,9 +118,7 @@ class Report:
         """The same tables as Markdown."""
         blocks = []
         for title, lines in self._sections():
-            body = ["| " + " | ".join(line) + " |" for line in lines]
-            body.insert(1, "|" + "---|" * len(lines[0]))
-            blocks.append("\n".join([f"**{title}**", "", *body]))
+            blocks.append("\n".join([f"**{title}**", "", *markdown_table(lines[0], lines[1:])]))
         return "\n\n".join([*blocks, *self._notes()]) + "\n"
 
     def csv(self) -> str:

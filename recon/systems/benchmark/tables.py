@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from recon.evaluation.published import ROWS
-from recon.evaluation.tables import Row
+from recon.evaluation.tables import Row, markdown_table
 from recon.systems.benchmark.summary import ERRORS, MODES, Report
 
 _RUN_HEADER = [
@@ -148,12 +148,7 @@ def _published() -> Iterator[str]:
 
 
 def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> Iterator[str]:
-    if not lines:
-        yield "None yet."
-        return
-    yield "| " + " | ".join(header) + " |"
-    yield "|" + "---|" * len(header)
-    yield from ("| " + " | ".join(line) + " |" for line in lines)
+    yield from markdown_table(header, lines) if lines else ["None yet."]
 
 
 def _views(count: int) -> str:

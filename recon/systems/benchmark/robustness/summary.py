@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from recon.evaluation.tables import markdown_table
 from recon.synth.datasets.faults import CLEAN, FAULTS
 from recon.systems.benchmark.results import Run
 from recon.systems.benchmark.robustness.plan import fault_and_subject
@@ -160,7 +161,7 @@ def _lines(report: RobustnessReport) -> Iterator[str]:
             (face, by_face), (head, by_head) = worst["face_mm"], worst["head_mm"]
             yield f"- {variant}: single faults cost at most {by_face:.2f} ({face}) / {by_head:.2f} ({head})"
     yield "\n## Every row\n"
-    yield from _table(_HEADER, [_line(row) for row in report.rows])
+    yield from markdown_table(_HEADER, [_line(row) for row in report.rows])
     if report.failed:
         yield "\n## Failed\n"
         yield from (f"- {run.cell}: {run.error}" for run in report.failed)
@@ -220,13 +221,7 @@ def _matrix(report: RobustnessReport, what: str, face: str, head: str) -> Iterat
             )
             line.append(f"{values[face]:.2f} / {values[head]:.2f}{few}" if values else "")
         lines.append(line)
-    yield from _table(["fault", *report.variants_present], lines)
-
-
-def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> Iterator[str]:
-    yield "| " + " | ".join(header) + " |"
-    yield "|" + "---|" * len(header)
-    yield from ("| " + " | ".join(line) + " |" for line in lines)
+    yield from markdown_table(["fault", *report.variants_present], lines)
 
 
 def _number(value: float | None) -> str:

@@ -1,11 +1,12 @@
 """The speed benchmark's file: its headline, its parts, and the same as tables to read."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from recon.errors import ConfigError
+from recon.evaluation.tables import markdown_table
 from recon.files import replacing
 
 HEADLINE = ("step_s_reference", "step_s_cached", "step_ratio", "surface_gap_mm", "step_s_cached_graphs")
@@ -65,7 +66,7 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
     gpus = f", {', '.join(machine['gpus'])}" if machine["gpus"] else ""
     yield f"{report['date']}, {machine['cpu']}, {machine['cores']} cores{gpus}, torch {machine['torch']}, "
     yield f"commit {report['revision']}, load {report['load']}: `{report['command']}`\n"
-    yield from _table(HEADLINE, [[report[name] for name in HEADLINE]])
+    yield from markdown_table(HEADLINE, [[report[name] for name in HEADLINE]])
     if "step" in parts:
         yield "\n## A step of IDR: 8 layers of 512\n"
         names = ("step_s", "plain_s", "fastest_s", "renewals_s", "whole_s", "surface_s", "steps", "peak_mb")
@@ -82,22 +83,22 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
             for name in ("sphere_tracing", "cached", "cached_graphs")
             if name in each
         ]
-        yield from _table(("rays", "drawn", "device", "renderer", *names, "ratio"), rows)
+        yield from markdown_table(("rays", "drawn", "device", "renderer", *names, "ratio"), rows)
     if "table" in parts:
         yield "\n## By field, rays and renderer\n"
         names = ("field", "rays", "renderer", "device", "step_s", "renewals_s", "peak_mb")
-        yield from _table(names, [[line[name] for name in names] for line in parts["table"]])
+        yield from markdown_table(names, [[line[name] for name in names] for line in parts["table"]])
     for name, lines in parts.get("growth", {}).items():
         yield f"\n## renderer=cached by {name}\n"
         names = tuple(
             key for key in lines[0] if key in ("views", "size", "cells", "step_s", "renewals_s", "peak_mb")
         )
-        yield from _table(names, [[line[key] for key in names] for line in lines])
+        yield from markdown_table(names, [[line[key] for key in names] for line in lines])
     if "gap" in parts:
         yield "\n## Between the surfaces of both renderers after equal steps, mm\n"
         yield "`redrawn`: mean between the reference and itself with other random draws.\n"
         names = ("before", "steps", "mean", "median", "p95", "max", "redrawn")
-        yield from _table(
+        yield from markdown_table(
             ("training", *names), [[m, *(g[n] for n in names)] for m, g in parts["gap"].items()]
         )
     if "curves" in parts:
@@ -106,11 +107,4 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
         points = [
             [run, *(p[n] for n in names)] for run, each in parts["curves"].items() for p in each["points"]
         ]
-        yield from _table(("run", *names), points)
-
-
-def _table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Iterator[str]:
-    yield "| " + " | ".join(names) + " |"
-    yield "|" + " --- |" * len(names)
-    for row in rows:
-        yield "| " + " | ".join("" if cell is None else str(cell) for cell in row) + " |"
+        yield from markdown_table(("run", *names), points)
