@@ -180,7 +180,7 @@ def build(config: DictConfig, *, default: str | None = None, **arguments: Any) -
         ConfigError: if the target is not trusted, does not exist, or does not take its arguments.
     """
     if default is not None and "_target_" not in config:
-        config = OmegaConf.merge({"_target_": default}, config)
+        config = OmegaConf.create({"_target_": default, **config})
     target = config.get("_target_", "")
     for named in (target, *_targets(config)):
         if not str(named).startswith(TRUSTED):
