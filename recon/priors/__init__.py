@@ -4,10 +4,10 @@ from recon.priors.deepsdf import DeepSDFPrior as DeepSDFPrior
 from recon.priors.deepsdf import MeanHeadPrior as MeanHeadPrior
 from recon.priors.field import PriorField as PriorField
 from recon.priors.instant_start import InstantStart as InstantStart
-from recon.priors.linear import GridShape as GridShape
-from recon.priors.linear import LinearPrior as LinearPrior
+from recon.priors.pca_prior import GridShape as GridShape
+from recon.priors.pca_prior import PCAPrior as PCAPrior
 from recon.priors.network import DeepSDFNetwork as DeepSDFNetwork
-from recon.priors.network import LinearSDFNetwork as LinearSDFNetwork
+from recon.priors.network import FeatureGridSDFNetwork as FeatureGridSDFNetwork
 from recon.priors.network import ShapeNetwork as ShapeNetwork
 from recon.priors.network import fit_code as fit_code
 from recon.priors.pca.shape_model import PCAShapeModel as PCAShapeModel

@@ -14,7 +14,7 @@ from recon.errors import ConfigError, OutOfDistributionError, PriorError
 from recon.fitting import life_size
 from recon.priors.deepsdf import DeepSDFPrior, MeanHeadPrior
 from recon.priors.field import PriorField
-from recon.priors.linear import FittedHead, LinearPrior
+from recon.priors.pca_prior import FittedHead, PCAPrior
 from recon.priors.network import fit_code
 from recon.priors.prior import Networks, Prior, SceneObservations, SpherePrior, Start
 from recon.priors.regression import Regression, SDFSamples, fit_field, on_surface
@@ -48,7 +48,7 @@ class InstantStart:
 
     def __init__(
         self,
-        linear: LinearPrior,
+        linear: PCAPrior,
         prior: Prior,
         regression: Mapping[str, object] | None = None,
         schedule_offset: float = 0.25,
@@ -106,7 +106,7 @@ class InstantStart:
         field, begun = networks.sdf(), time.monotonic()
         posed = _posed(head, observations)
         generator = torch.Generator().manual_seed(0)  # the run's seed is in the field's weights
-        samples = SDFSamples.of(posed.sdf, self.regression.sample_points, generator)
+        samples = SDFSamples.from_sdf(posed.sdf, self.regression.sample_points, generator)
         field.set_progress(self.schedule_offset)  # with what of the field training begins with
         fit_field(field, samples, self.regression, generator, self.device)
         points = on_surface(posed.sdf, SURFACE_POINTS, generator)
@@ -144,7 +144,7 @@ def _of_family(
     code = torch.zeros(shape_model.network.latent_size)
     if prior.code == "masks":
         code = fit_code(shape_model.network, canonical)
-    error_mm = shape_model.network.at(code).sdf(canonical).abs() * shape_model.canonical.radius_mm
+    error_mm = shape_model.network.shape_of(code).sdf(canonical).abs() * shape_model.canonical.radius_mm
     log.info(
         "the shape model's closest head is %.2f mm from the fitted one (95 %% of the surface within %.2f mm)",
         error_mm.mean(),

@@ -181,7 +181,7 @@ class DeepSDFNetwork(ShapeNetwork):
             layer.weight = weight  # through the weight normalisation
 
 
-class LinearSDFNetwork(ShapeNetwork):
+class FeatureGridSDFNetwork(ShapeNetwork):
     """mean(x) + ⟨B(x), z⟩: a mean head and a learned basis of deviations, which a few CPU minutes can train.
 
     B is a small MLP over smooth feature grids, so that detail costs memory instead of arithmetic; being linear

@@ -77,7 +77,7 @@ class ResidualField(Field):
             or kept[1] != code._version
             or kept[2].box_low.device != code.device
         ):
-            kept = (code, code._version, GridShape.sampled(self.head.shape, code, self.cells))
+            kept = (code, code._version, GridShape.from_network(self.head.shape, code, self.cells))
             self._lattice = kept
         return kept[2]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parents[2] / "priors"
 SHA256 = {
     "deepsdf-synth-v1.safetensors": "b04d6c1c0756abda3e4f302df5337b8f043d553f0270e27dc33773af8bedfc5c",
-    "linear-synth-v1.safetensors": "7db9435b05cc34ffa130d4de5a7145944cdc87dee240f969e8d01860dfeb48c1",
+    "pca-synth-v1.safetensors": "7db9435b05cc34ffa130d4de5a7145944cdc87dee240f969e8d01860dfeb48c1",
 }
 
 

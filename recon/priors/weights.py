@@ -17,12 +17,12 @@ from torch import Tensor
 
 from recon.errors import PriorError
 from recon.files import replacing
-from recon.priors.network import DeepSDFNetwork, LinearSDFNetwork, ShapeNetwork
+from recon.priors.network import DeepSDFNetwork, FeatureGridSDFNetwork, ShapeNetwork
 from recon.priors.pca.packed import CODEC, cached, unpacked
 from recon.priors.pca.shape_model import PCAShapeModel
 
 FORMAT = "headrecon-shape-prior-1"
-NETWORKS = {"deepsdf": DeepSDFNetwork, "linear": LinearSDFNetwork, "grid": PCAShapeModel}
+NETWORKS = {"deepsdf": DeepSDFNetwork, "linear": FeatureGridSDFNetwork, "grid": PCAShapeModel}
 OLD_NAMES = {"likeness": "brightness_model"}
 """Arguments of networks in files of before, and what they are called now."""
 OLD_PREFIXES = {"likeness_": "brightness_"}
@@ -157,7 +157,7 @@ def load_shape_prior(path: str | Path, sha256: str | None = None) -> ShapePrior:
             tensors = {name: tensor.float() for name, tensor in tensors.items()}
         network: ShapeNetwork
         if kind in AS_THEY_ARE:
-            network = PCAShapeModel.holding(tensors, arguments)
+            network = PCAShapeModel.from_state(tensors, arguments)
         else:
             network = NETWORKS[kind](**arguments)
             network.load_state_dict(tensors)

@@ -12,8 +12,8 @@ from recon.priors import (
     DeepSDFPrior,
     GridShape,
     InstantStart,
-    LinearPrior,
-    LinearSDFNetwork,
+    PCAPrior,
+    FeatureGridSDFNetwork,
     MeanHeadPrior,
     Networks,
     PCAShapeModel,
@@ -27,7 +27,7 @@ from recon.priors import (
     save_shape_prior,
 )
 from recon.priors.data.components import spline_values
-from recon.priors.linear import FittedHead
+from recon.priors.pca_prior import FittedHead
 from recon.scene import Camera
 from tests.support.ellipsoid import SEMI_AXES_MM
 
@@ -56,7 +56,7 @@ def ellipsoid(points):
     return (length - 1) * length / np.maximum(np.linalg.norm(points / axes**2, axis=-1), 1e-9)
 
 
-def linear_family(distance=ball):
+def ball_shape_model(distance=ball):
     """Distances at the nodes of a lattice; a code of 1 makes the shape larger by GROWTH."""
     middles = (np.arange(CELLS) + 0.5) * 2 * BOX / CELLS - BOX
     nodes = np.stack(np.meshgrid(middles, middles, middles, indexing="ij"), -1)
@@ -75,15 +75,15 @@ def linear_family(distance=ball):
     return shape_model
 
 
-def write_linear(path, distance=ball):
-    prior = ShapePrior(linear_family(distance), CANONICAL, "grid", GRID_ARGUMENTS, {})
+def write_pca(path, distance=ball):
+    prior = ShapePrior(ball_shape_model(distance), CANONICAL, "grid", GRID_ARGUMENTS, {})
     save_shape_prior(path, prior)
     return path
 
 
 def write_network_family(path, canonical=CANONICAL):
     """The same balls by a network: a code of 1 makes one larger by twice GROWTH."""
-    network = LinearSDFNetwork(**NETWORK_ARGUMENTS)
+    network = FeatureGridSDFNetwork(**NETWORK_ARGUMENTS)
     middles = (torch.arange(CELLS + 2) - 0.5) * 2 * BOX / CELLS - BOX
     at = torch.stack(torch.meshgrid(middles, middles, middles, indexing="ij"), dim=-1).reshape(-1, 3)
     with torch.no_grad():
@@ -96,20 +96,20 @@ def write_network_family(path, canonical=CANONICAL):
     return path
 
 
-class Fitted(LinearPrior):
-    """Stands for a LinearPrior that has found the ball of a code."""
+class Fitted(PCAPrior):
+    """Stands for a PCAPrior that has found the ball of a code."""
 
     def __init__(self, path, code=1.0, canonical=CANONICAL):
         super().__init__(str(path))
         self.code, self.canonical = torch.tensor([code]), canonical
 
     def fit(self, observations):
-        shape_model = linear_family()
+        shape_model = ball_shape_model()
         pose = np.diag([1 / 330.0] * 3 + [1.0])
         pose[:3, 3] = -CENTRE_MM / 330.0
         fit = InstantFit(pose, self.code, list(observations.cameras), torch.eye(8).double(), 0.1, None)
         prior = ShapePrior(shape_model, self.canonical, "grid", GRID_ARGUMENTS, {})
-        return FittedHead(prior, shape_model, fit, GridShape.of(shape_model, self.code))
+        return FittedHead(prior, shape_model, fit, GridShape.from_code(shape_model, self.code))
 
 
 NETWORKS = Networks(
@@ -134,7 +134,7 @@ def network_file(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def linear_file(tmp_path_factory):
-    return write_linear(tmp_path_factory.mktemp("linear") / "lin.safetensors")
+    return write_pca(tmp_path_factory.mktemp("linear") / "lin.safetensors")
 
 
 def generator(seed=0):
@@ -169,7 +169,7 @@ def test_a_lesson_is_a_true_distance_also_where_the_field_is_none():
         distance = x.norm(dim=1) - 0.4
         return torch.where(distance.abs() > 0.06, 3 * distance, distance)
 
-    samples = SDFSamples.of(crooked, 2000, generator())
+    samples = SDFSamples.from_sdf(crooked, 2000, generator())
     expected = samples.points.norm(dim=1) - 0.4
     near = len(samples.normals)
     torch.testing.assert_close(samples.distances[:near], expected[:near], atol=1e-5, rtol=0)
@@ -182,7 +182,7 @@ def test_a_lesson_is_a_true_distance_also_where_the_field_is_none():
 
 def test_a_network_learns_a_lesson_the_same_way_each_time():
     middle = torch.tensor([0.2, 0.1, 0.0])
-    samples = SDFSamples.of(lambda x: (x - middle).norm(dim=1) - 0.35, 8000, generator())
+    samples = SDFSamples.from_sdf(lambda x: (x - middle).norm(dim=1) - 0.35, 8000, generator())
     taught = []
     for _ in range(2):
         torch.manual_seed(3)

@@ -1,14 +1,14 @@
 import pytest
 import torch
 
-from recon.priors import DeepSDFNetwork, LinearSDFNetwork
+from recon.priors import DeepSDFNetwork, FeatureGridSDFNetwork
 
 POINTS = torch.rand(40, 3, generator=torch.Generator().manual_seed(0)) * 1.2 - 0.6
 
 
 def linear():
     torch.manual_seed(1)
-    network = LinearSDFNetwork(5, 16, 2, (-0.6,) * 3, (0.6,) * 3, (6, 6, 6), [[8, 8, 8, 4], [4, 4, 4, 3]])
+    network = FeatureGridSDFNetwork(5, 16, 2, (-0.6,) * 3, (0.6,) * 3, (6, 6, 6), [[8, 8, 8, 4], [4, 4, 4, 3]])
     torch.nn.init.normal_(network.basis.weight, std=0.1)
     torch.nn.init.normal_(network.mean.values, std=0.1)
     return network

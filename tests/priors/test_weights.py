@@ -4,7 +4,7 @@ import torch
 
 from recon.errors import PriorError
 from recon.priors import Canonical, ShapePrior, load_shape_prior, save_shape_prior
-from recon.priors.network import LinearSDFNetwork
+from recon.priors.network import FeatureGridSDFNetwork
 
 ARGUMENTS = {
     "latent_size": 3,
@@ -21,7 +21,7 @@ ARGUMENTS = {
 def prior():
     torch.manual_seed(0)
     canonical = Canonical((0.0, -25.0, -5.0), 330.0, {"nose_tip": (0.0, 4.0, 130.5)})
-    return ShapePrior(LinearSDFNetwork(**ARGUMENTS), canonical, "linear", ARGUMENTS, {"heads": 480})
+    return ShapePrior(FeatureGridSDFNetwork(**ARGUMENTS), canonical, "linear", ARGUMENTS, {"heads": 480})
 
 
 def test_a_prior_comes_back(prior, tmp_path):

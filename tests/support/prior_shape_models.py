@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from recon.priors import Canonical, LinearSDFNetwork, ShapePrior, save_shape_prior
+from recon.priors import Canonical, FeatureGridSDFNetwork, ShapePrior, save_shape_prior
 from tests.support.ellipsoid import SEMI_AXES_MM
 
 UNIT_MM = 330.0
@@ -18,7 +18,7 @@ ARGUMENTS = {
 def write_ellipsoids(path: Path) -> Path:
     """The ellipsoid of tests/support/ellipsoid.py as mean head; the code does nothing yet, but can learn to."""
     torch.manual_seed(0)
-    network = LinearSDFNetwork(**ARGUMENTS)
+    network = FeatureGridSDFNetwork(**ARGUMENTS)
     middles = (torch.arange(42) - 0.5) * 0.03 - 0.6
     at = torch.stack(torch.meshgrid(middles, middles, middles, indexing="ij"), dim=-1).reshape(-1, 3)
     axes = torch.tensor(SEMI_AXES_MM / UNIT_MM).float()

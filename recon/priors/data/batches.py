@@ -109,7 +109,7 @@ class PointSampler:
     def distances(self, step: int) -> DistanceBatch:
         """Points with exact distances."""
         rng = np.random.default_rng([self.seed, 2, step])
-        chosen = self._choose(rng, self.pool.at(step))
+        chosen = self._choose(rng, self.pool.shards(step))
         points, distances = [], []
         for _, shard, row in chosen:
             if shard.points is None or shard.distances is None:
@@ -122,7 +122,7 @@ class PointSampler:
     def surface(self, step: int) -> SurfaceBatch:
         """Surface points, the same moved by noise, and an eighth as many uniform in the unit ball (IGR)."""
         rng = np.random.default_rng([self.seed, 2, step])
-        chosen = self._choose(rng, self.pool.at(step))
+        chosen = self._choose(rng, self.pool.shards(step))
         points, normals, beyond = [], [], []
         for _, shard, row in chosen:
             at = rng.integers(shard.surface.shape[1], size=self.points)

@@ -12,7 +12,7 @@ from recon.errors import PriorError
 from recon.priors.data.batches import LatticeBatch
 from recon.priors.data.components import Components, closeness, principal_components, spline_values
 from recon.priors.data.dataset import BOX_HIGH_MM, BOX_LOW_MM, FACE_RADIUS_MM, LANDMARKS_MM, HeadData
-from recon.priors.network import LinearSDFNetwork
+from recon.priors.network import FeatureGridSDFNetwork
 from recon.priors.weights import Canonical
 
 log = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ def read_lattices(data: HeadData) -> Lattices:
 
 
 def start_from_components(
-    network: LinearSDFNetwork, lattices: Lattices, seed: int
+    network: FeatureGridSDFNetwork, lattices: Lattices, seed: int
 ) -> Float32[torch.Tensor, "heads latent"]:
     """Sets the network's mean head, and returns codes of the heads from their principal components.
 
@@ -143,7 +143,7 @@ def start_from_components(
     return codes
 
 
-def start_from_sphere(network: LinearSDFNetwork, radius: float) -> None:
+def start_from_sphere(network: FeatureGridSDFNetwork, radius: float) -> None:
     """Sets the network's mean head to a sphere about the middle of the canonical ball, canonical unit space."""
     low, high = network.low.numpy(), network.high.numpy()
     cells = np.array(network.mean.shape) - 2
@@ -151,6 +151,6 @@ def start_from_sphere(network: LinearSDFNetwork, radius: float) -> None:
     _set_mean(network, np.linalg.norm(np.meshgrid(*axes, indexing="ij"), axis=0) - radius)
 
 
-def _set_mean(network: LinearSDFNetwork, centres: Float[np.ndarray, "x y z"]) -> None:
+def _set_mean(network: FeatureGridSDFNetwork, centres: Float[np.ndarray, "x y z"]) -> None:
     with torch.no_grad():
         network.mean.values.copy_(torch.from_numpy(spline_values(centres)).reshape(-1, 1))

@@ -38,7 +38,7 @@ def unpacked(
     streams = {name: tensor.numpy() for name, tensor in tensors.items() if tensor.dtype == torch.uint8}
     inside = codec.unpacked_bits(streams["inside"], cells)
     row_of = nearest_rows(inside)
-    blocks, whole = codec.Blocks.of(np.pad(inside, 1), row_of), everywhere(shape)
+    blocks, whole = codec.Blocks.from_band(np.pad(inside, 1), row_of), everywhere(shape)
     scale = 1 / radius_mm
     heads = {
         "rows": codec.unpacked_rows(
@@ -99,7 +99,7 @@ def cached(sha256: str, decode: Callable[[], dict[str, Tensor]]) -> dict[str, Te
 def everywhere(shape: tuple[int, ...]) -> codec.Blocks:
     """Blocks of a lattice all of whose nodes have a row."""
     numbers = np.arange(np.prod(shape), dtype=np.int32).reshape(shape)
-    return codec.Blocks.of(np.ones(shape, bool), numbers)
+    return codec.Blocks.from_band(np.ones(shape, bool), numbers)
 
 
 def _of(name: str, streams: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -48,7 +48,7 @@ def packed(
         radius_mm: Of the canonical ball.
     """
     shape = network.mean.shape
-    blocks = codec.Blocks.of(np.pad(inside, 1), network.row_of.numpy().reshape(shape))
+    blocks = codec.Blocks.from_band(np.pad(inside, 1), network.row_of.numpy().reshape(shape))
     whole = everywhere(shape)
     rows = network.rows.float().numpy() * radius_mm
     mean = network.mean.values.detach().numpy() * radius_mm

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recon.errors import ReconError
-from recon.priors import LinearSDFNetwork, ShapeNetwork
+from recon.priors import FeatureGridSDFNetwork, ShapeNetwork
 from recon.priors.data.batches import Batch, DistanceBatch, LatticeBatch, SurfaceBatch
 from recon.priors.data.dataset import FACE_RADIUS_MM
 from recon.priors.weights import Canonical
@@ -116,7 +116,7 @@ class Pretraining(pl.LightningModule):
 
     def _lattice(self, batch: LatticeBatch) -> Mapping[str, Tensor]:
         """All heads at the same nodes: smooth L1 in mm, which counts less far from a surface."""
-        assert isinstance(self.network, LinearSDFNetwork)
+        assert isinstance(self.network, FeatureGridSDFNetwork)
         mm = self.canonical.radius_mm
         weight = 1 / (1 + (batch.distances * (mm / self.objective.lattice_reach_mm)).square())
         found = self.network.all_codes(batch.points, self.codes)

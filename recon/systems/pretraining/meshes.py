@@ -34,7 +34,7 @@ def mesh_of(network: ShapeNetwork, code: Float[Tensor, " latent"], resolution: i
     Raises:
         MeshError: There is none.
     """
-    return clean(extract(network.at(code).sdf, resolution=resolution, device=code.device))
+    return clean(extract(network.shape_of(code).sdf, resolution=resolution, device=code.device))
 
 
 def point_errors(

@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class LinearTask:
+class PCATask:
     """A linear prior to be made.
 
     Attributes:
@@ -61,7 +61,7 @@ class LinearTask:
 
 
 @dataclass(frozen=True)
-class LinearFamily:
+class BuiltShapeModel:
     """A shape model with what it was made of.
 
     Attributes:
@@ -79,7 +79,7 @@ class LinearFamily:
     built: Mapping[str, Any]
 
 
-def prepare(cfg: DictConfig, folder: Path) -> LinearTask:
+def prepare(cfg: DictConfig, folder: Path) -> PCATask:
     """Opens and checks everything that can fail before any work starts.
 
     Raises:
@@ -97,10 +97,10 @@ def prepare(cfg: DictConfig, folder: Path) -> LinearTask:
     if len(data.names) < 3:
         raise PriorError(f"data={cfg.data}: prior=linear needs 3 heads at least, found {len(data.names)}")
     log.info("%d training heads of %s, %d unseen", len(data.names), cfg.data, len(unseen.names))
-    return LinearTask(cfg, folder, data, unseen, started)
+    return PCATask(cfg, folder, data, unseen, started)
 
 
-def build(task: LinearTask) -> LinearFamily:
+def build(task: PCATask) -> BuiltShapeModel:
     """Components and landmarks; goes on from the parts that an interrupted run left in `work`."""
     options, work = task.cfg.linear, task.folder / "work"
     work.mkdir(parents=True, exist_ok=True)
@@ -126,11 +126,11 @@ def build(task: LinearTask) -> LinearFamily:
 
 
 def _family(
-    task: LinearTask,
+    task: PCATask,
     found: GridComponents,
     landmarks: LandmarkMap | None,
     brightness_model: BrightnessModel | None,
-) -> LinearFamily:
+) -> BuiltShapeModel:
     canonical, inside = task.data.canonical, found.band.inside
     assert task.data.lattice_mm is not None
     names = landmark_names() if landmarks is not None else ()
@@ -163,7 +163,7 @@ def _family(
         "landmark_left_out_mm": None if landmarks is None else round(landmarks.error_mm, 3),
         "likeness_marks": sizes[0],
     }
-    return LinearFamily(network.eval(), arguments, inside, torch.from_numpy(found.codes), built)
+    return BuiltShapeModel(network.eval(), arguments, inside, torch.from_numpy(found.codes), built)
 
 
 def lattice_arguments(canonical: Canonical, shape: Sequence[int], spacing_mm: float) -> dict[str, Any]:
@@ -178,13 +178,13 @@ def lattice_arguments(canonical: Canonical, shape: Sequence[int], spacing_mm: fl
     }
 
 
-def write(task: LinearTask, shape_model: LinearFamily) -> Path:
+def write(task: PCATask, shape_model: BuiltShapeModel) -> Path:
     """Compresses, measures, and writes prior.safetensors, metrics.json and pictures; returns the former's path."""
     cfg, canonical = task.cfg, task.data.canonical
     train_s = time.monotonic() - task.started
     tensors = packed(shape_model.network, shape_model.inside, float(cfg.linear.step_mm), canonical.radius_mm)
     state = unpacked(tensors, shape_model.arguments, canonical.radius_mm)
-    shipped = PCAShapeModel.holding(state, shape_model.arguments)
+    shipped = PCAShapeModel.from_state(state, shape_model.arguments)
     compressed = _measured(task, shipped, "compressed")
     full = _measured(task, shape_model.network, "full")
     measured = {**compressed, "full": full}
@@ -218,7 +218,7 @@ def write(task: LinearTask, shape_model: LinearFamily) -> Path:
     return path
 
 
-def _measured(task: LinearTask, network: PCAShapeModel, what: str) -> dict[str, Any]:
+def _measured(task: PCATask, network: PCAShapeModel, what: str) -> dict[str, Any]:
     validation, canonical, unseen = task.cfg.validation, task.data.canonical, task.unseen
     count = min(validation.final_heads, len(unseen.names))
     errors: dict[str, Any] = {"unseen_heads": count}
@@ -234,7 +234,7 @@ def _measured(task: LinearTask, network: PCAShapeModel, what: str) -> dict[str, 
     return errors
 
 
-def _landmark_error(task: LinearTask, network: PCAShapeModel, count: int) -> float | None:
+def _landmark_error(task: PCATask, network: PCAShapeModel, count: int) -> float | None:
     """Mean distance of the landmarks of codes fitted to unseen heads from their own, mm."""
     truth = landmarks_of(task.unseen, task.folder / "work" / "unseen.npy", int(task.cfg.linear.workers))
     if truth is None:
@@ -247,7 +247,7 @@ def _landmark_error(task: LinearTask, network: PCAShapeModel, count: int) -> flo
     return round(float(np.nanmean(distances)), 3)
 
 
-def _about(task: LinearTask, train_s: float) -> dict[str, Any]:
+def _about(task: PCATask, train_s: float) -> dict[str, Any]:
     about = {
         "what": "linear signed distance shape model of human heads with hair and shoulders, and their landmarks",
         "data": str(task.cfg.data),

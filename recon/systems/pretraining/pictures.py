@@ -69,7 +69,7 @@ def render_shape(network: ShapeNetwork, code: Float[Tensor, " latent"], camera: 
     active = torch.arange(len(points), device=code.device)
     seen = torch.zeros(len(points), dtype=torch.bool, device=code.device)
     travelled = torch.zeros(len(points), device=code.device)
-    head = network.at(code)
+    head = network.shape_of(code)
     for _ in range(TRACING_STEPS):
         distance = torch.cat([head.sdf(part) for part in points[active].split(16_384)])
         met = distance.abs() < HIT

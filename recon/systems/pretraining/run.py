@@ -14,7 +14,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from recon.errors import ConfigError, PriorError
-from recon.priors import Canonical, LinearSDFNetwork, ShapeNetwork
+from recon.priors import Canonical, FeatureGridSDFNetwork, ShapeNetwork
 from recon.priors.data.batches import PointSampler, ShardPool
 from recon.priors.data.dataset import BOX_HIGH_MM, BOX_LOW_MM, HeadData, SampleFolder
 from recon.priors.data.lattices import Lattices, read_lattices, start_from_components, start_from_sphere
@@ -228,11 +228,11 @@ def _start(
     if init == "components":
         if lattices is None:
             raise ConfigError("size.init=components needs data with lattices and size.lattice_share > 0")
-        assert isinstance(network, LinearSDFNetwork)
+        assert isinstance(network, FeatureGridSDFNetwork)
         network.mean.values.requires_grad_(False)
         if not resumed:
             codes = start_from_components(network, lattices, cfg.seed)
-    elif isinstance(network, LinearSDFNetwork):
+    elif isinstance(network, FeatureGridSDFNetwork):
         # Basis and codes are multiplied with each other: with both at 0 neither would ever learn.
         start_from_sphere(network, SPHERE_RADIUS)
         codes.normal_()

@@ -58,7 +58,7 @@ def field_errors(
         used = min(fitted, len(surface) // 2)
         points = torch.from_numpy(surface).to(device)
         code = fit_code(network, points[:used])
-        member = network.at(code)
+        member = network.shape_of(code)
         sdf = torch.cat([member.sdf(part) for part in points[used:].split(16_384)])
         error = sdf.abs().cpu().numpy() * canonical.radius_mm
         face, head = regions_of(surface[used:], canonical)

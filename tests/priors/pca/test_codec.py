@@ -30,7 +30,7 @@ def band():
 
 
 def blocks_of(inside):
-    return Blocks.of(np.pad(inside, 1), nearest_rows(inside))
+    return Blocks.from_band(np.pad(inside, 1), nearest_rows(inside))
 
 
 @pytest.mark.parametrize("step", [0.5, 0.05])
@@ -99,7 +99,7 @@ def test_a_shipped_family_is_nearly_the_one_that_was_packed(shipped):
     path, digest, shape_model = shipped
     found = load_shape_prior(path, digest)
     points = points_of()
-    error = (found.network.at(CODE).sdf(points) - shape_model.at(CODE).sdf(points)).abs() * 330
+    error = (found.network.shape_of(CODE).sdf(points) - shape_model.shape_of(CODE).sdf(points)).abs() * 330
     assert error.max() < 1.0 and error.mean() < 0.15  # mm
     torch.testing.assert_close(found.network.landmarks(CODE), shape_model.landmarks(CODE), atol=0.02, rtol=0)
     assert found.kind == "grid" and found.about == {"heads": 3}
@@ -132,7 +132,7 @@ def test_without_a_cache_every_process_decodes(shipped, tmp_path, monkeypatch):
 
 
 def test_the_shipped_family_is_small_and_says_what_it_is():
-    path = shipped_file("linear-synth-v1.safetensors")
+    path = shipped_file("pca-synth-v1.safetensors")
     assert path.stat().st_size <= 15e6
     assert hashlib.sha256(path.read_bytes()).hexdigest() == hash_of(path)
     with safe_open(path, framework="pt") as file:

@@ -53,12 +53,12 @@ CODE = torch.tensor([0.5, -1.0, 2.0, 0.3, -0.2])
 
 
 def test_it_is_a_family_for_fits(shape_model):
-    assert isinstance(shape_model, ShapeModel) and isinstance(shape_model.at(CODE), Shape)
+    assert isinstance(shape_model, ShapeModel) and isinstance(shape_model.shape_of(CODE), Shape)
 
 
 def test_the_mean_head_is_met_at_the_nodes(shape_model):
     at = torch.from_numpy(nodes().reshape(-1, 3).astype(np.float32))
-    found = shape_model.at(torch.zeros(LATENT)).sdf(at).numpy()
+    found = shape_model.shape_of(torch.zeros(LATENT)).sdf(at).numpy()
     np.testing.assert_allclose(found, np.linalg.norm(at.numpy(), axis=1) - 0.25, atol=1e-5)
 
 
@@ -76,7 +76,7 @@ def test_on_a_device_all_rows_are_asked_and_the_values_are_the_same(shape_model)
 
 
 def test_beyond_the_box_the_distance_to_it_is_added(shape_model):
-    head = shape_model.at(CODE)
+    head = shape_model.shape_of(CODE)
     edge, far = torch.tensor([[0.5, 0.1, 0.2]]), torch.tensor([[0.8, 0.1, 0.2]])
     torch.testing.assert_close(head.sdf(far), head.sdf(edge) + 0.3, atol=1e-6, rtol=0)
     torch.testing.assert_close(head.sdf_and_gradient(far)[1][0, 0], torch.tensor(1.0), atol=1e-5, rtol=0)
@@ -87,26 +87,26 @@ def test_slope_is_the_derivative_by_the_point(shape_model, reach):
     points = points_of(reach=reach).requires_grad_(True)
     sdf = shape_model(points, CODE)
     (expected,) = torch.autograd.grad(sdf.sum(), points)
-    found, gradient = shape_model.at(CODE).sdf_and_gradient(points.detach())
+    found, gradient = shape_model.shape_of(CODE).sdf_and_gradient(points.detach())
     torch.testing.assert_close(found, sdf.detach(), atol=2e-6, rtol=0)
     torch.testing.assert_close(gradient, expected, atol=2e-5, rtol=1e-4)
 
 
 def test_basis_is_the_derivative_by_the_code(shape_model):
     points = points_of()
-    head, basis = shape_model.at(CODE), shape_model.at(CODE).basis(points)
+    head, basis = shape_model.shape_of(CODE), shape_model.shape_of(CODE).basis(points)
     for component in range(LATENT):
         step = torch.zeros(LATENT)
         step[component] = 1.0
-        change = shape_model.at(CODE + step).sdf(points) - head.sdf(points)
+        change = shape_model.shape_of(CODE + step).sdf(points) - head.sdf(points)
         torch.testing.assert_close(basis[:, component], change, atol=3e-5, rtol=2e-3)
 
 
 def test_latent_gradient_agrees_with_the_head(shape_model):
     points = points_of()
     sdf, basis = shape_model.latent_gradient(points, CODE)
-    torch.testing.assert_close(sdf, shape_model.at(CODE).sdf(points), atol=1e-4, rtol=0)
-    torch.testing.assert_close(basis, shape_model.at(CODE).basis(points))
+    torch.testing.assert_close(sdf, shape_model.shape_of(CODE).sdf(points), atol=1e-4, rtol=0)
+    torch.testing.assert_close(basis, shape_model.shape_of(CODE).basis(points))
 
 
 def test_forward_has_graphs_in_points_and_codes(shape_model):
@@ -114,7 +114,7 @@ def test_forward_has_graphs_in_points_and_codes(shape_model):
     sdf = shape_model(points, code)
     gradient, by_code = torch.autograd.grad(sdf.sum(), (points, code), create_graph=True)
     torch.testing.assert_close(
-        by_code, shape_model.at(CODE).basis(points.detach()).sum(0), atol=2e-3, rtol=1e-3
+        by_code, shape_model.shape_of(CODE).basis(points.detach()).sum(0), atol=2e-3, rtol=1e-3
     )
     (second,) = torch.autograd.grad(gradient.norm(dim=1).sum(), points)
     assert second.isfinite().all() and second.abs().max() > 0.1
@@ -127,17 +127,17 @@ def test_a_trainable_grid_starts_as_the_head(shape_model):
     grid.values.data = shape_model.composed(CODE)[:, None]
     points = points_of(reach=0.39)
     torch.testing.assert_close(
-        grid(points)[:, 0].detach(), shape_model.at(CODE).sdf(points), atol=1e-6, rtol=0
+        grid(points)[:, 0].detach(), shape_model.shape_of(CODE).sdf(points), atol=1e-6, rtol=0
     )
 
 
 def test_fields_have_no_step_at_the_edge_of_the_band():
     shape_model, _ = family_of(dtype=torch.float32)
     shape_model.rows[:] = 0.05  # a constant deviation of the band is one of the whole box
-    moved = shape_model.at(torch.ones(LATENT)).sdf(points_of(reach=0.39))
+    moved = shape_model.shape_of(torch.ones(LATENT)).sdf(points_of(reach=0.39))
     torch.testing.assert_close(
         moved,
-        shape_model.at(torch.zeros(LATENT)).sdf(points_of(reach=0.39)) + 0.05 * LATENT,
+        shape_model.shape_of(torch.zeros(LATENT)).sdf(points_of(reach=0.39)) + 0.05 * LATENT,
         atol=1e-5,
         rtol=0,
     )
@@ -164,11 +164,11 @@ def test_absorbed_variables_change_the_code_alone():
     mean, scale = torch.linspace(-1, 1, LATENT), torch.linspace(0.5, 2, LATENT)
     points = points_of()
     expected, landmarks = (
-        shape_model.at(mean + scale * CODE).sdf(points),
+        shape_model.shape_of(mean + scale * CODE).sdf(points),
         shape_model.landmarks(mean + scale * CODE),
     )
     shape_model.absorb(mean, scale)
-    torch.testing.assert_close(shape_model.at(CODE).sdf(points), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(shape_model.shape_of(CODE).sdf(points), expected, atol=1e-5, rtol=0)
     torch.testing.assert_close(shape_model.landmarks(CODE), landmarks, atol=1e-4, rtol=0)
 
 
@@ -208,12 +208,12 @@ def test_what_faces_look_like_comes_back_from_both_kinds_of_file(tmp_path, monke
         for name, value in vars(shape_model.brightness_model).items():
             torch.testing.assert_close(getattr(found, name), value, atol=allowed, rtol=0)
         torch.testing.assert_close(
-            found.at(CODE), shape_model.brightness_model.at(CODE), atol=5 * allowed + 1e-6, rtol=0
+            found.select(CODE), shape_model.brightness_model.face_points(CODE), atol=5 * allowed + 1e-6, rtol=0
         )
 
     mean, scale = torch.linspace(-1, 1, LATENT), torch.linspace(0.5, 2, LATENT)
-    expected = shape_model.brightness_model.at(mean + scale * CODE)
+    expected = shape_model.brightness_model.face_points(mean + scale * CODE)
     bright = shape_model.brightness_model.brightness(1, mean + scale * CODE)
     shape_model.absorb(mean, scale)
-    torch.testing.assert_close(shape_model.brightness_model.at(CODE), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(shape_model.brightness_model.face_points(CODE), expected, atol=1e-5, rtol=0)
     torch.testing.assert_close(shape_model.brightness_model.brightness(1, CODE), bright, atol=1e-5, rtol=0)

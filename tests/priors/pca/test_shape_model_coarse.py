@@ -42,7 +42,7 @@ def test_the_coarse_heads_are_nearly_the_fine_ones_for_an_eighth_of_the_rows():
         torch.randn(2000, 3, generator=torch.Generator().manual_seed(0)), dim=1
     )
     points = points * torch.linspace(0.3, 0.52, 2000)[:, None]
-    fine, coarse_level = shape_model.at(code), shape_model.coarse_level.at(code)
+    fine, coarse_level = shape_model.shape_of(code), shape_model.coarse_level.shape_of(code)
     for found in (fine, coarse_level):
         # Moved by the code to first order; the second order of the norm is at most 0.006.
         truth = (points - 0.03 * code).norm(dim=1) - RADIUS

@@ -76,7 +76,7 @@ def test_from_samples_to_a_prior(samples, tmp_path, monkeypatch):
 
     full = load_shape_prior(tmp_path / "prior-full.safetensors").network
     code, points = torch.tensor([1.0, -1.0, 0.5]), torch.rand(500, 3) - 0.5
-    difference = (full.at(code).sdf(points) - prior.network.at(code).sdf(points)).abs() * 330
+    difference = (full.shape_of(code).sdf(points) - prior.network.shape_of(code).sdf(points)).abs() * 330
     assert difference.mean() < 0.2
     assert path.stat().st_size < 0.2 * (tmp_path / "prior-full.safetensors").stat().st_size
 

@@ -164,7 +164,7 @@ def test_a_batch_says_the_true_distances(samples):
 def test_few_shards_are_held_and_all_are_seen(samples):
     pool, seen = ShardPool(SampleFolder(samples, "train"), 2, 5, 0), set()
     for step in range(40):
-        held = pool.at(step)
+        held = pool.shards(step)
         assert len(held) <= 2
         seen |= set(held)
     assert seen == {0, 1, 2, 3}

@@ -1,7 +1,7 @@
 import pytest
 
 from recon.errors import PriorError
-from recon.priors import LinearPrior
+from recon.priors import PCAPrior
 
 
 @pytest.mark.parametrize(
@@ -14,4 +14,4 @@ from recon.priors import LinearPrior
 )
 def test_unknown_settings_are_named_before_work_starts(given, told):
     with pytest.raises(PriorError, match=told):
-        LinearPrior("none.safetensors", sha256="0", **given)
+        PCAPrior("none.safetensors", sha256="0", **given)

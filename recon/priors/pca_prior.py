@@ -17,7 +17,7 @@ from recon.errors import OutOfDistributionError, PriorError
 from recon.fields import FeatureGrid
 from recon.fitting import InstantFit, SolverSettings, life_size, solve
 from recon.fitting.residuals import MarkedLandmarks, similarity_jacobian
-from recon.fitting.sdf_offset import Residual, ResidualSettings, refined
+from recon.fitting.sdf_offset import Residual, SDFOffsetSettings, fit_sdf_offset
 from recon.priors.field import PriorField
 from recon.priors.pca.shape import GridShape
 from recon.priors.pca.shape_model import PCAShape, PCAShapeModel
@@ -28,7 +28,7 @@ from recon.priors.weights import ShapePrior, load_shape_prior
 
 log = logging.getLogger(__name__)
 
-Settings = TypeVar("Settings", SolverSettings, ResidualSettings)
+Settings = TypeVar("Settings", SolverSettings, SDFOffsetSettings)
 
 AUTO_VIEWS = 2
 """From so many photographs on there is more to see than a linear shape model can say, as measured on validation
@@ -39,7 +39,7 @@ CELL_MM = 6.0
 """Deviations are computed once in every cell of this size: they vary slowly over the surface."""
 
 
-class LinearPrior:
+class PCAPrior:
     """A linear shape model of heads, fitted to the photographs by Gauss–Newton before any training.
 
     Args:
@@ -52,7 +52,7 @@ class LinearPrior:
             None takes every head.
         residual: Whether what photographs show beyond the shape model is added to the fitted head; "auto" where there
             are photographs enough.
-        residual_settings: What may be added; `ResidualSettings`' own values for what is not named.
+        residual_settings: What may be added; `SDFOffsetSettings`' own values for what is not named.
         learned: What training adds: "none", or "field" for a correction by the configured field of grids.
 
     Raises:
@@ -80,7 +80,7 @@ class LinearPrior:
         self.path, self.sha256 = Path(path), sha256 or hash_of(path)
         self.deviation_scale, self.deviation_floor_mm = deviation_scale, deviation_floor_mm
         self.settings = _changed(SolverSettings(), solver, "solver")
-        self.residual_settings = _changed(ResidualSettings(), residual_settings, "residual_settings")
+        self.residual_settings = _changed(SDFOffsetSettings(), residual_settings, "residual_settings")
 
     def starts(self, networks: Networks, observations: SceneObservations) -> Mapping[str, Start]:
         """The fitted head as a grid of distances, with fresh networks for the appearance.
@@ -142,7 +142,7 @@ class LinearPrior:
                 "millimetres, or not a head"
             )
         change = self._residual(shape_model, fit, observations, images, prior.canonical.radius_mm)
-        return FittedHead(prior, shape_model, fit, GridShape.of(shape_model, fit.code, change))
+        return FittedHead(prior, shape_model, fit, GridShape.from_code(shape_model, fit.code, change))
 
     def _residual(
         self,
@@ -156,8 +156,8 @@ class LinearPrior:
         wanted = len(observations.cameras) >= AUTO_VIEWS if self.residual == "auto" else self.residual
         if not wanted:
             return None
-        found: Residual = refined(
-            shape_model.at(fit.code),
+        found: Residual = fit_sdf_offset(
+            shape_model.shape_of(fit.code),
             fit,
             observations.masks,
             images,
@@ -168,7 +168,7 @@ class LinearPrior:
         )
         log.info(
             "beyond the shape model: %.2f mm (root mean square); held-out pixels agree with %.0f %% of it",
-            found.typical_mm,
+            found.rms_mm,
             100 * found.kept,
         )
         return found.change
@@ -273,7 +273,7 @@ class Posterior:
 
     @cached_property
     def _head(self) -> PCAShape:
-        return self.shape_model.at(self.fit.code)
+        return self.shape_model.shape_of(self.fit.code)
 
     @cached_property
     def _root(self) -> Float[Tensor, "unknowns unknowns"]:
