@@ -1,4 +1,4 @@
-"""Distances of all training heads on one lattice: principal components to start from, and cheap steps."""
+"""Distances of all training heads on one lattice: initial codes by principal components, and cheap training steps."""
 
 import logging
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from scipy.ndimage import map_coordinates
 from recon.errors import PriorError
 from recon.priors.data.batches import LatticeBatch
 from recon.priors.data.components import Components, closeness, principal_components, spline_values
-from recon.priors.data.dataset import BOX_HIGH_MM, BOX_LOW_MM, FACE_RADIUS_MM, LANDMARKS_MM, HeadData
+from recon.priors.canonical import BOX_HIGH_MM, BOX_LOW_MM, FACE_RADIUS_MM, LANDMARKS_MM, Canonical
+from recon.priors.data.dataset import HeadData
 from recon.priors.network import FeatureGridSDFNetwork
-from recon.priors.weights import Canonical
 
 log = logging.getLogger(__name__)
 
 REACH_MM = 8.0
-"""A node this far from a head's surface counts for 1/e of one on it."""
+"""Distance from the surface of a head at which a node has 1/e of the weight of one on it."""
 FACE_FACTOR = 2.0
-"""How much more a node near the face counts."""
+"""Factor of the weight of a node near the face."""
 OUTER_SHARE, OUTER_MM = 0.15, 100.0
 """Share of the draws that are uniform over the nodes whose mean distance is below this."""
 
@@ -30,13 +30,13 @@ class Lattices:
     """Signed distances of all heads at the lattice nodes that training may draw.
 
     Attributes:
-        canonical: The frame.
-        spacing_mm: Of the lattice.
+        canonical: Canonical frame.
+        spacing_mm: Spacing of the lattice.
         mean: Mean signed distance at every node, mm.
         points: The nodes that may be drawn, canonical unit space.
         distances: Signed distances of the heads there, mm.
-        weights: How much each of them matters; sums to 1.
-        cumulative: Cumulative probability of being drawn.
+        weights: Weights of these nodes; they sum to 1.
+        cumulative: Cumulative probability by which nodes are drawn.
     """
 
     canonical: Canonical

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from recon.priors import ShapeNetwork, fit_code
-from recon.priors.data.dataset import BOX_HIGH_MM, BOX_LOW_MM, HeadData
-from recon.priors.weights import Canonical
+from recon.priors.canonical import BOX_HIGH_MM, BOX_LOW_MM, Canonical
+from recon.priors.data.dataset import HeadData
 from recon.systems.pretraining.validation import heads_of
 from recon.systems.report.pictures import write_png
 

@@ -15,7 +15,8 @@ from PIL import Image
 from recon.errors import ConfigError, PriorError
 from recon.priors import Canonical, ShapeNetwork, load_shape_prior
 from recon.priors.data.batches import PointSampler, ShardPool
-from recon.priors.data.dataset import LANDMARKS_MM, HeadPoints, SampleFolder
+from recon.priors.canonical import LANDMARKS_MM
+from recon.priors.data.dataset import HeadPoints, SampleFolder
 from recon.priors.data.lattices import read_lattices
 from recon.systems import config, run
 from recon.systems.pretraining import config as pretraining_config
