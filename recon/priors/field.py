@@ -14,9 +14,9 @@ from recon.priors.network import ShapeNetwork
 class PriorField(Field):
     """F(T x; z) / |T| with a separate feature network: the geometry of H3D-Net (section 3, figure 2).
 
-    T is the similarity from the scene's unit space to the prior's canonical unit space. It is an initial value and a small
-    learned correction of it: rotation, translation and logarithm of the scale, all about the middle of the canonical
-    ball.
+    T is the similarity from the scene's unit space to the prior's canonical unit space. It is an initial value and a
+    small learned correction of it: rotation, translation and logarithm of the scale, all about the middle of the
+    canonical ball.
 
     Args:
         shape: The shape model of heads.

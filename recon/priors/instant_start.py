@@ -13,8 +13,8 @@ from recon.errors import ConfigError, OutOfDistributionError, PriorError
 from recon.fitting import life_size
 from recon.priors.deepsdf import DeepSDFPrior, MeanHeadPrior
 from recon.priors.field import PriorField
-from recon.priors.pca_prior import PCAPrior
 from recon.priors.network import fit_code
+from recon.priors.pca_prior import PCAPrior
 from recon.priors.prior import FittedHead, Networks, Prior, SceneObservations, SpherePrior, Start
 from recon.priors.regression import Regression, SDFSamples, fit_field, on_surface
 from recon.priors.weights import ShapePrior, load_shape_prior, read_description
@@ -36,8 +36,8 @@ class InstantStart:
         prior: Prior of the method.
         regression: Settings by which a network of signed distance learns the head; `Regression` has the values of those
             that are not named.
-        schedule_offset: `Start.schedule_offset` where a network learned the head: a soft mask loss, which helps a sphere
-            to find the outlines, is not needed.
+        schedule_offset: `Start.schedule_offset` where a network learned the head: a soft mask loss, which helps a
+            sphere to find the outlines, is not needed.
         frozen: `Start.frozen` where a network learned the head.
         geometry_rate: `Start.geometry_rate` where a network learned the head.
         device: Device on which networks learn the head.
@@ -118,9 +118,7 @@ class InstantStart:
             raise ConfigError(
                 f"prior.pose={prior.pose} and init=instant both say where the head stands: leave out one"
             )
-        ours, theirs = (
-            read_description(each.path, each.sha256).canonical for each in (prior, self.pca)
-        )
+        ours, theirs = (read_description(each.path, each.sha256).canonical for each in (prior, self.pca))
         if not np.allclose(ours.mm_from_unit, theirs.mm_from_unit, atol=1e-3):
             raise PriorError(
                 f"{prior.path} has a canonical ball of {ours.radius_mm:g} mm about {tuple(ours.centre_mm)}, "
@@ -128,7 +126,9 @@ class InstantStart:
                 "two priors of the same frame; train both on the same samples, or use init=none"
             )
 
-    def _trained_network(self, head: FittedHead, networks: Networks, observations: SceneObservations) -> Start:
+    def _trained_network(
+        self, head: FittedHead, networks: Networks, observations: SceneObservations
+    ) -> Start:
         """IDR's networks, with the geometry trained on the head."""
         field, started = networks.sdf(), time.monotonic()
         posed = _posed(head, observations)

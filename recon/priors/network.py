@@ -288,8 +288,8 @@ def fit_code(
 ) -> Float[Tensor, " latent"]:
     """Finds the most probable code of a head by least squares over points with known distance.
 
-    Minimises Σ ρ((F(xᵢ; z) − dᵢ) / σ) + ‖z‖² with a Huber ρ and a standard normal prior; DeepSDF (section 4.3) descends the same kind of
-    objective by Adam, in a hundred times as many steps.
+    Minimises Σ ρ((F(xᵢ; z) − dᵢ) / σ) + ‖z‖² with a Huber ρ, the second term being the standard normal prior. DeepSDF
+    (section 4.3) descends the same kind of objective by Adam, in a hundred times as many steps.
 
     Args:
         network: The shape model.

@@ -16,8 +16,8 @@ RESIDUALS = ("none", "field")
 class ResidualField(Field):
     """(F(T x; z) + R(T x)) / |T|: the posed head of a frozen shape model, plus a residual R on grids.
 
-    Before the levels of the residual fade in, code and pose of the head learn and there is no residual. From then on the
-    code is constant, so the network of the shape model is sampled once on a lattice and both parts are grids.
+    Before the levels of the residual fade in, code and pose of the head learn and there is no residual. From then on
+    the code is constant, so the network of the shape model is sampled once on a lattice and both parts are grids.
 
     Args:
         head: Shape model, code and pose, with the feature network.

@@ -12,10 +12,8 @@ from recon.priors.residual import ResidualField
 from recon.rendering import RayBatch, SurfaceBatch
 from recon.systems import run
 from recon.systems.reconstruction import Reconstruction
-from tests.priors.test_instant_start import ellipsoid as ellipsoid_distance
-from tests.priors.test_instant_start import write_pca
 from tests.support import ellipsoid
-from tests.support.prior_shape_models import write_ellipsoids
+from tests.support.prior_shape_models import ellipsoid_distance, write_ellipsoids, write_pca
 from tests.systems.test_run import configured, trained
 
 STEPS = 400

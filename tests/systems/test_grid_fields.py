@@ -11,11 +11,9 @@ from recon.fields import DenseField, GridField, HashField
 from recon.priors import DeepSDFPrior, PCAPrior
 from recon.priors.residual import ResidualField
 from recon.systems import run
-from tests.priors.test_instant_start import ellipsoid as ellipsoid_distance
-from tests.priors.test_instant_start import write_pca
 from tests.support import ellipsoid
 from tests.support.methods import remembered
-from tests.support.prior_shape_models import write_ellipsoids
+from tests.support.prior_shape_models import ellipsoid_distance, write_ellipsoids, write_pca
 from tests.systems.test_config import composed
 from tests.systems.test_run import configured, resumed, same, trained
 
@@ -139,7 +137,7 @@ def test_grids_carry_the_appearance_of_the_instant_method(files, tmp_path):
         "field=dense",
         f"prior.path={files[2]}",
         "steps=3",
-        "prior.residual=false",
+        "prior.sdf_offset=false",
     ]
     assert trained(files[0], tmp_path / "run", *options)[1]
 

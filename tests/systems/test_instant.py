@@ -81,8 +81,8 @@ def test_a_residual_on_grids_learns_over_the_fitted_head(tmp_path):
     assert (
         metrics["face_mm_strict"] < 0.6 and metrics["std_mm"] is None
     )  # the fit's deviation is not this surface's
-    with pytest.raises(PriorError, match="learned"):
-        PCAPrior(str(shipped("pca-synth-v1.safetensors")), learned="all")
+    with pytest.raises(PriorError, match=r"prior\.residual"):
+        PCAPrior(str(shipped("pca-synth-v1.safetensors")), residual="all")
 
 
 def test_what_is_no_head_goes_on_as_another_method(tmp_path):

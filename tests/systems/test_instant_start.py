@@ -12,10 +12,8 @@ from recon import scene as scenes
 from recon.errors import ConfigError, OutOfDistributionError
 from recon.priors import GridShape, PCAPrior
 from recon.systems import config, run
-from tests.priors.test_instant_start import ellipsoid as ellipsoid_distance
-from tests.priors.test_instant_start import write_pca
 from tests.support import ellipsoid
-from tests.support.prior_shape_models import write_ellipsoids
+from tests.support.prior_shape_models import ellipsoid_distance, write_ellipsoids, write_pca
 from tests.systems.test_config import composed
 from tests.systems.test_h3dnet import SMALL
 from tests.systems.test_run import configured, same, trained
@@ -181,6 +179,6 @@ def test_other_methods_are_refused(files, tmp_path):
 
 def test_parts_of_an_object_are_trusted_no_more_than_the_whole():
     cfg = OmegaConf.to_container(settled("init=instant").init)
-    cfg["linear"]["_target_"] = "os.system"
+    cfg["pca"]["_target_"] = "os.system"
     with pytest.raises(ConfigError, match="refusing"):
         config.build(OmegaConf.create(cfg), prior=None)

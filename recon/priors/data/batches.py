@@ -120,7 +120,7 @@ class PointSampler:
         return DistanceBatch(_numbers(chosen), _stack(points), _stack(distances))
 
     def surface(self, step: int) -> SurfaceBatch:
-        """Surface points, and off the surface the same points with noise and an eighth as many in the unit ball (IGR)."""
+        """Surface points; off the surface the same points with noise, and an eighth as many in the unit ball (IGR)."""
         rng = np.random.default_rng([self.seed, 2, step])
         chosen = self._choose(rng, self.pool.shards(step))
         points, normals, off_surface = [], [], []

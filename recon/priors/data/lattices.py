@@ -9,9 +9,9 @@ from jaxtyping import Float, Float16, Float32, Int
 from scipy.ndimage import map_coordinates
 
 from recon.errors import PriorError
+from recon.priors.canonical import BOX_HIGH_MM, BOX_LOW_MM, FACE_RADIUS_MM, LANDMARKS_MM, Canonical
 from recon.priors.data.batches import LatticeBatch
 from recon.priors.data.components import Components, closeness, principal_components, spline_values
-from recon.priors.canonical import BOX_HIGH_MM, BOX_LOW_MM, FACE_RADIUS_MM, LANDMARKS_MM, Canonical
 from recon.priors.data.dataset import HeadData
 from recon.priors.network import FeatureGridSDFNetwork
 

@@ -38,7 +38,7 @@ class Blocks:
 
     @staticmethod
     def from_band(inside: Bool[np.ndarray, "x y z"], row_of: Int32[np.ndarray, "x y z"]) -> "Blocks":
-        """Cuts a band into blocks; nodes of a block outside the band continue its values, so that there are no jumps."""
+        """Cuts a band into blocks; nodes outside the band continue its values, so that there are no jumps."""
         padding = [(0, -n % SIDE) for n in inside.shape]
         counts = [(n + after) // SIDE for n, (_, after) in zip(inside.shape, padding, strict=True)]
 

@@ -1,4 +1,4 @@
-"""Compression of a `PCAShapeModel` into a small file, and back; the decoded state is kept in the user's cache folder."""
+"""Compression of a `PCAShapeModel` for its file, and decompression, whose result is kept in the user's cache folder."""
 
 import logging
 import os

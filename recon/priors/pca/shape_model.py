@@ -1,4 +1,4 @@
-"""The linear shape model mean(x) + Σ z_k B_k(x) on one lattice, which second-order fits work on, and its coarse level."""
+"""The linear shape model mean(x) + Σ z_k B_k(x) on one lattice, for second-order fits, and its coarse level."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields

@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from recon.errors import ReconError
 from recon.priors import FeatureGridSDFNetwork, ShapeNetwork
-from recon.priors.data.batches import Batch, DistanceBatch, LatticeBatch, SurfaceBatch
 from recon.priors.canonical import FACE_RADIUS_MM, Canonical
+from recon.priors.data.batches import Batch, DistanceBatch, LatticeBatch, SurfaceBatch
 
 MAX_BAD_STEPS = 20
 

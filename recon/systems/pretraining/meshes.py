@@ -18,9 +18,9 @@ from recon.evaluation import Evaluator, Prediction
 from recon.geometry.surface import Surface
 from recon.meshing import clean, extract, to_world
 from recon.priors import ShapeNetwork, fit_code
+from recon.priors.canonical import Canonical
 from recon.priors.data.dataset import HeadData
 from recon.priors.data.scans import canonical_from_landmarks
-from recon.priors.canonical import Canonical
 from recon.systems.pretraining.validation import heads_of, regions_of
 
 log = logging.getLogger(__name__)

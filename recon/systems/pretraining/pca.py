@@ -26,8 +26,7 @@ from recon.priors import Canonical, PCAShapeModel, ShapePrior, fit_code, save_sh
 from recon.priors.canonical import BOX_LOW_MM
 from recon.priors.data.dataset import HeadData, SampleFolder
 from recon.priors.pca.landmarks import LandmarkMap, fit_landmarks
-from recon.priors.pca.packing import CODEC, unpacked
-from recon.priors.pca.packing import packed
+from recon.priors.pca.packing import CODEC, packed, unpacked
 from recon.priors.pca.principal import GridComponents, principal_lattice
 from recon.priors.pca.shape_model import nearest_rows
 from recon.priors.weights import write_tensors

@@ -2,7 +2,7 @@ import torch
 
 from recon.fields import FeatureGrid
 from recon.priors import GridShape
-from tests.priors.pca.test_shape_model import CODE, HIGH, LOW, family_of, nodes, points_of
+from tests.support.pca_shape_models import CODE, HIGH, LOW, banded_ball, nodes, points_of
 
 
 def change_of(cell: float) -> FeatureGrid:
@@ -16,7 +16,7 @@ def change_of(cell: float) -> FeatureGrid:
 
 
 def test_a_head_with_a_change_is_the_head_plus_the_change():
-    shape_model, _ = family_of()
+    shape_model, _ = banded_ball()
     change = change_of(2 / 12)
     shape = GridShape.from_code(shape_model, CODE, change)
     middles = torch.from_numpy(nodes().reshape(-1, 3)).float()
@@ -30,7 +30,7 @@ def test_a_head_with_a_change_is_the_head_plus_the_change():
 
 
 def test_no_change_is_the_head_itself():
-    shape_model, _ = family_of()
+    shape_model, _ = banded_ball()
     points = points_of(reach=0.6)
     none = FeatureGrid(LOW, HIGH, [8, 8, 8], 1).requires_grad_(False)
     plain, same = GridShape.from_code(shape_model, CODE), GridShape.from_code(shape_model, CODE, none)

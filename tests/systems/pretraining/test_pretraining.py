@@ -14,8 +14,8 @@ from PIL import Image
 
 from recon.errors import ConfigError, PriorError
 from recon.priors import Canonical, ShapeNetwork, load_shape_prior
-from recon.priors.data.batches import PointSampler, ShardPool
 from recon.priors.canonical import LANDMARKS_MM
+from recon.priors.data.batches import PointSampler, ShardPool
 from recon.priors.data.dataset import HeadPoints, SampleFolder
 from recon.priors.data.lattices import read_lattices
 from recon.systems import config, run
@@ -174,7 +174,7 @@ def test_few_shards_are_held_and_all_are_seen(samples):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["kind=source subject"], "only prior=deepsdf and prior=linear"),
+        (["kind=source subject"], "only prior=deepsdf and prior=pca"),
         (["supervision=magic"], "distances"),
         (["trainer.devices=3"], "multiple of 3"),
         (["prior_size@size=paper", "size.lattice_share=0.5"], "lattice_share"),
