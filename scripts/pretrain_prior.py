@@ -1,7 +1,7 @@
 """Train a shape prior.
 
 python scripts/pretrain_prior.py prior=deepsdf data=FOLDER size=small
-python scripts/pretrain_prior.py prior=linear data=FOLDER
+python scripts/pretrain_prior.py prior=pca data=FOLDER
 """
 
 import logging
@@ -23,7 +23,7 @@ from recon.errors import ReconError
 from recon.systems import config, run
 from recon.systems.pretraining import config as pretraining_config
 from recon.systems.pretraining import outputs as pretraining_outputs
-from recon.systems.pretraining import pca as pretraining_linear
+from recon.systems.pretraining import pca as pretraining_pca
 from recon.systems.pretraining import run as pretraining_run
 
 log = logging.getLogger("pretrain")
@@ -38,10 +38,10 @@ def main(cfg: DictConfig) -> None:
     folder = Path(job.runtime.output_dir)
     try:
         cfg = pretraining_config.settle(cfg, list(job.overrides.task))
-        if cfg.kind == "linear":
-            components = pretraining_linear.prepare(cfg, folder)
+        if cfg.kind == "pca":
+            components = pretraining_pca.prepare(cfg, folder)
             run.record(cfg, list(job.overrides.task), folder)
-            pretraining_linear.write(components, pretraining_linear.build(components))
+            pretraining_pca.write(components, pretraining_pca.build(components))
             return
         task = pretraining_run.prepare(cfg, folder)
         run.record(cfg, list(job.overrides.task), folder)

@@ -1,12 +1,26 @@
-"""Second-order fits of a shape prior to photographs, before any network is trained."""
+"""Second-order fits of a shape model to photographs, before any network is trained."""
 
-from recon.fitting.contours import Contours as Contours
-from recon.fitting.contours import contour_rays as contour_rays
-from recon.fitting.instant import InstantFit as InstantFit
-from recon.fitting.instant import solve as solve
-from recon.fitting.observations import SolverSettings as SolverSettings
-from recon.fitting.pose import HeadFit as HeadFit
-from recon.fitting.pose import fit_head as fit_head
-from recon.fitting.pose import life_size as life_size
-from recon.fitting.shape_model import Shape as Shape
-from recon.fitting.shape_model import ShapeModel as ShapeModel
+from recon.fitting.brightness import BrightnessModel
+from recon.fitting.contours import Contours, contour_rays
+from recon.fitting.instant import InstantFit, solve
+from recon.fitting.observations import SolverSettings
+from recon.fitting.pose import HeadFit, fit_head, life_size
+from recon.fitting.sdf_offset import SDFOffset, SDFOffsetSettings, fit_sdf_offset
+from recon.fitting.shape_model import Shape, ShapeModel
+
+__all__ = [
+    "BrightnessModel",
+    "Contours",
+    "HeadFit",
+    "InstantFit",
+    "SDFOffset",
+    "SDFOffsetSettings",
+    "Shape",
+    "ShapeModel",
+    "SolverSettings",
+    "contour_rays",
+    "fit_head",
+    "fit_sdf_offset",
+    "life_size",
+    "solve",
+]

@@ -1,9 +1,9 @@
-"""How bright photographs show points that all faces of a shape model have: what ties one photograph to a head.
+"""The brightness model: how bright photographs show face points, which all faces of a shape model have.
 
-Each point is known on every head as a linear function of its code, and so is its brightness, as far as the code tells
-it: the chin of a bearded head is dark. How people of one code differ are a few components. All is learned from
-portraits. Light is eliminated as between photographs. The idea is that of active appearance models, which know how
-shape and appearance go together (Cootes, Edwards and Taylor, 2001), with spherical harmonics for the light.
+It lets a single photograph inform the code. The position of each point is a linear function of the code, and so is its
+expected brightness: the chin of a bearded head is dark. Differences between people of one code are a few components.
+All is learned from portraits. Light is eliminated as between photographs. The idea is that of active appearance models
+(Cootes, Edwards and Taylor, 2001), with spherical harmonics for the light.
 """
 
 from dataclasses import dataclass
@@ -16,22 +16,22 @@ from torch import Tensor
 from recon.fitting.shading import harmonics
 
 LIGHT_SIGMA, SKIN_SIGMA = 1.0, 2.0
-"""Standard deviations of coefficients of light on one photograph, and of the brightness of skin, as logarithms."""
+"""Standard deviations of the coefficients of light on one photograph and of the brightness of skin, logarithms."""
 
 
 @dataclass(frozen=True)
 class BrightnessModel:
-    """Points of the faces of a shape model, and how bright they are; logarithms of luminance without what light
-    explains.
+    """Positions and brightness of the face points of a shape model; brightness is the logarithm of luminance without
+    what light explains.
 
     Attributes:
-        places: Of the mean head, canonical unit space.
-        basis: How they move with the code.
+        places: Positions of the face points of the mean head, canonical unit space.
+        basis: Derivative of the positions by the code.
         blurs: Standard deviations of the blur of each level, canonical unit, rising.
         mean: Brightness of the mean head at each level.
-        components: How people of one code differ; standard normal numbers times these.
-        by_code: What the code adds to those numbers.
-        sigma: Standard deviation of what is left.
+        components: Brightness by which people of one code differ, to be multiplied by standard normal numbers.
+        by_code: Derivative of the means of those numbers by the code.
+        sigma: Standard deviation of the brightness that remains.
     """
 
     places: Float[Tensor, "face_points 3"]
@@ -42,12 +42,12 @@ class BrightnessModel:
     by_code: Float[Tensor, "levels components latent"]
     sigma: Float[Tensor, "levels face_points"]
 
-    def at(self, code: Float[Tensor, " latent"]) -> Float[Tensor, "face_points 3"]:
-        """Where the points of a head are, canonical unit space."""
+    def face_points(self, code: Float[Tensor, " latent"]) -> Float[Tensor, "face_points 3"]:
+        """Positions of the face points of a head, canonical unit space."""
         return self.places + self.basis @ code
 
     def brightness(self, level: int, code: Float[Tensor, " latent"]) -> Float[Tensor, " face_points"]:
-        """How bright a head of a code is expected to be, at a level of blur."""
+        """Expected brightness of the head of a code at a level of blur."""
         return self.mean[level] + self.components[level] @ (self.by_code[level] @ code)
 
     def brightness_by_code(
@@ -63,12 +63,13 @@ class BrightnessModel:
     def nuisance(
         self, level: int, face_points: Int[Tensor, " shown"], normals: Float[Tensor, "shown 3"]
     ) -> Float[Tensor, "shown columns"]:
-        """By what photographs may differ from the mean, times standard normal numbers: light, skin, and components.
+        """Columns by which photographs differ from the expected brightness: light, skin and components, to be
+        multiplied by standard normal numbers.
 
         Args:
-            level: Of blur.
-            face_points: Which of them a photograph shows.
-            normals: Of the head there.
+            level: Level of blur.
+            face_points: Numbers of the face points that a photograph shows.
+            normals: Unit normals of the head there.
         """
         skin = torch.full((len(face_points), 1), SKIN_SIGMA, dtype=normals.dtype, device=normals.device)
         return torch.cat([LIGHT_SIGMA * harmonics(normals), skin, self.components[level, face_points]], dim=1)

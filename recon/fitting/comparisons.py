@@ -1,4 +1,6 @@
-"""Outlines and pairs of photographs against heads that hardly differ, with derivatives by the signed distance."""
+"""Outlines and co-visible pixels of photographs against a head with a small SDF offset, with derivatives by the
+signed distance.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,16 +11,16 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from recon.fitting.covisibility import LEAST_ROWS, covisible_hits, neighbours
-from recon.fitting.least_squares import robust, typical
+from recon.fitting.least_squares import geman_mcclure_weight, mad_sigma
 from recon.fitting.observations import LogPicture, Pinhole, SolverSettings, ViewObservation
 from recon.fitting.residuals import Layout, photometric, silhouette
 from recon.fitting.shading import harmonics
 from recon.fitting.shape_model import OffsetShape, Shape
-from recon.fitting.tracing import CLOSE, nearest_pass, onto, trace
+from recon.fitting.tracing import CLOSE, closest_approach, newton_along_rays, trace
 
 NEWTON = 2
 FURTHEST = 0.015
-"""Steps along a ray to a surface that moved a little, and how far one of them goes, canonical unit space: 5 mm."""
+"""Number of Newton steps along a ray to a surface that moved a little, and the longest step, canonical unit: 5 mm."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,10 @@ class CovisiblePixels:
 
     Attributes:
         first: Number of the photograph.
-        second: Of the other; None for the outline.
-        pixels: The pixels, or points of the outline.
-        points: Where their rays meet the head, or pass nearest to it, canonical unit space.
-        share: How much each counts, before it is weighed by how well it agrees.
+        second: Number of the second photograph; None for the outline.
+        pixels: Pixels, or points of the outline.
+        points: Intersections of their rays with the head, or points of closest approach, canonical unit space.
+        share: Weight of each pixel, before robust weights.
     """
 
     first: int
@@ -45,12 +47,12 @@ class Comparison:
     """Residuals of a set of co-visible pixels against a head.
 
     Attributes:
-        residual: Their values: canonical unit, or logarithm of luminance.
-        by_field: Their derivatives by the signed distance at `points`.
-        points: Where they touch the head, canonical unit space.
-        shade: Functions of the normals that they may differ by, times any numbers; no columns for outlines.
-        share: How much each counts.
-        floor: A residual smaller than this is as good as none.
+        residual: Values of the residuals: canonical unit, or logarithm of luminance.
+        by_field: Derivatives of the residuals by the signed distance at `points`.
+        points: Surface point that each residual depends on, canonical unit space.
+        shade: Columns of shading by which the residuals may differ; no columns for outlines.
+        share: Weight of each residual, before robust weights.
+        floor: Smallest standard deviation of the residuals.
     """
 
     residual: Float[Tensor, " rows"]
@@ -63,13 +65,13 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Photographs:
-    """What heads are compared with.
+    """The photographs that heads are compared with.
 
     Attributes:
         views: The photographs.
-        pinholes: Their cameras, canonical unit space.
+        pinholes: Cameras of the photographs, canonical unit space.
         unit_mm: Radius of the canonical ball.
-        settings: What is compared, and how much it counts.
+        settings: Settings of the solver.
     """
 
     views: Sequence[ViewObservation]
@@ -78,11 +80,11 @@ class Photographs:
     settings: SolverSettings
 
     def covisible_pixels(self, head: Shape, lowest: float) -> list[CovisiblePixels]:
-        """What can be compared of a head; it is traced and its shadows are found here, once.
+        """Finds what can be compared of a head: outlines, and pixels that neighbouring photographs both show.
 
         Args:
             head: The head.
-            lowest: What is lower than this y, canonical unit space, is left out.
+            lowest: Points with a smaller y, canonical unit space, are left out.
         """
         found = [self._outline(head, i, lowest) for i in range(len(self.views)) if len(self.views[i].outline)]
         if not self.settings.photometric:
@@ -91,7 +93,7 @@ class Photographs:
             pixels, pinhole = self.views[i].pixels, self.pinholes[i]
             traced = trace(head, pinhole.centre.expand(len(pixels), 3), pinhole.directions(pixels))
             above = traced.points[:, 1] > lowest
-            hits = traced.at(above)
+            hits = traced.select(above)
             count = min(1.0, self.settings.pixel_count / max(len(hits.rays), 1)) / len(others)
             for j in others:
                 kept, facing = covisible_hits(head, hits, pinhole, self.pinholes[j], self.views[j])
@@ -104,12 +106,12 @@ class Photographs:
     def compared(
         self, head: OffsetShape, covisible_pixels: Sequence[CovisiblePixels], blur_px: float
     ) -> list[Comparison]:
-        """Residuals of every set of co-visible pixels against a head that hardly differs from the one they were found
+        """Residuals of every set of co-visible pixels against a head with a small offset from the one they were found
         with.
 
         Args:
             head: The head.
-            covisible_pixels: What to compare.
+            covisible_pixels: Pixels to compare.
             blur_px: Standard deviation of the photographs' blur, pixels of a picture 512 wide.
         """
         pictures = [view.blurred(blur_px * view.scale) for view in self.views]
@@ -123,7 +125,7 @@ class Photographs:
     def _outline(self, head: Shape, i: int, lowest: float) -> CovisiblePixels:
         pixels, pinhole = self.views[i].outline, self.pinholes[i]
         directions = pinhole.directions(pixels)
-        points = nearest_pass(head, pinhole.centre.expand_as(directions), directions)
+        points = closest_approach(head, pinhole.centre.expand_as(directions), directions)
         above = points[:, 1] > lowest
         share = torch.full((len(pixels),), min(1.0, self.settings.outline_count / len(pixels)))
         return CovisiblePixels(i, None, pixels[above], points[above], share[above])
@@ -144,7 +146,7 @@ class Photographs:
     ) -> Comparison:
         first, second = (self.pinholes[k] for k in pair)
         ray = normalize(covisible.points - first.centre, dim=1)
-        hits = onto(head, covisible.points, ray, NEWTON, FURTHEST)
+        hits = newton_along_rays(head, covisible.points, ray, NEWTON, FURTHEST)
         values, _ = pictures[pair[0]].sample(covisible.pixels)
         layout = Layout(1, len(self.views))
         rows = photometric(head, hits, values, (first, second), pair, pictures[pair[1]], layout)
@@ -155,23 +157,23 @@ class Photographs:
         )
 
 
-def unshaded(rows: Comparison, fitted: Tensor) -> Float[Tensor, " rows"]:
-    """Residuals without what shading explains.
+def without_shading(rows: Comparison, fitted: Tensor) -> Float[Tensor, " rows"]:
+    """Removes from residuals what shading explains.
 
     Args:
         rows: The residuals.
-        fitted: For each whether its shading is found from it.
+        fitted: Whether a residual is used to find the shading.
     """
     if rows.shade.shape[1] == 0 or not fitted.any():
         return rows.residual
-    own = torch.eye(rows.shade.shape[1])
-    middle = rows.residual[fitted].median()
-    left = rows.residual - middle
+    identity = torch.eye(rows.shade.shape[1])
+    gain = rows.residual[fitted].median()
+    left = rows.residual - gain
     for _ in range(3):
-        level = max(rows.floor / 2, typical(left[fitted]))
-        weight = rows.share * robust(left / level) * fitted
+        level = max(rows.floor / 2, mad_sigma(left[fitted]))
+        weight = rows.share * geman_mcclure_weight(left / level) * fitted
         part = rows.shade * weight[:, None]
-        matrix = part.T @ rows.shade + 1e-3 * weight.sum() * own + 1e-12 * own
-        found = torch.linalg.solve(matrix, part.T @ (rows.residual - middle))
-        left = rows.residual - middle - rows.shade @ found
+        matrix = part.T @ rows.shade + 1e-3 * weight.sum() * identity + 1e-12 * identity
+        found = torch.linalg.solve(matrix, part.T @ (rows.residual - gain))
+        left = rows.residual - gain - rows.shade @ found
     return left

@@ -1,4 +1,4 @@
-"""Outlines of masks as rays, and pixels that say inside or outside."""
+"""Outlines of masks as rays of world space, and rays of pixels inside and outside of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ from skimage.measure import find_contours
 from recon.scene import Camera
 
 IGNORED_MARGIN_PX = 3.0
-"""Outlines so near to ignored pixels are left out: what hides the head drew them, or its mark is inexact."""
+"""Outlines nearer than this to ignored pixels are left out: an occluder drew them, or its mask is inexact."""
 
 
 @dataclass(frozen=True)
 class Contours:
-    """What masks say of a head's outline, as rays in world space.
+    """Rays of world space through the outlines of masks, and through pixels on either side of them.
 
     Attributes:
-        origins: Of the rays through the outlines, mm.
-        directions: Unit vectors.
-        inside_origins: Of rays through pixels drawn evenly over the pictures, mm.
-        inside_directions: Unit vectors.
-        inside: Whether the mask has the head there.
+        origins: Origins of the rays through the outlines, mm.
+        directions: Their directions, unit vectors.
+        inside_origins: Origins of rays through pixels spread evenly over the pictures, mm.
+        inside_directions: Their directions, unit vectors.
+        inside: Whether the mask has the head at those pixels.
     """
 
     origins: Float[np.ndarray, "rays 3"]
@@ -42,17 +42,17 @@ def contour_rays(
     pixels_per_view: int = 400,
     border: float = 4.0,
 ) -> Contours:
-    """Rays through points spread evenly along the masks' outlines, and through a lattice of pixels.
+    """Makes rays through points spread evenly along the outlines of masks, and through a lattice of pixels.
 
-    Outlines that the picture's border makes say nothing of the head and are left out, and so are ignored pixels
-    and outlines that touch them.
+    Outlines along the border of the picture are not the head's and are left out, and so are ignored pixels and
+    outlines that touch them.
 
     Args:
         cameras: One for each mask, world mm.
         masks: True where the head is.
-        ignored: Pixels of which the masks say nothing, for each mask; none or empty where every pixel counts.
-        per_view: Rays of each outline.
-        pixels_per_view: About so many pixels of each picture.
+        ignored: Pixels for which the masks are not valid, for each mask; none or empty where every pixel is valid.
+        per_view: Number of rays of each outline.
+        pixels_per_view: Approximate number of pixels of each picture.
         border: Width of the margin without outlines, pixels.
     """
     outline, lattice, inside = [], [], []
@@ -64,9 +64,9 @@ def contour_rays(
         rows, columns = np.meshgrid(
             np.arange(step / 2, height, step), np.arange(step / 2, width, step), indexing="ij"
         )
-        told = ~unknown[rows.astype(int), columns.astype(int)]
-        lattice.append(camera.rays(np.column_stack([columns[told], rows[told]])))
-        inside.append(mask[rows.astype(int), columns.astype(int)][told])
+        valid = ~unknown[rows.astype(int), columns.astype(int)]
+        lattice.append(camera.rays(np.column_stack([columns[valid], rows[valid]])))
+        inside.append(mask[rows.astype(int), columns.astype(int)][valid])
     origins, directions = (np.concatenate(part) for part in zip(*outline, strict=True))
     inside_origins, inside_directions = (np.concatenate(part) for part in zip(*lattice, strict=True))
     return Contours(origins, directions, inside_origins, inside_directions, np.concatenate(inside))
@@ -79,9 +79,9 @@ def outline_points(
 
     Args:
         mask: True where the head is.
-        count: So many points at most.
+        count: Largest number of points.
         border: Width of the margin of the picture without outlines, pixels.
-        ignored: Pixels of which the mask says nothing; there are no points on them or next to them.
+        ignored: Pixels for which the mask is not valid; there are no points on them or next to them.
     """
     height, width = mask.shape
     pieces = find_contours(np.pad(mask, 1).astype(np.float32), 0.5)
@@ -99,7 +99,7 @@ def outline_points(
 
 
 def _resampled(curve: np.ndarray) -> np.ndarray:
-    """The same polyline with points one pixel apart."""
+    """Resamples a polyline at points one pixel apart."""
     along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(curve, axis=0), axis=1))])
     at = np.arange(0.0, along[-1], 1.0)
     return np.column_stack([np.interp(at, along, curve[:, axis]) for axis in (0, 1)])

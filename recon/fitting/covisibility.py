@@ -1,4 +1,4 @@
-"""Which photographs are compared with which, and where both show the same surface."""
+"""Co-visibility: pairs of photographs that are compared, and surface points that a photograph shows."""
 
 from collections.abc import Sequence
 
@@ -10,21 +10,21 @@ from torch.nn.functional import normalize
 
 from recon.fitting.observations import Pinhole, ViewObservation
 from recon.fitting.shape_model import Shape
-from recon.fitting.tracing import Hits, unhidden
+from recon.fitting.tracing import Hits, unoccluded
 
 GRAZING = 0.25
-"""Surface seen at a smaller cosine than this is not compared."""
+"""Surface is compared only where the cosine between its normal and the view is larger."""
 LEAST_ROWS = 100
-"""A pair of photographs that share fewer pixels is not compared."""
+"""Smallest number of co-visible pixels for which a pair of photographs is compared."""
 
 
 def neighbours(pinholes: Sequence[Pinhole], angle_deg: float, most: int = 2) -> dict[int, list[int]]:
-    """For each photograph those that show the head from a neighbouring direction, the nearest first.
+    """Finds for each photograph those that show the head from a neighbouring direction, the nearest first.
 
     Args:
         pinholes: Cameras in canonical unit space.
         angle_deg: Directions further apart are no neighbours; a photograph without any has the nearest one.
-        most: So many neighbours at most.
+        most: Largest number of neighbours.
     """
     towards = normalize(torch.stack([pinhole.centre for pinhole in pinholes]), dim=1)
     cosine = towards @ towards.T
@@ -41,11 +41,11 @@ def neighbours(pinholes: Sequence[Pinhole], angle_deg: float, most: int = 2) -> 
 def covisible_hits(
     head: Shape, hits: Hits, first: Pinhole, second: Pinhole, view: ViewObservation
 ) -> tuple[Int[Tensor, " kept"], Float[Tensor, " kept"]]:
-    """Which hits of a first photograph a second one shows as well, and the product of the cosines to both.
+    """Numbers of the hits of a first photograph that a second one shows too, and the products of the cosines to both.
 
     Args:
         head: The head.
-        hits: Where rays of the first camera meet it.
+        hits: Intersections of rays of the first camera with it.
         first: Camera of the first photograph.
         second: Camera of the second.
         view: The second photograph.
@@ -57,7 +57,7 @@ def covisible_hits(
     ]
     shown &= (cosines[0] > GRAZING) & (cosines[1] > GRAZING)
     candidates = torch.nonzero(shown)[:, 0]
-    clear = unhidden(head, hits.points[candidates], hits.gradient[candidates], second.centre)
+    clear = unoccluded(head, hits.points[candidates], hits.gradient[candidates], second.centre)
     kept = candidates[clear]
     return kept, (cosines[0] * cosines[1])[kept]
 
@@ -70,27 +70,27 @@ def visible(
     view: ViewObservation,
     grazing: float = 0.3,
 ) -> Int[Tensor, " shown"]:
-    """Which points near a head's surface a photograph shows.
+    """Numbers of the points near the surface of a head that a photograph shows.
 
     Args:
         head: The head.
-        points: Canonical unit space.
+        points: Points near its surface, canonical unit space.
         gradient: Derivative of the signed distance there.
-        pinhole: The photograph's camera.
+        pinhole: Camera of the photograph, canonical unit space.
         view: The photograph.
-        grazing: Points seen at a smaller cosine do not count.
+        grazing: Smallest cosine between normal and view at which a point counts as shown.
     """
     towards = normalize(pinhole.centre - points, dim=1)
     shown = _shown(points, pinhole, view) & ((normalize(gradient, dim=1) * towards).sum(1) > grazing)
     candidates = torch.nonzero(shown)[:, 0]
-    clear = unhidden(head, points[candidates], gradient[candidates], pinhole.centre)
+    clear = unoccluded(head, points[candidates], gradient[candidates], pinhole.centre)
     return candidates[clear]
 
 
 def _shown(
     points: Float[Tensor, "points 3"], pinhole: Pinhole, view: ViewObservation
 ) -> Bool[Tensor, " points"]:
-    """Which points fall on what a photograph shows of the head."""
+    """Whether points are projected onto pixels of the head."""
     pixels, depth = pinhole.project(points)
     height, width = view.inside.shape
     column, row = pixels[:, 0].floor().long(), pixels[:, 1].floor().long()

@@ -1,4 +1,4 @@
-"""A whole head from a few photographs in seconds: Gauss–Newton in the space of a linear shape model of heads.
+"""The instant fit: a head from a few photographs in seconds, by Gauss–Newton in the space of a linear shape model.
 
 The unknowns are the code of the shape model, the head's similarity and six numbers for each camera; shading that
 differs between photographs is eliminated. Silhouettes come first; photographs are compared with each other, from
@@ -21,8 +21,8 @@ from recon.fitting.shape_model import ShapeModel
 from recon.scene import Camera
 
 ALONE_MM = 20.0
-"""How far along its rays a head is from where one photograph alone puts it, standard deviation on validation heads:
-size and distance change together, and what the fit takes for perspective is its own shape.
+"""Standard deviation, on validation heads, of the depth of a head that is fitted to one photograph alone: size and
+distance change together, and perspective is confused with shape.
 """
 
 
@@ -32,11 +32,11 @@ class InstantFit:
 
     Attributes:
         canonical_from_world: Similarity from world mm to canonical unit space.
-        code: Of the shape model.
-        cameras: As corrected, world mm.
-        covariance: Of code and similarity (a small change in canonical unit space), given everything seen.
-        outline_mm: Typical distance between outlines of head and masks.
-        colour_misfit: Typical difference of the logarithms of luminance; None without pairs of photographs.
+        code: Code of the shape model.
+        cameras: Corrected cameras, world mm.
+        covariance: Posterior covariance of code and similarity (a small change in canonical unit space).
+        outline_mm: Median distance between the outlines of head and masks.
+        colour_misfit: Median difference of the logarithms of luminance; None without pairs of photographs.
     """
 
     canonical_from_world: Float[np.ndarray, "4 4"]
@@ -60,7 +60,7 @@ def solve(
     marked: Sequence[MarkedLandmarks | None] = (),
     start: Float[np.ndarray, "4 4"] | None = None,
 ) -> InstantFit:
-    """The head, its pose and the cameras that photographs and masks show.
+    """Fits the head, its pose and the cameras to photographs and masks.
 
     Args:
         shape_model: Heads to choose from.
@@ -69,10 +69,10 @@ def solve(
         images: The photographs, sRGB in [0, 1].
         centre_mm: Rough centre of the bust in the world, good to some 40 mm.
         unit_mm: Radius of the shape model's canonical ball, mm.
-        settings: What to do.
-        ignored: Pixels that say nothing, for each photograph.
+        settings: Settings of the solver.
+        ignored: Pixels that are not valid, for each photograph.
         marked: Landmarks marked in each photograph; None or empty where there are none.
-        start: canonical_from_world to begin with, if the pose is known.
+        start: Initial canonical_from_world, if the pose is known.
 
     Raises:
         PriorError: The masks have no outline inside the pictures.
@@ -91,11 +91,11 @@ def solve(
     compared = settings.photometric and len(views) > 1
     steps = _schedule(settings, compared, brightness_model is not None)
     for number, step in enumerate(steps):
-        present = coarse_problem if number < len(steps) - settings.fine_steps else problem
-        variables = present.moved(variables, present.linearised(variables, step))
+        level = coarse_problem if number < len(steps) - settings.fine_steps else problem
+        variables = level.moved(variables, level.linearised(variables, step))
     last = problem.linearised(variables, steps[-1])
-    known = shape_model.latent_size + 7
-    covariance = torch.linalg.inv(last.matrix)[:known, :known]
+    count = shape_model.latent_size + 7
+    covariance = torch.linalg.inv(last.matrix)[:count, :count]
     if len(views) == 1:
         covariance[-7:, -7:] += _along_rays(variables, ALONE_MM / unit_mm)
     return InstantFit(
@@ -109,11 +109,11 @@ def solve(
 
 
 def _along_rays(variables: Variables, sigma: float) -> Float[Tensor, "7 7"]:
-    """Covariance of a similarity that scales about the first camera's centre, which no photograph of it shows.
+    """Covariance of a scaling about the centre of the first camera, which its photograph does not show.
 
     Args:
         variables: Pose and cameras.
-        sigma: Standard deviation of the distance, canonical unit.
+        sigma: Standard deviation of the depth, canonical unit.
     """
     centre = torch.from_numpy(variables.pose[:3, :3] @ variables.cameras[0][:3, 3] + variables.pose[:3, 3])
     scale = sigma / centre.norm()
@@ -122,7 +122,7 @@ def _along_rays(variables: Variables, sigma: float) -> Float[Tensor, "7 7"]:
 
 
 def _schedule(settings: SolverSettings, photographs: bool, brightness_model: bool) -> list[StepConfig]:
-    """Outlines alone, then with what faces look like, then with photographs against each other."""
+    """The steps of a fit: outlines alone, then with the brightness model, then with photographs against each other."""
     steps = [StepConfig()] * settings.silhouette_steps
     if brightness_model:
         steps += [StepConfig(None, blur) for blur in settings.brightness_blurs_px]

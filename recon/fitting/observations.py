@@ -1,4 +1,4 @@
-"""What a solver does, and photographs prepared for it."""
+"""Settings of the solver, and photographs with their cameras prepared for it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ class LogPicture:
     """Logarithm of a photograph's luminance, interpolated by bicubic convolution (Keys 1981, a = −1/2).
 
     Attributes:
-        values: At the pixels' centres.
+        values: Logarithm of luminance at the centres of the pixels.
     """
 
     values: Float[Tensor, "height width"]
@@ -27,8 +27,8 @@ class LogPicture:
     def sample(
         self, pixels: Float[Tensor, "points 2"]
     ) -> tuple[Float[Tensor, " points"], Float[Tensor, "points 2"]]:
-        """Values at pixels (x, y), pixel centres at + 0.5, with their derivative by them; both go on
-        constantly beyond the border.
+        """Values at pixels (x, y), pixel centres at + 0.5, with their derivative by the pixels; beyond the border both
+        are constant.
         """
         height, width = self.values.shape
         last = torch.tensor([width - 1.0, height - 1.0], dtype=pixels.dtype, device=pixels.device)
@@ -49,7 +49,7 @@ class LogPicture:
 def blurred(
     picture: Float[np.ndarray, "height width"], mask: Bool[np.ndarray, "height width"], sigma_px: float
 ) -> LogPicture:
-    """A photograph's logarithm of luminance, blurred within its mask."""
+    """Blurs a photograph's logarithm of luminance within its mask."""
     return LogPicture(torch.from_numpy(blurred_within(picture, mask, sigma_px)))
 
 
@@ -69,12 +69,12 @@ def _keys(
 
 @dataclass(frozen=True)
 class Pinhole:
-    """A camera of canonical unit space; OpenCV axes, pixel centres at + 0.5.
+    """A pinhole camera of canonical unit space; OpenCV axes, pixel centres at + 0.5.
 
     Attributes:
         intrinsics: 3x3, pixels.
         rotation: 3x3, canonical_from_camera.
-        centre: Of projection, canonical unit space.
+        centre: Centre of projection, canonical unit space.
     """
 
     intrinsics: Float[Tensor, "3 3"]
@@ -82,13 +82,13 @@ class Pinhole:
     centre: Float[Tensor, " 3"]
 
     @classmethod
-    def of(
+    def from_camera(
         cls,
         camera: Camera,
         canonical_from_world: Float[np.ndarray, "4 4"],
         dtype: torch.dtype = torch.float32,
     ) -> "Pinhole":
-        """A world camera seen from canonical unit space."""
+        """Brings a camera of the world to canonical unit space."""
         moved = camera.transformed(canonical_from_world)
         intrinsics, pose = torch.tensor(moved.intrinsics), torch.tensor(moved.world_from_camera)
         return cls(intrinsics.to(dtype), pose[:3, :3].to(dtype), pose[:3, 3].to(dtype))
@@ -122,31 +122,32 @@ class Pinhole:
 
 @dataclass(frozen=True)
 class SolverSettings:
-    """What the solver does; lengths in pixels are those of pictures 512 pixels wide and grow with them.
+    """Settings of the solver; lengths in pixels are for pictures 512 pixels wide and scale with the picture.
 
     Attributes:
         photometric: Whether photographs are compared with each other.
-        brightness: Whether they are compared with what faces of the shape model look like, where that is known.
-        shading: Whether their light may differ.
-        cameras: Whether cameras may move.
-        weights: Whether residuals are weighed by their own level, so that what disagrees loses its say.
-        silhouette_steps: Steps with silhouettes alone.
+        brightness: Whether photographs are compared with the brightness model, where the shape model has one.
+        shading: Whether light may differ between photographs.
+        cameras: Whether cameras are corrected.
+        weights: Whether robust weights go by the scatter of the residuals themselves, so that outliers do not count.
+        silhouette_steps: Number of steps with silhouettes alone.
         brightness_blurs_px: Standard deviations of the blur of the photographs, one for each step in which they are
-            compared with what faces look like and not yet with each other.
+            compared with the brightness model and not yet with each other.
         blurs_px: Standard deviations of the blur of the photographs, one for each step with them.
-        fine_steps: Of the last steps with photographs that are done at full resolution, where the shape model has a
-            cheaper one as well.
-        outline_points: Of each mask's outline.
-        pixels: Of each photograph.
+        fine_steps: Number of the last steps with photographs at full resolution, where the shape model has a coarse
+            level.
+        outline_points: Number of points of the outline of each mask.
+        pixels: Number of pixels of each photograph.
         eroded_px: Width of the margin of masks whose pixels are not compared.
-        pair_angle_deg: Photographs from directions further apart are not compared.
+        pair_angle_deg: Largest angle between the directions of two photographs that are compared.
         outline_sigma_mm: Standard deviation of an outline.
-        colour_sigma: Of the logarithm of luminance.
-        face_point_sigma_mm: Of the place of a face point of the face, given the code.
+        colour_sigma: Standard deviation of the logarithm of luminance.
+        face_point_sigma_mm: Standard deviation of the position of a face point, given the code.
         landmark_sigma_px: Standard deviation of landmarks that are marked in photographs.
-        outline_count: As how many independent numbers the outline of one photograph counts.
-        pixel_count: As how many the pixels of one photograph count.
-        brightness_count: As how many the points of the face in one photograph count, if there are at most three.
+        outline_count: Number of independent residuals that the outline of one photograph counts for.
+        pixel_count: Number of independent residuals that the pixels of one photograph count for.
+        brightness_count: Number of independent residuals that the face points of one photograph count for, where
+            there are at most three photographs.
     """
 
     photometric: bool = True
@@ -173,16 +174,16 @@ class SolverSettings:
 
 @dataclass(frozen=True)
 class ViewObservation:
-    """A photograph, prepared.
+    """A photograph with its camera and mask, prepared for the solver.
 
     Attributes:
-        camera: As given.
-        outline: Pixels along the mask's outline.
-        pixels: Of the photograph that are compared with others.
-        inside: Where other photographs may be compared with this one.
+        camera: Camera as given, world mm.
+        outline: Pixels along the outline of the mask.
+        pixels: Pixels that are compared with other photographs.
+        inside: Whether other photographs may be compared with a pixel.
         picture: Logarithm of luminance.
-        mask: The foreground, without what says nothing.
-        scale: Width in units of 512 pixels.
+        mask: Foreground without ignored pixels.
+        scale: Longer side of the picture in units of 512 pixels.
     """
 
     camera: Camera
@@ -195,14 +196,14 @@ class ViewObservation:
     _blurred: dict[int, LogPicture] = field(default_factory=dict, repr=False)
 
     def blurred(self, sigma_px: float) -> LogPicture:
-        """The photograph's logarithm of luminance, blurred within its mask, to 2 % of the blur; each is made once."""
+        """The logarithm of luminance blurred within the mask; the blur is rounded to 2 %, and each is made once."""
         step = round(25 * np.log(sigma_px))
         if step not in self._blurred:
             self._blurred[step] = blurred(self.picture, self.mask, float(np.exp(step / 25)))
         return self._blurred[step]
 
     @classmethod
-    def of(
+    def from_photograph(
         cls,
         camera: Camera,
         mask: Bool[np.ndarray, "height width"],
@@ -210,7 +211,7 @@ class ViewObservation:
         ignored: Bool[np.ndarray, "height width"],
         settings: SolverSettings,
     ) -> "ViewObservation":
-        """Outline, pixels to compare and logarithm of luminance of a photograph."""
+        """Prepares outline, pixels to compare and logarithm of luminance of a photograph."""
         scale = max(mask.shape) / 512
         inside = binary_erosion(mask & ~ignored, iterations=max(1, round(settings.eroded_px * scale)))
         rows, columns = np.nonzero(inside)
@@ -235,9 +236,9 @@ def observe_views(
     ignored: Sequence[Bool[np.ndarray, "_ _"]] | None,
     settings: SolverSettings,
 ) -> list[ViewObservation]:
-    """Photographs, prepared; none or empty `ignored` where every pixel counts."""
+    """Prepares photographs; `ignored` is None or empty where every pixel is valid."""
     nothing = ignored or [np.zeros_like(mask) for mask in masks]
     return [
-        ViewObservation.of(camera, mask, image, unknown, settings)
+        ViewObservation.from_photograph(camera, mask, image, unknown, settings)
         for camera, mask, image, unknown in zip(cameras, masks, images, nothing, strict=True)
     ]

@@ -1,8 +1,8 @@
-"""Where a head stands and roughly what shape it has, from masks alone: Gauss–Newton on silhouettes.
+"""Pose and rough shape of a head from masks alone, by Gauss–Newton on silhouettes, and the prior of the pose.
 
-On the ray through a point of a mask's outline, the head's signed distance must have its least value just at
-zero. Each such residual touches the surface at one point, so it is linear in the code of a linear shape model and
-nearly so in the pose (specs: silhouettes as in the implicit differentiation of IDR, section 3).
+Along the ray through a point of the outline of a mask, the least signed distance of the head must be zero. Each such
+residual depends on the surface at one point, so it is linear in the code of a linear shape model and nearly so in the
+pose (silhouettes as in the implicit differentiation of IDR, section 3).
 """
 
 import logging
@@ -19,25 +19,27 @@ from recon.errors import PriorError
 from recon.fitting.contours import Contours, contour_rays
 from recon.fitting.residuals import similarity_jacobian
 from recon.fitting.shape_model import ShapeModel
-from recon.fitting.tracing import nearest_pass
+from recon.fitting.tracing import closest_approach
 from recon.scene import Camera
 from recon.threads import mapped
+
+log = logging.getLogger(__name__)
 
 SCALE_SIGMA = 0.06
 UPRIGHT_SIGMA = 0.1
 CENTRE_SIGMA_MM = 40.0
-"""Standard deviations of a head's size against life (logarithm), of its tilt (radians) and of its distance from the
-given centre, without which one photograph leaves the depth open.
+"""Standard deviations of the size of a head against the mean head (logarithm), of its tilt (radians) and of its
+distance from the given centre, without which one photograph leaves the depth open.
 """
 
 
 @dataclass(frozen=True)
 class PosePrior:
-    """A weak prior on canonical_from_world: upright, about life-size, near a given centre.
+    """A weak prior of canonical_from_world: upright, about life-size, near a given centre.
 
     Attributes:
-        up: What is up, a unit vector of the world.
-        centre_mm: Where the head is, world.
+        up: Upward direction, a unit vector of the world.
+        centre_mm: Rough centre of the head, world mm.
         unit_mm: Radius of the canonical ball of a life-size head.
     """
 
@@ -45,9 +47,11 @@ class PosePrior:
     centre_mm: Float[np.ndarray, " 3"]
     unit_mm: float
 
-    def pull(self, pose: Float[np.ndarray, "4 4"]) -> tuple[Float[np.ndarray, " 7"], Float[np.ndarray, " 7"]]:
-        """Diagonal of the prior's matrix and its gradient, for a small rotation, translation and log scale that
-        act on canonical space.
+    def precision_and_gradient(
+        self, pose: Float[np.ndarray, "4 4"]
+    ) -> tuple[Float[np.ndarray, " 7"], Float[np.ndarray, " 7"]]:
+        """Diagonal of the prior's precision matrix and gradient of its cost, for a small rotation, translation and
+        logarithm of scale that act on canonical space.
         """
         per_world = np.cbrt(np.linalg.det(pose[:3, :3]))
         upright = pose[:3, :3] @ self.up / per_world
@@ -59,13 +63,13 @@ class PosePrior:
 
 
 def up_of(cameras: Sequence[Camera]) -> Float[np.ndarray, " 3"]:
-    """What is up in the mean of the cameras, a unit vector of the world."""
+    """Mean upward direction of the cameras, a unit vector of the world."""
     up = -np.mean([camera.world_from_camera[:3, 1] for camera in cameras], axis=0)
     return up / max(np.linalg.norm(up), 1e-9)
 
 
 def life_size(canonical_from_world: Float[np.ndarray, "4 4"], unit_mm: float) -> float:
-    """Size of a posed head against the mean head, whose canonical ball has a radius of `unit_mm`."""
+    """Ratio of the size of a posed head to that of the mean head, whose canonical ball has a radius of `unit_mm`."""
     return float(1 / (np.cbrt(np.linalg.det(canonical_from_world[:3, :3])) * unit_mm))
 
 
@@ -77,23 +81,21 @@ def small_similarity(step: Float[np.ndarray, " 7"]) -> Float[np.ndarray, "4 4"]:
     return change
 
 
-log = logging.getLogger(__name__)
-
 YAWS = 24
 NECK_UNIT = -0.27
-"""Below this height of the canonical unit frame clothes vary more than heads do: outlines there count little."""
+"""Outlines below this height of the canonical unit frame count little: clothes vary more than heads do."""
 
 
 @dataclass(frozen=True)
 class HeadFit:
-    """A posed head.
+    """A head fitted to masks.
 
     Attributes:
         canonical_from_world: Similarity from world mm to canonical unit space.
-        code: Of the shape model.
+        code: Code of the shape model.
         overlap: Intersection over union of head and masks on the test pixels.
         outline_mm: Median distance between the head's and the masks' outlines above the shoulders, world mm.
-        misfit_mm: Mean distance between all of the outlines, none counted as more than 20 mm.
+        misfit_mm: Mean distance between all of the outlines, each clamped at 20 mm.
     """
 
     canonical_from_world: Float[np.ndarray, "4 4"]
@@ -114,10 +116,10 @@ def fit_head(
     effort: "Effort | None" = None,
     ignored: Sequence[Bool[np.ndarray, "_ _"]] | None = None,
 ) -> HeadFit:
-    """Pose and code of the head that the masks show.
+    """Fits pose and code of the head that the masks show.
 
-    Without a start the head is taken to be upright in the mean of the cameras and about life-size, and all
-    headings are tried.
+    Without a start the head is assumed to be upright in the mean of the cameras and about life-size, and all headings
+    are tried.
 
     Args:
         shape_model: Heads to choose from.
@@ -125,9 +127,9 @@ def fit_head(
         masks: One for each camera.
         centre_mm: Rough centre of the bust in the world, good to some 40 mm.
         unit_mm: Radius of the shape model's canonical ball, mm: the scale of a life-size head.
-        start: canonical_from_world to begin with, if the pose is known.
-        effort: How much work to spend; THOROUGH by default.
-        ignored: Pixels of which the masks say nothing, for each mask; none or empty where every pixel counts.
+        start: Initial canonical_from_world, if the pose is known.
+        effort: Number of iterations; THOROUGH by default.
+        ignored: Pixels for which the masks are not valid, for each mask; none or empty where every pixel is valid.
 
     Raises:
         PriorError: The masks have no outline inside the pictures.
@@ -162,8 +164,8 @@ def fit_head(
 
 @dataclass(frozen=True)
 class _Stage:
-    """Some iterations: standard deviation of an outline in mm, number of code components let free, and whether
-    what the shape model cannot explain, such as a hat, loses its say.
+    """Iterations with one standard deviation of an outline (mm), one number of free components of the code, and one
+    choice whether outliers such as a hat are discarded.
     """
 
     iterations: int
@@ -174,12 +176,12 @@ class _Stage:
 
 @dataclass(frozen=True)
 class Effort:
-    """How much work a fit may be.
+    """The iterations of a fit.
 
     Attributes:
         coarse: Stages from every heading.
-        fine: Stages from the best of them.
-        finalists: How many those are.
+        fine: Stages from the best results of those.
+        finalists: Number of those results.
     """
 
     coarse: Sequence[_Stage]
@@ -193,8 +195,8 @@ THOROUGH = Effort(
     5,
 )
 POSE = Effort((_Stage(3, 40.0, 0), _Stage(2, 15.0, 16)), (_Stage(3, 10.0, 64), _Stage(3, 5.0, 10_000)), 2)
-"""Enough for a pose from which a solver of everything can start. Many components are free from early on: a mean head
-that must explain big hair becomes too large, and stays so.
+"""Enough for an initial pose of the full solver. Many components are free early: a mean head that must explain big
+hair becomes too large, and stays so.
 """
 
 
@@ -222,8 +224,8 @@ def _step(
 ) -> tuple[Float[np.ndarray, "4 4"], Float[Tensor, " latent"]]:
     """One step of Gauss–Newton over rotation, translation, log scale and the first components of the code."""
     origins, directions = _canonical_rays(pose, contours.origins, contours.directions)
-    head = shape_model.at(code)
-    points = nearest_pass(head, origins, directions)
+    head = shape_model.shape_of(code)
+    points = closest_approach(head, origins, directions)
     sdf, normal = head.sdf_and_gradient(points)
     basis = head.basis(points)
     free = min(stage.components, len(code))
@@ -240,11 +242,11 @@ def _step(
     weight *= min(1.0, 60.0 * max(1, len(residual) // 240) / len(residual))
     jacobian /= sigma
 
-    matrix, gradient = pose_prior.pull(pose)
-    prior = np.concatenate([matrix, np.ones(free)])
-    pull = np.concatenate([gradient, code[:free].double().numpy()])
+    precision, gradient = pose_prior.precision_and_gradient(pose)
+    prior = np.concatenate([precision, np.ones(free)])
+    prior_gradient = np.concatenate([gradient, code[:free].double().numpy()])
     normal_matrix = (jacobian * weight[:, None]).T @ jacobian + np.diag(prior)
-    update = -np.linalg.solve(normal_matrix, jacobian.T @ (weight * residual) + pull)
+    update = -np.linalg.solve(normal_matrix, jacobian.T @ (weight * residual) + prior_gradient)
     update[:7] = np.clip(update[:7], -0.15, 0.15)
 
     moved = code.clone()
@@ -258,16 +260,16 @@ def _judged(
     pose: Float[np.ndarray, "4 4"],
     code: Float[Tensor, " latent"],
 ) -> HeadFit:
-    """The fit with its agreement with the masks."""
+    """Measures how well a pose and code agree with the masks."""
     per_world = float(np.cbrt(np.linalg.det(pose[:3, :3])))
-    head = shape_model.at(code)
+    head = shape_model.shape_of(code)
     least, above = [], []
     for rays in (
         (contours.inside_origins, contours.inside_directions),
         (contours.origins, contours.directions),
     ):
         origins, directions = _canonical_rays(pose, *rays)
-        points = nearest_pass(head, origins, directions)
+        points = closest_approach(head, origins, directions)
         least.append(head.sdf(points).double().numpy())
         above.append(points[:, 1].numpy() > NECK_UNIT)
     inside, shown = least[0] < 0, contours.inside
@@ -306,9 +308,9 @@ def _headings(camera: Camera, pose_prior: PosePrior) -> list[Float[np.ndarray, "
 
 
 def _cost_mm(fit: HeadFit, cameras: Sequence[Camera]) -> float:
-    """By what headings are compared: outlines, overlap, and whether some camera sees the face from the front.
+    """The cost by which headings are compared: outlines, overlap, and whether some camera sees the face from the front.
 
-    An outline is nearly the same from before and behind, and faces are what people photograph.
+    An outline is nearly the same from the front and from behind, and people photograph faces.
     """
     pose = fit.canonical_from_world
     centres = np.stack([camera.centre for camera in cameras]) @ pose[:3, :3].T + pose[:3, 3]

@@ -1,4 +1,4 @@
-"""The least squares of a head, its pose and the cameras, about a present state of them."""
+"""The Gauss–Newton problem of a head, its pose and the cameras: its terms, linearised about given variables."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,8 +12,8 @@ from torch import Tensor
 
 from recon.fitting.brightness import BrightnessModel
 from recon.fitting.covisibility import LEAST_ROWS, covisible_hits, neighbours
-from recon.fitting.face_points import Faces
-from recon.fitting.least_squares import NormalEquations, huber, robust, typical
+from recon.fitting.face_points import FaceBrightnessTerm
+from recon.fitting.least_squares import NormalEquations, geman_mcclure_weight, huber_weight, mad_sigma
 from recon.fitting.observations import LogPicture, Pinhole, SolverSettings, ViewObservation
 from recon.fitting.pose import NECK_UNIT, PosePrior, small_similarity
 from recon.fitting.residuals import Layout, MarkedLandmarks, Rows, landmarks, photometric, silhouette
@@ -23,16 +23,22 @@ from recon.fitting.tracing import trace
 from recon.threads import mapped
 
 BRIGHTNESS_VIEWS = 3
-"""What faces look like counts no more in more photographs than in so many."""
+"""The brightness of face points counts no more in more photographs than in this number of them."""
 TURN_SIGMA, SHIFT_SIGMA_MM, TAIL = np.radians(0.1), 0.5, 6.0
-"""How well cameras are known: scales of their turn and of their place, and degrees of freedom of a Student's t. Most
-cameras are good, and then the head must not bend them; where one is bad, heavy tails let it go.
+"""Uncertainty of the given cameras: scales of turn (radians) and shift, and degrees of freedom of a Student's t. Most
+cameras are good, and the head must not distort them; a bad one can move under the heavy tails.
 """
 
 
 @dataclass(frozen=True)
 class Variables:
-    """What is being found: pose is canonical_from_world, cameras are world_from_camera."""
+    """The unknowns of the problem.
+
+    Attributes:
+        pose: canonical_from_world, a similarity from world mm to canonical unit space.
+        code: Code of the shape model.
+        cameras: world_from_camera of each photograph, mm.
+    """
 
     pose: Float[np.ndarray, "4 4"]
     code: Float[Tensor, " latent"]
@@ -41,11 +47,11 @@ class Variables:
 
 @dataclass(frozen=True)
 class StepConfig:
-    """One step: blurs of the photographs, in pixels of pictures 512 wide; None for what is left out.
+    """Configuration of one step: standard deviations of the photographs' blur, pixels of pictures 512 wide.
 
     Attributes:
-        blur_px: Where they are compared with each other.
-        brightness_px: Where they are compared with what faces look like.
+        blur_px: Blur of photographs that are compared with each other; None to leave this term out.
+        brightness_px: Blur of photographs that are compared with the brightness model; None to leave this term out.
     """
 
     blur_px: float | None = None
@@ -54,7 +60,14 @@ class StepConfig:
 
 @dataclass(frozen=True)
 class Linearisation:
-    """Normal equations with typical residuals of outlines (canonical unit) and colours."""
+    """Normal equations about given variables.
+
+    Attributes:
+        matrix: Jᵀ W J of all terms.
+        gradient: Jᵀ W r of all terms.
+        outline: Median absolute residual of the outlines, canonical unit.
+        colour: Median absolute photometric residual; None without pairs of photographs.
+    """
 
     matrix: Float[Tensor, "unknowns unknowns"]
     gradient: Float[Tensor, " unknowns"]
@@ -62,20 +75,20 @@ class Linearisation:
     colour: float | None
 
 
-Part = tuple[NormalEquations, list[Tensor]]
-"""Squares of some residuals, and residuals by whose level a fit is judged."""
+Term = tuple[NormalEquations, list[Tensor]]
+"""Normal equations of one term, and the residuals by which the fit is judged."""
 
 
 @dataclass(frozen=True)
 class GaussNewtonProblem:
-    """Everything that stays the same from step to step.
+    """The fit of a shape model to photographs as a least-squares problem; constant from step to step.
 
     Attributes:
         shape_model: Heads to choose from.
-        brightness_model: What photographs of their faces look like; None where that is not known or not wanted.
+        brightness_model: Brightness of their face points; None where that is not known or not wanted.
         views: The photographs.
-        expected: What is known of the pose.
-        settings: What to do.
+        pose_prior: Prior of the pose.
+        settings: Settings of the solver.
         marked: Landmarks marked in each photograph; None where there are none.
     """
 
@@ -87,36 +100,38 @@ class GaussNewtonProblem:
     marked: Sequence[MarkedLandmarks | None] = ()
 
     def linearised(self, variables: Variables, step: StepConfig) -> Linearisation:
-        """Normal equations about a state."""
+        """Linearises all terms about given variables."""
         layout = Layout(self.shape_model.latent_size, len(self.views))
-        head = self.shape_model.at(variables.code)
+        head = self.shape_model.shape_of(variables.code)
         pinholes = [
-            Pinhole.of(replace(view.camera, world_from_camera=pose), variables.pose)
+            Pinhole.from_camera(replace(view.camera, world_from_camera=pose), variables.pose)
             for view, pose in zip(self.views, variables.cameras, strict=True)
         ]
         equations = self._prior(variables, layout)
         self._landmarks(variables.code, pinholes, layout, equations)
-        jobs: list[tuple[str, Callable[[], Part]]] = []
+        jobs: list[tuple[str, Callable[[], Term]]] = []
         if step.blur_px is not None:
-            jobs += [("colour", job) for job in self._pairs(head, pinholes, layout, step.blur_px)]
+            jobs += [("colour", job) for job in self._photometric_terms(head, pinholes, layout, step.blur_px)]
         if step.brightness_px is not None:
-            alike = self._alike(head, pinholes, variables.code, layout, step.brightness_px)
-            jobs += [("face", job) for job in alike]
+            terms = self._brightness_terms(head, pinholes, variables.code, layout, step.brightness_px)
+            jobs += [("face", job) for job in terms]
         views = range(len(self.views))
-        jobs += [("outline", partial(self._silhouette, head, pinholes, layout, index)) for index in views]
+        jobs += [
+            ("outline", partial(self._silhouette_term, head, pinholes, layout, index)) for index in views
+        ]
         levels: dict[str, list[Tensor]] = {"colour": [], "face": [], "outline": []}
-        for (kind, _), (part, residuals) in zip(jobs, mapped(lambda job: job[1](), jobs), strict=True):
-            equations.join(part)
+        for (kind, _), (term, residuals) in zip(jobs, mapped(lambda job: job[1](), jobs), strict=True):
+            equations.join(term)
             levels[kind] += residuals
         return Linearisation(
             equations.matrix,
             equations.gradient,
-            _middle(levels["outline"]) or 0.0,
-            _middle(levels["colour"]),
+            _median(levels["outline"]) or 0.0,
+            _median(levels["colour"]),
         )
 
     def moved(self, variables: Variables, linearisation: Linearisation) -> Variables:
-        """The state after one step of Gauss–Newton."""
+        """The variables after one step of Gauss–Newton."""
         layout = Layout(self.shape_model.latent_size, len(self.views))
         update = -torch.linalg.solve(linearisation.matrix, linearisation.gradient)
         code = variables.code + update[: layout.latent].to(variables.code)
@@ -134,12 +149,12 @@ class GaussNewtonProblem:
         return Variables(small_similarity(change) @ variables.pose, code, tuple(poses))
 
     def _prior(self, variables: Variables, layout: Layout) -> NormalEquations:
-        """What is known beforehand: a standard normal code, a weak pose, cameras nearly as given."""
+        """Normal equations of the priors: a standard normal code, a weak prior of the pose, cameras nearly as given."""
         diagonal, gradient = torch.ones(layout.size).double(), torch.zeros(layout.size).double()
         gradient[: layout.latent] = variables.code.double()
-        weights, pull = self.pose_prior.pull(variables.pose)
-        diagonal[layout.similarity] = torch.from_numpy(weights)
-        gradient[layout.similarity] = torch.from_numpy(pull)
+        precision, pose_gradient = self.pose_prior.precision_and_gradient(variables.pose)
+        diagonal[layout.similarity] = torch.from_numpy(precision)
+        gradient[layout.similarity] = torch.from_numpy(pose_gradient)
         linear = variables.pose[:3, :3]
         scale = np.cbrt(np.linalg.det(linear))
         sigma = np.repeat([TURN_SIGMA, SHIFT_SIGMA_MM * scale], 3)
@@ -154,44 +169,48 @@ class GaussNewtonProblem:
             gradient[layout.camera(index)] = torch.from_numpy(away * weight)
         return NormalEquations(torch.diag(diagonal), gradient)
 
-    def _silhouette(self, head: Shape, pinholes: Sequence[Pinhole], layout: Layout, index: int) -> Part:
-        """What the outline of one photograph says; residuals are those above the shoulders."""
-        part, settings, view = NormalEquations.zero(layout.size), self.settings, self.views[index]
+    def _silhouette_term(self, head: Shape, pinholes: Sequence[Pinhole], layout: Layout, index: int) -> Term:
+        """The term of the outline of one photograph; its residuals are those above the shoulders."""
+        term, settings, view = NormalEquations.zero(layout.size), self.settings, self.views[index]
         if len(view.outline) == 0:
-            return part, []
-        weigh = robust if settings.weights else huber
+            return term, []
+        weigh = geman_mcclure_weight if settings.weights else huber_weight
         floor = settings.outline_sigma_mm / self.pose_prior.unit_mm
         rows = silhouette(head, pinholes[index], index, view.outline, layout)
         above = rows.points[:, 1] > NECK_UNIT
         own = rows.residual[above] if above.any() else rows.residual
-        sigma = max(floor, typical(own)) if settings.weights else floor
+        sigma = max(floor, mad_sigma(own)) if settings.weights else floor
         weight = weigh(rows.residual / sigma) * torch.where(above, 1.0, 0.1)
         share = min(1.0, settings.outline_count / len(view.outline))
-        part.add(rows.residual, rows.jacobian, weight * share / sigma**2)
-        return part, [own]
+        term.add(rows.residual, rows.jacobian, weight * share / sigma**2)
+        return term, [own]
 
     def _landmarks(
         self, code: Tensor, pinholes: Sequence[Pinhole], layout: Layout, equations: NormalEquations
     ) -> None:
-        """Adds the landmarks that are marked in photographs."""
+        """Adds the term of the landmarks that are marked in photographs."""
         for index, marked in enumerate(self.marked):
             if marked is None:
                 continue
-            rows = landmarks(marked.at(code), marked.basis, pinholes[index], index, marked.pixels, layout)
+            rows = landmarks(
+                marked.positions(code), marked.basis, pinholes[index], index, marked.pixels, layout
+            )
             sigma = self.settings.landmark_sigma_px * self.views[index].scale
-            equations.add(rows.residual, rows.jacobian, robust(rows.residual / sigma) / sigma**2)
+            equations.add(
+                rows.residual, rows.jacobian, geman_mcclure_weight(rows.residual / sigma) / sigma**2
+            )
 
-    def _pairs(
+    def _photometric_terms(
         self, head: Shape, pinholes: Sequence[Pinhole], layout: Layout, blur_px: float
-    ) -> list[Callable[[], Part]]:
-        """What photographs compared with each other say: a job for each that is traced."""
+    ) -> list[Callable[[], Term]]:
+        """Terms of photographs compared with each other: a job for each photograph that is traced."""
         pictures = list(mapped(lambda view: view.blurred(blur_px * view.scale), self.views))
         return [
-            partial(self._pair, head, pinholes, layout, pictures, i, others)
+            partial(self._photometric_term, head, pinholes, layout, pictures, i, others)
             for i, others in neighbours(pinholes, self.settings.pair_angle_deg).items()
         ]
 
-    def _pair(
+    def _photometric_term(
         self,
         head: Shape,
         pinholes: Sequence[Pinhole],
@@ -199,9 +218,9 @@ class GaussNewtonProblem:
         pictures: Sequence[LogPicture],
         i: int,
         others: Sequence[int],
-    ) -> Part:
-        """What one photograph compared with some others says."""
-        part, residuals = NormalEquations.zero(layout.size), []
+    ) -> Term:
+        """The term of one photograph compared with its neighbours."""
+        term, residuals = NormalEquations.zero(layout.size), []
         origins = pinholes[i].centre.expand(len(self.views[i].pixels), 3)
         hits = trace(head, origins, pinholes[i].directions(self.views[i].pixels))
         values, _ = pictures[i].sample(self.views[i].pixels[hits.rays])
@@ -210,48 +229,51 @@ class GaussNewtonProblem:
             if len(kept) < LEAST_ROWS:
                 continue
             rows = photometric(
-                head, hits.at(kept), values[kept], (pinholes[i], pinholes[j]), (i, j), pictures[j], layout
+                head, hits.select(kept), values[kept], (pinholes[i], pinholes[j]), (i, j), pictures[j], layout
             )
-            residuals.append(self._compared(rows, facing, len(others), len(kept) / len(hits.rays), part))
-        return part, residuals
+            overlap = len(kept) / len(hits.rays)
+            residuals.append(self._add_photometric(rows, facing, len(others), overlap, term))
+        return term, residuals
 
-    def _compared(
-        self, rows: Rows, facing: Tensor, pairs: int, overlap: float, part: NormalEquations
+    def _add_photometric(
+        self, rows: Rows, facing: Tensor, pairs: int, overlap: float, term: NormalEquations
     ) -> Float[Tensor, " rows"]:
-        """Adds a pair of photographs, and returns its residuals without what shading explains."""
+        """Adds a pair of photographs to a term, and returns its residuals without what shading explains."""
         settings = self.settings
-        middle = rows.residual.median() if settings.shading else torch.zeros(())
-        left = rows.residual - middle
-        weigh = robust if settings.weights else huber
-        sigma = max(settings.colour_sigma, typical(left)) if settings.weights else settings.colour_sigma
+        gain = rows.residual.median() if settings.shading else torch.zeros(())
+        left = rows.residual - gain
+        weigh = geman_mcclure_weight if settings.weights else huber_weight
+        sigma = max(settings.colour_sigma, mad_sigma(left)) if settings.weights else settings.colour_sigma
         share = min(1.0, settings.pixel_count * overlap / len(rows.residual)) / pairs
         weight = facing * share * weigh(left / sigma) / sigma**2
         if not settings.shading:
-            part.add(rows.residual, rows.jacobian, weight)
+            term.add(rows.residual, rows.jacobian, weight)
             return rows.residual
         residual, jacobian = marginalised(rows.residual, rows.jacobian, shading(rows.normals), weight)
-        part.add(residual, jacobian)
+        term.add(residual, jacobian)
         return residual[: len(weight)] / weight.sqrt()
 
-    def _alike(
+    def _brightness_terms(
         self, head: Shape, pinholes: Sequence[Pinhole], code: Tensor, layout: Layout, blur_px: float
-    ) -> list[Callable[[], Part]]:
-        """What photographs show of the points that all faces have: a job for each."""
+    ) -> list[Callable[[], Term]]:
+        """Terms of photographs compared with the brightness model: a job for each photograph."""
         assert self.brightness_model is not None
-        faces = Faces.of(self.brightness_model, head, code, self.settings, self.pose_prior.unit_mm)
+        face = FaceBrightnessTerm.from_code(
+            self.brightness_model, head, code, self.settings, self.pose_prior.unit_mm
+        )
         # Face points are off by the same on every photograph, so many photographs together do not count for more.
         count = self.settings.brightness_count * min(1.0, BRIGHTNESS_VIEWS / len(self.views))
 
-        def of(index: int) -> Part:
-            part = NormalEquations.zero(layout.size)
-            rows = faces.against(self.views[index], pinholes[index], index, blur_px, count, layout)
+        def term_of(index: int) -> Term:
+            term = NormalEquations.zero(layout.size)
+            rows = face.linearised(self.views[index], pinholes[index], index, blur_px, count, layout)
             if rows is not None:
-                part.add(*rows)
-            return part, []
+                term.add(*rows)
+            return term, []
 
-        return [partial(of, index) for index in range(len(self.views))]
+        return [partial(term_of, index) for index in range(len(self.views))]
 
 
-def _middle(residuals: Sequence[Float[Tensor, " _"]]) -> float | None:
-    """Median of the absolute values of all; None if there are none."""
+def _median(residuals: Sequence[Float[Tensor, " _"]]) -> float | None:
+    """Median of the absolute values of all residuals; None if there are none."""
     return float(torch.cat(list(residuals)).abs().median()) if residuals else None

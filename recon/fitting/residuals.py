@@ -19,15 +19,15 @@ from torch import Tensor
 
 from recon.fitting.observations import LogPicture, Pinhole
 from recon.fitting.shape_model import Shape
-from recon.fitting.tracing import Hits, nearest_pass
+from recon.fitting.tracing import Hits, closest_approach
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each unknown stands in the vector of all.
+    """Positions of the unknowns in the vector of all of them.
 
     Attributes:
-        latent: Components of the code that are free.
+        latent: Number of free components of the code.
         cameras: Number of cameras.
     """
 
@@ -36,29 +36,29 @@ class Layout:
 
     @property
     def size(self) -> int:
-        """Length of the vector."""
+        """Length of the vector of unknowns."""
         return self.latent + 7 + 6 * self.cameras
 
     @property
     def similarity(self) -> slice:
-        """Rotation, translation, logarithm of the scale."""
+        """Positions of rotation, translation and logarithm of the scale."""
         return slice(self.latent, self.latent + 7)
 
     def camera(self, index: int) -> slice:
-        """Turn and shift of a camera."""
+        """Positions of the turn and shift of a camera."""
         start = self.latent + 7 + 6 * index
         return slice(start, start + 6)
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Some residuals.
+    """Residuals with their Jacobian.
 
     Attributes:
-        residual: Their values.
-        jacobian: Their derivatives by the unknowns.
-        points: Where each touches the head, canonical unit space.
-        normals: Unit normals there.
+        residual: Values of the residuals.
+        jacobian: Derivatives of the residuals by the unknowns.
+        points: Surface point that each residual depends on, canonical unit space.
+        normals: Unit normals at these points.
     """
 
     residual: Float[Tensor, " rows"]
@@ -72,17 +72,17 @@ class MarkedLandmarks:
     """Landmarks that are marked in one photograph.
 
     Attributes:
-        places: Those of the mean head, canonical unit space.
-        basis: How they move with the code.
-        pixels: Where the photograph has them.
+        places: Positions of the landmarks of the mean head, canonical unit space.
+        basis: Derivative of the positions by the code.
+        pixels: Pixels (x, y) of the landmarks in the photograph.
     """
 
-    places: Float[Tensor, "face_points 3"]
-    basis: Float[Tensor, "face_points 3 latent"]
-    pixels: Float[Tensor, "face_points 2"]
+    places: Float[Tensor, "landmarks 3"]
+    basis: Float[Tensor, "landmarks 3 latent"]
+    pixels: Float[Tensor, "landmarks 2"]
 
-    def at(self, code: Float[Tensor, " latent"]) -> Float[Tensor, "face_points 3"]:
-        """Where they are on the head of a code, canonical unit space."""
+    def positions(self, code: Float[Tensor, " latent"]) -> Float[Tensor, "landmarks 3"]:
+        """Positions of the landmarks on the head of a code, canonical unit space."""
         return self.places + self.basis @ code
 
 
@@ -93,16 +93,17 @@ def silhouette(
     pixels: Float[Tensor, "rays 2"],
     layout: Layout,
 ) -> Rows:
-    """Signed distance, canonical unit space, where the rays through a mask's outline pass nearest to the head: 0 if
-    the outlines agree. At the nearest point the gradient along the ray is 0, so only the change of f at it counts.
+    """Silhouette residuals: the signed distance, canonical unit, at the closest approach of rays through the outline of
+    a mask, which is 0 if the outlines agree. There the derivative along the ray is 0, so only the change of f at
+    the point counts.
     """
     directions = camera.directions(pixels)
-    points = nearest_pass(head, camera.centre.expand_as(directions), directions)
+    points = closest_approach(head, camera.centre.expand_as(directions), directions)
     sdf, gradient = head.sdf_and_gradient(points)
     jacobian = torch.zeros(len(pixels), layout.size, dtype=points.dtype, device=points.device)
     jacobian[:, : layout.latent] = head.basis(points)[:, : layout.latent]
     jacobian[:, layout.similarity] = similarity_jacobian(points, gradient, (gradient * points).sum(1) - sdf)
-    jacobian[:, layout.camera(index)] = _turn_and_shift(points - camera.centre, gradient)
+    jacobian[:, layout.camera(index)] = _camera_jacobian(points - camera.centre, gradient)
     return Rows(sdf, jacobian, points, torch.nn.functional.normalize(gradient, dim=1))
 
 
@@ -115,16 +116,16 @@ def photometric(
     picture: LogPicture,
     layout: Layout,
 ) -> Rows:
-    """How much brighter, as a logarithm, a second photograph is than the first where both show the same point.
+    """Photometric residuals: logarithms of how much brighter a second photograph is at the points that a first shows.
 
     Args:
         head: The head.
-        hits: Where rays of the first camera meet it.
-        values: The first photograph's logarithm of luminance at these rays.
-        cameras: First and second.
-        indices: Their numbers.
+        hits: Intersections of rays of the first camera with the head.
+        values: Logarithm of luminance of the first photograph at these rays.
+        cameras: First and second camera.
+        indices: Numbers of the two cameras.
         picture: The second photograph.
-        layout: Of the unknowns.
+        layout: Positions of the unknowns.
     """
     first, second = cameras
     points, gradient = hits.points, hits.gradient
@@ -140,35 +141,35 @@ def photometric(
     jacobian[:, layout.similarity] = by_field[:, None] * similarity_jacobian(
         points, gradient, (gradient * points).sum(1)
     )
-    carried = by_point + by_field[:, None] * gradient  # by a shift that the first camera carries along
-    jacobian[:, layout.camera(indices[0])] += _turn_and_shift(points - first.centre, carried)
-    jacobian[:, layout.camera(indices[1])] -= _turn_and_shift(points - second.centre, by_point)
+    # A shift of the first camera moves the point too, and along the ray.
+    by_shift = by_point + by_field[:, None] * gradient
+    jacobian[:, layout.camera(indices[0])] += _camera_jacobian(points - first.centre, by_shift)
+    jacobian[:, layout.camera(indices[1])] -= _camera_jacobian(points - second.centre, by_point)
     return Rows(seen - values, jacobian, points, torch.nn.functional.normalize(gradient, dim=1))
 
 
 def landmarks(
-    places: Float[Tensor, "face_points 3"],
-    basis: Float[Tensor, "face_points 3 latent"],
+    places: Float[Tensor, "landmarks 3"],
+    basis: Float[Tensor, "landmarks 3 latent"],
     camera: Pinhole,
     index: int,
-    pixels: Float[Tensor, "face_points 2"],
+    pixels: Float[Tensor, "landmarks 2"],
     layout: Layout,
 ) -> Rows:
-    """Distances in pixels, x of all face points and then y, between the head's landmarks and where a photograph has
-    them.
+    """Landmark residuals: pixels, x of all landmarks and then y, from the marked positions to those of the head.
 
     Args:
-        places: The landmarks of the head, canonical unit space.
-        basis: Their derivative by the code.
-        camera: Of the photograph.
-        index: Its number.
-        pixels: Where the photograph has them.
-        layout: Of the unknowns.
+        places: Positions of the landmarks of the head, canonical unit space.
+        basis: Derivative of the positions by the code.
+        camera: Camera of the photograph.
+        index: Number of the camera.
+        pixels: Marked positions in the photograph.
+        layout: Positions of the unknowns.
     """
     shown, _ = camera.project(places)
     by_point = camera.pixel_gradient(places).transpose(0, 1).reshape(-1, 3)
     both = places.repeat(2, 1)
-    jacobian = carried(both, by_point, basis.repeat(2, 1, 1), camera, index, layout)
+    jacobian = point_jacobian(both, by_point, basis.repeat(2, 1, 1), camera, index, layout)
     return Rows((shown - pixels).T.flatten(), jacobian, both, torch.zeros_like(both))
 
 
@@ -182,29 +183,31 @@ def face_brightness(
     picture: LogPicture,
     layout: Layout,
 ) -> tuple[Rows, Float[Tensor, " face_points"]]:
-    """How much brighter, as a logarithm, a photograph shows points of a face than they are expected to be.
+    """Brightness residuals: the logarithm of how much brighter a photograph shows face points than predicted.
 
     Args:
-        points: Of the head, canonical unit space.
-        normals: Unit normals there.
+        points: Face points of the head, canonical unit space.
+        normals: Unit normals at the points.
         basis: Derivative of the points by the code.
-        predicted: Their brightness, as the brightness model has it.
-        camera: Of the photograph.
-        index: Its number.
-        picture: The photograph's logarithm of luminance.
-        layout: Of the unknowns.
+        predicted: Brightness that the brightness model expects of the points.
+        camera: Camera of the photograph.
+        index: Number of the camera.
+        picture: Logarithm of luminance of the photograph.
+        layout: Positions of the unknowns.
 
     Returns:
-        The residuals, and for each how fast the photograph changes with the place of the point, per canonical unit.
+        The residuals, and the length of the derivative of each by the position of its point, per canonical unit.
     """
     pixels, _ = camera.project(points)
     seen, by_pixel = picture.sample(pixels)
     by_point = torch.einsum("ni,nij->nj", by_pixel, camera.pixel_gradient(points))
-    rows = Rows(seen - predicted, carried(points, by_point, basis, camera, index, layout), points, normals)
+    rows = Rows(
+        seen - predicted, point_jacobian(points, by_point, basis, camera, index, layout), points, normals
+    )
     return rows, by_point.norm(dim=1)
 
 
-def carried(
+def point_jacobian(
     points: Float[Tensor, "rows 3"],
     by_point: Float[Tensor, "rows 3"],
     basis: Float[Tensor, "rows 3 latent"],
@@ -212,32 +215,32 @@ def carried(
     index: int,
     layout: Layout,
 ) -> Float[Tensor, "rows unknowns"]:
-    """Derivative by the unknowns of what a camera shows of points that the head carries along.
+    """Jacobian of rows that depend on the image of points which move with the head.
 
     Args:
-        points: Of the head, canonical unit space.
+        points: Points of the head, canonical unit space.
         by_point: Derivative of each row by its point.
         basis: Derivative of the points by the code.
-        camera: The camera.
-        index: Its number.
-        layout: Of the unknowns.
+        camera: Camera that shows the points.
+        index: Number of the camera.
+        layout: Positions of the unknowns.
     """
     jacobian = torch.zeros(len(points), layout.size, dtype=points.dtype, device=points.device)
     jacobian[:, : layout.latent] = torch.einsum("ni,nik->nk", by_point, basis[..., : layout.latent])
     jacobian[:, layout.similarity] = -similarity_jacobian(points, by_point, (by_point * points).sum(1))
-    jacobian[:, layout.camera(index)] = -_turn_and_shift(points - camera.centre, by_point)
+    jacobian[:, layout.camera(index)] = -_camera_jacobian(points - camera.centre, by_point)
     return jacobian
 
 
 def similarity_jacobian(
     points: Float[Tensor, "rows 3"], gradient: Float[Tensor, "rows 3"], stretch: Float[Tensor, " rows"]
 ) -> Float[Tensor, "rows 7"]:
-    """Of gradient · (ω × x + t) + s stretch, the derivative by ω, t and s."""
+    """The derivative of gradient · (ω × x + t) + s stretch by ω, t and s."""
     return torch.cat([torch.linalg.cross(points, gradient), gradient, stretch[:, None]], dim=1)
 
 
-def _turn_and_shift(
+def _camera_jacobian(
     arm: Float[Tensor, "rows 3"], gradient: Float[Tensor, "rows 3"]
 ) -> Float[Tensor, "rows 6"]:
-    """Of gradient · (ω × arm + τ), the derivative by ω and τ."""
+    """The derivative of gradient · (ω × arm + τ) by ω and τ."""
     return torch.cat([torch.linalg.cross(arm, gradient), gradient], dim=1)

@@ -1,8 +1,8 @@
-"""What photographs show of a head beyond its shape model: a smooth change of its signed distances.
+"""The SDF offset: a smooth change of the signed distances of a fitted head, for what its shape model cannot represent.
 
-After the fit of the shape model's code, pose and cameras the residuals are used once more, now by the signed distance
-at the points that they touch. The change has a normal prior that makes it smooth over some millimetres, and shading
-is eliminated as in the fit. It is kept only where residuals that had no say in it fall as well.
+After the fit of code, pose and cameras the residuals are used once more, with derivatives by the signed distance at
+the points that they depend on. The offset has a normal prior that makes it smooth over some millimetres, and shading
+is eliminated as in the fit. It is kept only where residuals that were held out from it fall as well.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,26 +17,26 @@ from scipy.sparse.linalg import LinearOperator, cg
 from torch import Tensor
 
 from recon.fields import FeatureGrid
-from recon.fitting.comparisons import Comparison, Photographs, unshaded
+from recon.fitting.comparisons import Comparison, Photographs, without_shading
 from recon.fitting.instant import InstantFit
-from recon.fitting.least_squares import robust, robust_cost, typical
+from recon.fitting.least_squares import geman_mcclure_cost, geman_mcclure_weight, mad_sigma
 from recon.fitting.observations import Pinhole, SolverSettings, observe_views
 from recon.fitting.pose import NECK_UNIT
 from recon.fitting.shading import SHADING_SIGMA
 from recon.fitting.shape_model import OffsetShape, Shape, lattice
 
 LAYERS = 5
-"""Values across the surface: those that points of it depend on, and their neighbours."""
+"""Number of values across the surface: those that points of it depend on, and their neighbours."""
 
 
 @dataclass(frozen=True)
-class Band:
-    """Values of a grid that are unknown: those about points of a surface.
+class NarrowBand:
+    """The unknown values of a grid: a narrow band about points of a surface.
 
     Attributes:
         grid: The grid.
-        nodes: Their numbers in it.
-        place: For every value of the grid its place among them, or −1.
+        nodes: Numbers of the unknown values in the grid.
+        place: For every value of the grid its place among the unknowns, or −1.
     """
 
     grid: FeatureGrid
@@ -44,8 +44,8 @@ class Band:
     place: Int[np.ndarray, " values"]
 
     @classmethod
-    def about(cls, grid: FeatureGrid, points: Float[Tensor, "points 3"]) -> "Band":
-        """Values that points of a surface depend on, and their neighbours."""
+    def from_points(cls, grid: FeatureGrid, points: Float[Tensor, "points 3"]) -> "NarrowBand":
+        """Takes the values that points of a surface depend on, and their neighbours."""
         inside = np.zeros(len(grid.values), bool)
         inside[grid.taps(points.float())[0].numpy().ravel()] = True
         inside = binary_dilation(inside.reshape(grid.shape)).ravel()
@@ -57,7 +57,7 @@ class Band:
     def rows(
         self, points: Float[Tensor, "rows 3"], factor: Float[Tensor, " rows"]
     ) -> Float[sparse.csr_matrix, "rows unknowns"]:
-        """Derivative of factor times the grid's function at points by the unknown values."""
+        """Derivative by the unknown values of the interpolated grid at points, times a factor for each point."""
         index, weight = self.grid.taps(points.float())
         column = self.place[index.numpy().ravel()]
         # Values outside the band are known to be 0.
@@ -67,12 +67,12 @@ class Band:
         return sparse.csr_matrix((values, np.maximum(column, 0), ends), shape)
 
     def precision(self, length: float, sigma: float) -> Float[sparse.csr_matrix, "unknowns unknowns"]:
-        """Inverse covariance c (1/ℓ² + L)², L the lattice's Laplacian: Matérn's kind, so that over a surface values
-        are alike over some ℓ (Lindgren, Rue and Lindström, 2011, section 2).
+        """Precision matrix c (1/ℓ² + L)² of a Matérn prior with correlation length ℓ along the surface, where L is the
+        Laplacian of the lattice (Lindgren, Rue and Lindström, 2011, section 2).
 
         Args:
             length: ℓ in cells.
-            sigma: Standard deviation of the values, about; it sets c.
+            sigma: Approximate standard deviation of the values; it determines c.
         """
         place = self.place.reshape(self.grid.shape)
         links = []
@@ -90,17 +90,17 @@ class Band:
 
 
 PARTS = 5
-"""One cell of so many is held out."""
+"""One cell in this number is held out."""
 
 
 def held_out(points: Float[Tensor, "points 3"], cell_unit: float) -> Bool[Tensor, " points"]:
     """Whether points are in cells of space that are held out: a fifth of all, spread evenly.
 
-    Cells of space rather than blocks of pixels: a place that one photograph held out would have its say through
-    the others.
+    Cells of space rather than blocks of pixels are held out, because a point that is held out in one photograph would
+    still be fitted through the others.
 
     Args:
-        points: Canonical unit space.
+        points: Points, canonical unit space.
         cell_unit: Size of the cells.
     """
     cell = (points / cell_unit).floor().long()
@@ -110,22 +110,24 @@ def held_out(points: Float[Tensor, "points 3"], cell_unit: float) -> Bool[Tensor
 def gains(
     before: Sequence[Comparison], after: Sequence[Comparison], held: Sequence[Bool[Tensor, " _"]]
 ) -> tuple[Float[Tensor, "all 3"], Float[Tensor, " all"]]:
-    """Where residuals are held out, and by how much their robust cost falls, times their share.
+    """Points of the held-out residuals, and the decrease of their robust cost times their share.
 
     Args:
-        before: Residuals of the head as it was.
-        after: The same of the changed head.
-        held: Which of them are held out.
+        before: Residuals of the head without the offset.
+        after: Residuals of the head with the offset.
+        held: Whether a residual is held out.
     """
     points, gain = [torch.zeros(0, 3)], [torch.zeros(0)]
     for old, new, out in zip(before, after, held, strict=True):
         if not out.any():
             continue
-        left = [unshaded(rows, ~out)[out] for rows in (old, new)]
-        level = max(old.floor, typical(left[0]))
+        left = [without_shading(rows, ~out)[out] for rows in (old, new)]
+        level = max(old.floor, mad_sigma(left[0]))
         share = torch.minimum(old.share, new.share)[out]
         points.append(old.points[out].float())
-        gain.append((share * (robust_cost(left[0] / level) - robust_cost(left[1] / level))).float())
+        gain.append(
+            (share * (geman_mcclure_cost(left[0] / level) - geman_mcclure_cost(left[1] / level))).float()
+        )
     return torch.cat(points), torch.cat(gain)
 
 
@@ -137,18 +139,18 @@ def gate(
     radius_unit: float,
     certain: tuple[float, float],
 ) -> Float[np.ndarray, "x y z"]:
-    """For every value of a grid how far held-out residuals about it speak for the change: from 0, not, to 1.
+    """Factor from 0 to 1 for every value of a grid by which the offset is kept, from the held-out residuals near it.
 
-    Gains within one cell are summed first, since they are not independent; then their mean over a neighbourhood
-    is divided by what it would scatter by if there were no gain.
+    Gains within one cell are summed first, since they are not independent; then their mean over a neighbourhood is
+    divided by its standard error under no gain.
 
     Args:
-        points: Of the held-out residuals, canonical unit space.
-        gain: Fall of their costs.
-        grid: Whose values.
+        points: Points of the held-out residuals, canonical unit space.
+        gain: Decrease of their costs.
+        grid: Grid of the offset.
         cell_unit: Size of the held-out cells.
         radius_unit: Standard deviation of the neighbourhood.
-        certain: Standard errors from which a gain begins to count, and from which it counts fully.
+        certain: Standard errors of the gain at which the factor begins to rise, and at which it reaches 1.
     """
     sums, squares = np.zeros(grid.shape, np.float64), np.zeros(grid.shape, np.float64)
     if len(points):
@@ -171,21 +173,22 @@ def gate(
 
 
 LEAST_ROWS = 30
+"""Smallest number of residuals of an outline or pair that is used."""
 
 
 @dataclass(frozen=True)
-class ResidualSettings:
-    """What the residual may be.
+class SDFOffsetSettings:
+    """Settings of the SDF offset.
 
     Attributes:
-        amplitude_mm: Its standard deviation.
-        length_mm: How far its values are alike.
-        cell_mm: Of its lattice.
+        amplitude_mm: Prior standard deviation of the offset.
+        length_mm: Correlation length of the offset along the surface.
+        cell_mm: Size of the cells of its lattice.
         blurs_px: Standard deviations of the photographs' blur, one for each step, pixels of a picture 512 wide.
-        pixels: Of each photograph.
-        held_out_mm: Size of the cells of space whose residuals judge it.
-        judged_mm: Standard deviation of the neighbourhood that is judged together.
-        certain: Standard errors of the gain from which it begins to be kept, and from which it is kept fully.
+        pixels: Number of pixels of each photograph.
+        held_out_mm: Size of the cells of space whose residuals are held out.
+        judged_mm: Standard deviation of the neighbourhood over which held-out gains are averaged.
+        certain: Standard errors of the gain at which the offset begins to be kept, and at which it is kept fully.
     """
 
     amplitude_mm: float = 1.5
@@ -199,52 +202,52 @@ class ResidualSettings:
 
 
 @dataclass(frozen=True)
-class Residual:
-    """A change of a head's signed distance.
+class SDFOffset:
+    """A change of the signed distance of a head.
 
     Attributes:
-        change: The change, canonical unit space; 0 where nothing is seen.
-        kept: Share of its squares that held-out residuals agree with.
-        typical_mm: Root of its mean square over the surface that is seen.
+        offset: Grid of the change, canonical unit; 0 where no photograph shows the surface.
+        kept: Share of the squared offset that held-out residuals confirm.
+        rms_mm: Root mean square over the surface that photographs show.
     """
 
-    change: FeatureGrid
+    offset: FeatureGrid
     kept: float
-    typical_mm: float
+    rms_mm: float
 
 
-def refined(
+def fit_sdf_offset(
     head: Shape,
     fit: InstantFit,
     masks: Sequence[Bool[np.ndarray, "_ _"]],
     images: Sequence[Float[np.ndarray, "_ _ 3"]],
     unit_mm: float,
-    settings: ResidualSettings | None = None,
+    settings: SDFOffsetSettings | None = None,
     solver: SolverSettings | None = None,
     *,
     ignored: Sequence[Bool[np.ndarray, "_ _"]] | None = None,
-) -> Residual:
-    """The change of a fitted head that its photographs ask for.
+) -> SDFOffset:
+    """Fits the SDF offset of a head to its photographs.
 
     Args:
-        head: The shape model's head of the fit's code.
-        fit: Its pose and cameras.
+        head: The head of the fit's code.
+        fit: Pose and cameras of the head.
         masks: One for each camera.
         images: The photographs, sRGB in [0, 1].
         unit_mm: Radius of the shape model's canonical ball, mm.
-        settings: What the change may be.
-        solver: What is compared, and how much it counts.
-        ignored: Pixels that say nothing, for each photograph.
+        settings: Settings of the offset.
+        solver: Settings of the solver.
+        ignored: Pixels that are not valid, for each photograph.
     """
-    settings = settings or ResidualSettings()
+    settings = settings or SDFOffsetSettings()
     photographs = _photographs(fit, masks, images, unit_mm, settings, solver or SolverSettings(), ignored)
     grid, cell = lattice(settings.cell_mm / unit_mm), settings.held_out_mm / unit_mm
     covisible_pixels = photographs.covisible_pixels(head, NECK_UNIT)
     if not covisible_pixels or not sum(len(covisible.pixels) for covisible in covisible_pixels):
-        return Residual(grid, 0.0, 0.0)
+        return SDFOffset(grid, 0.0, 0.0)
     held = [held_out(covisible.points, cell) for covisible in covisible_pixels]
     surface = torch.cat([covisible.points for covisible in covisible_pixels])
-    band = Band.about(grid, surface)
+    band = NarrowBand.from_points(grid, surface)
     prior = band.precision(settings.length_mm / settings.cell_mm, settings.amplitude_mm / unit_mm)
     last = settings.blurs_px[-1]
     before = photographs.compared(OffsetShape(head, grid), covisible_pixels, last)
@@ -258,7 +261,7 @@ def refined(
     keep = gate(points, gain, grid, cell, settings.judged_mm / unit_mm, settings.certain)
     grid.values.copy_(grid.values * torch.from_numpy(keep).reshape(-1, 1).float())
     left = float(grid(surface.float()).square().sum())
-    return Residual(grid, left / max(full, 1e-30), (left / len(surface)) ** 0.5 * unit_mm)
+    return SDFOffset(grid, left / max(full, 1e-30), (left / len(surface)) ** 0.5 * unit_mm)
 
 
 def _photographs(
@@ -266,36 +269,36 @@ def _photographs(
     masks: Sequence[Bool[np.ndarray, "_ _"]],
     images: Sequence[Float[np.ndarray, "_ _ 3"]],
     unit_mm: float,
-    settings: ResidualSettings,
+    settings: SDFOffsetSettings,
     solver: SolverSettings,
     ignored: Sequence[Bool[np.ndarray, "_ _"]] | None,
 ) -> Photographs:
-    """The photographs, prepared, and the fit's cameras in canonical unit space."""
+    """Prepares the photographs and brings the cameras of the fit to canonical unit space."""
     solver = replace(solver, pixels=settings.pixels)
     views = observe_views(fit.cameras, masks, images, ignored, solver)
-    pinholes = [Pinhole.of(camera, fit.canonical_from_world) for camera in fit.cameras]
+    pinholes = [Pinhole.from_camera(camera, fit.canonical_from_world) for camera in fit.cameras]
     return Photographs(views, pinholes, unit_mm, solver)
 
 
 def _solved(
-    rows: Sequence[Comparison], held: Sequence[Bool[Tensor, " _"]], band: Band, prior: sparse.csr_matrix
+    rows: Sequence[Comparison], held: Sequence[Bool[Tensor, " _"]], band: NarrowBand, prior: sparse.csr_matrix
 ) -> Float[np.ndarray, " unknowns"]:
-    """Values of the grid by least squares: shading eliminated, held-out rows left out.
+    """Solves for the values of the grid by least squares, with shading eliminated and held-out rows left out.
 
     Args:
         rows: Residuals against the head with the present values.
-        held: Which of them are held out.
+        held: Whether a residual is held out.
         band: The unknown values.
-        prior: Their inverse covariance.
+        prior: Precision matrix of the unknown values.
     """
     blocks, targets, shades = [], [], []
     for each, out in zip(rows, held, strict=True):
         used = ~out
         if used.sum() < LEAST_ROWS:
             continue
-        left = unshaded(each, used)
-        sigma = max(each.floor, typical(left[used]))
-        root = ((each.share * robust(left / sigma)).sqrt() / sigma)[used]
+        left = without_shading(each, used)
+        sigma = max(each.floor, mad_sigma(left[used]))
+        root = ((each.share * geman_mcclure_weight(left / sigma)).sqrt() / sigma)[used]
         now = band.grid(each.points[used].float())[:, 0]
         blocks.append(band.rows(each.points[used], each.by_field[used] * root))
         targets.append(((each.by_field[used] * now - each.residual[used]) * root).double().numpy())
@@ -314,14 +317,14 @@ def _solved(
 
 
 def _orthonormal(shade: Float[Tensor, "rows shades"]) -> Float[np.ndarray, "rows shades"]:
-    """Weighted shading with rows of its prior below, made orthonormal; the prior's rows are left out again."""
+    """Orthonormal basis of weighted shading with the rows of its prior appended, without those rows."""
     prior = torch.eye(shade.shape[1], dtype=shade.dtype) / SHADING_SIGMA
     basis, _ = torch.linalg.qr(torch.cat([shade, prior]))
     return basis[: len(shade)].double().numpy()
 
 
 def _projection(shades: Sequence[Float[np.ndarray, "_ _"]]) -> Callable[[np.ndarray], np.ndarray]:
-    """Takes shading out of stacked weighted rows, as `shading.marginalised` does; symmetric."""
+    """The symmetric projection that removes shading from stacked weighted rows, as `shading.marginalised` does."""
     ends = np.cumsum([len(shade) for shade in shades])
 
     def without(values: np.ndarray) -> np.ndarray:

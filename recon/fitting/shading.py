@@ -1,4 +1,4 @@
-"""Shading that differs between two photographs: spherical harmonics of the normal, taken out of the residuals."""
+"""Shading that differs between two photographs: spherical harmonics of the normal, eliminated from the residuals."""
 
 import math
 
@@ -11,7 +11,7 @@ SHADING_SIGMA = 0.5
 
 
 def harmonics(normals: Float[Tensor, "points 3"]) -> Float[Tensor, "points 9"]:
-    """Real spherical harmonics of degree 0 to 2 at unit vectors, orthonormal on the sphere.
+    """Evaluates the real spherical harmonics of degree 0 to 2 at unit vectors, orthonormal on the sphere.
 
     They span irradiance under any distant light to about 1 % (Ramamoorthi and Hanrahan, 2001, equation 3).
     """
@@ -62,17 +62,17 @@ def shading(normals: Float[Tensor, "points 3"]) -> Float[Tensor, "points 9"]:
     return SHADING_SIGMA * harmonics(normals)
 
 
-def explained(
+def nuisance_coefficients(
     residual: Float[Tensor, " rows"],
     nuisance: Float[Tensor, "rows nuisances"],
     weight: Float[Tensor, " rows"],
 ) -> Float[Tensor, " nuisances"]:
-    """Coefficients of a nuisance, with a standard normal prior, that explain residuals best.
+    """Most probable coefficients of nuisance columns, under a standard normal prior, given residuals.
 
     Args:
-        residual: To be explained.
-        nuisance: Columns that they may differ by, times any numbers.
-        weight: Of each row.
+        residual: Residuals to be explained.
+        nuisance: Columns by which the residuals may differ, to be multiplied by the coefficients.
+        weight: Weight of each row.
     """
     weighted = nuisance * weight[:, None]
     own = torch.eye(nuisance.shape[1], dtype=nuisance.dtype, device=nuisance.device)
@@ -86,17 +86,16 @@ def marginalised(
     nuisance: Float[Tensor, "rows nuisances"],
     weight: Float[Tensor, " rows"],
 ) -> tuple[Float[Tensor, " rows+nuisances"], Float[Tensor, "rows+nuisances unknowns"]]:
-    """Residuals and Jacobian, both times the root of the weight, without what a nuisance such as shading explains.
+    """Eliminates a nuisance such as shading from residuals and Jacobian, and multiplies both by the root of the weight.
 
-    Its coefficients have a standard normal prior and are eliminated from the least squares exactly: afterwards
-    ‖J δ + r‖² is the least value over them of the weighted squares plus their prior. (The rows appended are what
-    their prior costs.)
+    The coefficients have a standard normal prior and are eliminated exactly: afterwards ‖J δ + r‖² is the least value
+    over them of the weighted squares plus the cost of that prior, whose rows are appended.
 
     Args:
         residual: Logarithms of ratios of brightness.
-        jacobian: Their derivatives.
-        nuisance: Columns that they may differ by, times any numbers.
-        weight: Of each row.
+        jacobian: Derivatives of the residuals by the unknowns.
+        nuisance: Columns by which the residuals may differ, to be multiplied by the coefficients.
+        weight: Weight of each row.
     """
     root, count = weight.sqrt(), nuisance.shape[1]
     own = torch.eye(count, dtype=nuisance.dtype, device=nuisance.device)

@@ -1,4 +1,4 @@
-"""A head whose signed distances are changed by a smooth function on a lattice."""
+"""What fits ask of a shape model and of its heads (protocols), and a head with an SDF offset on a lattice."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -13,7 +13,7 @@ from recon.fitting.brightness import BrightnessModel
 
 @runtime_checkable
 class Shape(Protocol):
-    """One head of a shape model, in canonical unit space; nothing here keeps a graph."""
+    """One head of a shape model, in canonical unit space; no method keeps a graph."""
 
     def sdf(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:
         """Signed distance at points."""
@@ -32,7 +32,7 @@ class Shape(Protocol):
 
 @runtime_checkable
 class ShapeModel(Protocol):
-    """Heads by a code whose prior is a standard normal, in a canonical unit space.
+    """Heads by a latent code whose prior is a standard normal, in canonical unit space.
 
     Attributes:
         latent_size: Length of the code.
@@ -42,23 +42,23 @@ class ShapeModel(Protocol):
 
     @property
     def brightness_model(self) -> BrightnessModel | None:
-        """What photographs of its faces look like, where that is known."""
+        """Brightness of its faces in photographs, where that is known."""
         ...
 
     @property
     def coarse_level(self) -> "ShapeModel":
-        """Nearly the same shape model with the same code, cheaper; what a fit may begin with. Itself if there is
-        none.
+        """A cheaper approximation with the same code, with which a fit may begin; the shape model itself if there
+        is none.
         """
         ...
 
-    def at(self, code: Float[Tensor, " latent"]) -> Shape:
+    def shape_of(self, code: Float[Tensor, " latent"]) -> Shape:
         """The head of a code; what can be computed once for all points is computed here."""
         ...
 
 
 def lattice(cell_unit: float) -> FeatureGrid:
-    """A grid of zeros about the canonical unit ball.
+    """A grid of zeros that covers the canonical unit ball.
 
     Args:
         cell_unit: Size of its cells, canonical unit space.
@@ -70,22 +70,22 @@ def lattice(cell_unit: float) -> FeatureGrid:
 
 @dataclass(frozen=True)
 class OffsetShape:
-    """A head, plus a change of its signed distance; a `recon.fitting.Shape`.
+    """A head with an offset added to its signed distance; a `recon.fitting.Shape`.
 
     Its basis has one column of ones: rows of `residuals` then hold the derivative by the signed distance itself.
 
     Attributes:
         head: The head.
-        change: What is added to its signed distance; negative values raise the surface.
+        offset: Grid of what is added to the signed distance, canonical unit; negative values raise the surface.
     """
 
     head: Shape
-    change: FeatureGrid
+    offset: FeatureGrid
 
     @torch.no_grad()
     def sdf(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:
         """Signed distance at points, without a graph."""
-        return self.head.sdf(points) + self.change(points.to(self.change.low))[:, 0].to(points)
+        return self.head.sdf(points) + self.offset(points.to(self.offset.low))[:, 0].to(points)
 
     def sdf_and_gradient(
         self, points: Float[Tensor, "points 3"]
@@ -93,10 +93,10 @@ class OffsetShape:
         """Signed distance at points with its derivative by the point, without a graph."""
         sdf, gradient = self.head.sdf_and_gradient(points)
         with torch.enable_grad():
-            at = points.detach().to(self.change.low).requires_grad_(True)
-            change = self.change(at)[:, 0]
-            (by_point,) = torch.autograd.grad(change.sum(), at)
-        return sdf + change.detach().to(sdf), gradient + by_point.to(gradient)
+            at = points.detach().to(self.offset.low).requires_grad_(True)
+            offset = self.offset(at)[:, 0]
+            (by_point,) = torch.autograd.grad(offset.sum(), at)
+        return sdf + offset.detach().to(sdf), gradient + by_point.to(gradient)
 
     def basis(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, "points 1"]:
         """Derivative of the signed distance at points by itself."""

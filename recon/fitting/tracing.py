@@ -1,4 +1,4 @@
-"""Where rays meet one head of a shape model, or pass nearest to it."""
+"""Rays against one head of a shape model: intersections, points of closest approach, occlusion."""
 
 from dataclasses import dataclass, replace
 
@@ -15,13 +15,13 @@ CLOSE = 2e-3
 
 @dataclass(frozen=True)
 class Hits:
-    """Rays that meet the surface.
+    """Intersections of rays with the surface.
 
     Attributes:
-        rays: Which of the rays given.
-        points: Where, canonical unit space.
+        rays: Numbers of the rays that meet the surface.
+        points: Intersections, canonical unit space.
         sdf: Signed distance there, nearly 0.
-        gradient: Its derivative by the point.
+        gradient: Derivative of the signed distance by the point.
     """
 
     rays: Int[Tensor, " hits"]
@@ -29,29 +29,29 @@ class Hits:
     sdf: Float[Tensor, " hits"]
     gradient: Float[Tensor, "hits 3"]
 
-    def at(self, which: Tensor) -> "Hits":
-        """Some of the hits, by number or by a mask."""
+    def select(self, which: Tensor) -> "Hits":
+        """Intersections chosen by number or by a mask."""
         return Hits(self.rays[which], self.points[which], self.sdf[which], self.gradient[which])
 
 
-def in_ball(
+def ball_chords(
     origins: Float[Tensor, "rays 3"], directions: Float[Tensor, "rays 3"], radius: float = 1.0
 ) -> tuple[Float[Tensor, " rays"], Float[Tensor, " rays"]]:
-    """Middle and half length of the rays' chords in the ball about 0; rays that miss get a short one."""
+    """Middle and half length of the chords of rays in the ball about 0; rays that miss it get a short chord."""
     middle = -(origins * directions).sum(1)
     away = (origins + middle[:, None] * directions).square().sum(1)
     return middle, (radius**2 - away).clamp_min(0.01).sqrt()
 
 
 def trace(head: Shape, origins: Float[Tensor, "rays 3"], directions: Float[Tensor, "rays 3"]) -> Hits:
-    """First intersections: sphere tracing, then Newton's method along the ray.
+    """Finds first intersections by sphere tracing, then Newton's method along the ray.
 
     Args:
-        head: Whose surface.
-        origins: Canonical unit space.
+        head: Head whose surface is met.
+        origins: Origins of the rays, canonical unit space.
         directions: Unit vectors.
     """
-    middle, half = in_ball(origins, directions)
+    middle, half = ball_chords(origins, directions)
     depth, end = middle - half, middle + half
     alive = torch.arange(len(depth), device=depth.device)
     for _ in range(STEPS):
@@ -62,25 +62,25 @@ def trace(head: Shape, origins: Float[Tensor, "rays 3"], directions: Float[Tenso
             break
     rays = torch.nonzero(depth < end)[:, 0]
     points = origins[rays] + depth[rays, None] * directions[rays]
-    found = replace(onto(head, points, directions[rays], NEWTON, 0.02), rays=rays)
-    return found.at(found.sdf.abs() < CLOSE)
+    found = replace(newton_along_rays(head, points, directions[rays], NEWTON, 0.02), rays=rays)
+    return found.select(found.sdf.abs() < CLOSE)
 
 
-def onto(
+def newton_along_rays(
     head: Shape,
     points: Float[Tensor, "points 3"],
     directions: Float[Tensor, "points 3"],
     steps: int,
     furthest: float,
 ) -> Hits:
-    """Where rays through points near the surface meet it, by Newton's method along the rays; numbered as given.
+    """Moves points near the surface along their rays onto it by Newton's method; hits are numbered as the points.
 
     Args:
-        head: Whose surface.
-        points: Canonical unit space.
-        directions: Of the rays, unit vectors.
-        steps: Of Newton's method.
-        furthest: One of them goes no further than this.
+        head: Head whose surface is met.
+        points: Points near the surface, canonical unit space.
+        directions: Directions of the rays, unit vectors.
+        steps: Number of steps of Newton's method.
+        furthest: Longest step, canonical unit space.
     """
     for _ in range(steps):
         sdf, gradient = head.sdf_and_gradient(points)
@@ -90,14 +90,14 @@ def onto(
     return Hits(torch.arange(len(points), device=points.device), points, sdf, gradient)
 
 
-def nearest_pass(
+def closest_approach(
     head: Shape, origins: Float[Tensor, "rays 3"], directions: Float[Tensor, "rays 3"], samples: int = 28
 ) -> Float[Tensor, "rays 3"]:
-    """The points of rays where the signed distance is least, within the unit ball.
+    """The points of closest approach: where the signed distance along rays is least, within the unit ball.
 
-    Samples the chord, then the neighbourhood of the least sample, then a parabola through three.
+    The chord is sampled, then the neighbourhood of the least sample; a parabola through three samples gives the point.
     """
-    middle, width = in_ball(origins, directions)
+    middle, width = ball_chords(origins, directions)
     for count in (samples, 9):
         steps = torch.linspace(-1, 1, count, dtype=origins.dtype, device=origins.device)
         depth = middle[:, None] + width[:, None] * steps
@@ -108,13 +108,13 @@ def nearest_pass(
         middle = depth[rows, at]
         width = width * (steps[1] - steps[0])
     low, mid, high = (sdf[rows, at + shift] for shift in (-1, 0, 1))
-    bend = low - 2 * mid + high
-    shift = torch.where(bend > 1e-9, (low - high) / (2 * bend.clamp_min(1e-9)), 0.0).clamp(-1, 1)
+    curvature = low - 2 * mid + high
+    shift = torch.where(curvature > 1e-9, (low - high) / (2 * curvature.clamp_min(1e-9)), 0.0).clamp(-1, 1)
     # After the last round `width` is one sample's step.
     return origins + (middle + shift * width)[:, None] * directions
 
 
-def unhidden(
+def unoccluded(
     head: Shape,
     points: Float[Tensor, "points 3"],
     gradient: Float[Tensor, "points 3"],
@@ -127,13 +127,13 @@ def unhidden(
     """Whether nothing of the head lies between surface points and a camera's centre.
 
     Args:
-        head: Whose surface.
-        points: On it.
+        head: The head.
+        points: Points on its surface, canonical unit space.
         gradient: Derivative of the signed distance there; shadow rays start a little above the surface.
-        centre: Of the camera.
-        lift: How far above, canonical unit space.
+        centre: Centre of the camera, canonical unit space.
+        lift: Height of that start, canonical unit space.
         reach: Length of the shadow rays; a head is not larger.
-        samples: On each.
+        samples: Number of samples of each shadow ray.
     """
     normal = torch.nn.functional.normalize(gradient, dim=1)
     towards = torch.nn.functional.normalize(centre - points, dim=1)

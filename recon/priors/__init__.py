@@ -1,26 +1,49 @@
-"""Priors: what is known of heads before the photographs are looked at. One interface, a file each."""
+"""Priors: knowledge of heads from before the photographs are looked at. One interface, a file for each prior."""
 
-from recon.priors.deepsdf import DeepSDFPrior as DeepSDFPrior
-from recon.priors.deepsdf import MeanHeadPrior as MeanHeadPrior
-from recon.priors.field import PriorField as PriorField
-from recon.priors.instant_start import InstantStart as InstantStart
-from recon.priors.linear import GridShape as GridShape
-from recon.priors.linear import LinearPrior as LinearPrior
-from recon.priors.network import DeepSDFNetwork as DeepSDFNetwork
-from recon.priors.network import LinearSDFNetwork as LinearSDFNetwork
-from recon.priors.network import ShapeNetwork as ShapeNetwork
-from recon.priors.network import fit_code as fit_code
-from recon.priors.pca.shape_model import PCAShapeModel as PCAShapeModel
-from recon.priors.prior import Networks as Networks
-from recon.priors.prior import Prior as Prior
-from recon.priors.prior import SceneObservations as SceneObservations
-from recon.priors.prior import SpherePrior as SpherePrior
-from recon.priors.prior import Start as Start
-from recon.priors.regression import Regression as Regression
-from recon.priors.regression import SDFSamples as SDFSamples
-from recon.priors.regression import fit_field as fit_field
-from recon.priors.regression import on_surface as on_surface
-from recon.priors.weights import Canonical as Canonical
-from recon.priors.weights import ShapePrior as ShapePrior
-from recon.priors.weights import load_shape_prior as load_shape_prior
-from recon.priors.weights import save_shape_prior as save_shape_prior
+from recon.priors.canonical import Canonical
+from recon.priors.deepsdf import DeepSDFPrior, MeanHeadPrior
+from recon.priors.field import PriorField
+from recon.priors.instant_start import InstantStart
+from recon.priors.network import DeepSDFNetwork, FeatureGridSDFNetwork, ShapeNetwork, fit_code
+from recon.priors.pca import GridShape, PCAShapeModel
+from recon.priors.pca_prior import PCAPrior
+from recon.priors.pretrained_epoch import PretrainedEpochPrior
+from recon.priors.prior import FitsHead, FittedHead, Networks, Prior, SceneObservations, SpherePrior, Start
+from recon.priors.regression import Regression, SDFSamples, fit_field, on_surface
+from recon.priors.source_subjects import SourceSubject, load_source_subject, save_source_subject
+from recon.priors.tensor_files import convert_file
+from recon.priors.weights import ShapePrior, load_shape_prior, save_shape_prior
+
+__all__ = [
+    "Canonical",
+    "DeepSDFNetwork",
+    "DeepSDFPrior",
+    "FeatureGridSDFNetwork",
+    "FitsHead",
+    "FittedHead",
+    "GridShape",
+    "InstantStart",
+    "MeanHeadPrior",
+    "Networks",
+    "PCAPrior",
+    "PCAShapeModel",
+    "PretrainedEpochPrior",
+    "Prior",
+    "PriorField",
+    "Regression",
+    "SDFSamples",
+    "SceneObservations",
+    "ShapeNetwork",
+    "ShapePrior",
+    "SourceSubject",
+    "SpherePrior",
+    "Start",
+    "convert_file",
+    "fit_code",
+    "fit_field",
+    "load_shape_prior",
+    "load_source_subject",
+    "on_surface",
+    "save_shape_prior",
+    "save_source_subject",
+]

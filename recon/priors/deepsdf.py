@@ -1,8 +1,7 @@
-"""The priors of H3D-Net: a learned shape model of heads, and its mean head alone."""
+"""The priors of H3D-Net: a learned shape model of heads whose code is optimised, and its mean head alone."""
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,9 +13,9 @@ from recon.fields import Field
 from recon.fitting import HeadFit, fit_head, life_size
 from recon.geometry.frames import similarity
 from recon.priors.field import PriorField
-from recon.priors.prior import Networks, SceneObservations, Start
+from recon.priors.prior import FittedHead, Networks, SceneObservations, Start
 from recon.priors.residual import RESIDUALS, ResidualField
-from recon.priors.shipped import hash_of
+from recon.priors.shipped import hash_of, located
 from recon.priors.weights import ShapePrior, load_shape_prior
 
 log = logging.getLogger(__name__)
@@ -26,16 +25,18 @@ CODES = ("masks", "mean")
 
 
 class DeepSDFPrior:
-    """A shape model of heads F(x; z), its code to be found with the photographs (H3D-Net, section 3).
+    """A shape model of heads F(x; z) whose code is optimised with the photographs (H3D-Net, section 3).
 
     Args:
         path: File that `save_shape_prior` wrote.
-        sha256: What it must hash to; that of a shipped file is known.
-        pose: Where the head stands to begin with: "masks" finds it by silhouettes of the shape model itself,
-            "landmarks" by those of the ground truth.
-        code: The first code: "masks" takes it from the same silhouettes, "mean" takes zero.
-        out_of_distribution_mm: A head whose outline no head of the shape model comes closer to than this, in the
-            median, is none of the shape model; None takes every head.
+        sha256: SHA-256 of the file; None for no check, except of shipped files.
+        pose: Initial pose of the head: "masks" finds it by silhouettes of the shape model itself, "landmarks" by the
+            landmarks of the ground truth.
+        code: Initial code: "masks" takes it from the same silhouettes, "mean" takes zero.
+        out_of_distribution_mm: Median distance of the outlines of head and masks above which the head is out of
+            distribution; None accepts every head.
+        residual: What training adds to the shape model: "none", or "field" for a correction by the configured field
+            of grids.
 
     Raises:
         PriorError: An unknown choice.
@@ -53,18 +54,22 @@ class DeepSDFPrior:
         residual: str = "none",
     ) -> None:
         given = {"pose": (pose, POSES), "code": (code, CODES), "residual": (residual, RESIDUALS)}
-        for option, (choice, known) in given.items():
-            if choice not in known:
-                raise PriorError(f"prior.{option} is {' or '.join(known)}; not {choice!r}")
-        self.path, self.sha256, self.pose, self.code = Path(path), sha256 or hash_of(path), pose, code
+        for option, (choice, choices) in given.items():
+            if choice not in choices:
+                raise PriorError(f"prior.{option} is {' or '.join(choices)}; not {choice!r}")
+        self.path, self.sha256, self.pose, self.code = located(path), sha256 or hash_of(path), pose, code
         self.out_of_distribution_mm, self.residual = out_of_distribution_mm, residual
 
-    def starts(self, networks: Networks, observations: SceneObservations) -> Mapping[str, Start]:
-        """The shape model where the evidence puts it, with fresh networks for the appearance.
+    def starts(
+        self, networks: Networks, observations: SceneObservations, fitted: FittedHead | None = None
+    ) -> Mapping[str, Start]:
+        """The shape model in the pose that the masks show, with fresh networks for the appearance.
+
+        No fitted head is used.
 
         Raises:
             PriorError: The file cannot be used, or the pose cannot be found.
-            OutOfDistributionError: No head of the shape model looks like the masks.
+            OutOfDistributionError: No head of the shape model matches the masks.
         """
         prior = load_shape_prior(self.path, self.sha256)
         fit = self._fit(prior, observations)
@@ -88,7 +93,7 @@ class DeepSDFPrior:
         code: Float[Tensor, " latent"],
         canonical_from_unit: Float[np.ndarray, "4 4"],
     ) -> Field:
-        """The posed head of a code as geometry, with the residual where one is wanted.
+        """The posed head of a code as geometry, with a residual where `prior.residual=field`.
 
         Raises:
             ConfigError: The field that is configured cannot be a residual.
@@ -116,10 +121,10 @@ class MeanHeadPrior(DeepSDFPrior):
 
     Args:
         path: File that `save_shape_prior` wrote.
-        sha256: What it must hash to.
+        sha256: As for `DeepSDFPrior`.
         pose: As for `DeepSDFPrior`.
-        out_of_distribution_mm: Likewise.
-        residual: Likewise.
+        out_of_distribution_mm: As for `DeepSDFPrior`.
+        residual: As for `DeepSDFPrior`.
     """
 
     learn_code = False
@@ -136,14 +141,14 @@ class MeanHeadPrior(DeepSDFPrior):
 
 
 def _pose_by_landmarks(prior: ShapePrior, observations: SceneObservations) -> Float[np.ndarray, "4 4"]:
-    """canonical_from_world by the landmarks that scene and shape model share."""
-    given, known = observations.landmarks(), prior.canonical.landmarks_mm
-    shared = sorted(set(given) & set(known))
+    """canonical_from_world by the landmarks that scene and shape model have in common."""
+    given, canonical = observations.landmarks(), prior.canonical.landmarks_mm
+    shared = sorted(set(given) & set(canonical))
     if len(shared) < 3:
         raise PriorError(
-            f"prior.pose=landmarks needs three of {', '.join(sorted(known))}; the scene has "
+            f"prior.pose=landmarks needs three of {', '.join(sorted(canonical))}; the scene has "
             f"{', '.join(sorted(given)) or 'none'}: use prior.pose=masks"
         )
     world = np.stack([given[name] for name in shared])
-    mm = np.stack([np.asarray(known[name], dtype=float) for name in shared])
+    mm = np.stack([np.asarray(canonical[name], dtype=float) for name in shared])
     return np.linalg.inv(prior.canonical.mm_from_unit) @ similarity(world, mm)

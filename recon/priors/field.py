@@ -1,4 +1,4 @@
-"""A shape prior as the geometry of a scene."""
+"""The posed head of a shape model as the geometry of a scene."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,16 +14,16 @@ from recon.priors.network import ShapeNetwork
 class PriorField(Field):
     """F(T x; z) / |T| with a separate feature network: the geometry of H3D-Net (section 3, figure 2).
 
-    T is the similarity from the scene's unit space to the prior's canonical unit space. It is a start value and
-    a small correction of it that is learned: rotation, translation and logarithm of the scale, all about the
-    middle of the canonical ball.
+    T is the similarity from the scene's unit space to the prior's canonical unit space. It is an initial value and a
+    small learned correction of it: rotation, translation and logarithm of the scale, all about the middle of the
+    canonical ball.
 
     Args:
         shape: The shape model of heads.
-        feature: Q: features at points of unit space.
-        code: z to begin with.
-        canonical_from_unit: T to begin with, a 4x4 similarity.
-        learn_code: Whether z is a parameter; otherwise it stays as it is.
+        feature: Network Q of features at points of unit space.
+        code: Initial z.
+        canonical_from_unit: Initial T, a 4x4 similarity.
+        learn_code: Whether z is a parameter; otherwise it is constant.
     """
 
     code: Tensor

@@ -31,12 +31,12 @@ class ShapeNetwork(nn.Module):
 
     @property
     def brightness_model(self) -> BrightnessModel | None:
-        """What photographs of the shape model's faces look like, where that is known."""
+        """Brightness of its faces in photographs, where that is known."""
         return None
 
     @property
     def coarse_level(self) -> "ShapeNetwork":
-        """Nearly the same shape model, cheaper: what a fit may begin with. Itself if there is none."""
+        """A cheaper approximation, with which a fit may begin; the shape model itself if there is none."""
         return self
 
     @abstractmethod
@@ -45,9 +45,9 @@ class ShapeNetwork(nn.Module):
     ) -> Float[Tensor, " points"]:
         """Signed distance at points for one code, or for a code for each point."""
 
-    def at(self, latent: Float[Tensor, " latent"]) -> "Head":
+    def shape_of(self, code: Float[Tensor, " latent"]) -> "NetworkShape":
         """The head of a code."""
-        return Head(self, latent.detach())
+        return NetworkShape(self, code.detach())
 
     def latent_gradient(
         self, points: Float[Tensor, "points 3"], latent: Float[Tensor, " latent"]
@@ -61,16 +61,16 @@ class ShapeNetwork(nn.Module):
 
     @abstractmethod
     def absorb(self, mean: Float[Tensor, " latent"], scale: Float[Tensor, " latent"]) -> None:
-        """Changes the variable of the shape model: afterwards F(x; z) is what F(x; mean + scale · z) was."""
+        """Substitutes the code, in place: afterwards F(x; z) is what F(x; mean + scale · z) was."""
 
 
 @dataclass(frozen=True)
-class Head:
+class NetworkShape:
     """One head of a shape model, a `recon.fitting.Shape`.
 
     Attributes:
         network: The shape model.
-        code: z.
+        code: Code z of the head.
     """
 
     network: ShapeNetwork
@@ -100,16 +100,16 @@ class Head:
 class DeepSDFNetwork(ShapeNetwork):
     """The decoder of DeepSDF with the encoding of H3D-Net: an MLP over γ(x) and z.
 
-    Softplus, weight normalisation, a skip that feeds the whole input in again, and the sphere of IGR to begin
-    with (DeepSDF, section 4; IGR's shape space; H3D-Net, section 3).
+    It has softplus activations, weight normalisation, a skip of the whole input, and starts as the sphere of IGR
+    (DeepSDF, section 4; IGR's shape space; H3D-Net, section 3).
 
     Args:
         latent_size: Length of the code.
         width: Units of each hidden layer.
-        depth: Hidden layers.
+        depth: Number of hidden layers.
         skip: Layers that take the input again, divided by √2 together with the hidden units.
         octaves: Frequencies of the encoding of x; 0 is DeepSDF's plain x.
-        radius: Of the initial sphere, in canonical unit space.
+        radius: Radius of the initial sphere, in canonical unit space.
         beta: Sharpness of the softplus.
 
     Raises:
@@ -181,8 +181,8 @@ class DeepSDFNetwork(ShapeNetwork):
             layer.weight = weight  # through the weight normalisation
 
 
-class LinearSDFNetwork(ShapeNetwork):
-    """mean(x) + ⟨B(x), z⟩: a mean head and a learned basis of deviations, which a few CPU minutes can train.
+class FeatureGridSDFNetwork(ShapeNetwork):
+    """The linear shape model mean(x) + ⟨B(x), z⟩ over feature grids, which a few CPU minutes can train.
 
     B is a small MLP over smooth feature grids, so that detail costs memory instead of arithmetic; being linear
     in z, the last layer is folded with the code before any point is seen. Outside the box of the grids the
@@ -191,7 +191,7 @@ class LinearSDFNetwork(ShapeNetwork):
     Args:
         latent_size: Length of the code.
         width: Units of each hidden layer.
-        depth: Hidden layers.
+        depth: Number of hidden layers.
         low: Lower corner of the grids, canonical unit space.
         high: Upper corner.
         mean_cells: Cells of the mean head's grid along x, y, z.
@@ -250,7 +250,7 @@ class LinearSDFNetwork(ShapeNetwork):
     def all_codes(
         self, points: Float[Tensor, "points 3"], latents: Float[Tensor, "heads latent"]
     ) -> Float[Tensor, "points heads"]:
-        """Signed distance at the same points for many codes, whose features are computed once."""
+        """Signed distance at the same points for many codes; features of points are computed once."""
         coordinates = functional.linear(functional.pad(latents, (0, 1), value=1.0), self.basis.weight.t())
         base, hidden = self.features(points)
         return base[:, None] + hidden @ coordinates.t()
@@ -286,19 +286,19 @@ def fit_code(
     start: Float[Tensor, " latent"] | None = None,
     chunk: int = 16_384,
 ) -> Float[Tensor, " latent"]:
-    """The most probable code of a head: least squares over points with known distance, under a standard normal.
+    """Finds the most probable code of a head by least squares over points with known distance.
 
-    Minimises Σ ρ((F(xᵢ; z) − dᵢ) / σ) + ‖z‖² with a Huber ρ; DeepSDF (section 4.3) descends the same kind of
-    objective by Adam, in a hundred times as many steps.
+    Minimises Σ ρ((F(xᵢ; z) − dᵢ) / σ) + ‖z‖² with a Huber ρ, the second term being the standard normal prior. DeepSDF
+    (section 4.3) descends the same kind of objective by Adam, in a hundred times as many steps.
 
     Args:
         network: The shape model.
-        points: In canonical unit space.
-        distances: Their signed distances; 0 for points on the surface.
-        sigma: Standard deviation of a distance, points of a head being far from independent.
-        steps: Of Gauss–Newton.
-        start: First code; zero by default.
-        chunk: Points at a time.
+        points: Points, canonical unit space.
+        distances: Signed distances of the points; 0 for points on the surface.
+        sigma: Standard deviation of a distance; points of a head are far from independent.
+        steps: Number of steps of Gauss–Newton.
+        start: Initial code; zero by default.
+        chunk: Number of points at a time.
     """
     code = torch.zeros(network.latent_size) if start is None else start.detach().clone()
     code = code.to(points)

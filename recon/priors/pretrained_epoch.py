@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import recon
 from recon.errors import PriorError
 from recon.fields import Field
-from recon.priors.prior import Networks, SceneObservations, Start
+from recon.priors.prior import FittedHead, Networks, SceneObservations, Start
 from recon.priors.source_subjects import SourceSubject, load_source_subject, sizes
 
 log = logging.getLogger(__name__)
@@ -30,14 +30,14 @@ class PretrainedEpochPrior:
     their unit spheres show heads of about the same size and pose. What no view shows keeps the source subject's face.
 
     The recipe as written hands over a checkpoint and trains on at a constant rate:
-    `load=weights schedule_offset=0`, and in the method `objective.learning_rate_milestones=[]`.
+    `prior.load=weights prior.schedule_offset=0 method.objective.learning_rate_milestones=[]`.
 
     What resuming in the published code really does is more. Besides the weights of both networks it restores
     Adam's moments and the scheduler, and it goes on counting epochs from 500 instead of 0. So the milestones
     250 and 500 of α lie behind the new subject when it begins: α starts at 200, not 50, and doubles at its
     own epochs 250, 500 and 750; the learning rate, said to be constant, halves at its epochs 500 and 1000.
     500 of the 2000 epochs that IDR's schedules are made for are a quarter:
-    `load=weights+optimizer schedule_offset=0.25` with IDR's milestones is that run, and the default.
+    `prior.load=weights+optimizer prior.schedule_offset=0.25` with IDR's milestones is that run, and the default.
 
     Args:
         source_subject: A file of scripts/export_source_subject.py, the folder of a run, the name of a file in
@@ -59,18 +59,20 @@ class PretrainedEpochPrior:
         schedule_offset: float = 0.25,
     ) -> None:
         if load not in LOADS:
-            raise ValueError(f"load is one of {', '.join(LOADS)}, not {load!r}")
+            raise ValueError(f"prior.load is one of {', '.join(LOADS)}, not {load!r}")
         if not 0 <= schedule_offset < 1:
             raise ValueError(
-                f"schedule_offset is a fraction of the training in [0, 1), not {schedule_offset}"
+                f"prior.schedule_offset is a fraction of the training in [0, 1), not {schedule_offset}"
             )
         self.source_subject, self.load, self.schedule_offset = source_subject, load, schedule_offset
         self.folder = (
             SOURCE_SUBJECTS if source_subjects_folder is None else Path(source_subjects_folder).expanduser()
         )
 
-    def starts(self, networks: Networks, observations: SceneObservations) -> Mapping[str, Start]:
-        """A start for each source subject, `pretrained_epoch:NAME`.
+    def starts(
+        self, networks: Networks, observations: SceneObservations, fitted: FittedHead | None = None
+    ) -> Mapping[str, Start]:
+        """A start for each source subject, `pretrained_epoch:NAME`; no fitted head is used.
 
         Raises:
             PriorError: A source subject is missing, broken, of another size than the networks, or has no moments of
@@ -123,7 +125,7 @@ class PretrainedEpochPrior:
         return found
 
     def _path(self, given: str | Path) -> Path:
-        """A file or folder as it is given, or a name in the source subjects' folder."""
+        """The path of a source subject that is given as file, folder, or name in the folder of source subjects."""
         path, named = Path(given).expanduser(), self.folder / f"{given}.safetensors"
         if path.exists():
             return path
@@ -214,17 +216,17 @@ def _overrides(source_subject: SourceSubject) -> str:
 
 
 def _warn_of_scale(source_subject: SourceSubject, observations: SceneObservations) -> None:
-    """Nothing aligns source subject and scene, so their unit spheres must be of about the same size."""
+    """Warns where the unit spheres of source subject and scene differ in size, since nothing aligns them."""
     theirs = source_subject.about.get("world_from_unit")
     if theirs is None:
         return
-    donor_mm, scene_mm = (
+    source_mm, scene_mm = (
         np.cbrt(np.linalg.det(np.asarray(m)[:3, :3])) for m in (theirs, observations.world_from_unit)
     )
-    if abs(scene_mm / donor_mm - 1) > SCALE_TOLERANCE:
+    if abs(scene_mm / source_mm - 1) > SCALE_TOLERANCE:
         log.warning(
             "source subject %s: its unit sphere has a radius of %.0f mm, the scene's one of %.0f mm; the "
             "source subject's head will "
             "start at %.2f of its size. Use a source subject whose scene was normalised alike.",
-            source_subject.name, donor_mm, scene_mm, scene_mm / donor_mm,
+            source_subject.name, source_mm, scene_mm, scene_mm / source_mm,
         )  # fmt: skip

@@ -1,30 +1,34 @@
-"""What a prior is to a reconstruction: the networks that training starts from."""
+"""Interfaces of priors: what a prior may look at, the head that it fits, and what training starts from."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from recon.fields import Field
+from recon.fitting import InstantFit
+from recon.priors.pca.shape import GridShape
+from recon.priors.pca.shape_model import PCAShapeModel
+from recon.priors.weights import ShapePrior
 from recon.scene import Camera
 
 
 @dataclass(frozen=True)
 class SceneObservations:
-    """What a prior may look at before training.
+    """The input views of a scene, as a prior may look at them before training.
 
     Attributes:
-        cameras: Of the input views, world mm.
-        masks: Their masks.
+        cameras: Cameras of the input views, world mm.
+        masks: Masks of the input views.
         world_from_unit: 4x4 similarity, the scene's `scale_mat`.
-        images: Gives their photographs, sRGB in [0, 1].
-        landmarks: Gives world positions of facial landmarks by H3DS name, mm; none where there are none. H3DS
-            has them on the scans, so a method that uses them knows more than photographs and masks.
-        ignored: For each view the pixels of which photograph and mask say nothing of the head, such as a hand before
-            it; empty where every pixel counts.
+        images: Function that gives the photographs, sRGB in [0, 1].
+        landmarks: Function that gives world positions of facial landmarks by H3DS name, mm; none where there are none.
+            H3DS has them on the scans, so a method that uses them knows more than photographs and masks.
+        ignored: For each view the pixels at which photograph and mask do not show the head, such as a hand before it;
+            empty where every pixel is valid.
         marked: For each view pixels (x, y) of the landmarks marked in its photograph, by name; empty where there are
             none.
     """
@@ -40,12 +44,12 @@ class SceneObservations:
 
 @dataclass(frozen=True)
 class Networks:
-    """How the configuration would make each network; a prior calls those that it needs.
+    """Factories of the configured networks; a prior calls those that it needs.
 
     Attributes:
-        sdf: IDR's geometry: signed distance and feature in one network.
-        feature: H3D-Net's feature network, for geometries that have no feature of their own.
-        colour: The rendering network.
+        sdf: Makes IDR's geometry: signed distance and feature in one network.
+        feature: Makes H3D-Net's feature network, for geometries that have no feature of their own.
+        colour: Makes the rendering network.
     """
 
     sdf: Callable[[], Field]
@@ -55,23 +59,23 @@ class Networks:
 
 @dataclass(frozen=True)
 class Start:
-    """What training starts from.
+    """The networks that training starts from, with the facts that a prior knows of the head.
 
     Attributes:
-        field: The geometry.
-        colour: The rendering network.
-        schedule_offset: Where in the schedules of α and the learning rate training begins, as a fraction of
-            the whole: they see `schedule_offset + step / steps`.
+        field: Geometry.
+        colour: Rendering network.
+        schedule_offset: Fraction of the schedules of α and the learning rate at which training begins: they see
+            `schedule_offset + step / steps`.
         optimizer_state: Adam's state by parameter name (`sdf.…`, `colour.…`), each as Adam keeps it, to go on
             with; or None for a fresh start.
         deviation: Standard deviation of the surface along its normal at points on it, both in unit space, where
             the prior knows it; or None.
-        cameras: The input views' cameras as the prior corrected them, world mm; or None for those given.
-        life_size: Size of the head against the mean head, where the prior knows it; or None.
-        landmarks: Places of facial landmarks by name, world mm, where the prior knows them; or None.
-        frozen: Fraction of the training in which the geometry does not learn, where that is more than the
-            objective's: colours that know nothing yet would spoil a good one.
-        geometry_rate: What the geometry's learning rate is multiplied by.
+        cameras: Cameras of the input views as the prior corrected them, world mm; or None for those given.
+        life_size: Size of the head relative to the mean head, where the prior knows it; or None.
+        landmarks: Positions of facial landmarks by name, world mm, where the prior knows them; or None.
+        frozen: Fraction of the training in which the geometry does not learn, where that is more than the objective's:
+            untrained colours would damage a good geometry.
+        geometry_rate: Factor of the geometry's learning rate.
     """
 
     field: Field
@@ -86,14 +90,45 @@ class Start:
     geometry_rate: float = 1.0
 
 
+class FittedHead(NamedTuple):
+    """A head of a linear shape model, fitted to photographs.
+
+    Attributes:
+        prior: Content of the prior's file.
+        shape_model: Its shape model.
+        fit: Code, pose and cameras.
+        shape: Distances of the head, canonical unit space.
+    """
+
+    prior: ShapePrior
+    shape_model: PCAShapeModel
+    fit: InstantFit
+    shape: GridShape
+
+    def landmarks(self) -> Mapping[str, Float[np.ndarray, " 3"]]:
+        """Positions of its landmarks by name, world mm."""
+        world_from_mm = np.linalg.inv(self.prior.canonical.mm_from_unit @ self.fit.canonical_from_world)
+        places = self.shape_model.landmarks(self.fit.code).double().numpy()
+        places = places @ world_from_mm[:3, :3].T + world_from_mm[:3, 3]
+        return dict(zip(self.shape_model.landmark_names, places, strict=True))
+
+
 @runtime_checkable
 class Prior(Protocol):
     """A prior: one class, one file, one yaml in conf/prior/."""
 
-    def starts(self, networks: Networks, observations: SceneObservations) -> Mapping[str, Start]:
+    def starts(
+        self, networks: Networks, observations: SceneObservations, fitted: FittedHead | None = None
+    ) -> Mapping[str, Start]:
         """What training may start from, by the name that metrics.json gives it.
 
-        Most priors return one; of several, a short trial on the photographs chooses.
+        Most priors return one start; of several, a short trial on the photographs chooses.
+
+        Args:
+            networks: Factories of the configured networks.
+            observations: The input views.
+            fitted: Head that `FitsHead.fit` of this prior returned; with None a prior that needs one fits it. Other
+                priors do not use it.
 
         Raises:
             PriorError: The prior's files are missing, broken or of another size than the networks.
@@ -101,9 +136,25 @@ class Prior(Protocol):
         ...
 
 
-class SpherePrior:
-    """The geometric initialisation of IDR: whatever the photographs show starts as a sphere."""
+@runtime_checkable
+class FitsHead(Protocol):
+    """A prior that fits a head to the photographs before training; the fit is a stage of its own."""
 
-    def starts(self, networks: Networks, observations: SceneObservations) -> Mapping[str, Start]:
-        """Networks as the configuration makes them."""
+    def fit(self, observations: SceneObservations) -> FittedHead:
+        """Fits the head that the photographs show, without networks.
+
+        Raises:
+            PriorError: The prior's files are missing or broken, or the pose cannot be found.
+            OutOfDistributionError: No head of the shape model matches the masks.
+        """
+        ...
+
+
+class SpherePrior:
+    """The geometric initialisation of IDR: every head starts as a sphere."""
+
+    def starts(
+        self, networks: Networks, observations: SceneObservations, fitted: FittedHead | None = None
+    ) -> Mapping[str, Start]:
+        """Networks as the configuration makes them; no fitted head is used."""
         return {"sphere": Start(networks.sdf(), networks.colour())}

@@ -1,4 +1,4 @@
-"""Fields fitted to a head that is known already: points of it with distances, and a network that learns them."""
+"""Regression of a field to a known head: SDF samples of the head, and the training of a network on them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,20 +15,20 @@ from recon.fields import Field, sdf_and_gradient
 Distance = Callable[[Tensor], Tensor]
 
 SHELL_UNIT = 0.06
-"""This close to a surface a field is taken at its word, and points are moved onto the surface."""
+"""Distance from a surface within which the values of a field are used as they are, and points are projected."""
 
 ON_SURFACE_UNIT = 1e-4
-"""A point is on a surface if its distance is below this: 0.03 mm of a head."""
+"""Largest distance of a point on a surface: 0.03 mm of a head."""
 
 
 @dataclass(frozen=True)
 class SDFSamples:
-    """Points of unit space with what a field is to say there.
+    """Points of unit space with the signed distances that a field is to learn.
 
     Attributes:
-        points: Unit space.
-        distances: Signed distances there.
-        normals: Gradients of the distance at the first points, those near the surface.
+        points: Points, unit space.
+        distances: Signed distances at the points.
+        normals: Unit gradients of the distance at the first points, those near the surface.
     """
 
     points: Float[Tensor, "points 3"]
@@ -36,17 +36,17 @@ class SDFSamples:
     normals: Float[Tensor, "near 3"]
 
     @classmethod
-    def of(cls, sdf: Distance, count: int, generator: torch.Generator) -> "SDFSamples":
-        """A samples about the surface of a distance in the unit ball.
+    def from_sdf(cls, sdf: Distance, count: int, generator: torch.Generator) -> "SDFSamples":
+        """Draws samples about the surface of a signed distance in the unit ball.
 
-        Half of the points lie close about the surface, and take distance and normal of the field. The other half
-        is spread wider; away from the surface a shape model of heads is no exact distance, and the nearest point of the
-        surface counts.
+        Half of the points lie close to the surface, with distance and normal of the field. The other half is spread
+        wider; away from the surface a shape model of heads is no exact distance, so the distance to the nearest point
+        of the surface is taken.
 
         Args:
-            sdf: Signed distance near its surface; the sign counts everywhere. Differentiable.
-            count: Points.
-            generator: Of the draws.
+            sdf: Signed distance, exact near its surface and with the right sign everywhere; differentiable.
+            count: Number of points.
+            generator: Generator of the draws.
 
         Raises:
             PriorError: There is no surface in the unit ball.
@@ -66,14 +66,14 @@ class SDFSamples:
 
 @dataclass(frozen=True)
 class Regression:
-    """How a field learns a samples.
+    """Settings of the regression of a field to SDF samples.
 
     Attributes:
-        steps: Of Adam; the rate falls to zero as a cosine.
-        points: For each step.
-        learning_rate: To begin with.
+        steps: Number of steps of Adam; the rate falls to zero as a cosine.
+        points: Number of points of each step.
+        learning_rate: Initial learning rate.
         normal_weight: Weight of the mean distance of gradients from normals, against that of distances in unit space.
-        sample_points: Of the samples, drawn once.
+        sample_points: Number of samples, which are drawn once.
     """
 
     steps: int = 500
@@ -90,14 +90,14 @@ def fit_field(
     generator: torch.Generator,
     device: torch.device | str = "cpu",
 ) -> None:
-    """Lets a field learn the distances of a samples, in place.
+    """Trains a field on SDF samples, in place.
 
     Args:
-        field: On the CPU, and there again afterwards.
-        samples: What it learns.
-        how: Length and rates.
-        generator: Of the draws.
-        device: Where to compute.
+        field: Field on the CPU; it is there again afterwards.
+        samples: Samples of the head.
+        how: Length, rates and weights.
+        generator: Generator of the draws.
+        device: Device of the training.
     """
     field.to(device).train()
     parameters = [p for p in field.parameters() if p.requires_grad]
@@ -123,12 +123,12 @@ def fit_field(
 
 
 def on_surface(sdf: Distance, count: int, generator: torch.Generator) -> Float[Tensor, "count 3"]:
-    """Points of the zero level of a distance inside the unit ball, about evenly spread.
+    """Draws points of the zero level of a signed distance inside the unit ball, about evenly spread.
 
     Args:
         sdf: Signed distance; differentiable.
-        count: Points.
-        generator: Of the draws.
+        count: Number of points.
+        generator: Generator of the draws.
 
     Raises:
         PriorError: There is no surface in the unit ball.

@@ -1,4 +1,4 @@
-"""A head of a shape model with a grid of its own for what the shape model cannot follow."""
+"""A residual that training adds to the head of a shape model: a field of grids for what the shape model lacks."""
 
 from collections.abc import Hashable, Mapping, Sequence
 
@@ -10,20 +10,19 @@ from recon.priors.field import PriorField
 from recon.priors.pca.shape import GridShape
 
 RESIDUALS = ("none", "field")
-"""What training adds to a head of a shape model: nothing, or a correction by the configured field."""
+"""Choices of `prior.residual`: training adds nothing, or a correction by the configured field."""
 
 
 class ResidualField(Field):
-    """(F(T x; z) + R(T x)) / |T|: a posed head of a shape model that itself never changes, and a residual R on grids.
+    """(F(T x; z) + R(T x)) / |T|: the posed head of a frozen shape model, plus a residual R on grids.
 
-    While the residual's levels have not begun to come in, code and pose of the head learn and there is no residual.
-    From then on the code stays as it is, so the shape model's network, asked once for a lattice of distances, is not
-    needed any more: both parts are grids.
+    Before the levels of the residual fade in, code and pose of the head learn and there is no residual. From then on
+    the code is constant, so the network of the shape model is sampled once on a lattice and both parts are grids.
 
     Args:
-        head: The shape model, code and pose; its feature network serves as it does there.
-        residual: Whose correction is added; it starts at zero.
-        cells: Of the lattice that stands for the head, along its longest side, where it is no lattice already.
+        head: Shape model, code and pose, with the feature network.
+        residual: Field whose correction is added; it starts at zero.
+        cells: Number of cells of that lattice along its longest side, where the head is no lattice already.
 
     Raises:
         ConfigError: The residual is no field of grids.
@@ -42,7 +41,7 @@ class ResidualField(Field):
         self.set_progress(1.0)
 
     def set_progress(self, progress: float) -> None:
-        """Phase and levels of the residual."""
+        """Set the phase and the levels of the residual."""
         self.residual.set_progress(progress)
         self.second = progress >= self.residual.begin
         if isinstance(self.head.code, nn.Parameter):
@@ -66,7 +65,7 @@ class ResidualField(Field):
         return distance / linear[0].norm()
 
     def _sampled(self) -> GridShape:
-        """The head of the present code as a lattice: a function of the code, kept while that is the same."""
+        """The head of the present code on a lattice, which is kept as long as the code is the same."""
         if isinstance(self.head.shape, GridShape):
             return self.head.shape
         code = self.head.code
@@ -77,7 +76,7 @@ class ResidualField(Field):
             or kept[1] != code._version
             or kept[2].box_low.device != code.device
         ):
-            kept = (code, code._version, GridShape.sampled(self.head.shape, code, self.cells))
+            kept = (code, code._version, GridShape.from_network(self.head.shape, code, self.cells))
             self._lattice = kept
         return kept[2]
 

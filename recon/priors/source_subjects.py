@@ -1,6 +1,5 @@
-"""Source subjects: subjects that were trained before, whose networks another subject may start from."""
+"""Source subjects: trained subjects whose networks another subject may start from, in files or run folders."""
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,30 +8,29 @@ from typing import Any
 
 import torch
 import yaml
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 import recon.fields
 from recon.errors import PriorError
-from recon.files import replacing
+from recon.priors.tensor_files import TensorFile, read_tensors, write_file
 
-FORMAT = "headrecon-donor-1"
+FORMAT = "headrecon-source-subject-1"
 PARTS = ("sdf", "colour")
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 @dataclass(frozen=True)
 class SourceSubject:
-    """A trained subject: both networks of IDR, and if wanted the state of Adam that goes with them.
+    """A trained subject: both networks of IDR, and optionally the state of Adam that belongs to them.
 
     Attributes:
-        name: Of the file or run folder that it was read from.
+        name: Name of the file or run folder that it was read from.
         fields: Configuration of each network of `PARTS`: its class as `_target_`, and the arguments.
         weights: State of both networks, `sdf.…` and `colour.…`.
         adam: `MOMENTS` by parameter name, or None.
-        about: What else the file says, all optional: `scene`, `views`, `method`, `seed`, `steps` trained,
-            `progress` (fraction of its schedules that it passed), `world_from_unit` (4x4, mm) and `licence`.
+        about: Further facts, all optional: `scene`, `views`, `method`, `seed`, `steps` trained,
+            `progress` (fraction of its schedules that is done), `world_from_unit` (4x4, mm) and `licence`.
     """
 
     name: str
@@ -80,9 +78,7 @@ def save_source_subject(path: str | Path, source_subject: SourceSubject) -> str:
         "fields": json.dumps(source_subject.fields),
         "about": json.dumps(source_subject.about),
     }
-    with replacing(Path(path)) as temporary:
-        save_file({name: value.contiguous() for name, value in tensors.items()}, temporary, metadata=metadata)
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return write_file(Path(path), TensorFile(metadata, tensors))
 
 
 def load_source_subject(path: str | Path) -> SourceSubject:
@@ -110,17 +106,15 @@ def _read(path: Path) -> SourceSubject:
             "`python scripts/export_source_subject.py run=RUNFOLDER out=FILE`"
         )
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise PriorError(f"{path} has format {metadata.get('format')!r}, expected {FORMAT!r}")
-            fields, about = json.loads(metadata["fields"]), json.loads(metadata["about"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        content = read_tensors(path)
+        if content.metadata.get("format") != FORMAT:
+            raise PriorError(f"{path} has format {content.metadata.get('format')!r}, expected {FORMAT!r}")
+        fields, about = json.loads(content.metadata["fields"]), json.loads(content.metadata["about"])
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise PriorError(f"{path} cannot be read as a source subject of this project: {error}") from error
-    weights = {name: value for name, value in tensors.items() if not name.startswith("adam.")}
+    weights = {name: value for name, value in content.tensors.items() if not name.startswith("adam.")}
     adam: dict[str, dict[str, Tensor]] = {}
-    for full, value in tensors.items():
+    for full, value in content.tensors.items():
         if full.startswith("adam."):
             _, moment, name = full.split(".", 2)
             adam.setdefault(name, {})[moment] = value
@@ -161,7 +155,7 @@ def source_subject_of_run(folder: str | Path) -> SourceSubject:
 
 
 def _about(folder: Path, config: Mapping[str, Any], step: int) -> dict[str, Any]:
-    """What the files of a run say of its training."""
+    """Facts about the training of a run, from its files."""
     views = config["views"]
     scene = str(config["scene"])
     if (folder / "metrics.json").is_file():
@@ -210,7 +204,7 @@ def _adam_by_name(
 
 
 def _make(source_subject: str, part: str, config: Mapping[str, Any]) -> nn.Module:
-    """A network of `recon.fields`, and nothing else: the file of a source subject may come from anywhere."""
+    """Makes a network of `recon.fields`, and nothing else: the file of a source subject may come from anywhere."""
     target = str(config.get("_target_", ""))
     made = getattr(recon.fields, target.removeprefix("recon.fields."), None)
     if not (target.startswith("recon.fields.") and isinstance(made, type) and issubclass(made, nn.Module)):

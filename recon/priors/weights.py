@@ -1,56 +1,50 @@
 """Shape priors on disk: a safetensors file that says what it holds, and loads nothing but tensors."""
 
-import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from jaxtyping import Bool
+from safetensors import SafetensorError
 from torch import Tensor
 
 from recon.errors import PriorError
-from recon.files import replacing
-from recon.priors.network import DeepSDFNetwork, LinearSDFNetwork, ShapeNetwork
-from recon.priors.pca.packed import CODEC, cached, unpacked
+from recon.priors.canonical import Canonical
+from recon.priors.network import DeepSDFNetwork, FeatureGridSDFNetwork, ShapeNetwork
+from recon.priors.pca.packing import CODEC, cached, packed, unpacked
 from recon.priors.pca.shape_model import PCAShapeModel
+from recon.priors.shipped import located
+from recon.priors.tensor_files import TensorFile, read_metadata, read_tensors, sha256_of, write_file
 
 FORMAT = "headrecon-shape-prior-1"
-NETWORKS = {"deepsdf": DeepSDFNetwork, "linear": LinearSDFNetwork, "grid": PCAShapeModel}
-OLD_NAMES = {"likeness": "brightness_model"}
-"""Arguments of networks in files of before, and what they are called now."""
-OLD_PREFIXES = {"likeness_": "brightness_"}
-"""Beginnings of the names of tensors in files of before, and what they are called now."""
-AS_THEY_ARE = {"grid"}
+NETWORKS = {"mlp": DeepSDFNetwork, "feature_grid": FeatureGridSDFNetwork, "pca": PCAShapeModel}
+"""Classes of shape models by the kind that files name."""
+EXACT_KINDS = {"pca"}
 """Kinds whose tensors are stored and used in the precision that they have."""
 
 
 @dataclass(frozen=True)
-class Canonical:
-    """The canonical frame of a shape model: mm of the mean head, +Y up, +Z out of the face, +X the subject's left.
+class PriorDescription:
+    """The metadata of a shape prior's file.
 
     Attributes:
-        centre_mm: Centre of the ball that is the unit ball of the networks.
-        radius_mm: Its radius.
-        landmarks_mm: The mean head's facial landmarks by H3DS name.
+        kind: Key of `NETWORKS`.
+        arguments: Arguments that the network was made with.
+        canonical: Canonical frame of the shape model.
+        about: Its training, data and licence: whatever the file says.
+        codec: Name of the compression; None where tensors are those of the network.
     """
 
-    centre_mm: tuple[float, float, float]
-    radius_mm: float
-    landmarks_mm: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
-
-    @property
-    def mm_from_unit(self) -> Float[np.ndarray, "4 4"]:
-        """Canonical unit space to canonical mm."""
-        matrix = np.diag([self.radius_mm] * 3 + [1.0])
-        matrix[:3, 3] = self.centre_mm
-        return matrix
+    kind: str
+    arguments: Mapping[str, Any]
+    canonical: Canonical
+    about: Mapping[str, Any]
+    codec: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,11 +52,11 @@ class ShapePrior:
     """A trained shape model of heads.
 
     Attributes:
-        network: In evaluation mode.
-        canonical: Its frame.
+        network: The shape model, in evaluation mode.
+        canonical: Canonical frame of the shape model.
         kind: Key of `NETWORKS`.
-        arguments: What the network was made with.
-        about: How it was trained, on what, under which licence: whatever the file says.
+        arguments: Arguments that the network was made with.
+        about: Its training, data and licence: whatever the file says.
     """
 
     network: ShapeNetwork
@@ -78,17 +72,40 @@ def save_shape_prior(path: str | Path, prior: ShapePrior, dtype: torch.dtype = t
     Args:
         path: A `.safetensors` file.
         prior: The shape model.
-        dtype: Of the stored tensors of networks; half precision changes the surface by less than 0.01 mm.
+        dtype: Type of the stored tensors of networks; half precision changes the surface by less than 0.01 mm.
     """
     tensors = {
-        name: value.detach().cpu().to(value.dtype if prior.kind in AS_THEY_ARE else dtype).contiguous()
+        name: value.detach().cpu().to(value.dtype if prior.kind in EXACT_KINDS else dtype)
         for name, value in prior.network.state_dict().items()
     }
     return write_tensors(Path(path), prior, tensors)
 
 
+def save_packed_prior(
+    path: str | Path, prior: ShapePrior, inside: Bool[np.ndarray, "x y z"], step_mm: float
+) -> str:
+    """Writes a prior of kind "pca" compressed; returns the SHA-256 of the file.
+
+    Args:
+        path: A `.safetensors` file.
+        prior: The shape model.
+        inside: Whether a node of its lattice has a row of the basis.
+        step_mm: Quantisation step of the basis.
+    """
+    assert isinstance(prior.network, PCAShapeModel)
+    tensors = packed(prior.network, inside, step_mm, prior.canonical.radius_mm)
+    return write_tensors(Path(path), prior, tensors, codec=CODEC)
+
+
 def write_tensors(path: Path, prior: ShapePrior, tensors: Mapping[str, Tensor], **more: str) -> str:
-    """Writes a prior's description with tensors that stand for its state; returns the SHA-256 of the file."""
+    """Writes the description of a prior with tensors that stand for its state; returns the SHA-256 of the file.
+
+    Args:
+        path: A `.safetensors` file.
+        prior: The shape model that is described.
+        tensors: Its state, or the compressed state.
+        **more: Further metadata.
+    """
     metadata = {
         "format": FORMAT,
         "kind": prior.kind,
@@ -97,28 +114,42 @@ def write_tensors(path: Path, prior: ShapePrior, tensors: Mapping[str, Tensor], 
         "about": json.dumps(dict(prior.about)),
         **more,
     }
-    with replacing(path) as temporary:
-        temporary.write_bytes(
-            _with_sorted_header(save({name: value.contiguous() for name, value in tensors.items()}, metadata))
-        )
-    return _hash(path)
+    return write_file(path, TensorFile(metadata, tensors))
 
 
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def read_description(path: str | Path, sha256: str | None = None) -> PriorDescription:
+    """Reads what a prior's file says of it, without its tensors.
 
+    Args:
+        path: The file.
+        sha256: SHA-256 that the file must have, if given.
 
-def _with_sorted_header(content: bytes) -> bytes:
-    """A safetensors file with its metadata in order: the library's order is another in every process, and
-    with it the hash.
+    Raises:
+        PriorError: There is no such file, it is not a shape prior, or its hash is another.
     """
-    end = 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(content[8:end])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # the format aligns its tensors to 8 bytes
-    return len(text).to_bytes(8, "little") + text + content[end:]
+    path = located(path)
+    if not path.is_file():
+        raise PriorError(
+            f"the prior {path} does not exist; make one with "
+            "`python scripts/pretrain_prior.py prior=deepsdf data=FOLDER`, or name another: prior.path=FILE"
+        )
+    if sha256 is not None and (found := sha256_of(path)) != sha256:
+        raise PriorError(f"{path} has SHA-256 {found}, expected {sha256}: it is broken or another file")
+    try:
+        metadata = read_metadata(path)
+        if metadata.get("format") != FORMAT:
+            raise PriorError(f"{path} has format {metadata.get('format')!r}, expected {FORMAT!r}")
+        canonical = json.loads(metadata["canonical"])
+        landmarks = {name: tuple(place) for name, place in canonical["landmarks_mm"].items()}
+        return PriorDescription(
+            metadata["kind"],
+            json.loads(metadata["arguments"]),
+            Canonical(tuple(canonical["centre_mm"]), float(canonical["radius_mm"]), landmarks),
+            json.loads(metadata.get("about", "{}")),
+            metadata.get("codec"),
+        )
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+        raise _unreadable(path, error) from error
 
 
 def load_shape_prior(path: str | Path, sha256: str | None = None) -> ShapePrior:
@@ -126,52 +157,33 @@ def load_shape_prior(path: str | Path, sha256: str | None = None) -> ShapePrior:
 
     Args:
         path: The file.
-        sha256: What the file must hash to, if given.
+        sha256: SHA-256 that the file must have, if given.
 
     Raises:
         PriorError: There is no such file, it is not a shape prior, or its hash is another.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise PriorError(
-            f"the prior {path} does not exist; make one with "
-            "`python scripts/pretrain_prior.py prior=deepsdf data=FOLDER`, or name another: prior.path=FILE"
-        )
-    if sha256 is not None and (found := _hash(path)) != sha256:
-        raise PriorError(f"{path} has SHA-256 {found}, expected {sha256}: it is broken or another file")
+    path = located(path)
+    described = read_description(path, sha256)
+    kind, arguments, canonical = described.kind, described.arguments, described.canonical
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise PriorError(f"{path} has format {metadata.get('format')!r}, expected {FORMAT!r}")
-            kind, arguments = metadata["kind"], json.loads(metadata["arguments"])
-            canonical = json.loads(metadata["canonical"])
-            arguments = {OLD_NAMES.get(name, name): value for name, value in arguments.items()}
-            tensors = {_present_name(name): file.get_tensor(name) for name in file.keys()}
-        if (codec := metadata.get("codec")) is not None:
-            if codec != CODEC:
-                raise PriorError(f"{path} is compressed as {codec!r}, expected {CODEC!r}: update the project")
-            decode = partial(unpacked, tensors, arguments, float(canonical["radius_mm"]))
-            tensors = cached(sha256 or _hash(path), decode)
-        if kind not in AS_THEY_ARE:
-            tensors = {name: tensor.float() for name, tensor in tensors.items()}
+        tensors = dict(read_tensors(path).tensors)
+        if described.codec is not None:
+            if described.codec != CODEC:
+                raise PriorError(
+                    f"{path} is compressed as {described.codec!r}, expected {CODEC!r}: update the project"
+                )
+            decode = partial(unpacked, tensors, arguments, canonical.radius_mm)
+            tensors = cached(sha256 or sha256_of(path), decode)
         network: ShapeNetwork
-        if kind in AS_THEY_ARE:
-            network = PCAShapeModel.holding(tensors, arguments)
+        if kind in EXACT_KINDS:
+            network = PCAShapeModel.from_state(tensors, arguments)
         else:
             network = NETWORKS[kind](**arguments)
-            network.load_state_dict(tensors)
+            network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise PriorError(f"{path} cannot be read as a shape prior of this project: {error}") from error
-    about = json.loads(metadata.get("about", "{}"))
-    landmarks = {name: tuple(place) for name, place in canonical["landmarks_mm"].items()}
-    frame = Canonical(tuple(canonical["centre_mm"]), canonical["radius_mm"], landmarks)
-    return ShapePrior(network.eval(), frame, kind, arguments, about)
+        raise _unreadable(path, error) from error
+    return ShapePrior(network.eval(), canonical, kind, arguments, described.about)
 
 
-def _present_name(name: str) -> str:
-    """What a tensor is called now whose file may be of before."""
-    for old, new in OLD_PREFIXES.items():
-        if name.startswith(old):
-            return new + name.removeprefix(old)
-    return name
+def _unreadable(path: Path, error: Exception) -> PriorError:
+    return PriorError(f"{path} cannot be read as a shape prior of this project: {error}")

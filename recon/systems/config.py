@@ -124,7 +124,7 @@ def _refined(cfg: DictConfig, overrides: list[str]) -> DictConfig:
             f"refine=true: method={cfg.method.name} has no refinement, method=instant has. "
             "Other methods start from its fit by init=instant (h3dnet and idr do)."
         )
-    kept = [re.sub(r"^(\+*)prior\.", r"\1init.linear.", o) for o in overrides if not o.startswith("method=")]
+    kept = [re.sub(r"^(\+*)prior\.", r"\1init.pca.", o) for o in overrides if not o.startswith("method=")]
     inside_main = GlobalHydra.instance().is_initialized()
     with nullcontext() if inside_main else hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         return hydra.compose("train", overrides=[f"method={name}", *kept])

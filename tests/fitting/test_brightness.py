@@ -8,12 +8,11 @@ import torch
 
 from recon.fitting import SolverSettings
 from recon.fitting.brightness import BrightnessModel
-from recon.fitting.face_points import Faces
+from recon.fitting.face_points import FaceBrightnessTerm
 from recon.fitting.observations import Pinhole, ViewObservation
 from recon.fitting.residuals import Layout
 from recon.scene import Camera
-from tests.fitting.test_pose import UNIT_MM
-from tests.support.fit_shape_models import BallWithNose
+from tests.support.fit_shape_models import UNIT_MM, BallWithNose
 
 SIZE = 256
 
@@ -22,7 +21,7 @@ def facing_points() -> torch.Tensor:
     """Face points of the mean head that a camera behind it sees, beside nose and chin."""
     spread = torch.randn(3000, 3, generator=torch.Generator().manual_seed(0))
     places = 0.35 * torch.nn.functional.normalize(spread, dim=1)
-    return places[(places[:, 2] < -0.2) & (BallWithNose().at(torch.zeros(2)).sdf(places).abs() < 1e-3)]
+    return places[(places[:, 2] < -0.2) & (BallWithNose().shape_of(torch.zeros(2)).sdf(places).abs() < 1e-3)]
 
 
 def face_brightness(components: torch.Tensor, by_code: torch.Tensor) -> BrightnessModel:
@@ -53,16 +52,18 @@ def test_brightness_tells_the_code_as_far_as_both_go_together(gain):
     pose = np.eye(4)
     pose[2, 3] = -900.0
     camera = Camera(np.array([[700.0, 0, 128], [0, 700, 128], [0, 0, 1]]), pose, SIZE, SIZE)
-    pinhole = Pinhole.of(camera, np.diag([1 / UNIT_MM, 1 / UNIT_MM, 1 / UNIT_MM, 1.0]))
+    pinhole = Pinhole.from_camera(camera, np.diag([1 / UNIT_MM, 1 / UNIT_MM, 1 / UNIT_MM, 1.0]))
     columns, _ = pinhole.project(facing_points())
     known = face_brightness(torch.sin(columns[:, :1] / 5), torch.tensor([[0.0, gain]]))
     mask, settings = np.ones((SIZE, SIZE), bool), SolverSettings(shading=False, face_point_sigma_mm=0.0)
-    view = ViewObservation.of(camera, mask, np.full((SIZE, SIZE, 3), 0.5), ~mask, settings)
+    view = ViewObservation.from_photograph(camera, mask, np.full((SIZE, SIZE, 3), 0.5), ~mask, settings)
     stripes = 1.5 * np.sin((np.arange(SIZE, dtype=np.float32) + 0.5) / 5)
     view = replace(view, picture=np.tile(stripes, (SIZE, 1)))
 
-    faces = Faces.of(known, BallWithNose().at(torch.zeros(2)), torch.zeros(2), settings, UNIT_MM)
-    rows = faces.against(view, pinhole, 0, 0.5, 1e4, Layout(2, 1))
+    faces = FaceBrightnessTerm.from_code(
+        known, BallWithNose().shape_of(torch.zeros(2)), torch.zeros(2), settings, UNIT_MM
+    )
+    rows = faces.linearised(view, pinhole, 0, 0.5, 1e4, Layout(2, 1))
     assert rows is not None
     residual, jacobian = rows[0], rows[1][:, 1]
     found = -float(jacobian @ residual) / (float(jacobian @ jacobian) + 1.0)

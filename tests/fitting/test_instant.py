@@ -14,8 +14,7 @@ from recon.fitting.observations import Pinhole
 from recon.fitting.residuals import MarkedLandmarks
 from recon.fitting.tracing import trace
 from recon.scene import Camera
-from tests.fitting.test_pose import SIZE, UNIT_MM, camera, placed
-from tests.support.fit_shape_models import BallWithNose
+from tests.support.fit_shape_models import SIZE, UNIT_MM, BallWithNose, camera, placed
 
 CODE = torch.tensor([0.7, -0.8])
 POSE = placed((10.0, 4.0, -3.0), 1.02, np.array([12.0, -8.0, 5.0]))
@@ -30,7 +29,7 @@ def photograph(
     view: Camera, light: tuple[float, float, float], code: torch.Tensor = CODE
 ) -> tuple[np.ndarray, np.ndarray]:
     """Photograph and mask of the true head, painted and lit; sRGB."""
-    head, pinhole = BallWithNose().at(code), Pinhole.of(view, POSE)
+    head, pinhole = BallWithNose().shape_of(code), Pinhole.from_camera(view, POSE)
     x, y = np.meshgrid(np.arange(SIZE) + 0.5, np.arange(SIZE) + 0.5)
     pixels = torch.from_numpy(np.column_stack([x.ravel(), y.ravel()])).float()
     hits = trace(head, pinhole.centre.expand(len(pixels), 3), pinhole.directions(pixels))
@@ -52,15 +51,15 @@ def scene(lights) -> tuple[list[Camera], list[np.ndarray], list[np.ndarray]]:
 def surface_mm(fit) -> float:
     """Mean distance, mm, of the fitted surface's points to the true surface."""
     view = camera(5.0, np.zeros(3))
-    pinhole = Pinhole.of(view, fit.canonical_from_world)
+    pinhole = Pinhole.from_camera(view, fit.canonical_from_world)
     x, y = np.meshgrid(np.arange(4, SIZE, 4), np.arange(4, SIZE, 4))
     pixels = torch.from_numpy(np.column_stack([x.ravel(), y.ravel()])).float()
-    head = BallWithNose().at(fit.code)
+    head = BallWithNose().shape_of(fit.code)
     hits = trace(head, pinhole.centre.expand(len(pixels), 3), pinhole.directions(pixels))
     back = np.linalg.inv(fit.canonical_from_world)
     world = hits.points.numpy() @ back[:3, :3].T + back[:3, 3]
     true = torch.from_numpy(world @ POSE[:3, :3].T + POSE[:3, 3]).float()
-    return float(BallWithNose().at(CODE).sdf(true).abs().mean()) * UNIT_MM
+    return float(BallWithNose().shape_of(CODE).sdf(true).abs().mean()) * UNIT_MM
 
 
 SAME = [(0.3, 0.5, 0.8)] * 3
@@ -90,7 +89,7 @@ def test_light_that_moves_costs_little_with_the_shading_model_and_much_without()
     assert without > 1.5 * with_shading
 
 
-def test_cameras_that_are_wrong_are_mended():
+def test_wrong_cameras_are_corrected():
     cameras, masks, images = scene(SAME)
     bent = cameras[1].world_from_camera.copy()
     bent[:3, :3] = Rotation.from_rotvec(np.radians([0.4, -0.5, 0.3])).as_matrix() @ bent[:3, :3]
@@ -124,7 +123,7 @@ def test_one_photograph_shows_where_a_face_turns_if_faces_are_known():
         torch.randn(900, 3, generator=torch.Generator().manual_seed(0)), dim=1
     )
     places = 0.35 * spread[spread[:, 2] > 0.2]
-    places = places[BallWithNose().at(code).sdf(places).abs() < 1e-3]  # neither nose nor chin
+    places = places[BallWithNose().shape_of(code).sdf(places).abs() < 1e-3]  # neither nose nor chin
     brightness_model = BrightnessModel(
         places,
         torch.stack([0.1 * places, torch.zeros_like(places)], dim=2),
@@ -150,17 +149,19 @@ def test_landmarks_show_where_a_head_turns():
     code, view = torch.zeros(2), camera(0.0, np.zeros(3))
     image, mask = photograph(view, (-0.5, 0.4, 0.8), code)
     places = torch.tensor([[0.1, 0.05, 0.33], [-0.12, 0.1, 0.31], [0.0, -0.05, 0.34], [0.15, -0.1, 0.3]])
-    pixels, _ = Pinhole.of(view, POSE).project(places)
+    pixels, _ = Pinhole.from_camera(view, POSE).project(places)
     marked = MarkedLandmarks(places, torch.zeros(4, 3, 2), pixels)
     tilted = np.eye(4)
     tilted[:3, :3] = Rotation.from_euler("xy", [7.0, 5.0], degrees=True).as_matrix()
     settings = SolverSettings(landmark_sigma_px=1.0)
     arguments = (BallWithNose(), [view], [mask], [image], np.zeros(3), UNIT_MM, settings)
     fit = solve(*arguments, marked=[marked], start=tilted @ POSE)
-    shown, _ = Pinhole.of(view, fit.canonical_from_world).project(places)
+    shown, _ = Pinhole.from_camera(view, fit.canonical_from_world).project(places)
     assert (shown - pixels).abs().max() < 0.6
-    untold, _ = Pinhole.of(view, solve(*arguments, start=tilted @ POSE).canonical_from_world).project(places)
-    assert (untold - pixels).abs().max() > 2.0
+    without_marks, _ = Pinhole.from_camera(
+        view, solve(*arguments, start=tilted @ POSE).canonical_from_world
+    ).project(places)
+    assert (without_marks - pixels).abs().max() > 2.0
 
 
 def test_what_hides_the_head_is_left_out_where_it_is_marked():
@@ -172,9 +173,9 @@ def test_what_hides_the_head_is_left_out_where_it_is_marked():
     nothing = np.zeros_like(bar)
     arguments = (BallWithNose(), cameras, hidden_masks, hidden, np.zeros(3), UNIT_MM)
     told = solve(*arguments, SolverSettings(pixels=900), ignored=[nothing, bar, nothing])
-    untold = solve(*arguments, SolverSettings(pixels=900, weights=False))
+    without_marks = solve(*arguments, SolverSettings(pixels=900, weights=False))
     assert surface_mm(told) < 0.7
-    assert surface_mm(untold) > 2 * surface_mm(told)
+    assert surface_mm(without_marks) > 2 * surface_mm(told)
 
 
 def test_masks_without_outlines_are_refused():

@@ -3,28 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from scipy.spatial.transform import Rotation
 
 from recon.errors import PriorError
 from recon.fitting import contour_rays, fit_head
 from recon.scene import Camera
-from tests.support.fit_shape_models import BallWithNose
-
-UNIT_MM = 330.0
-SIZE = 160
-
-
-def camera(azimuth_deg: float, centre: np.ndarray, distance_mm: float = 1200.0) -> Camera:
-    """Looks at `centre` from an azimuth about the world's y axis; the world's y points down."""
-    a = np.radians(azimuth_deg)
-    back = np.array([np.sin(a), 0.0, -np.cos(a)])  # from the centre to the camera
-    pose = np.eye(4)
-    pose[:3, 2] = -back
-    pose[:3, 1] = [0.0, 1.0, 0.0]
-    pose[:3, 0] = np.cross(pose[:3, 1], pose[:3, 2])
-    pose[:3, 3] = centre + distance_mm * back
-    intrinsics = np.array([[500.0, 0, SIZE / 2], [0, 500.0, SIZE / 2], [0, 0, 1]])
-    return Camera(intrinsics=intrinsics, world_from_camera=pose, width=SIZE, height=SIZE)
+from tests.support.fit_shape_models import SIZE, UNIT_MM, BallWithNose, camera, placed
 
 
 def photograph(shape_model: BallWithNose, code: torch.Tensor, pose: np.ndarray, camera: Camera) -> np.ndarray:
@@ -35,17 +18,8 @@ def photograph(shape_model: BallWithNose, code: torch.Tensor, pose: np.ndarray, 
     mask = np.zeros(SIZE * SIZE, dtype=bool)
     for depth in depths:
         points = (origins + depth * directions) @ pose[:3, :3].T + pose[:3, 3]
-        mask |= shape_model.at(code).sdf(torch.from_numpy(points).float()).numpy() < 0
+        mask |= shape_model.shape_of(code).sdf(torch.from_numpy(points).float()).numpy() < 0
     return mask.reshape(SIZE, SIZE)
-
-
-def placed(turn_deg: tuple[float, float, float], scale: float, centre: np.ndarray) -> np.ndarray:
-    """canonical_from_world of a head that looks along the world's −z, turned, scaled and moved."""
-    axes = Rotation.from_euler("yxz", turn_deg, degrees=True).as_matrix() @ np.diag([1.0, -1.0, -1.0])
-    pose = np.eye(4)
-    pose[:3, :3] = axes / (UNIT_MM * scale)
-    pose[:3, 3] = -pose[:3, :3] @ centre
-    return pose
 
 
 def error(found: np.ndarray, true: np.ndarray) -> tuple[float, float]:

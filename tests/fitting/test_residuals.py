@@ -61,7 +61,7 @@ def test_silhouettes():
 
     def rows(step: torch.Tensor) -> Rows:
         code, cameras = changed(step)
-        return silhouette(BallWithNose().at(code), cameras[0], 0, pixels, LAYOUT)
+        return silhouette(BallWithNose().shape_of(code), cameras[0], 0, pixels, LAYOUT)
 
     expected = differences(lambda step: rows(step).residual)
     expected[:, LAYOUT.camera(1)] = 0.0
@@ -87,7 +87,7 @@ def test_photographs():
 
     def rows(step: torch.Tensor) -> Rows:
         code, cameras = changed(step)
-        head = BallWithNose().at(code)
+        head = BallWithNose().shape_of(code)
         hits = trace(head, cameras[0].centre.expand(len(pixels), 3), cameras[0].directions(pixels))
         assert len(hits.rays) == len(pixels)
         return photometric(head, hits, values, (cameras[0], cameras[1]), (0, 1), picture(), LAYOUT)
@@ -112,7 +112,7 @@ def test_landmarks():
     torch.testing.assert_close(found.residual, torch.cat([shown[:, 0] - 90, shown[:, 1] - 90]))
 
 
-def test_likeness():
+def test_brightness_of_face_points():
     places = torch.tensor([[0.1, 0.05, 0.3], [-0.1, 0.0, 0.32], [0.0, -0.1, 0.4], [0.05, 0.1, 0.3]]).double()
     basis = torch.randn(4, 3, 2, generator=torch.Generator().manual_seed(2)).double() * 0.05
     normals, expected_brightness = torch.zeros(4, 3).double(), torch.tensor([0.1, -0.2, 0.3, 0.0]).double()
@@ -152,7 +152,7 @@ def test_project_is_the_inverse_of_directions():
     assert (depth > 0).all()
 
 
-def test_pixels_interpolate_their_centres_and_slopes_are_differences():
+def test_pixels_interpolate_their_centres_and_gradients_are_differences():
     shown = picture()
     at = torch.tensor([[30.5, 40.5]]).double()
     torch.testing.assert_close(shown.sample(at)[0][0], shown.values[40, 30])

@@ -10,13 +10,12 @@ import torch
 from recon.fitting import InstantFit, SolverSettings
 from recon.fitting.comparisons import CovisiblePixels, Photographs
 from recon.fitting.observations import Pinhole, ViewObservation
-from recon.fitting.sdf_offset import Band, ResidualSettings, gate, held_out, refined
+from recon.fitting.sdf_offset import NarrowBand, SDFOffsetSettings, fit_sdf_offset, gate, held_out
 from recon.fitting.shape_model import OffsetShape, lattice
 from recon.fitting.tracing import trace
 from recon.scene import Camera
 from recon.scene.images import log_luminance
-from tests.fitting.test_pose import SIZE, UNIT_MM, camera, placed
-from tests.support.fit_shape_models import BallWithNose
+from tests.support.fit_shape_models import SIZE, UNIT_MM, BallWithNose, camera, placed
 
 CODE, POSE = torch.zeros(2), placed((0.0, 0.0, 0.0), 1.0, np.zeros(3))
 HEIGHT_MM, WIDTH_MM = 2.5, 22.0
@@ -36,7 +35,7 @@ class Bumped:
         return -self.height_mm / UNIT_MM * torch.exp(-away / (2 * WIDTH_MM**2))
 
     def sdf(self, points):
-        return BallWithNose().at(CODE).sdf(points) + self.bump(points)
+        return BallWithNose().shape_of(CODE).sdf(points) + self.bump(points)
 
     def sdf_and_gradient(self, points):
         x = points.detach().requires_grad_(True)
@@ -49,7 +48,7 @@ class Bumped:
 
 def photograph(head: Bumped, view: Camera, light, noise: int | None) -> tuple[np.ndarray, np.ndarray]:
     """Photograph and mask of a head painted finely, or with noise of a seed in its place; sRGB."""
-    pinhole = Pinhole.of(view, POSE)
+    pinhole = Pinhole.from_camera(view, POSE)
     x, y = np.meshgrid(np.arange(SIZE) + 0.5, np.arange(SIZE) + 0.5)
     pixels = torch.from_numpy(np.column_stack([x.ravel(), y.ravel()])).float()
     hits = trace(head, pinhole.centre.expand(len(pixels), 3), pinhole.directions(pixels))
@@ -67,20 +66,20 @@ def photograph(head: Bumped, view: Camera, light, noise: int | None) -> tuple[np
 
 @cache
 def found(height_mm: float, lights=SAME, noise=False, azimuths=(-30.0, 0.0, 30.0), **settings):
-    """The residual of photographs of a bumped head whose code, pose and cameras are known."""
+    """The SDF offset of photographs of a bumped head whose code, pose and cameras are known."""
     cameras = [camera(azimuth, np.zeros(3)) for azimuth in azimuths]
     shots = [
         photograph(Bumped(height_mm), view, light, seed if noise else None)
         for seed, (view, light) in enumerate(zip(cameras, lights, strict=False))
     ]
     fit = InstantFit(POSE, CODE, cameras, torch.eye(9), 0.0, None)
-    return refined(
-        BallWithNose().at(CODE),
+    return fit_sdf_offset(
+        BallWithNose().shape_of(CODE),
         fit,
         [mask for _, mask in shots],
         [image for image, _ in shots],
         UNIT_MM,
-        ResidualSettings(pixels=4000),
+        SDFOffsetSettings(pixels=4000),
         SolverSettings(**settings),
     )
 
@@ -92,62 +91,65 @@ def surface(towards: tuple[float, float, float], spread: float = 0.5) -> torch.T
     return 0.35 * torch.nn.functional.normalize(direction, dim=1)
 
 
-def change_mm(residual, points: torch.Tensor) -> torch.Tensor:
-    return residual.change(points)[:, 0] * UNIT_MM
+def offset_mm(offset, points: torch.Tensor) -> torch.Tensor:
+    return offset.offset(points)[:, 0] * UNIT_MM
 
 
 @pytest.mark.parametrize("lights", [SAME, MOVING])
 def test_a_bump_is_found_where_it_is_seen_under_fixed_and_moving_light(lights):
-    residual = found(HEIGHT_MM, lights)
-    top = change_mm(residual, 0.35 * BROW[None])
+    offset = found(HEIGHT_MM, lights)
+    top = offset_mm(offset, 0.35 * BROW[None])
     assert -1.3 * HEIGHT_MM < float(top) < -0.6 * HEIGHT_MM  # the surface rises where distances fall
     front = surface((0.0, 0.35, 1.0), 0.3)
     true = Bumped(HEIGHT_MM).bump(front) * UNIT_MM
-    assert float((change_mm(residual, front) - true).abs().mean()) < 0.45 * float(true.abs().mean())
-    assert residual.kept > 0.5 and residual.typical_mm > 0.2
+    assert float((offset_mm(offset, front) - true).abs().mean()) < 0.45 * float(true.abs().mean())
+    assert offset.kept > 0.5 and offset.rms_mm > 0.2
 
 
 def test_nothing_changes_where_nothing_is_seen():
     back = surface((0.0, 0.1, -1.0), 0.2)
-    assert change_mm(found(HEIGHT_MM), back).abs().max() == 0.0
+    assert offset_mm(found(HEIGHT_MM), back).abs().max() == 0.0
 
 
 def test_a_head_without_a_bump_is_left_alone():
-    change = change_mm(found(0.0), surface((0.0, 0.35, 1.0))).abs()
+    change = offset_mm(found(0.0), surface((0.0, 0.35, 1.0))).abs()
     assert change.mean() < 0.08 and change.max() < 0.8  # a pixel is 2.4 mm here
 
 
 def test_noise_in_place_of_paint_moves_little():
-    residual = found(HEIGHT_MM, noise=True)
+    offset = found(HEIGHT_MM, noise=True)
     front = surface((0.0, 0.35, 1.0), 0.3)
-    assert change_mm(residual, front).abs().mean() < 0.25
-    assert change_mm(residual, front).abs().max() < 0.4 * HEIGHT_MM
+    assert offset_mm(offset, front).abs().mean() < 0.25
+    assert offset_mm(offset, front).abs().max() < 0.4 * HEIGHT_MM
 
 
 def test_one_photograph_has_only_its_outline():
-    residual = found(0.0, azimuths=(0.0,))
-    assert residual.typical_mm < 0.3
-    assert change_mm(residual, surface((0.0, 0.35, 1.0), 0.2)).abs().max() < 0.3
+    offset = found(0.0, azimuths=(0.0,))
+    assert offset.rms_mm < 0.3
+    assert offset_mm(offset, surface((0.0, 0.35, 1.0), 0.2)).abs().max() < 0.3
 
 
 def test_photographs_without_outlines_and_pairs_change_nothing():
-    residual = found(HEIGHT_MM, azimuths=(0.0,), photometric=False, outline_points=0)
-    assert residual.kept == 0.0 and not residual.change.values.any()
+    offset = found(HEIGHT_MM, azimuths=(0.0,), photometric=False, outline_points=0)
+    assert offset.kept == 0.0 and not offset.offset.values.any()
 
 
 @pytest.mark.parametrize("second", [None, 1])
 def test_rows_are_the_derivatives_by_the_values_of_the_lattice(second):
     views = [camera(azimuth, np.zeros(3)) for azimuth in (-20.0, 15.0)]
-    pinholes = [Pinhole.of(view, POSE) for view in views]
+    pinholes = [Pinhole.from_camera(view, POSE) for view in views]
     y, x = np.mgrid[:SIZE, :SIZE].astype(np.float32)
     image = np.repeat((0.5 + 0.2 * np.sin(x / 9) * np.cos(y / 11))[..., None], 3, axis=2)
     mask = np.ones((SIZE, SIZE), bool)
-    observe_views = [
-        replace(ViewObservation.of(view, mask, image, ~mask, SolverSettings()), picture=log_luminance(image))
+    prepared = [
+        replace(
+            ViewObservation.from_photograph(view, mask, image, ~mask, SolverSettings()),
+            picture=log_luminance(image),
+        )
         for view in views
     ]
-    photographs = Photographs(observe_views, pinholes, UNIT_MM, SolverSettings())
-    head = BallWithNose().at(CODE)
+    photographs = Photographs(prepared, pinholes, UNIT_MM, SolverSettings())
+    head = BallWithNose().shape_of(CODE)
     pixels = torch.tensor([[88.0, 60.0], [95.0, 72.0], [80.0, 85.0]])
     if second is None:
         pixels = torch.tensor([[130.0, 75.0], [60.0, 40.0], [36.0, 80.0]])
@@ -159,7 +161,7 @@ def test_rows_are_the_derivatives_by_the_values_of_the_lattice(second):
 
     grid = lattice(0.03)
     rows = photographs.compared(OffsetShape(head, grid), [covisible], 1.0)[0]
-    band = Band.about(grid, rows.points)
+    band = NarrowBand.from_points(grid, rows.points)
     jacobian = torch.from_numpy(band.rows(rows.points, rows.by_field).toarray())
     strongest = jacobian.abs().sum(0).topk(12).indices
     step = 5e-4
@@ -179,7 +181,7 @@ def test_the_prior_has_its_standard_deviation_on_a_surface():
     grid = lattice(0.1)
     x, y = torch.meshgrid(torch.linspace(-0.9, 0.9, 60), torch.linspace(-0.9, 0.9, 60), indexing="ij")
     sheet = torch.stack([x, y, torch.full_like(x, 0.02)], dim=-1).reshape(-1, 3)
-    band = Band.about(grid, sheet)
+    band = NarrowBand.from_points(grid, sheet)
     covariance = np.linalg.inv(band.precision(2.0, 0.7).toarray())
     middle = torch.tensor([[0.0, 0.0, 0.02], [0.4, 0.0, 0.02], [0.8, 0.0, 0.02]])
     taps = band.rows(middle, torch.ones(3)).toarray()

@@ -10,13 +10,14 @@ from recon.fitting import InstantFit
 from recon.priors import (
     Canonical,
     DeepSDFPrior,
+    FeatureGridSDFNetwork,
+    FitsHead,
+    FittedHead,
     GridShape,
     InstantStart,
-    LinearPrior,
-    LinearSDFNetwork,
     MeanHeadPrior,
     Networks,
-    PCAShapeModel,
+    PCAPrior,
     Regression,
     SceneObservations,
     SDFSamples,
@@ -26,17 +27,18 @@ from recon.priors import (
     on_surface,
     save_shape_prior,
 )
-from recon.priors.data.components import spline_values
-from recon.priors.linear import FittedHead
 from recon.scene import Camera
-from tests.support.ellipsoid import SEMI_AXES_MM
+from tests.support.prior_shape_models import (
+    BOX,
+    CANONICAL,
+    CELLS,
+    GROWTH,
+    PCA_ARGUMENTS,
+    RADIUS,
+    ball_shape_model,
+    write_pca,
+)
 
-CANONICAL = Canonical((0.0, 0.0, 0.0), 330.0)
-RADIUS, GROWTH = 0.25, 0.04  # of the mean ball, and by how much a code of 1 changes it; canonical unit space
-BOX, CELLS = 0.6, 40
-GRID_ARGUMENTS = {
-    "latent_size": 1, "low": [-BOX] * 3, "high": [BOX] * 3, "cells": [CELLS] * 3, "band": CELLS**3, "landmarks": [],
-}  # fmt: skip
 NETWORK_ARGUMENTS = {
     "latent_size": 1, "width": 4, "depth": 1, "low": [-BOX] * 3, "high": [BOX] * 3, "mean_cells": [CELLS] * 3,
     "grids": [[4, 4, 4, 1]],
@@ -45,45 +47,9 @@ UNIT_MM = 150.0  # of the scene's unit sphere
 CENTRE_MM = np.array([20.0, -10.0, 600.0])  # where the ball stands in the world, life-size
 
 
-def ball(points, radius=RADIUS):
-    return np.linalg.norm(points, axis=-1) - radius
-
-
-def ellipsoid(points):
-    """Distance from the ellipsoid of tests/support/ellipsoid.py to first order, canonical unit space."""
-    axes = SEMI_AXES_MM / CANONICAL.radius_mm
-    length = np.linalg.norm(points / axes, axis=-1)
-    return (length - 1) * length / np.maximum(np.linalg.norm(points / axes**2, axis=-1), 1e-9)
-
-
-def linear_family(distance=ball):
-    """Distances at the nodes of a lattice; a code of 1 makes the shape larger by GROWTH."""
-    middles = (np.arange(CELLS) + 0.5) * 2 * BOX / CELLS - BOX
-    nodes = np.stack(np.meshgrid(middles, middles, middles, indexing="ij"), -1)
-    shape_model = PCAShapeModel(1, [-BOX] * 3, [BOX] * 3, [CELLS] * 3, CELLS**3)
-    row_of = np.pad(np.arange(CELLS**3, dtype=np.int32).reshape(CELLS, CELLS, CELLS), 1, mode="edge")
-    shape_model.load_state_dict(
-        {
-            "mean.values": torch.from_numpy(spline_values(distance(nodes).astype(np.float32))).reshape(-1, 1),
-            "rows": torch.full((CELLS**3, 1), -GROWTH, dtype=torch.float16),
-            "row_of": torch.from_numpy(row_of.ravel()),
-            "landmark_mean": torch.zeros(0, 3),
-            "landmark_basis": torch.zeros(0, 3, 1),
-        },
-        assign=True,
-    )
-    return shape_model
-
-
-def write_linear(path, distance=ball):
-    prior = ShapePrior(linear_family(distance), CANONICAL, "grid", GRID_ARGUMENTS, {})
-    save_shape_prior(path, prior)
-    return path
-
-
-def write_network_family(path, canonical=CANONICAL):
+def write_network(path, canonical=CANONICAL):
     """The same balls by a network: a code of 1 makes one larger by twice GROWTH."""
-    network = LinearSDFNetwork(**NETWORK_ARGUMENTS)
+    network = FeatureGridSDFNetwork(**NETWORK_ARGUMENTS)
     middles = (torch.arange(CELLS + 2) - 0.5) * 2 * BOX / CELLS - BOX
     at = torch.stack(torch.meshgrid(middles, middles, middles, indexing="ij"), dim=-1).reshape(-1, 3)
     with torch.no_grad():
@@ -92,24 +58,27 @@ def write_network_family(path, canonical=CANONICAL):
         network.layers[0].bias.fill_(5.0)  # features are constant
         network.basis.weight.zero_()
         network.basis.weight[0] = -2 * GROWTH / (4 * torch.nn.functional.silu(torch.tensor(5.0)))
-    save_shape_prior(path, ShapePrior(network, canonical, "linear", NETWORK_ARGUMENTS, {}), torch.float32)
+    save_shape_prior(
+        path, ShapePrior(network, canonical, "feature_grid", NETWORK_ARGUMENTS, {}), torch.float32
+    )
     return path
 
 
-class Fitted(LinearPrior):
-    """Stands for a LinearPrior that has found the ball of a code."""
+class Fitted(PCAPrior):
+    """Stands for a PCAPrior that has found the ball of a code."""
 
     def __init__(self, path, code=1.0, canonical=CANONICAL):
         super().__init__(str(path))
-        self.code, self.canonical = torch.tensor([code]), canonical
+        self.code, self.canonical, self.fits = torch.tensor([code]), canonical, 0
 
     def fit(self, observations):
-        shape_model = linear_family()
+        self.fits += 1
+        shape_model = ball_shape_model()
         pose = np.diag([1 / 330.0] * 3 + [1.0])
         pose[:3, 3] = -CENTRE_MM / 330.0
         fit = InstantFit(pose, self.code, list(observations.cameras), torch.eye(8).double(), 0.1, None)
-        prior = ShapePrior(shape_model, self.canonical, "grid", GRID_ARGUMENTS, {})
-        return FittedHead(prior, shape_model, fit, GridShape.of(shape_model, self.code))
+        prior = ShapePrior(shape_model, self.canonical, "pca", PCA_ARGUMENTS, {})
+        return FittedHead(prior, shape_model, fit, GridShape.from_code(shape_model, self.code))
 
 
 NETWORKS = Networks(
@@ -129,12 +98,12 @@ def observations():
 
 @pytest.fixture(scope="module")
 def network_file(tmp_path_factory):
-    return write_network_family(tmp_path_factory.mktemp("family") / "net.safetensors")
+    return write_network(tmp_path_factory.mktemp("network") / "net.safetensors")
 
 
 @pytest.fixture(scope="module")
-def linear_file(tmp_path_factory):
-    return write_linear(tmp_path_factory.mktemp("linear") / "lin.safetensors")
+def pca_file(tmp_path_factory):
+    return write_pca(tmp_path_factory.mktemp("pca") / "lin.safetensors")
 
 
 def generator(seed=0):
@@ -164,12 +133,12 @@ def test_a_distance_without_surface_is_refused():
         on_surface(lambda x: x.norm(dim=1) + 1, 10, generator())
 
 
-def test_a_lesson_is_a_true_distance_also_where_the_field_is_none():
+def test_samples_are_true_distances_also_where_the_field_is_none():
     def crooked(x):
         distance = x.norm(dim=1) - 0.4
         return torch.where(distance.abs() > 0.06, 3 * distance, distance)
 
-    samples = SDFSamples.of(crooked, 2000, generator())
+    samples = SDFSamples.from_sdf(crooked, 2000, generator())
     expected = samples.points.norm(dim=1) - 0.4
     near = len(samples.normals)
     torch.testing.assert_close(samples.distances[:near], expected[:near], atol=1e-5, rtol=0)
@@ -180,24 +149,24 @@ def test_a_lesson_is_a_true_distance_also_where_the_field_is_none():
     )
 
 
-def test_a_network_learns_a_lesson_the_same_way_each_time():
+def test_a_network_learns_samples_the_same_way_each_time():
     middle = torch.tensor([0.2, 0.1, 0.0])
-    samples = SDFSamples.of(lambda x: (x - middle).norm(dim=1) - 0.35, 8000, generator())
-    taught = []
+    samples = SDFSamples.from_sdf(lambda x: (x - middle).norm(dim=1) - 0.35, 8000, generator())
+    trained = []
     for _ in range(2):
         torch.manual_seed(3)
         field = SDFNetwork(64, 3, (), 2, 8)
         fit_field(field, samples, Regression(steps=120, points=128), generator(5))
-        taught.append(field)
+        trained.append(field)
     points = middle + 0.35 * torch.nn.functional.normalize(torch.randn(500, 3, generator=generator(7)), dim=1)
-    error = taught[0].sdf(points).abs().mean()
+    error = trained[0].sdf(points).abs().mean()
     assert error < 0.008 < SDFNetwork(64, 3, (), 2, 8).sdf(points).abs().mean()
-    assert all(torch.equal(a, b) for a, b in zip(*(f.parameters() for f in taught), strict=True))
-    assert all(p.grad is None for p in taught[0].parameters())
+    assert all(torch.equal(a, b) for a, b in zip(*(f.parameters() for f in trained), strict=True))
+    assert all(p.grad is None for p in trained[0].parameters())
 
 
-def test_the_family_starts_as_its_member_closest_to_the_fit(network_file, linear_file, observations):
-    given = InstantStart(Fitted(linear_file), DeepSDFPrior(str(network_file)))
+def test_the_shape_model_starts_as_its_shape_closest_to_the_fit(network_file, pca_file, observations):
+    given = InstantStart(Fitted(pca_file), DeepSDFPrior(str(network_file)))
     ((name, start),) = given.starts(NETWORKS, observations).items()
     assert name == "lin+net"
     assert start.field.code.item() == pytest.approx(0.5, abs=0.02)  # its codes count double
@@ -207,16 +176,16 @@ def test_the_family_starts_as_its_member_closest_to_the_fit(network_file, linear
     assert start.deviation is None  # the geometry will move, the fit's uncertainty is not its own
 
 
-def test_the_mean_head_of_the_family_where_no_code_is_wanted(network_file, linear_file, observations):
-    given = InstantStart(Fitted(linear_file), DeepSDFPrior(str(network_file), code="mean"))
+def test_the_mean_head_of_the_shape_model_where_no_code_is_wanted(network_file, pca_file, observations):
+    given = InstantStart(Fitted(pca_file), DeepSDFPrior(str(network_file), code="mean"))
     (start,) = given.starts(NETWORKS, observations).values()
     assert start.field.code.item() == 0
     assert radius_mm(start.field)[0] == pytest.approx(RADIUS * 330.0, abs=0.3)
 
 
-def test_the_network_of_idr_starts_as_the_fitted_head(linear_file, observations):
+def test_the_network_of_idr_starts_as_the_fitted_head(pca_file, observations):
     settings = {"steps": 150, "points": 128, "sample_points": 8000}
-    given = InstantStart(Fitted(linear_file), SpherePrior(), settings, schedule_offset=0.3)
+    given = InstantStart(Fitted(pca_file), SpherePrior(), settings, schedule_offset=0.3)
     torch.manual_seed(0)
     ((name, start),) = given.starts(NETWORKS, observations).items()
     assert name == "lin+sphere" and isinstance(start.field, SDFNetwork)
@@ -225,34 +194,50 @@ def test_the_network_of_idr_starts_as_the_fitted_head(linear_file, observations)
     assert start.schedule_offset == 0.3 and start.cameras is not None
 
 
-def test_what_cannot_start_from_a_fit_is_refused_before_the_fit(network_file, linear_file, observations):
+def test_what_cannot_start_from_a_fit_is_refused_before_the_fit(network_file, pca_file, observations):
     class Never(Fitted):
         def fit(self, observations):
             raise AssertionError("fitted")
 
     with pytest.raises(ConfigError, match="MeanHeadPrior"):
-        InstantStart(Never(linear_file), MeanHeadPrior(str(network_file))).starts(NETWORKS, observations)
+        InstantStart(Never(pca_file), MeanHeadPrior(str(network_file))).starts(NETWORKS, observations)
     with pytest.raises(ConfigError, match="landmarks"):
-        InstantStart(Never(linear_file), DeepSDFPrior(str(network_file), pose="landmarks")).starts(
+        InstantStart(Never(pca_file), DeepSDFPrior(str(network_file), pose="landmarks")).starts(
             NETWORKS, observations
         )
     with pytest.raises(PriorError, match=r"missing\.safetensors"):
         missing = DeepSDFPrior(str(network_file.with_name("missing.safetensors")))
-        InstantStart(Never(linear_file), missing).starts(NETWORKS, observations)
+        InstantStart(Never(pca_file), missing).starts(NETWORKS, observations)
     with pytest.raises(PriorError, match="learning_rate"):
-        InstantStart(Never(linear_file), SpherePrior(), {"patience": 3})
+        InstantStart(Never(pca_file), SpherePrior(), {"patience": 3})
 
 
-def test_families_of_different_frames_are_refused(linear_file, observations, tmp_path):
-    other = write_network_family(tmp_path / "other.safetensors", Canonical((0.0, -25.0, 0.0), 330.0))
+def test_shape_models_of_different_frames_are_refused(pca_file, observations, tmp_path):
+    other = write_network(tmp_path / "other.safetensors", Canonical((0.0, -25.0, 0.0), 330.0))
     with pytest.raises(PriorError, match=r"-25\.0.*same frame"):
-        InstantStart(Fitted(linear_file), DeepSDFPrior(str(other))).starts(NETWORKS, observations)
+        InstantStart(Fitted(pca_file), DeepSDFPrior(str(other))).starts(NETWORKS, observations)
 
 
-def test_a_head_outside_the_family_is_told_to_do_without(linear_file, observations):
-    class Outside(Fitted):
+def test_a_head_out_of_distribution_is_told_to_do_without_the_fit(pca_file, observations):
+    class OutOfDistribution(Fitted):
         def fit(self, observations):
             raise OutOfDistributionError("no head looks like the masks")
 
     with pytest.raises(OutOfDistributionError, match="init=none"):
-        InstantStart(Outside(linear_file), SpherePrior()).starts(NETWORKS, observations)
+        InstantStart(OutOfDistribution(pca_file), SpherePrior()).starts(NETWORKS, observations)
+
+
+def test_the_fit_is_a_stage_of_its_own(network_file, pca_file, observations):
+    """A head that `fit` returned is used as it is, and the start is the same as without one."""
+    for prior in (DeepSDFPrior(str(network_file)), SpherePrior()):
+        given = InstantStart(Fitted(pca_file), prior, {"steps": 5, "points": 64, "sample_points": 2000})
+        assert isinstance(given, FitsHead) and not isinstance(prior, FitsHead)
+        torch.manual_seed(0)
+        fitted = given.fit(observations)
+        (first,) = given.starts(NETWORKS, observations, fitted).values()
+        assert given.pca.fits == 1
+        torch.manual_seed(0)
+        (second,) = given.starts(NETWORKS, observations).values()
+        assert given.pca.fits == 2
+        for one, other in zip(first.field.parameters(), second.field.parameters(), strict=True):
+            assert torch.equal(one, other)

@@ -79,7 +79,7 @@ def test_the_lattice_follows_the_code(head):
 def test_a_family_without_a_box_is_sampled_in_the_unit_ball():
     torch.manual_seed(0)
     network, code = DeepSDFNetwork(4, 32, 2, (), 0), torch.randn(4)
-    shape, points = GridShape.sampled(network, code, 40), draw() * 1.5
+    shape, points = GridShape.from_network(network, code, 40), draw() * 1.5
     torch.testing.assert_close(shape(points, code), network(points, code), atol=2e-3, rtol=0)
 
 

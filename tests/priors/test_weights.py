@@ -4,7 +4,7 @@ import torch
 
 from recon.errors import PriorError
 from recon.priors import Canonical, ShapePrior, load_shape_prior, save_shape_prior
-from recon.priors.network import LinearSDFNetwork
+from recon.priors.network import FeatureGridSDFNetwork
 
 ARGUMENTS = {
     "latent_size": 3,
@@ -21,7 +21,9 @@ ARGUMENTS = {
 def prior():
     torch.manual_seed(0)
     canonical = Canonical((0.0, -25.0, -5.0), 330.0, {"nose_tip": (0.0, 4.0, 130.5)})
-    return ShapePrior(LinearSDFNetwork(**ARGUMENTS), canonical, "linear", ARGUMENTS, {"heads": 480})
+    return ShapePrior(
+        FeatureGridSDFNetwork(**ARGUMENTS), canonical, "feature_grid", ARGUMENTS, {"heads": 480}
+    )
 
 
 def test_a_prior_comes_back(prior, tmp_path):
@@ -29,7 +31,7 @@ def test_a_prior_comes_back(prior, tmp_path):
     found = load_shape_prior(tmp_path / "p.safetensors", digest)
     points, code = torch.rand(50, 3) - 0.5, torch.randn(3)
     torch.testing.assert_close(found.network(points, code), prior.network(points, code), atol=2e-3, rtol=0)
-    assert found.about == {"heads": 480} and found.kind == "linear" and not found.network.training
+    assert found.about == {"heads": 480} and found.kind == "feature_grid" and not found.network.training
     assert found.canonical.centre_mm == (0.0, -25.0, -5.0)
     np.testing.assert_allclose(found.canonical.landmarks_mm["nose_tip"], (0, 4, 130.5))
     np.testing.assert_allclose(found.canonical.mm_from_unit @ [0, 0, 1, 1], [0, -25, 325, 1])

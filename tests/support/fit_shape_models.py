@@ -1,10 +1,16 @@
-"""A shape model whose members are known in closed form: a ball with a nose, their sizes the code."""
+"""A shape model in closed form, a ball with a nose whose sizes are the code, and cameras that look at its heads."""
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from scipy.spatial.transform import Rotation
 
 from recon.fitting.brightness import BrightnessModel
+from recon.scene import Camera
+
+UNIT_MM = 330.0
+SIZE = 160  # of photographs, pixels
 
 
 @dataclass
@@ -30,7 +36,7 @@ class BallWithNose:
         )
         return -torch.logsumexp(-60.0 * balls, dim=0) / 60.0
 
-    def at(self, code: torch.Tensor) -> "Shape":
+    def shape_of(self, code: torch.Tensor) -> "Shape":
         return Shape(self, code)
 
 
@@ -50,3 +56,25 @@ class Shape:
     def basis(self, points):
         codes = self.code.detach().expand(len(points), -1).clone().requires_grad_(True)
         return torch.autograd.grad(self.shape_model.field(points, codes).sum(), codes)[0]
+
+
+def camera(azimuth_deg: float, centre: np.ndarray, distance_mm: float = 1200.0) -> Camera:
+    """Looks at `centre` from an azimuth about the world's y axis; the world's y points down."""
+    a = np.radians(azimuth_deg)
+    back = np.array([np.sin(a), 0.0, -np.cos(a)])  # from the centre to the camera
+    pose = np.eye(4)
+    pose[:3, 2] = -back
+    pose[:3, 1] = [0.0, 1.0, 0.0]
+    pose[:3, 0] = np.cross(pose[:3, 1], pose[:3, 2])
+    pose[:3, 3] = centre + distance_mm * back
+    intrinsics = np.array([[500.0, 0, SIZE / 2], [0, 500.0, SIZE / 2], [0, 0, 1]])
+    return Camera(intrinsics=intrinsics, world_from_camera=pose, width=SIZE, height=SIZE)
+
+
+def placed(turn_deg: tuple[float, float, float], scale: float, centre: np.ndarray) -> np.ndarray:
+    """canonical_from_world of a head that looks along the world's −z, turned, scaled and moved."""
+    axes = Rotation.from_euler("yxz", turn_deg, degrees=True).as_matrix() @ np.diag([1.0, -1.0, -1.0])
+    pose = np.eye(4)
+    pose[:3, :3] = axes / (UNIT_MM * scale)
+    pose[:3, 3] = -pose[:3, :3] @ centre
+    return pose

@@ -7,15 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from recon.priors import DeepSDFPrior, LinearPrior
+from recon.priors import DeepSDFPrior, PCAPrior
 from recon.priors.residual import ResidualField
 from recon.rendering import RayBatch, SurfaceBatch
 from recon.systems import run
 from recon.systems.reconstruction import Reconstruction
-from tests.priors.test_instant_start import ellipsoid as ellipsoid_distance
-from tests.priors.test_instant_start import write_linear
 from tests.support import ellipsoid
-from tests.support.prior_shape_models import write_ellipsoids
+from tests.support.prior_shape_models import ellipsoid_distance, write_ellipsoids, write_pca
 from tests.support.runs import configured, trained
 
 STEPS = 400
@@ -35,11 +33,11 @@ START = ["init=instant", "init.regression.steps=5", "init.regression.sample_poin
 METHODS = {
     "idr": ["method=idr"],
     "idr, cameras too": ["method=idr", "method.refine_cameras=true"],
-    "idr, from the fit": ["method=idr", *START, "init.linear.path=LINEAR"],
+    "idr, from the fit": ["method=idr", *START, "init.pca.path=LINEAR"],
     "baseh3dnet": ["method=baseh3dnet", "prior.source_subject=DONOR"],
     "h3dnet": ["method=h3dnet", "prior.path=FAMILY"],
     "mean head": ["method=h3dnet", "prior=mean_head", "prior.path=FAMILY"],
-    "instant_h3dnet": ["method=instant_h3dnet", "init.linear.path=LINEAR", "prior.path=FAMILY"],
+    "instant_h3dnet": ["method=instant_h3dnet", "init.pca.path=LINEAR", "prior.path=FAMILY"],
     "instant_grid": ["method=instant_grid", "prior.path=LINEAR"],
     "instant": ["method=instant", "prior.path=LINEAR", "method.surface_points=128"],
 }
@@ -94,11 +92,11 @@ class Cases:
         self.folder, self.made = folder, {}
         self.fits = {
             (owner, name): remembered(getattr(owner, name))
-            for owner, name in ((DeepSDFPrior, "_fit"), (LinearPrior, "fit"))
+            for owner, name in ((DeepSDFPrior, "_fit"), (PCAPrior, "fit"))
         }
         self.scene = ellipsoid.write_idr_scene(folder / "ellipsoid", 4)
         self.files = {
-            "LINEAR": write_linear(folder / "linear.safetensors", ellipsoid_distance),
+            "LINEAR": write_pca(folder / "linear.safetensors", ellipsoid_distance),
             "FAMILY": write_ellipsoids(folder / "family.safetensors"),
         }
 

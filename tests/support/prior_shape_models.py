@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from recon.priors import Canonical, LinearSDFNetwork, ShapePrior, save_shape_prior
+from recon.priors import Canonical, FeatureGridSDFNetwork, PCAShapeModel, ShapePrior, save_shape_prior
+from recon.priors.data.components import spline_values
 from tests.support.ellipsoid import SEMI_AXES_MM
 
 UNIT_MM = 330.0
@@ -18,7 +20,7 @@ ARGUMENTS = {
 def write_ellipsoids(path: Path) -> Path:
     """The ellipsoid of tests/support/ellipsoid.py as mean head; the code does nothing yet, but can learn to."""
     torch.manual_seed(0)
-    network = LinearSDFNetwork(**ARGUMENTS)
+    network = FeatureGridSDFNetwork(**ARGUMENTS)
     middles = (torch.arange(42) - 0.5) * 0.03 - 0.6
     at = torch.stack(torch.meshgrid(middles, middles, middles, indexing="ij"), dim=-1).reshape(-1, 3)
     axes = torch.tensor(SEMI_AXES_MM / UNIT_MM).float()
@@ -27,6 +29,54 @@ def write_ellipsoids(path: Path) -> Path:
     with torch.no_grad():
         network.mean.values[:, 0] = distance
         network.basis.weight.mul_(0.1)
-    prior = ShapePrior(network, Canonical((0.0, 0.0, 0.0), UNIT_MM, LANDMARKS), "linear", ARGUMENTS, {})
+    prior = ShapePrior(network, Canonical((0.0, 0.0, 0.0), UNIT_MM, LANDMARKS), "feature_grid", ARGUMENTS, {})
     save_shape_prior(path, prior, torch.float32)
+    return path
+
+
+CANONICAL = Canonical((0.0, 0.0, 0.0), 330.0)
+RADIUS, GROWTH = (
+    0.25,
+    0.04,
+)  # of the mean ball of `ball_shape_model`, and by how much a code of 1 changes it; canonical unit space
+BOX, CELLS = 0.6, 40
+PCA_ARGUMENTS = {
+    "latent_size": 1, "low": [-BOX] * 3, "high": [BOX] * 3, "cells": [CELLS] * 3, "band": CELLS**3, "landmarks": [],
+}  # fmt: skip
+
+
+def ball(points, radius=RADIUS):
+    return np.linalg.norm(points, axis=-1) - radius
+
+
+def ellipsoid_distance(points):
+    """Distance from the ellipsoid of tests/support/ellipsoid.py to first order, canonical unit space."""
+    axes = SEMI_AXES_MM / CANONICAL.radius_mm
+    length = np.linalg.norm(points / axes, axis=-1)
+    return (length - 1) * length / np.maximum(np.linalg.norm(points / axes**2, axis=-1), 1e-9)
+
+
+def ball_shape_model(distance=ball):
+    """Distances at the nodes of a lattice; a code of 1 makes the shape larger by GROWTH."""
+    middles = (np.arange(CELLS) + 0.5) * 2 * BOX / CELLS - BOX
+    nodes = np.stack(np.meshgrid(middles, middles, middles, indexing="ij"), -1)
+    shape_model = PCAShapeModel(1, [-BOX] * 3, [BOX] * 3, [CELLS] * 3, CELLS**3)
+    row_of = np.pad(np.arange(CELLS**3, dtype=np.int32).reshape(CELLS, CELLS, CELLS), 1, mode="edge")
+    shape_model.load_state_dict(
+        {
+            "mean.values": torch.from_numpy(spline_values(distance(nodes).astype(np.float32))).reshape(-1, 1),
+            "rows": torch.full((CELLS**3, 1), -GROWTH, dtype=torch.float16),
+            "row_of": torch.from_numpy(row_of.ravel()),
+            "landmark_mean": torch.zeros(0, 3),
+            "landmark_basis": torch.zeros(0, 3, 1),
+        },
+        assign=True,
+    )
+    return shape_model
+
+
+def write_pca(path, distance=ball):
+    """The shape model of a distance, as a file."""
+    prior = ShapePrior(ball_shape_model(distance), CANONICAL, "pca", PCA_ARGUMENTS, {})
+    save_shape_prior(path, prior)
     return path

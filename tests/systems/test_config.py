@@ -86,7 +86,7 @@ def test_help_explains_every_option():
     text = config.option_help("train").replace("$$", "$")
     files = {"": config.CONF / "train.yaml"}
     for group, choice in {
-        "prior": "linear",
+        "prior": "pca",
         "method": "instant",
         "field": "hash_appearance",
         "renderer": "sphere_tracing",

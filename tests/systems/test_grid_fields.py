@@ -8,14 +8,12 @@ import torch
 
 from recon.errors import ConfigError, PriorError
 from recon.fields import DenseField, GridField, HashField
-from recon.priors import DeepSDFPrior, LinearPrior
+from recon.priors import DeepSDFPrior, PCAPrior
 from recon.priors.residual import ResidualField
 from recon.systems import run
-from tests.priors.test_instant_start import ellipsoid as ellipsoid_distance
-from tests.priors.test_instant_start import write_linear
 from tests.support import ellipsoid
 from tests.support.methods import remembered
-from tests.support.prior_shape_models import write_ellipsoids
+from tests.support.prior_shape_models import ellipsoid_distance, write_ellipsoids, write_pca
 from tests.support.runs import composed, configured, resumed, same, trained
 
 KINDS = {"dense": DenseField, "hash": HashField}
@@ -29,7 +27,7 @@ TINY = [
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
     scene = ellipsoid.write_idr_scene(folder / "ellipsoid", 4)
-    linear = write_linear(folder / "linear.safetensors", ellipsoid_distance)
+    linear = write_pca(folder / "linear.safetensors", ellipsoid_distance)
     return scene, write_ellipsoids(folder / "family.safetensors"), linear
 
 
@@ -37,7 +35,7 @@ def files(tmp_path_factory):
 def fit_once():
     """Every fit of a prior is its first one: least squares take seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        for owner, name in ((DeepSDFPrior, "_fit"), (LinearPrior, "fit")):
+        for owner, name in ((DeepSDFPrior, "_fit"), (PCAPrior, "fit")):
             patch.setattr(owner, name, remembered(getattr(owner, name)))
         yield
 
@@ -115,7 +113,7 @@ def test_the_second_phase_leaves_prior_and_code_alone(files, tmp_path):
 
 @pytest.mark.parametrize("name", KINDS)
 def test_a_fitted_head_is_taught_to_the_grids(name, files, tmp_path):
-    options = [*TINY, f"field={name}", "init=instant", f"init.linear.path={files[2]}"]
+    options = [*TINY, f"field={name}", "init=instant", f"init.pca.path={files[2]}"]
     cfg, folder = configured(
         files[0],
         tmp_path,
@@ -138,7 +136,7 @@ def test_grids_carry_the_appearance_of_the_instant_method(files, tmp_path):
         "field=dense",
         f"prior.path={files[2]}",
         "steps=3",
-        "prior.residual=false",
+        "prior.sdf_offset=false",
     ]
     assert trained(files[0], tmp_path / "run", *options)[1]
 

@@ -109,7 +109,7 @@ def test_a_resumed_run_equals_one_that_was_never_stopped(scene_folder, prior_fil
 
 def test_methods_bring_the_priors_that_ship():
     cfg = composed()
-    assert cfg.method.name == "instant" and cfg.prior._target_ == "recon.priors.LinearPrior"
+    assert cfg.method.name == "instant" and cfg.prior._target_ == "recon.priors.PCAPrior"
     cfg = composed("method=h3dnet")
     assert cfg.method.name == "h3dnet" and cfg.prior._target_ == "recon.priors.DeepSDFPrior"
     assert composed("prior=mean_head").prior._target_ == "recon.priors.MeanHeadPrior"

@@ -9,7 +9,7 @@ import trimesh
 
 from recon.errors import OutOfDistributionError, PriorError
 from recon.fitting import SolverSettings
-from recon.priors import LinearPrior
+from recon.priors import PCAPrior
 from recon.priors.shipped import shipped
 from recon.systems import run, stages
 from recon.systems.report.reporter import Reporter
@@ -82,8 +82,8 @@ def test_a_residual_on_grids_learns_over_the_fitted_head(tmp_path):
     assert (
         metrics["face_mm_strict"] < 0.6 and metrics["std_mm"] is None
     )  # the fit's deviation is not this surface's
-    with pytest.raises(PriorError, match="learned"):
-        LinearPrior(str(shipped("linear-synth-v1.safetensors")), learned="all")
+    with pytest.raises(PriorError, match=r"prior\.residual"):
+        PCAPrior(str(shipped("pca-synth-v1.safetensors")), residual="all")
 
 
 def test_what_is_no_head_goes_on_as_another_method(tmp_path):
@@ -99,6 +99,6 @@ def test_what_is_no_head_goes_on_as_another_method(tmp_path):
 
 def test_unknown_settings_are_named():
     with pytest.raises(PriorError, match="silhouette_steps"):
-        LinearPrior(str(shipped("linear-synth-v1.safetensors")), solver={"steps": 3})
-    prior = LinearPrior(str(shipped("linear-synth-v1.safetensors")), solver={"pixels": 100})
+        PCAPrior(str(shipped("pca-synth-v1.safetensors")), solver={"steps": 3})
+    prior = PCAPrior(str(shipped("pca-synth-v1.safetensors")), solver={"pixels": 100})
     assert prior.settings == SolverSettings(pixels=100)

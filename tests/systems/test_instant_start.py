@@ -10,12 +10,10 @@ from omegaconf import OmegaConf
 
 from recon import scene as scenes
 from recon.errors import ConfigError, OutOfDistributionError
-from recon.priors import GridShape, LinearPrior
+from recon.priors import GridShape, PCAPrior
 from recon.systems import config, run, stages
-from tests.priors.test_instant_start import ellipsoid as ellipsoid_distance
-from tests.priors.test_instant_start import write_linear
 from tests.support import ellipsoid
-from tests.support.prior_shape_models import write_ellipsoids
+from tests.support.prior_shape_models import ellipsoid_distance, write_ellipsoids, write_pca
 from tests.support.runs import SMALL_H3DNET as SMALL
 from tests.support.runs import composed, configured, same, trained
 
@@ -32,7 +30,7 @@ OPTIONS = [
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
     scene = ellipsoid.write_idr_scene(folder / "ellipsoid", 4)
-    linear = write_linear(folder / "lin.safetensors", ellipsoid_distance)
+    linear = write_pca(folder / "lin.safetensors", ellipsoid_distance)
     return scene, linear, write_ellipsoids(folder / "net.safetensors")
 
 
@@ -40,19 +38,19 @@ def files(tmp_path_factory):
 def head(files):
     """The head that the linear prior really finds in the scene."""
     scene = scenes.open(files[0])
-    return LinearPrior(str(files[1])).fit(stages.observe(scene, range(len(scene.views))))
+    return PCAPrior(str(files[1])).fit(stages.observe(scene, range(len(scene.views))))
 
 
 @pytest.fixture
 def fitted(head, monkeypatch):
     """Every fit of a test is that one: least squares take seconds."""
-    monkeypatch.setattr(LinearPrior, "fit", lambda self, observations: copy.deepcopy(head))
+    monkeypatch.setattr(PCAPrior, "fit", lambda self, observations: copy.deepcopy(head))
 
 
 def options_of(files, method):
     _, linear, network = files
     own = [f"prior.path={network}"] if method == "h3dnet" else []
-    return [*OPTIONS, f"method={method}", "init=instant", f"init.linear.path={linear}", *own]
+    return [*OPTIONS, f"method={method}", "init=instant", f"init.pca.path={linear}", *own]
 
 
 def settled(*overrides):
@@ -62,7 +60,7 @@ def settled(*overrides):
 def test_a_method_keeps_its_own_settings_beside_the_fit():
     for method, prior in (("h3dnet", "DeepSDFPrior"), ("idr", "SpherePrior")):
         plain, fitted = settled(f"method={method}"), settled(f"method={method}", "init=instant")
-        assert not plain.init and fitted.init.linear._target_.endswith("LinearPrior")
+        assert not plain.init and fitted.init.pca._target_.endswith("PCAPrior")
         assert fitted.prior._target_ == f"recon.priors.{prior}"
         assert (fitted.method, fitted.field, fitted.prior) == (plain.method, plain.field, plain.prior)
 
@@ -72,10 +70,10 @@ def test_refine_makes_h3dnet_of_instant_that_starts_from_its_fit():
         "method=instant", "refine=true", "prior.path=/mine", "prior.solver.cameras=false", "steps=7"
     )
     same_by_name = settled(
-        "method=instant_h3dnet", "init.linear.path=/mine", "init.linear.solver.cameras=false", "steps=7"
+        "method=instant_h3dnet", "init.pca.path=/mine", "init.pca.solver.cameras=false", "steps=7"
     )
     h3dnet = settled("method=h3dnet")
-    assert cfg.init.linear.path == "/mine" and not cfg.init.linear.solver.cameras and cfg.steps == 7
+    assert cfg.init.pca.path == "/mine" and not cfg.init.pca.solver.cameras and cfg.steps == 7
     assert cfg.method.name == "instant+h3dnet" and cfg.prior == h3dnet.prior and cfg.field == h3dnet.field
     assert cfg.refine and not same_by_name.refine
     cfg.refine = False
@@ -161,7 +159,7 @@ def test_a_head_outside_the_linear_family_is_reconstructed_without_its_fit(
     def outside(self, observations):
         raise OutOfDistributionError("no head looks like the masks")
 
-    monkeypatch.setattr(LinearPrior, "fit", outside)
+    monkeypatch.setattr(PCAPrior, "fit", outside)
     options = [*options_of(files, "h3dnet"), "steps=2"]
     cfg, folder = configured(files[0], tmp_path, *options)
     task = run.prepare(cfg, folder)
@@ -174,12 +172,12 @@ def test_a_head_outside_the_linear_family_is_reconstructed_without_its_fit(
 def test_other_methods_are_refused(files, tmp_path):
     options = ["method=instant", "init=instant", "trainer.accelerator=cpu", f"prior.path={files[1]}"]
     cfg, folder = configured(files[0], tmp_path, *options)
-    with pytest.raises(ConfigError, match="LinearPrior"):
+    with pytest.raises(ConfigError, match="PCAPrior"):
         run.prepare(cfg, folder)
 
 
 def test_parts_of_an_object_are_trusted_no_more_than_the_whole():
     cfg = OmegaConf.to_container(settled("init=instant").init)
-    cfg["linear"]["_target_"] = "os.system"
+    cfg["pca"]["_target_"] = "os.system"
     with pytest.raises(ConfigError, match="refusing"):
         config.build(OmegaConf.create(cfg), prior=None)

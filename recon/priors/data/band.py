@@ -1,4 +1,4 @@
-"""Where heads have their surfaces: a band of lattice nodes, and how much each of them matters."""
+"""The band of lattice nodes near the surfaces of heads, with the weight of each node."""
 
 import logging
 from dataclasses import dataclass
@@ -11,25 +11,26 @@ from jaxtyping import Bool, Float32
 
 from recon.errors import PriorError
 from recon.files import replacing
+from recon.priors.canonical import BOX_HIGH_MM, BOX_LOW_MM, FACE_RADIUS_MM, LANDMARKS_MM
 from recon.priors.data.components import closeness
-from recon.priors.data.dataset import BOX_HIGH_MM, BOX_LOW_MM, FACE_RADIUS_MM, LANDMARKS_MM, HeadData
+from recon.priors.data.dataset import HeadData
 from recon.priors.data.lattices import FACE_FACTOR, REACH_MM
 from recon.threads import mapped
 
 log = logging.getLogger(__name__)
 
 SHARDS_BETWEEN = 20
-"""After so many shards the sums are kept."""
+"""Number of shards after which the sums are kept."""
 
 
 @dataclass(frozen=True)
 class Band:
-    """Which heads were seen, and the nodes about their surfaces.
+    """The lattice nodes near the surfaces of heads.
 
     Attributes:
-        inside: The nodes of the band.
+        inside: Whether a node is in the band.
         mean_mm: Mean signed distance at every node.
-        weights: Of the nodes of the band.
+        weights: Weights of the nodes of the band.
     """
 
     inside: Bool[np.ndarray, "x y z"]
@@ -38,14 +39,14 @@ class Band:
 
 
 def find_band(data: HeadData, path: Path, reach_mm: float, share: float, workers: int = 1) -> Band:
-    """Looks at the lattices of all heads.
+    """Finds the band from the lattices of all heads.
 
     Args:
         data: Heads with lattices.
-        path: Where the sums over shards are kept after every few of them; an interrupted search goes on there.
+        path: File in which the sums over shards are kept; an interrupted search goes on from it.
         reach_mm: A node is in the band if enough heads have their surface nearer than this.
-        share: How many of the heads are enough.
-        workers: Threads.
+        share: Share of the heads that is enough.
+        workers: Number of threads.
 
     Raises:
         PriorError: The lattices do not cover the box, or no head has a surface in it.

@@ -1,4 +1,4 @@
-"""What one training step of a shape prior sees, drawn from shards: a function of (seed, step) alone."""
+"""Batches of the training steps of a shape prior, drawn from shards: functions of (seed, step) alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -14,16 +14,16 @@ from recon.priors.data.dataset import HeadData, HeadPoints
 
 @dataclass(frozen=True)
 class Batch:
-    """Tensors whose first axis several processes may share among them."""
+    """Tensors whose first axis may be divided among processes."""
 
     def part(self, rank: int, world: int) -> "Batch":
-        """This process's share of the rows."""
+        """The rows of one process."""
         if world == 1:
             return self
         return type(self)(*(getattr(self, f.name).tensor_split(world)[rank] for f in fields(self)))
 
     def to(self, device: torch.device) -> "Batch":
-        """The same on another device."""
+        """The batch on another device."""
         return type(self)(*(getattr(self, f.name).to(device) for f in fields(self)))
 
 
@@ -43,7 +43,7 @@ class SurfaceBatch(Batch):
     heads: Int[Tensor, " heads"]
     points: Float[Tensor, "heads points 3"]
     normals: Float[Tensor, "heads points 3"]
-    beyond: Float[Tensor, "heads beyond 3"]
+    off_surface: Float[Tensor, "heads off 3"]
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,9 @@ class ShardPool:
 
     Args:
         data: The heads.
-        size: Shards held at a time.
-        turn: Steps until one of them is exchanged.
-        seed: Of the order.
+        size: Number of shards held at a time.
+        turn: Number of steps until one of them is exchanged.
+        seed: Seed of the order.
     """
 
     def __init__(self, data: HeadData, size: int, turn: int, seed: int) -> None:
@@ -71,7 +71,7 @@ class ShardPool:
         self.size = min(size, len(data.shards))
         self.held: dict[int, HeadPoints] = {}
 
-    def at(self, step: int) -> dict[int, HeadPoints]:
+    def shards(self, step: int) -> dict[int, HeadPoints]:
         """The shards of a step, by their number."""
         everything = self.size == len(self.data.shards)
         first = 0 if everything else step // self.turn
@@ -91,10 +91,10 @@ class PointSampler:
     Args:
         data: The heads.
         pool: Shards to draw from.
-        heads: Heads of a batch.
-        points: Points of each.
+        heads: Number of heads of a batch.
+        points: Number of points of each head.
         sigma: Standard deviation of off-surface points about surface points, unit; surface supervision only.
-        seed: Of the draws.
+        seed: Seed of the draws.
 
     Raises:
         PriorError: Distances are asked for and the data have none.
@@ -109,7 +109,7 @@ class PointSampler:
     def distances(self, step: int) -> DistanceBatch:
         """Points with exact distances."""
         rng = np.random.default_rng([self.seed, 2, step])
-        chosen = self._choose(rng, self.pool.at(step))
+        chosen = self._choose(rng, self.pool.shards(step))
         points, distances = [], []
         for _, shard, row in chosen:
             if shard.points is None or shard.distances is None:
@@ -120,22 +120,22 @@ class PointSampler:
         return DistanceBatch(_numbers(chosen), _stack(points), _stack(distances))
 
     def surface(self, step: int) -> SurfaceBatch:
-        """Surface points, the same moved by noise, and an eighth as many uniform in the unit ball (IGR)."""
+        """Surface points; off the surface the same points with noise, and an eighth as many in the unit ball (IGR)."""
         rng = np.random.default_rng([self.seed, 2, step])
-        chosen = self._choose(rng, self.pool.at(step))
-        points, normals, beyond = [], [], []
+        chosen = self._choose(rng, self.pool.shards(step))
+        points, normals, off_surface = [], [], []
         for _, shard, row in chosen:
             at = rng.integers(shard.surface.shape[1], size=self.points)
             points.append(shard.surface[row, at])
             normals.append(shard.normals[row, at])
             moved = points[-1] + rng.normal(scale=self.sigma, size=(self.points, 3))
-            beyond.append(np.concatenate([moved, _in_ball(rng, max(1, self.points // 8))]))
-        return SurfaceBatch(_numbers(chosen), _stack(points), _stack(normals), _stack(beyond))
+            off_surface.append(np.concatenate([moved, _in_ball(rng, max(1, self.points // 8))]))
+        return SurfaceBatch(_numbers(chosen), _stack(points), _stack(normals), _stack(off_surface))
 
     def _choose(
         self, rng: np.random.Generator, held: dict[int, HeadPoints]
     ) -> list[tuple[int, HeadPoints, int]]:
-        """Heads of the shards held: number, shard and row; each once while there are enough."""
+        """Heads drawn from the shards held: number, shard and row; each at most once while there are enough."""
         rows = [(head, held[n], row) for n in sorted(held) for row, head in enumerate(self.data.shards[n])]
         at = rng.choice(len(rows), self.heads, replace=self.heads > len(rows))
         return [rows[n] for n in at]

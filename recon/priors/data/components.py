@@ -1,4 +1,4 @@
-"""Principal components of many heads' signed distances at the same points: where an auto-decoder starts."""
+"""Principal components of the signed distances of many heads at the same points, which initialise an auto-decoder."""
 
 from dataclasses import dataclass
 
@@ -9,11 +9,11 @@ from scipy.ndimage import spline_filter
 
 @dataclass(frozen=True)
 class Components:
-    """What principal components say of a set of heads.
+    """Principal components of a set of heads.
 
     Attributes:
         mean: Mean signed distance at each point.
-        codes: For each head its coordinates, of unit variance, largest component first.
+        codes: Coordinates of each head, of unit variance, largest component first.
         explained: Share of the weighted variance that each component explains.
     """
 
@@ -28,13 +28,13 @@ def principal_components(
     count: int,
     block: int = 65_536,
 ) -> Components:
-    """Codes of heads by principal components of their distances, through the matrix of inner products.
+    """Computes codes of heads by principal components of their distances, through the matrix of inner products.
 
     Args:
         distances: Signed distances; may be a memory map, read a block of points at a time.
-        weights: Of the points.
-        count: Components wanted; at most one fewer than heads.
-        block: Points at a time.
+        weights: Weights of the points.
+        count: Number of components; at most one fewer than heads.
+        block: Number of points at a time.
     """
     heads, points = distances.shape
     mean = np.empty(points, np.float32)
@@ -51,11 +51,11 @@ def principal_components(
 def codes_from_gram(
     gram: Float[np.ndarray, "heads heads"], count: int
 ) -> tuple[Float32[np.ndarray, "heads components"], Float[np.ndarray, " components"]]:
-    """Codes of heads and explained shares of variance, from the inner products of their deviations.
+    """Computes codes of heads and explained shares of variance from the inner products of their deviations.
 
     Args:
         gram: Weighted inner products of the heads' deviations from their mean.
-        count: Components wanted; at most one fewer than heads.
+        count: Number of components; at most one fewer than heads.
     """
     heads = len(gram)
     values, vectors = np.linalg.eigh(gram)
@@ -70,12 +70,12 @@ def codes_from_gram(
 def closeness(
     distances: Float[np.ndarray, "heads points"], reach: float, block: int = 65_536
 ) -> Float32[np.ndarray, " points"]:
-    """How often a point lies near a surface: the mean over heads of exp(−(d / reach)²).
+    """Frequency with which points lie near a surface: the mean over heads of exp(−(d / reach)²).
 
     Args:
         distances: Signed distances.
-        reach: In the unit of the distances.
-        block: Points at a time.
+        reach: Reach in the unit of the distances.
+        block: Number of points at a time.
     """
     parts = []
     for start in range(0, distances.shape[1], block):
@@ -87,13 +87,13 @@ def closeness(
 def spline_values(
     centres: Float[np.ndarray, "x y z"],
 ) -> Float32[np.ndarray, "x2 y2 z2"]:
-    """Values of a `FeatureGrid` whose interpolant takes given values at the centres of its cells.
+    """Computes the values of a `FeatureGrid` whose interpolant takes given values at the centres of its cells.
 
     Args:
         centres: Wanted values.
 
     Returns:
-        One more value at every side, continued linearly.
+        The values, with one more at every side that continues linearly.
     """
     wide = np.pad(centres.astype(np.float64), 1, mode="reflect", reflect_type="odd")
     return spline_filter(wide, order=2, mode="mirror").astype(np.float32)

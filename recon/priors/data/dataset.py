@@ -1,7 +1,7 @@
-"""Heads to train shape priors on: points with distances or normals in canonical unit space, a shard at a time.
+"""Data that shape priors are trained on: points of heads with distances or normals, read a shard at a time.
 
 `SampleFolder` reads what `recon.synth.datasets.sample_files` writes, without its compiled parts;
-`recon.priors.data.scans` makes the same of raw scans.
+`recon.priors.data.scans` does the same for raw scans.
 """
 
 import json
@@ -15,27 +15,9 @@ import numpy as np
 from jaxtyping import Float16, Float32
 
 from recon.errors import PriorError
-from recon.priors.weights import Canonical
+from recon.priors.canonical import LANDMARKS_MM, Canonical
 
 FORMAT = "headrecon-samples-2"
-BOX_LOW_MM, BOX_HIGH_MM = (-222.0, -252.0, -144.0), (222.0, 180.0, 150.0)
-"""The box of the canonical frame that holds every bust with a margin, and that lattices cover."""
-
-LANDMARKS_MM = {
-    "right_eye": (-18.4849, 32.4797, 91.9895),
-    "left_eye": (18.4867, 32.4826, 91.9880),
-    "nose_tip": (0.0, 4.0234, 130.5224),
-    "nose_base": (0.0, -11.8983, 115.7451),
-    "right_lips": (-25.4386, -35.2768, 101.8614),
-    "left_lips": (25.4386, -35.2768, 101.8614),
-}
-"""H3DS's landmarks of the mean head, canonical frame."""
-
-UNIT_CENTRE_MM, UNIT_RADIUS_MM = (0.0, -25.0, -5.0), 330.0
-"""The ball of the canonical frame that is the unit ball of the networks, where no manifest says otherwise."""
-
-FACE_RADIUS_MM = 95.0
-"""What lies this near to the nose tip counts as face."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +42,8 @@ class HeadData(Protocol):
     """Heads in shards.
 
     Attributes:
-        canonical: The frame that all heads are in.
-        names: Of the heads; a head's place in it is its number.
+        canonical: Canonical frame of all heads.
+        names: Names of the heads; the place of a head in it is its number.
         shards: Numbers of the heads of each shard.
         has_distances: Whether shards come with exact distances.
         lattice_mm: Spacing of the lattices of distances, or None where there are none.

@@ -1,4 +1,4 @@
-"""Distances of all training heads on one lattice: principal components to start from, and cheap steps."""
+"""Distances of all training heads on one lattice: initial codes by principal components, and cheap training steps."""
 
 import logging
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ from jaxtyping import Float, Float16, Float32, Int
 from scipy.ndimage import map_coordinates
 
 from recon.errors import PriorError
+from recon.priors.canonical import BOX_HIGH_MM, BOX_LOW_MM, FACE_RADIUS_MM, LANDMARKS_MM, Canonical
 from recon.priors.data.batches import LatticeBatch
 from recon.priors.data.components import Components, closeness, principal_components, spline_values
-from recon.priors.data.dataset import BOX_HIGH_MM, BOX_LOW_MM, FACE_RADIUS_MM, LANDMARKS_MM, HeadData
-from recon.priors.network import LinearSDFNetwork
-from recon.priors.weights import Canonical
+from recon.priors.data.dataset import HeadData
+from recon.priors.network import FeatureGridSDFNetwork
 
 log = logging.getLogger(__name__)
 
 REACH_MM = 8.0
-"""A node this far from a head's surface counts for 1/e of one on it."""
+"""Distance from the surface of a head at which a node has 1/e of the weight of one on it."""
 FACE_FACTOR = 2.0
-"""How much more a node near the face counts."""
+"""Factor of the weight of a node near the face."""
 OUTER_SHARE, OUTER_MM = 0.15, 100.0
 """Share of the draws that are uniform over the nodes whose mean distance is below this."""
 
@@ -30,13 +30,13 @@ class Lattices:
     """Signed distances of all heads at the lattice nodes that training may draw.
 
     Attributes:
-        canonical: The frame.
-        spacing_mm: Of the lattice.
+        canonical: Canonical frame.
+        spacing_mm: Spacing of the lattice.
         mean: Mean signed distance at every node, mm.
         points: The nodes that may be drawn, canonical unit space.
         distances: Signed distances of the heads there, mm.
-        weights: How much each of them matters; sums to 1.
-        cumulative: Cumulative probability of being drawn.
+        weights: Weights of these nodes; they sum to 1.
+        cumulative: Cumulative probability by which nodes are drawn.
     """
 
     canonical: Canonical
@@ -117,7 +117,7 @@ def read_lattices(data: HeadData) -> Lattices:
 
 
 def start_from_components(
-    network: LinearSDFNetwork, lattices: Lattices, seed: int
+    network: FeatureGridSDFNetwork, lattices: Lattices, seed: int
 ) -> Float32[torch.Tensor, "heads latent"]:
     """Sets the network's mean head, and returns codes of the heads from their principal components.
 
@@ -143,7 +143,7 @@ def start_from_components(
     return codes
 
 
-def start_from_sphere(network: LinearSDFNetwork, radius: float) -> None:
+def start_from_sphere(network: FeatureGridSDFNetwork, radius: float) -> None:
     """Sets the network's mean head to a sphere about the middle of the canonical ball, canonical unit space."""
     low, high = network.low.numpy(), network.high.numpy()
     cells = np.array(network.mean.shape) - 2
@@ -151,6 +151,6 @@ def start_from_sphere(network: LinearSDFNetwork, radius: float) -> None:
     _set_mean(network, np.linalg.norm(np.meshgrid(*axes, indexing="ij"), axis=0) - radius)
 
 
-def _set_mean(network: LinearSDFNetwork, centres: Float[np.ndarray, "x y z"]) -> None:
+def _set_mean(network: FeatureGridSDFNetwork, centres: Float[np.ndarray, "x y z"]) -> None:
     with torch.no_grad():
         network.mean.values.copy_(torch.from_numpy(spline_values(centres)).reshape(-1, 1))

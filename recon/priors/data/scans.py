@@ -21,14 +21,15 @@ from recon.errors import MeshError, PriorError, SceneError
 from recon.geometry.frames import similarity
 from recon.geometry.obj import read_obj
 from recon.geometry.surface import Surface
-from recon.priors.data.dataset import LANDMARKS_MM, UNIT_CENTRE_MM, UNIT_RADIUS_MM, HeadPoints
-from recon.priors.weights import Canonical
+from recon.priors.canonical import LANDMARKS_MM, UNIT_CENTRE_MM, UNIT_RADIUS_MM, Canonical
+from recon.priors.data.dataset import HeadPoints
 from recon.scene.scene import read_landmarks
 
 SUFFIXES = (".ply", ".obj")
 HELD_OUT = 10
-"""One scan in so many is unseen."""
+"""One scan in this number is held out."""
 LEAST_LANDMARKS = 4
+"""Smallest number of landmarks of a scan."""
 
 
 def canonical_from_landmarks(landmarks: Mapping[str, Float[np.ndarray, "3"]]) -> Float[np.ndarray, "4 4"]:
@@ -60,8 +61,8 @@ class ScanFolder:
     Args:
         root: Folder.
         held_out: Whether to take the scans that are held out for validation, a tenth by name, or the others.
-        points: Surface points drawn on each.
-        seed: Of the draw.
+        points: Number of surface points drawn on each.
+        seed: Seed of the draw.
 
     Raises:
         PriorError: There are no scans, or one has no landmarks.
@@ -94,7 +95,7 @@ class ScanFolder:
         return HeadPoints(points[None], normals[None])
 
     def lattice(self, shard: int) -> Float16[np.ndarray, "heads x y z"]:
-        """Scans have none."""
+        """Refuses, since scans have no lattices of distances."""
         raise PriorError(f"{self.paths[shard]} is a raw scan: it has no lattice of distances")
 
 
@@ -108,10 +109,10 @@ def scans_below(root: Path) -> list[Path]:
 
 
 def landmark_file(path: Path) -> Path:
-    """Where the landmarks of a scan are.
+    """Finds the file with the landmarks of a scan.
 
     Raises:
-        PriorError: Nowhere.
+        PriorError: There is none.
     """
     own, shared = path.with_name(f"{path.stem}_landmarks.txt"), path.with_name("landmarks.txt")
     for candidate in (own, shared):
@@ -135,9 +136,9 @@ def read_scan(path: Path) -> tuple[trimesh.Trimesh, Float[np.ndarray, "4 4"]]:
     except (MeshError, SceneError) as error:
         raise PriorError(f"the scan {path} cannot be used: {error}") from error
     vertices = np.asarray(mesh.vertices, np.float64)
-    beyond = {name: index for name, index in indices.items() if index >= len(vertices)}
-    if beyond:
-        raise PriorError(f"{landmark_file(path)} names vertices that {path} does not have: {beyond}")
+    missing = {name: index for name, index in indices.items() if index >= len(vertices)}
+    if missing:
+        raise PriorError(f"{landmark_file(path)} names vertices that {path} does not have: {missing}")
     try:
         matrix = canonical_from_landmarks({name: vertices[index] for name, index in indices.items()})
     except PriorError as error:

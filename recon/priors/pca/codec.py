@@ -1,7 +1,7 @@
-"""Small files for rows of a lattice's band: cosine transform in blocks, one quantisation step, entropy coding.
+"""Compression of rows of a lattice's band: cosine transform in blocks, quantisation, entropy coding.
 
-As in pictures: blocks of 8³ nodes, nearly all of whose coefficients are 0 after rounding. What is left are the
-gaps between the others and their values, in an order that keeps what is alike together, through LZMA.
+As in pictures, nearly all coefficients of a block (of 8³ nodes) are 0 after rounding. The gaps between the others and
+their values are compressed by LZMA, in an order that keeps coefficients of one frequency together.
 """
 
 import lzma
@@ -16,7 +16,7 @@ from torch import Tensor
 SIDE = 8
 BLOCKS_AT_A_TIME = 128
 DEAD_ZONE = 0.2
-"""A coefficient is rounded towards 0 by this share of a step more than to the nearest."""
+"""Share of a step by which a coefficient is rounded towards 0 rather than to the nearest level."""
 FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 6, "lc": 0, "lp": 0, "pb": 0}]
 
 Streams = Mapping[str, UInt8[np.ndarray, " bytes"]]
@@ -28,7 +28,7 @@ class Blocks:
 
     Attributes:
         rows: For each node of each block, x slowest, the row of the band that it takes its value from.
-        places: For each node of the band its place in `rows`, flattened.
+        places: For each node of the band its place in the flattened `rows`.
         centres: Middle of each block, in nodes.
     """
 
@@ -37,21 +37,21 @@ class Blocks:
     centres: Float[np.ndarray, "blocks 3"]
 
     @staticmethod
-    def of(inside: Bool[np.ndarray, "x y z"], row_of: Int32[np.ndarray, "x y z"]) -> "Blocks":
-        """Blocks about a band; nodes of a block that are not in it continue it, so that nothing jumps."""
-        beyond = [(0, -n % SIDE) for n in inside.shape]
-        counts = [(n + after) // SIDE for n, (_, after) in zip(inside.shape, beyond, strict=True)]
+    def from_band(inside: Bool[np.ndarray, "x y z"], row_of: Int32[np.ndarray, "x y z"]) -> "Blocks":
+        """Cuts a band into blocks; nodes outside the band continue its values, so that there are no jumps."""
+        padding = [(0, -n % SIDE) for n in inside.shape]
+        counts = [(n + after) // SIDE for n, (_, after) in zip(inside.shape, padding, strict=True)]
 
         def cut(nodes: np.ndarray) -> np.ndarray:
             x, y, z = counts
             split = nodes.reshape(x, SIDE, y, SIDE, z, SIDE)
             return split.transpose(0, 2, 4, 1, 3, 5).reshape(-1, SIDE**3)
 
-        member = cut(np.pad(inside, beyond))
-        used = member.any(axis=1)
-        member, rows = member[used], cut(np.pad(row_of, beyond, mode="edge"))[used]
+        in_band = cut(np.pad(inside, padding))
+        used = in_band.any(axis=1)
+        in_band, rows = in_band[used], cut(np.pad(row_of, padding, mode="edge"))[used]
         places = np.empty(int(inside.sum()), np.int64)
-        places[rows[member]] = np.flatnonzero(member)
+        places[rows[in_band]] = np.flatnonzero(in_band)
         numbers = np.stack(np.unravel_index(np.flatnonzero(used), counts), axis=1)
         return Blocks(rows, places, numbers * SIDE + (SIDE - 1) / 2)
 
@@ -62,8 +62,8 @@ def pack(
     """Compresses the rows of a band.
 
     Args:
-        rows: Values to keep.
-        blocks: Where they lie.
+        rows: Values to compress.
+        blocks: Blocks of the band.
         steps: Quantisation step of each block, in the unit of the rows.
     """
     gaps, values, excess = [], [], []
@@ -103,13 +103,13 @@ def unpack(
     channels: int,
     write: Callable[[slice, Float32[np.ndarray, "nodes c"]], None],
 ) -> None:
-    """The inverse of `pack`, up to quantisation.
+    """Decompresses what `pack` returned, up to quantisation.
 
     Args:
-        streams: What it returned.
-        blocks: Where the rows lie.
-        channels: Of a row.
-        write: Takes values of a run of places (see `Blocks.places`), part after part.
+        streams: Compressed rows.
+        blocks: Blocks of the band.
+        channels: Number of values of a row.
+        write: Receives the values of a run of places (see `Blocks.places`), part after part.
 
     Raises:
         ValueError: The streams are broken.
@@ -142,7 +142,7 @@ def unpack(
 def unpacked_rows(
     streams: Streams, blocks: Blocks, channels: int, dtype: torch.dtype, scale: float
 ) -> Float[Tensor, "band channels"]:
-    """All rows of the band, times `scale`."""
+    """Decompresses all rows of the band and multiplies them by `scale`."""
     order = np.argsort(blocks.places)  # rows of the band in the order of their places
     places = blocks.places[order]
     result = torch.empty(len(places), channels, dtype=dtype)
@@ -157,12 +157,12 @@ def unpacked_rows(
 
 
 def packed_bits(bits: Bool[np.ndarray, "..."]) -> UInt8[np.ndarray, " bytes"]:
-    """Compressed truth values."""
+    """Compresses truth values."""
     return _compressed(np.packbits(bits).tobytes())
 
 
 def unpacked_bits(stream: UInt8[np.ndarray, " bytes"], shape: tuple[int, ...]) -> Bool[np.ndarray, "..."]:
-    """The inverse of `packed_bits`.
+    """Decompresses what `packed_bits` returned.
 
     Raises:
         ValueError: The stream is broken.
@@ -172,7 +172,7 @@ def unpacked_bits(stream: UInt8[np.ndarray, " bytes"], shape: tuple[int, ...]) -
 
 
 def _bytes_of(name: str, values: np.ndarray) -> dict[str, np.ndarray]:
-    """A stream for each byte of the numbers: those of high ones are nearly all alike."""
+    """A stream for each byte of the numbers, since high bytes are nearly all 0."""
     planes = values.astype(values.dtype.newbyteorder("<")).view(np.uint8).reshape(len(values), -1)
     return {f"{name}.{n}": _compressed(plane.tobytes()) for n, plane in enumerate(planes.T)}
 

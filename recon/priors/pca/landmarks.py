@@ -1,4 +1,4 @@
-"""Landmarks, and other numbers, of a shape model's heads as linear functions of their codes."""
+"""Ridge regression of landmarks, and of other numbers, on the codes of heads."""
 
 from dataclasses import dataclass
 
@@ -6,15 +6,16 @@ import numpy as np
 from jaxtyping import Float
 
 RIDGES = np.geomspace(0.3, 300, 13)
+"""Ridges that are tried."""
 
 
 @dataclass(frozen=True)
 class LandmarkMap:
-    """Landmarks by code.
+    """Landmarks as a linear function of the code.
 
     Attributes:
-        mean_mm: Landmarks of the mean head.
-        basis_mm: How they move with the code.
+        mean_mm: Landmarks of the mean head, canonical mm.
+        basis_mm: Derivative of the landmarks by the code.
         error_mm: Root mean square error of a coordinate on heads left out one at a time.
     """
 
@@ -25,11 +26,11 @@ class LandmarkMap:
 
 @dataclass(frozen=True)
 class LinearMap:
-    """Numbers by code.
+    """Numbers as a linear function of the code.
 
     Attributes:
-        mean: Those of the mean head, code 0.
-        basis: How they change with the code.
+        mean: Numbers of the mean head, code 0.
+        basis: Derivative of the numbers by the code.
         left_out: Errors on heads left out one at a time.
     """
 
@@ -44,11 +45,11 @@ def fit_linear(
     *,
     one_ridge: bool = True,
 ) -> LinearMap:
-    """Least squares with the ridge that predicts left-out heads best.
+    """Fits numbers by least squares with the ridge that predicts left-out heads best.
 
     Args:
-        codes: Of heads, with unit variance.
-        numbers: Of the same heads.
+        codes: Codes of heads, with unit variance.
+        numbers: Numbers of the same heads.
         one_ridge: Whether all numbers have the same ridge, or each its own.
     """
     heads, mean = len(codes), numbers.mean(axis=0)
@@ -72,11 +73,11 @@ def fit_linear(
 def fit_landmarks(
     codes: Float[np.ndarray, "heads latent"], landmarks: Float[np.ndarray, "heads landmarks 3"]
 ) -> LandmarkMap:
-    """Least squares with the ridge that predicts left-out heads best.
+    """Fits landmarks by least squares with the ridge that predicts left-out heads best.
 
     Args:
-        codes: Of heads, with unit variance.
-        landmarks: Of the same heads, canonical mm.
+        codes: Codes of heads, with unit variance.
+        landmarks: Landmarks of the same heads, canonical mm.
     """
     heads, count = landmarks.shape[:2]
     found = fit_linear(codes, landmarks.reshape(heads, -1))

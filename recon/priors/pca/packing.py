@@ -1,54 +1,50 @@
-"""Compresses a `PCAShapeModel` for shipping; `recon.priors.pca.packed` is the way back."""
+"""Compression of a `PCAShapeModel` for its file, and decompression, whose result is kept in the user's cache folder."""
 
-from collections.abc import Mapping
+import logging
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
-from recon.priors.data.dataset import BOX_HIGH_MM, BOX_LOW_MM, FACE_RADIUS_MM, LANDMARKS_MM
+from recon.files import replacing
+from recon.fitting.brightness import BrightnessModel
+from recon.priors.canonical import BOX_HIGH_MM, BOX_LOW_MM, FACE_RADIUS_MM, LANDMARKS_MM
 from recon.priors.pca import codec
-from recon.priors.pca.packed import CODEC, everywhere
-from recon.priors.pca.shape_model import PCAShapeModel
-from recon.priors.weights import ShapePrior, write_tensors
+from recon.priors.pca.shape_model import PCAShapeModel, halved_resolution, nearest_rows
 
+log = logging.getLogger(__name__)
+
+CODEC = "dct8-1"
+"""Name of the compression, as files state it."""
+DECODED = "dct8-1 coarse brightness"
+"""Name of the decoded state, as files in the cache folder state it."""
 MEAN_STEP_MM = 0.02
+"""Quantisation step of the mean head."""
 FACE_SHARE, SHOULDER_FACTOR, SHOULDERS_MM = 0.5, 2.0, -135.0
-"""Steps of blocks at the face, and of those below a height of the canonical frame."""
-
-
-def save_packed_prior(
-    path: str | Path, prior: ShapePrior, inside: Bool[np.ndarray, "x y z"], step_mm: float
-) -> str:
-    """Writes a prior of kind "grid" compressed; returns the SHA-256 of the file.
-
-    Args:
-        path: A `.safetensors` file.
-        prior: The shape model.
-        inside: The nodes of its lattice that have a row.
-        step_mm: Quantisation step of the basis.
-    """
-    assert isinstance(prior.network, PCAShapeModel)
-    tensors = packed(prior.network, inside, step_mm, prior.canonical.radius_mm)
-    return write_tensors(Path(path), prior, tensors, codec=CODEC)
+"""Factors of the steps of blocks at the face, and of blocks below a height of the canonical frame."""
 
 
 def packed(
     network: PCAShapeModel, inside: Bool[np.ndarray, "x y z"], step_mm: float, radius_mm: float
 ) -> dict[str, Tensor]:
-    """Compressed tensors of a shape model.
+    """Compresses the state of a shape model.
 
     Args:
         network: The shape model.
-        inside: The nodes that have a row, a border of one value not included.
+        inside: Whether a node has a row, a border of one value not included.
         step_mm: Quantisation step of the basis; half of it at the face, twice of it at the shoulders.
-        radius_mm: Of the canonical ball.
+        radius_mm: Radius of the canonical ball.
     """
     shape = network.mean.shape
-    blocks = codec.Blocks.of(np.pad(inside, 1), network.row_of.numpy().reshape(shape))
+    blocks = codec.Blocks.from_band(np.pad(inside, 1), network.row_of.numpy().reshape(shape))
     whole = everywhere(shape)
     rows = network.rows.float().numpy() * radius_mm
     mean = network.mean.values.detach().numpy() * radius_mm
@@ -61,20 +57,20 @@ def packed(
         **{name: torch.from_numpy(stream) for name, stream in streams.items()},
         "landmark_mean": network.landmark_mean,
         "landmark_basis": network.landmark_basis.half(),
-        **_brightness_model(network),
+        **_packed_brightness(network),
     }
 
 
-def _brightness_model(network: PCAShapeModel) -> dict[str, Tensor]:
-    """What its faces look like, in half precision; the basis at its own scale, in bytes."""
-    known = network.brightness_model
-    if known is None:
+def _packed_brightness(network: PCAShapeModel) -> dict[str, Tensor]:
+    """Its brightness model in half precision; the basis in bytes, at its own scale."""
+    model = network.brightness_model
+    if model is None:
         return {}
-    scale = known.basis.abs().amax() / 127
-    tensors = {f"brightness_{each.name}": getattr(known, each.name).half() for each in fields(known)}
-    tensors["brightness_basis"] = (known.basis / scale).round().to(torch.int8)
+    scale = model.basis.abs().amax() / 127
+    tensors = {f"brightness_{each.name}": getattr(model, each.name).half() for each in fields(model)}
+    tensors["brightness_basis"] = (model.basis / scale).round().to(torch.int8)
     tensors["brightness_basis_scale"] = scale
-    tensors["brightness_places"] = known.places
+    tensors["brightness_places"] = model.places
     return tensors
 
 
@@ -93,3 +89,85 @@ def _steps(blocks: codec.Blocks, shape: tuple[int, ...]) -> Float[np.ndarray, " 
 
 def _named(name: str, streams: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {f"{name}.{key}": stream for key, stream in streams.items()}
+
+
+def unpacked(
+    tensors: Mapping[str, Tensor], arguments: Mapping[str, Any], radius_mm: float
+) -> dict[str, Tensor]:
+    """Decodes the state of the shape model that `packed` compressed, with its coarse level.
+
+    Raises:
+        KeyError: A tensor is missing.
+        ValueError: A stream is broken.
+    """
+    cells = tuple(int(n) for n in arguments["cells"])
+    shape = tuple(n + 2 for n in cells)
+    streams = {name: tensor.numpy() for name, tensor in tensors.items() if tensor.dtype == torch.uint8}
+    inside = codec.unpacked_bits(streams["inside"], cells)
+    row_of = nearest_rows(inside)
+    blocks, whole = codec.Blocks.from_band(np.pad(inside, 1), row_of), everywhere(shape)
+    scale = 1 / radius_mm
+    heads = {
+        "rows": codec.unpacked_rows(
+            _of("rows", streams), blocks, int(arguments["latent_size"]), torch.float16, scale
+        ),
+        "mean.values": codec.unpacked_rows(_of("mean", streams), whole, 1, torch.float32, scale),
+    }
+    coarse = halved_resolution(heads, inside, row_of)
+    none = {"landmark_mean": torch.zeros(0, 3), "landmark_basis": torch.zeros(0, 3, heads["rows"].shape[1])}
+    return {
+        **heads,
+        **{f"coarse.{name}": value for name, value in {**coarse, **none}.items()},
+        "row_of": torch.from_numpy(row_of.ravel()),
+        "landmark_mean": tensors["landmark_mean"].float(),
+        "landmark_basis": tensors["landmark_basis"].float(),
+        **_unpacked_brightness(tensors),
+    }
+
+
+def _unpacked_brightness(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The brightness model, if the file has one."""
+    if "brightness_places" not in tensors:
+        return {}
+    names = {f"brightness_{each.name}" for each in fields(BrightnessModel)}
+    found = {name: tensors[name].float() for name in names & tensors.keys()}
+    if "brightness_by_code" not in found:  # files from before the code informed brightness
+        levels, _, components = found["brightness_components"].shape
+        found["brightness_by_code"] = torch.zeros(levels, components, found["brightness_basis"].shape[2])
+    found["brightness_basis"] *= tensors["brightness_basis_scale"]
+    return found
+
+
+def cached(sha256: str, decode: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Returns the decoded tensors of a file from the cache folder, where it puts them if they are missing.
+
+    The folder is `$XDG_CACHE_HOME/headrecon`, by default `~/.cache/headrecon`. Where it cannot be written to,
+    every process decodes for itself. A file that is broken or of another codec is written again.
+    """
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headrecon"
+    path = folder / f"{sha256}.safetensors"
+    if path.is_file():
+        try:
+            with safe_open(path, framework="pt") as file:  # its header must fit its size
+                if (file.metadata() or {}).get("codec") == DECODED:
+                    return {name: file.get_tensor(name) for name in file.keys()}
+        except (SafetensorError, OSError) as error:
+            log.warning("%s is broken (%s) and is made anew", path, error)
+    log.info("decoding a prior, once: a few seconds")
+    tensors = decode()
+    try:
+        with replacing(path) as temporary:
+            save_file(tensors, temporary, {"codec": DECODED})
+    except (OSError, SafetensorError) as error:
+        log.warning("the decoded prior cannot be kept in %s: %s", folder, error)
+    return tensors
+
+
+def everywhere(shape: tuple[int, ...]) -> codec.Blocks:
+    """Blocks of a lattice all of whose nodes have a row."""
+    numbers = np.arange(np.prod(shape), dtype=np.int32).reshape(shape)
+    return codec.Blocks.from_band(np.ones(shape, bool), numbers)
+
+
+def _of(name: str, streams: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {key.removeprefix(f"{name}."): s for key, s in streams.items() if key.startswith(f"{name}.")}

@@ -1,8 +1,8 @@
-"""Principal components of the lattices of any number of heads, out of core.
+"""Principal components of the distance lattices of any number of heads, computed out of core.
 
-The samples are read twice: once to see where heads have their surfaces, once to keep the distances in that
-band on disk. From there everything goes in blocks of nodes or of components, so that memory does not grow
-with nodes times heads. Whatever is finished stays in a work folder, and an interrupted run goes on from it.
+The samples are read twice: once to find the band of nodes where heads have their surfaces, once to keep the distances
+in that band on disk. From there on all is computed in blocks of nodes or of components, so that memory does not grow
+with nodes times heads. Finished parts stay in a work folder, and an interrupted run goes on from them.
 """
 
 import hashlib
@@ -30,9 +30,9 @@ log = logging.getLogger(__name__)
 
 NODES_AT_A_TIME, COMPONENTS_AT_A_TIME = 16_384, 10
 PARTS_BETWEEN = 8
-"""After so many finished parts their number is written down."""
+"""Number of finished parts after which progress is written down."""
 VERSION = 1
-"""Of the files in the work folder."""
+"""Version of the files in the work folder."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class GridComponents:
     Attributes:
         band: Nodes that have a row.
         mean_mm: Spline values of the mean head, a border of one value included.
-        rows_mm: For each node of the band the spline values of the components, for codes of unit variance.
-        codes: Of the heads, in the order of the data.
+        rows_mm: Spline values of the components at each node of the band, for codes of unit variance.
+        codes: Codes of the heads, in the order of the data.
         explained: Share of the weighted variance that each component explains.
     """
 
@@ -57,15 +57,15 @@ class GridComponents:
 def principal_lattice(
     data: HeadData, folder: Path, count: int, *, reach_mm: float, share: float, workers: int = 1
 ) -> GridComponents:
-    """Principal components of all heads' lattices.
+    """Computes the principal components of the lattices of all heads.
 
     Args:
         data: Heads with lattices.
-        folder: Where finished parts are kept; those of other data or options are refused.
-        count: Components wanted; at most one fewer than heads.
+        folder: Folder of finished parts; those of other data or options are refused.
+        count: Number of components; at most one fewer than heads.
         reach_mm: A node is in the band if enough heads have their surface nearer than this.
-        share: How many of the heads are enough.
-        workers: Threads.
+        share: Share of the heads that is enough.
+        workers: Number of threads.
 
     Raises:
         PriorError: The lattices do not cover the box, or the folder is of another run.
@@ -85,10 +85,10 @@ def principal_lattice(
 
 
 def _claim(folder: Path, data: HeadData, **options: Any) -> None:
-    """Makes the work folder this run's own.
+    """Marks the work folder as that of this run.
 
     Raises:
-        PriorError: It belongs to another.
+        PriorError: It belongs to another run.
     """
     names = hashlib.sha256("\n".join(data.names).encode()).hexdigest()
     wanted = {"version": VERSION, "heads": len(data.names), "names": names, **options}
@@ -108,7 +108,7 @@ def _keep(data: HeadData, inside: Bool[np.ndarray, "x y z"], files: Sequence[Pat
 
 
 def _deviations(files: Sequence[Path], mean: Float[np.ndarray, " band"], part: slice) -> np.ndarray:
-    """How far all heads are from the mean at a block of nodes: (heads, nodes), mm."""
+    """Deviations of all heads from the mean at a block of nodes: (heads, nodes), mm."""
     distances = [np.load(file, mmap_mode="r")[:, part] for file in files]
     return np.concatenate(distances).astype(np.float32) - mean[part]
 
@@ -116,7 +116,7 @@ def _deviations(files: Sequence[Path], mean: Float[np.ndarray, " band"], part: s
 def _codes(
     files: Sequence[Path], path: Path, band: Band, count: int, workers: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Codes by the matrix of inner products, which is kept after every few blocks."""
+    """Codes from the matrix of inner products, which is kept after every few blocks."""
     gram, done = np.zeros(()), 0
     if path.is_file():
         with np.load(path) as held:
@@ -144,7 +144,7 @@ def _rows(
     codes: Float32[np.ndarray, "heads components"],
     workers: int,
 ) -> Float16[np.ndarray, "band components"]:
-    """Components by the codes, and their spline values; a file each, filled a few blocks at a time."""
+    """Components from the codes, and their spline values; each in a file that is filled a few blocks at a time."""
     nodes, components = len(band.weights), codes.shape[1]
     project = partial(_project, files, band.mean_mm[band.inside], codes)
     by_node, splines = folder / "components.npy", folder / "splines.npy"
@@ -167,7 +167,7 @@ def _project(files: Sequence[Path], mean: np.ndarray, codes: np.ndarray, part: s
 def _convert(
     path: Path, inside: Bool[np.ndarray, "x y z"], rows: Int32[np.ndarray, "x y z"], part: slice
 ) -> np.ndarray:
-    """Spline values in the band of a few components, which go on beyond it as in its nearest node."""
+    """Spline values in the band of a few components, which continue beyond it with the value of its nearest node."""
     components = np.load(path, mmap_mode="r")[part]
     return np.stack([spline_values(one[rows])[1:-1, 1:-1, 1:-1][inside] for one in components]).astype(
         np.float16

@@ -1,4 +1,4 @@
-"""One head of a linear shape model as a grid of its own, with what photographs show beyond the shape model."""
+"""One head of a shape model as a grid of its own, with its SDF offset if there is one."""
 
 import numpy as np
 import torch
@@ -13,10 +13,10 @@ from recon.priors.pca.shape_model import PCAShapeModel
 
 
 class GridShape(ShapeNetwork):
-    """One head of a linear shape model as a grid of distances that can learn; it has no code.
+    """One head as a grid of signed distances that can learn; it has no code.
 
     Args:
-        grid: The distances, canonical unit space, as spline values.
+        grid: Spline values of the distances, canonical unit space.
     """
 
     latent_size = 0
@@ -31,29 +31,29 @@ class GridShape(ShapeNetwork):
     box_high: Tensor
 
     @classmethod
-    def of(
-        cls, shape_model: PCAShapeModel, code: Float[Tensor, " latent"], change: FeatureGrid | None = None
+    def from_code(
+        cls, shape_model: PCAShapeModel, code: Float[Tensor, " latent"], offset: FeatureGrid | None = None
     ) -> "GridShape":
-        """The head of a code, with a change of its distances that is 0 at the border of its grid."""
+        """Composes the head of a code, with an SDF offset that is 0 at the border of its grid."""
         mean = shape_model.mean
         high = mean.low + mean.cell * mean.cells
         shape = [n - 2 for n in mean.shape]
         grid = FeatureGrid(mean.low.tolist(), high.tolist(), shape, 1)
         with torch.no_grad():
             grid.values.copy_(shape_model.composed(code)[:, None])
-            if change is not None:
-                grid.values.add_(_resampled(change, grid))
+            if offset is not None:
+                grid.values.add_(_resampled(offset, grid))
         return cls(grid)
 
     @classmethod
     @torch.no_grad()
-    def sampled(cls, network: ShapeNetwork, code: Float[Tensor, " latent"], cells: int) -> "GridShape":
-        """The head of a code of any shape model, by its distances at the middles of cells.
+    def from_network(cls, network: ShapeNetwork, code: Float[Tensor, " latent"], cells: int) -> "GridShape":
+        """Samples the head of a code of any shape model at the middles of cells.
 
         Args:
             network: The shape model. Its box is taken where it has one, else that of the unit ball.
-            code: The code; the result is where it is.
-            cells: Along the longest side of the box.
+            code: The code; the result is on its device.
+            cells: Number of cells along the longest side of the box.
         """
         low = getattr(network, "low", torch.full((3,), -1.0)).cpu()
         high = getattr(network, "high", torch.full((3,), 1.0)).cpu()
@@ -77,27 +77,27 @@ class GridShape(ShapeNetwork):
         return result
 
     def absorb(self, mean: Float[Tensor, " latent"], scale: Float[Tensor, " latent"]) -> None:
-        """Nothing: there is no code."""
+        """Does nothing, since there is no code."""
 
 
-def _resampled(change: FeatureGrid, grid: FeatureGrid) -> Float[Tensor, "nodes 1"]:
+def _resampled(offset: FeatureGrid, grid: FeatureGrid) -> Float[Tensor, "nodes 1"]:
     """Values of a grid whose function agrees with that of a coarser one in the middle of every cell."""
     shape = [n - 2 for n in grid.shape]
     middles = [
         grid.low[axis] + grid.cell[axis] * (torch.arange(count) + 0.5) for axis, count in enumerate(shape)
     ]
     # Only where one of the 27 values that count is not 0.
-    near = maximum_filter((change.values[:, 0] != 0).reshape(change.shape).numpy(), 3)
+    near = maximum_filter((offset.values[:, 0] != 0).reshape(offset.shape).numpy(), 3)
     nodes = [
-        ((middle - change.low[axis]) / change.cell[axis])
+        ((middle - offset.low[axis]) / offset.cell[axis])
         .floor()
         .long()
         .add(1)
-        .clamp(0, change.shape[axis] - 1)
+        .clamp(0, offset.shape[axis] - 1)
         for axis, middle in enumerate(middles)
     ]
     inside = torch.from_numpy(near[np.ix_(*(node.numpy() for node in nodes))])
     points = torch.stack([middle[at] for middle, at in zip(middles, inside.nonzero().T, strict=True)], dim=1)
     wanted = torch.zeros(shape)
-    wanted[inside] = torch.cat([torch.zeros(0), *(change(part)[:, 0] for part in points.split(16384))])
+    wanted[inside] = torch.cat([torch.zeros(0), *(offset(part)[:, 0] for part in points.split(16384))])
     return torch.from_numpy(spline_values(wanted.numpy()).reshape(-1, 1))

@@ -1,4 +1,4 @@
-"""mean(x) + Σ z_k B_k(x) on one lattice: the linear shape model of heads that second-order fits work on."""
+"""The linear shape model mean(x) + Σ z_k B_k(x) on one lattice, for second-order fits, and its coarse level."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -16,27 +16,25 @@ from recon.fitting.brightness import BrightnessModel
 from recon.priors.network import ShapeNetwork
 
 ROWS_AT_A_TIME = 512
-"""Rows that are converted from half precision at a time: few enough to stay in the cache of a core."""
+"""Number of rows that are converted from half precision at a time: few enough to stay in the cache of a core."""
 
 
 class PCAShapeModel(ShapeNetwork):
-    """Heads whose spline values on a lattice are linear in the code.
+    """A shape model of heads whose spline values on a lattice are linear in the code.
 
-    The mean is held at every value of the lattice, the basis only at those of a narrow band about where heads
-    have their surfaces. Any other value moves with the nearest of the band: there heads differ from the mean
-    by about what they differ by at the edge of the band, and the field has no step. Outside the lattice the
-    distance to its box is added.
+    The mean is stored at every value of the lattice, the basis only at those of a narrow band about the surfaces of
+    heads. Any other value changes with the nearest of the band: there heads differ from the mean by about what they
+    differ by at the edge of the band, and the field has no step. Outside the lattice the distance to its box is added.
 
     Args:
         latent_size: Length of the code.
         low: Lower corner of the box, half a cell beyond the first node, canonical unit space.
         high: Upper corner.
         cells: Nodes along x, y, z, each in the middle of a cell of the box.
-        band: Values of the lattice that have a row of the basis.
+        band: Number of values of the lattice that have a row of the basis.
         landmarks: Names of the landmarks.
-        brightness_model: Numbers of face points, levels and components of its `BrightnessModel`; none where it has
-            none.
-        coarse: Rows of the shape model of half the resolution that fits may begin with; 0 for none.
+        brightness_model: Numbers of face points, levels and components of its `BrightnessModel`; zeros for none.
+        coarse: Number of rows of its coarse level, which has half the resolution; 0 for none.
     """
 
     mean: FeatureGrid
@@ -97,15 +95,15 @@ class PCAShapeModel(ShapeNetwork):
     box_high: Tensor
 
     @classmethod
-    def holding(cls, state: Mapping[str, Tensor], arguments: Mapping[str, Any]) -> "PCAShapeModel":
-        """The shape model of a state, with a coarse one if the state has it; it holds the tensors themselves."""
+    def from_state(cls, state: Mapping[str, Tensor], arguments: Mapping[str, Any]) -> "PCAShapeModel":
+        """The shape model of a state, with a coarse level if the state has one; the tensors are not copied."""
         shape_model = cls(**arguments, coarse=len(state.get("coarse.rows", ())))
         shape_model.load_state_dict(state, assign=True)
         return shape_model.eval()
 
     @property
     def brightness_model(self) -> BrightnessModel | None:
-        """What photographs of the shape model's faces look like, where that is known."""
+        """Brightness of its faces in photographs, where that is known."""
         if not self._brightness_model:
             return None
         return BrightnessModel(
@@ -114,23 +112,23 @@ class PCAShapeModel(ShapeNetwork):
 
     @property
     def coarse_level(self) -> "PCAShapeModel":
-        """The shape model of half the resolution, if there is one."""
+        """The shape model of half the resolution; itself if there is none."""
         return self if self.coarse is None else self.coarse
 
-    def at(self, latent: Float[Tensor, " latent"]) -> "PCAShape":  # type: ignore[override]
+    def shape_of(self, code: Float[Tensor, " latent"]) -> "PCAShape":  # type: ignore[override]
         """The head of a code, composed once for all points."""
-        return PCAShape(self, self.composed(latent))
+        return PCAShape(self, self.composed(code))
 
     @torch.no_grad()
     def composed(self, code: Float[Tensor, " latent"]) -> Float[Tensor, " nodes"]:
-        """Values of a `FeatureGrid` of this box and these cells that is the head of a code."""
+        """Values of a `FeatureGrid` with this box and these cells that is the head of a code."""
         free = int(code.nonzero().max()) + 1 if code.any() else 0  # a fit begins with few components
         if free == 0:
             return self.mean.values[:, 0].clone()
         return self.mean.values[:, 0] + self._deviation(self.rows[:, :free], code[:free])[self.row_of]
 
     def landmarks(self, code: Float[Tensor, " latent"]) -> Float[Tensor, "landmarks 3"]:
-        """Where the landmarks of a code's head are, canonical mm; named by `landmark_names`."""
+        """Landmarks of the head of a code, canonical mm, in the order of `landmark_names`."""
         return self.landmark_mean + self.landmark_basis @ code
 
     def forward(
@@ -157,8 +155,8 @@ class PCAShapeModel(ShapeNetwork):
     def _values_of_all(
         self, index: Int[Tensor, "points 27"], latent: Float[Tensor, " latent"]
     ) -> Float[Tensor, "points 27"]:
-        """Values of a code's head at the taps of points, from all rows of the band: a device would have to be asked
-        which of them the points need.
+        """Values of the head of a code at the taps of points, from all rows of the band: finding those that the points
+        need would make the host wait for the device.
         """
         return self.mean.values[index, 0] + (self.rows.float() @ latent)[self.row_of[index]]
 
@@ -174,7 +172,7 @@ class PCAShapeModel(ShapeNetwork):
     def gathered(
         self, index: Int[Tensor, "points 27"], weight: Float[Tensor, "points 27"]
     ) -> Float[Tensor, "points latent"]:
-        """Basis at the points of some taps, all 27 of them, so that it is the derivative of the distance."""
+        """Basis at points given by all of their 27 taps, so that it is the derivative of the distance."""
         taken = functional.embedding_bag(
             self.row_of[index], self.rows, per_sample_weights=weight.to(self.rows.dtype), mode="sum"
         )
@@ -194,10 +192,10 @@ class PCAShapeModel(ShapeNetwork):
         if self.coarse is not None:
             self.coarse.absorb(mean, scale)
         if self._brightness_model:
-            known = self.brightness_model
-            assert known is not None
+            brightness_model = self.brightness_model
+            assert brightness_model is not None
             for level in range(len(self.brightness_mean)):
-                self.brightness_mean[level] = known.brightness(level, mean)
+                self.brightness_mean[level] = brightness_model.brightness(level, mean)
             self.brightness_by_code *= scale
             self.brightness_places += self.brightness_basis @ mean
             self.brightness_basis *= scale
@@ -206,7 +204,7 @@ class PCAShapeModel(ShapeNetwork):
     def _deviation(
         rows: Float[Tensor, "rows latent"], code: Float[Tensor, " latent"]
     ) -> Float[Tensor, " rows"]:
-        """Rows times code, in the precision of the code."""
+        """Multiplies rows by a code, in the precision of the code."""
         result = torch.empty(len(rows), dtype=code.dtype, device=rows.device)
         at_a_time = ROWS_AT_A_TIME if rows.device.type == "cpu" else 2**18
         for part, into in zip(rows.split(at_a_time), result.split(at_a_time), strict=True):
@@ -249,7 +247,7 @@ class PCAShape:
 
 
 def nearest_rows(inside: Bool[np.ndarray, "x y z"]) -> Int32[np.ndarray, "x2 y2 z2"]:
-    """For every spline value, a border of one included, the row of the nearest node of the band."""
+    """Finds for every spline value, a border of one included, the row of the nearest node of the band."""
     padded = np.pad(inside, 1)
     nearest = distance_transform_edt(~padded, return_distances=False, return_indices=True)
     numbers = np.full(padded.shape, -1, np.int32)
@@ -264,28 +262,28 @@ COARSE_ROWS_AT_A_TIME = 4096
 def halved_resolution(
     state: Mapping[str, Tensor], inside: Bool[np.ndarray, "x y z"], row_of: Int32[np.ndarray, "x2 y2 z2"]
 ) -> dict[str, Tensor]:
-    """State of a shape model whose cells are twice as large, about the same heads to some tenths of a millimetre.
+    """Makes the state of a shape model with cells twice as large; heads agree to some tenths of a millimetre.
 
-    Two neighbouring values of a quadratic spline have the mean that the spline has between them, so eight have that
-    of the middle of a coarse cell; the mean head is sharpened to go through it.
+    The mean of two neighbouring values of a quadratic spline is its value between them, so the mean of eight is that in
+    the middle of a coarse cell; the mean head is sharpened to go through these values.
 
     Args:
-        state: Of the shape model: `rows`, `mean.values`.
-        inside: Its nodes that have a row.
+        state: `rows` and `mean.values` of the shape model.
+        inside: Whether a node has a row.
         row_of: The row of every value, a border of one included.
     """
     mean = state["mean.values"].numpy().reshape(row_of.shape)
     taps = [_taps(n) for n in inside.shape]
     coarse = np.zeros(tuple(len(low) for low, _ in taps), mean.dtype)
-    own = np.zeros(coarse.shape, dtype=bool)
+    in_band = np.zeros(coarse.shape, dtype=bool)
     numbers = np.empty((*coarse.shape, 8), np.int32)
     padded = np.pad(inside, 1)
     for corner, (i, j, k) in enumerate(np.ndindex(2, 2, 2)):
         at = np.ix_(taps[0][i], taps[1][j], taps[2][k])
         coarse += mean[at] / 8
-        own |= padded[at]
+        in_band |= padded[at]
         numbers[..., corner] = row_of[at]
-    inner = own[1:-1, 1:-1, 1:-1]
+    inner = in_band[1:-1, 1:-1, 1:-1]
     gathered = torch.from_numpy(numbers[1:-1, 1:-1, 1:-1][inner])
     rows = torch.empty(len(gathered), state["rows"].shape[1], dtype=state["rows"].dtype)
     for part, into in zip(

@@ -13,10 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recon.errors import ReconError
-from recon.priors import LinearSDFNetwork, ShapeNetwork
+from recon.priors import FeatureGridSDFNetwork, ShapeNetwork
+from recon.priors.canonical import FACE_RADIUS_MM, Canonical
 from recon.priors.data.batches import Batch, DistanceBatch, LatticeBatch, SurfaceBatch
-from recon.priors.data.dataset import FACE_RADIUS_MM
-from recon.priors.weights import Canonical
 
 MAX_BAD_STEPS = 20
 
@@ -26,12 +25,12 @@ class ShapeObjective:
     """Losses of a shape prior. Distances in canonical unit space unless the name says mm.
 
     Attributes:
-        clamp: Distances: beyond it they do not count (DeepSDF's δ).
-        face_weight: Distances: how much more the loss of a point near the face counts.
-        latent_weight: Of the mean length of the codes in the batch.
-        eikonal_weight: Of mean (‖∇F‖ − 1)².
-        normal_weight: Surface: of mean ‖∇F − n‖.
-        lattice_reach_mm: Lattice: a distance of this size halves the weight of a node for a head.
+        clamp: Distances: value at which they are clamped (DeepSDF's δ).
+        face_weight: Distances: factor of the loss of a point near the face.
+        latent_weight: Weight of the mean length of the codes in the batch.
+        eikonal_weight: Weight of mean (‖∇F‖ − 1)².
+        normal_weight: Surface: weight of mean ‖∇F − n‖.
+        lattice_reach_mm: Lattice: distance at which the weight of a node for a head is halved.
     """
 
     clamp: float = 0.1
@@ -47,12 +46,12 @@ class Rates:
     """Learning rates of Adam; each part of the training goes down to `final` of them along a cosine.
 
     Attributes:
-        grids: Of feature grids.
-        layers: Of layers and basis.
-        codes: Of codes.
-        samples: What all are multiplied by in the part that trains on samples, where lattices came before.
+        grids: Rate of feature grids.
+        layers: Rate of layers and basis.
+        codes: Rate of codes.
+        samples: Factor of all rates in the part that trains on samples, where lattices came before.
         final: Share of a rate that is left at the end of a part.
-        betas: Of Adam.
+        betas: Coefficients of Adam's moments.
     """
 
     grids: float = 1e-2
@@ -68,12 +67,12 @@ class Pretraining(pl.LightningModule):
 
     Args:
         network: The shape model.
-        codes: To begin with, one row for each head.
-        canonical: The frame.
+        codes: Initial codes, one row for each head.
+        canonical: Canonical frame.
         objective: Losses.
         rates: Learning rates.
-        steps: Length of the whole training.
-        lattice_steps: How many of them, the first, see lattices.
+        steps: Number of steps of the whole training.
+        lattice_steps: Number of the first steps, which train on lattices.
     """
 
     def __init__(
@@ -93,7 +92,7 @@ class Pretraining(pl.LightningModule):
         self._bad_steps = 0
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """One step of whichever kind the batch is; the loss shown is the mean over all processes."""
+        """One step on a batch of any kind; the logged loss is the mean over all processes."""
         terms = self.losses(batch)
         total = sum(terms.values(), torch.zeros((), device=self.device))
         shown = {"loss": total, **terms} | {"code_norm": self.codes.norm(dim=1).mean()}
@@ -116,7 +115,7 @@ class Pretraining(pl.LightningModule):
 
     def _lattice(self, batch: LatticeBatch) -> Mapping[str, Tensor]:
         """All heads at the same nodes: smooth L1 in mm, which counts less far from a surface."""
-        assert isinstance(self.network, LinearSDFNetwork)
+        assert isinstance(self.network, FeatureGridSDFNetwork)
         mm = self.canonical.radius_mm
         weight = 1 / (1 + (batch.distances * (mm / self.objective.lattice_reach_mm)).square())
         found = self.network.all_codes(batch.points, self.codes)
@@ -143,14 +142,14 @@ class Pretraining(pl.LightningModule):
         """|F| and ‖∇F − n‖ on the surface, eikonal off it (IGR, equations 2 and 3)."""
         objective = self.objective
         on = self._codes(batch.heads, batch.points.shape[1])
-        off = self._codes(batch.heads, batch.beyond.shape[1])
+        off = self._codes(batch.heads, batch.off_surface.shape[1])
         sdf, gradient = self._sdf_and_gradient(batch.points.flatten(0, 1), on)
-        _, beyond = self._sdf_and_gradient(batch.beyond.flatten(0, 1), off)
+        _, off_gradient = self._sdf_and_gradient(batch.off_surface.flatten(0, 1), off)
         turned = (gradient - batch.normals.flatten(0, 1)).norm(dim=1)
         return {
             "loss_surface": sdf.abs().mean(),
             "loss_normal": objective.normal_weight * turned.mean(),
-            "loss_eikonal": objective.eikonal_weight * _eikonal(beyond),
+            "loss_eikonal": objective.eikonal_weight * _eikonal(off_gradient),
             "loss_latent": self._latent(batch.heads),
         }
 
@@ -189,7 +188,7 @@ class Pretraining(pl.LightningModule):
         return torch.where(scale > 1e-4, (codes - codes.mean(dim=0)) / scale.clamp_min(1e-4), 0.0)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Never let a gradient that is not finite reach the weights; too many in a row end the run."""
+        """Zero gradients that are not finite; too many such steps in a row end the run."""
         gradients = [p.grad for p in self.parameters() if p.grad is not None]
         if torch.isfinite(torch.stack([g.sum() for g in gradients]).sum()):
             self._bad_steps = 0
@@ -218,7 +217,7 @@ class Pretraining(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def rate_factor(self, step: int) -> float:
-        """What the learning rates are multiplied by at a step."""
+        """Factor of the learning rates at a step."""
         if step < self.lattice_steps:
             return self._cosine(step / self.lattice_steps)
         length = max(self.steps - self.lattice_steps, 1)

@@ -1,4 +1,4 @@
-"""What photographs of a shape model's faces look like, learned from portraits of its synthetic training heads."""
+"""Training of the brightness model of a shape model, from portraits of its synthetic training heads."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -24,9 +24,11 @@ from recon.synth.model.identity import draw_identity, shape_head
 from recon.systems.pretraining.landmarks import seeds_of
 from recon.threads import mapped
 
+log = logging.getLogger(__name__)
+
 COLUMNS_RIDGE, ROUNDS = 0.02, 15
 OUTLIER = 0.5
-"""Brightness that differs from the mean by this, as a logarithm, has half its say in finding the light."""
+"""Difference from the mean, as a logarithm, at which brightness has half its weight in finding the light."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,10 @@ class Brightness:
     """Brightness of points of faces, as logarithms without light, at one blur.
 
     Attributes:
-        mean: Over people.
-        components: How people differ, each times its standard deviation.
-        sigma: Standard deviation of what is left.
-        scores: How much of each component each portrait has.
+        mean: Mean over people.
+        components: Components by which people differ, each times its standard deviation.
+        sigma: Standard deviation of the rest.
+        scores: Scores of each portrait on the components.
     """
 
     mean: Float[np.ndarray, " face_points"]
@@ -52,16 +54,16 @@ def fit_brightness(
     light: Float[np.ndarray, "portraits face_points columns"],
     components: int = 12,
 ) -> Brightness:
-    """Mean and principal components of portraits whose light is unknown, and which do not show everything.
+    """Computes mean and principal components of portraits with unknown light and missing values.
 
-    Alternates between the light of each portrait and the components of all; what a portrait does not show is filled
-    in with what the components say (Roweis, EM algorithms for PCA, 1998).
+    Alternates between the light of each portrait and the components of all; missing values are filled in by the
+    components (Roweis, EM algorithms for PCA, 1998).
 
     Args:
         values: Logarithms of luminance.
-        visible: Which of them a portrait shows.
-        light: Columns that light may add of each portrait, times any numbers.
-        components: How many to keep.
+        visible: Whether a portrait shows a face point.
+        light: Columns of each portrait whose combinations light may add.
+        components: Number of components.
     """
     count, face_points = values.shape
     mean, found = np.zeros(face_points), np.zeros((face_points, components))
@@ -88,12 +90,12 @@ def fit_brightness(
 
 @dataclass(frozen=True)
 class TiedBrightness:
-    """Brightness of points of faces as far as a code tells it, and how people of one code differ, at one blur.
+    """Brightness of points of faces that the code explains, and components of people of one code, at one blur.
 
     Attributes:
-        mean: Of the mean head.
-        components: How people of one code differ, each times its standard deviation.
-        by_code: What the code adds to their shares.
+        mean: Brightness of the mean head.
+        components: Components by which people of one code differ, each times its standard deviation.
+        by_code: Derivative of the scores by the code.
     """
 
     mean: Float[np.ndarray, " face_points"]
@@ -104,15 +106,15 @@ class TiedBrightness:
 def tied(
     brightness: Brightness, codes: Float[np.ndarray, "heads latent"], owners: Int[np.ndarray, " portraits"]
 ) -> TiedBrightness:
-    """Splits how people differ into what their codes tell, by ridge regression, and the rest.
+    """Splits the differences between people into what their codes explain, by ridge regression, and the rest.
 
-    The first numbers of a code move the surface most, and so are expected to tell most: the ridge grows with their
-    place. The rest is what portraits of people had who were left out of the regression.
+    The first numbers of a code move the surface most and are expected to explain most, so the ridge grows with their
+    place. The rest is estimated on portraits of people who are left out of the regression.
 
     Args:
-        brightness: Of portraits.
-        codes: Of the people, with unit variance, sorted by what they move.
-        owners: Whose portrait each is.
+        brightness: Brightness of portraits.
+        codes: Codes of the people, with unit variance, sorted by how far they move the surface.
+        owners: Number of the person of each portrait.
     """
     scores = brightness.scores
     own = np.stack([scores[owners == head].mean(axis=0) for head in range(len(codes))])
@@ -132,48 +134,46 @@ def _rest(
     components: Float[np.ndarray, "face_points components"],
     seen: Bool[np.ndarray, " face_points"],
 ) -> Float[np.ndarray, " face_points"]:
-    """What components do not explain of the face points seen; nan elsewhere."""
+    """Brightness of the face points seen that components do not explain; nan elsewhere."""
     prior = 0.3 * np.eye(components.shape[1])
     matrix = np.concatenate([components[seen], prior])
     share = lstsq(matrix, np.concatenate([values[seen], np.zeros(len(prior))]), rcond=None)[0]
     return np.where(seen, values - components @ share, np.nan)
 
 
-log = logging.getLogger(__name__)
-
 BLURS_MM = (0.3, 1.0, 2.0, 4.0, 8.0)
 SEEN = 0.15
-"""A face point that fewer of the portraits show is left out."""
+"""Smallest share of the portraits that must show a face point; others are left out."""
 
 
 def brightness_model_of(
     data: HeadData,
     codes: Float[np.ndarray, "heads latent"],
     canonical: Canonical,
-    known: Bool[np.ndarray, " heads"],
+    reproducible: Bool[np.ndarray, " heads"],
     options: Mapping[str, Any],
     work: Path,
 ) -> BrightnessModel | None:
-    """Face points by code and their brightness; goes on from the portraits that an interrupted run left in `work`.
+    """Learns a brightness model; goes on from the portraits that an interrupted run left in `work`.
 
     Args:
         data: The heads.
-        codes: Theirs, with unit variance.
-        canonical: Their frame.
-        known: Which of them the head model here makes again.
-        options: `portraits`, `brightness_components` and `workers` of conf/pretrain.yaml.
-        work: Folder of what is kept.
+        codes: Codes of the heads, with unit variance.
+        canonical: Canonical frame of the heads.
+        reproducible: Whether the head model on this machine makes a head again.
+        options: `portraits`, `brightness_components` and `workers` of `pca` in conf/pretrain.yaml.
+        work: Folder of the portraits.
 
     Returns:
-        None where the heads cannot be photographed here, or should not be.
+        The model; None where the heads cannot be photographed here, or should not be.
     """
     count = int(options["portraits"])
-    seeds = seeds_of(data, "brightness_model") if count else None
-    if seeds is None or known.sum() < 3:
+    seeds = seeds_of(data, "brightness model") if count else None
+    if seeds is None or reproducible.sum() < 3:
         return None
     model = load_head_model()
     every = FacePoints.of(model)
-    chosen = np.flatnonzero(known)[:count]
+    chosen = np.flatnonzero(reproducible)[:count]
     split = data.folder.name  # type: ignore[attr-defined]
     shots = list(
         mapped(
@@ -182,7 +182,7 @@ def brightness_model_of(
             int(options["workers"]),
         )
     )
-    heads = np.flatnonzero(known)
+    heads = np.flatnonzero(reproducible)
     placed = mapped(
         partial(_points, split, model, every), [seeds[head] for head in heads], int(options["workers"])
     )
@@ -190,14 +190,14 @@ def brightness_model_of(
     log.info("face points of heads left out: %.2f mm a coordinate", face_points.error_mm)
     kept, levels = _brightness(shots, int(options["brightness_components"]))
     owners = np.arange(len(chosen)).repeat(len(levels[0].scores) // len(chosen))
-    known_by_code = [tied(level, codes[chosen], owners) for level in levels]
+    tied_levels = [tied(level, codes[chosen], owners) for level in levels]
     tensors = {
         "places": (face_points.mean_mm[kept] - canonical.centre_mm) / canonical.radius_mm,
         "basis": face_points.basis_mm[kept] / canonical.radius_mm,
         "blurs": np.array(BLURS_MM) / canonical.radius_mm,
         "sigma": np.stack([level.sigma for level in levels]),
         **{
-            name: np.stack([getattr(level, name) for level in known_by_code])
+            name: np.stack([getattr(level, name) for level in tied_levels])
             for name in ("mean", "components", "by_code")
         },
     }
@@ -246,7 +246,7 @@ def _portraits(
 def _brightness(
     shots: Sequence[Mapping[str, np.ndarray]], components: int
 ) -> tuple[Bool[np.ndarray, " face_points"], list[Brightness]]:
-    """Which face points enough portraits show, and their brightness at every blur."""
+    """Whether enough portraits show a face point, and the brightness of those points at every blur."""
     normals, values, visible = (
         np.stack([shot[name] for shot in shots]) for name in ("normals", "values", "visible")
     )
@@ -261,6 +261,6 @@ def _brightness(
 
 
 def _light(normals: Float[np.ndarray, "face_points 3"]) -> Float[np.ndarray, "face_points columns"]:
-    """What light and the darkness of skin may add to a portrait."""
+    """Columns whose combinations light and the darkness of skin may add to a portrait."""
     own: np.ndarray = harmonics(torch.from_numpy(normals)).numpy()
     return np.concatenate([own, np.full((len(own), 1), 2.0)], axis=1)

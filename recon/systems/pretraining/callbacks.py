@@ -1,4 +1,4 @@
-"""What happens around the steps of a pretraining: curves, progress, and stopping together."""
+"""Callbacks of a pretraining: curves, progress, and checkpoints on which all processes agree."""
 
 import signal
 from collections.abc import Mapping

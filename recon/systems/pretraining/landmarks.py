@@ -31,11 +31,11 @@ def landmark_names() -> tuple[str, ...]:
 
 
 def seeds_of(data: HeadData, purpose: str) -> list[int] | None:
-    """Seeds of synthetic heads, if they can be made again here; else None, with a warning that says why.
+    """Seeds of synthetic heads, if these can be made again here; else None, with a warning that says why.
 
     Args:
         data: The heads.
-        purpose: What they would be made again for.
+        purpose: Purpose for which they would be made again, for the warning.
     """
     if not isinstance(data, SampleFolder):
         return None
@@ -60,8 +60,8 @@ def landmarks_of(data: HeadData, path: Path, workers: int = 1) -> Float[np.ndarr
 
     Args:
         data: The heads.
-        path: Where they are kept for a run that goes on.
-        workers: Threads.
+        path: File of the landmarks, for a run that goes on.
+        workers: Number of threads.
 
     Returns:
         None where the heads are not synthetic, or there is no head model on this machine.
@@ -78,9 +78,9 @@ def landmarks_of(data: HeadData, path: Path, workers: int = 1) -> Float[np.ndarr
     ]
     parts = mapped(partial(_of_shard, data.folder.name), shares, workers)
     landmarks = np.concatenate(list(parts))
-    strangers = int(np.isnan(landmarks).any(axis=(1, 2)).sum())
-    if strangers:
-        log.warning("%d heads were made with another head model: their landmarks do not count", strangers)
+    other_model = int(np.isnan(landmarks).any(axis=(1, 2)).sum())
+    if other_model:
+        log.warning("%d heads were made with another head model: their landmarks do not count", other_model)
     with replacing(path) as temporary:
         np.save(temporary, landmarks, allow_pickle=False)
     return landmarks

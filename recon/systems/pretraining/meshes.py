@@ -18,9 +18,9 @@ from recon.evaluation import Evaluator, Prediction
 from recon.geometry.surface import Surface
 from recon.meshing import clean, extract, to_world
 from recon.priors import ShapeNetwork, fit_code
+from recon.priors.canonical import Canonical
 from recon.priors.data.dataset import HeadData
 from recon.priors.data.scans import canonical_from_landmarks
-from recon.priors.weights import Canonical
 from recon.systems.pretraining.validation import heads_of, regions_of
 
 log = logging.getLogger(__name__)
@@ -34,13 +34,13 @@ def mesh_of(network: ShapeNetwork, code: Float[Tensor, " latent"], resolution: i
     Raises:
         MeshError: There is none.
     """
-    return clean(extract(network.at(code).sdf, resolution=resolution, device=code.device))
+    return clean(extract(network.shape_of(code).sdf, resolution=resolution, device=code.device))
 
 
 def point_errors(
     network: ShapeNetwork, canonical: Canonical, data: HeadData, count: int, fitted: int, resolution: int
 ) -> dict[str, float]:
-    """Meshes of codes fitted to points of unseen heads, against their other points: means over heads, mm.
+    """Compares meshes of codes fitted to points of unseen heads with their other points: means over heads, mm.
 
     No alignment of any kind. From truth to mesh distances are exact; from mesh to truth they are to the
     tangent plane of the nearest of the truth's points, which are a few millimetres apart.
@@ -89,7 +89,7 @@ def _to_tangent_planes(
 def official_errors(
     network: ShapeNetwork, canonical: Canonical, folder: Path, fitted: int, resolution: int
 ) -> dict[str, float | int]:
-    """Official and strict H3DS errors of meshes fitted to the ground truths of scenes: means over scenes, mm.
+    """Measures official and strict H3DS errors of meshes fitted to ground truths of scenes: means over scenes, mm.
 
     Every scene's landmarks place it in the canonical frame; the code is fitted to `fitted` points of its
     surface, and the mesh goes back to the world.

@@ -1,4 +1,4 @@
-"""What a finished pretraining leaves: prior.safetensors, metrics.json, pictures."""
+"""The results of a finished pretraining: prior.safetensors, metrics.json, pictures."""
 
 import json
 import logging
@@ -32,7 +32,7 @@ HEAD_MODEL_NOTICE = (
 
 
 def trained(task: PriorTask, measured: Mapping[str, Any]) -> ShapePrior:
-    """The shape model as it ships, with all that is known of its making."""
+    """The shape model as it is saved, with the facts of its making."""
     cfg = task.cfg
     about = {
         "what": "signed distance shape model of human heads with hair and shoulders",

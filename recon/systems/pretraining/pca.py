@@ -1,4 +1,4 @@
-"""prior=linear: principal components of the lattices of all heads, compressed, and measured on unseen heads."""
+"""prior=pca: principal components of the lattices of all heads, compressed, and measured on unseen heads."""
 
 import json
 import logging
@@ -23,10 +23,10 @@ from recon.errors import PriorError
 from recon.files import replacing
 from recon.fitting.brightness import BrightnessModel
 from recon.priors import Canonical, PCAShapeModel, ShapePrior, fit_code, save_shape_prior
-from recon.priors.data.dataset import BOX_LOW_MM, HeadData, SampleFolder
+from recon.priors.canonical import BOX_LOW_MM
+from recon.priors.data.dataset import HeadData, SampleFolder
 from recon.priors.pca.landmarks import LandmarkMap, fit_landmarks
-from recon.priors.pca.packed import CODEC, unpacked
-from recon.priors.pca.packing import packed
+from recon.priors.pca.packing import CODEC, packed, unpacked
 from recon.priors.pca.principal import GridComponents, principal_lattice
 from recon.priors.pca.shape_model import nearest_rows
 from recon.priors.weights import write_tensors
@@ -42,12 +42,12 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class LinearTask:
-    """A linear prior to be made.
+class PCATask:
+    """A PCA prior to be made.
 
     Attributes:
         cfg: Resolved configuration.
-        folder: Of the run.
+        folder: Folder of the run.
         data: The training heads.
         unseen: Heads to validate on.
         started: `time.monotonic()` at the start of the run.
@@ -61,15 +61,15 @@ class LinearTask:
 
 
 @dataclass(frozen=True)
-class LinearFamily:
-    """A shape model with what it was made of.
+class BuiltShapeModel:
+    """A shape model with the results of its making.
 
     Attributes:
         network: The shape model, uncompressed.
-        arguments: What it was made with.
-        inside: The nodes that have a row.
-        codes: Of the training heads.
-        built: Facts of its making.
+        arguments: Arguments that the network was made with.
+        inside: Whether a node of its lattice has a row.
+        codes: Codes of the training heads.
+        built: Facts of its making, for the file and metrics.json.
     """
 
     network: PCAShapeModel
@@ -79,7 +79,7 @@ class LinearFamily:
     built: Mapping[str, Any]
 
 
-def prepare(cfg: DictConfig, folder: Path) -> LinearTask:
+def prepare(cfg: DictConfig, folder: Path) -> PCATask:
     """Opens and checks everything that can fail before any work starts.
 
     Raises:
@@ -91,18 +91,18 @@ def prepare(cfg: DictConfig, folder: Path) -> LinearTask:
     data, unseen = open_data(cfg)
     if data.lattice_mm is None:
         raise PriorError(
-            f"data={cfg.data}: prior=linear needs lattices of distances, which raw scans and samples without "
+            f"data={cfg.data}: prior=pca needs lattices of distances, which raw scans and samples without "
             "lattice_mm do not have; make samples with scripts/make_samples.py"
         )
     if len(data.names) < 3:
-        raise PriorError(f"data={cfg.data}: prior=linear needs 3 heads at least, found {len(data.names)}")
+        raise PriorError(f"data={cfg.data}: prior=pca needs 3 heads at least, found {len(data.names)}")
     log.info("%d training heads of %s, %d unseen", len(data.names), cfg.data, len(unseen.names))
-    return LinearTask(cfg, folder, data, unseen, started)
+    return PCATask(cfg, folder, data, unseen, started)
 
 
-def build(task: LinearTask) -> LinearFamily:
-    """Components and landmarks; goes on from the parts that an interrupted run left in `work`."""
-    options, work = task.cfg.linear, task.folder / "work"
+def build(task: PCATask) -> BuiltShapeModel:
+    """Computes components, landmarks and brightness model; goes on from what an interrupted run left in `work`."""
+    options, work = task.cfg.pca, task.folder / "work"
     work.mkdir(parents=True, exist_ok=True)
     found = principal_lattice(
         task.data,
@@ -115,22 +115,22 @@ def build(task: LinearTask) -> LinearFamily:
     landmarks = landmarks_of(task.data, work / "landmarks.npy", int(options.workers))
     landmark_map = brightness_model = None
     if landmarks is not None:
-        known = ~np.isnan(landmarks).any(axis=(1, 2))
-        if known.sum() > 2:
-            landmark_map = fit_landmarks(found.codes[known], landmarks[known])
+        has_landmarks = ~np.isnan(landmarks).any(axis=(1, 2))
+        if has_landmarks.sum() > 2:
+            landmark_map = fit_landmarks(found.codes[has_landmarks], landmarks[has_landmarks])
             log.info("landmarks of heads left out: %.2f mm a coordinate", landmark_map.error_mm)
             brightness_model = brightness_model_of(
-                task.data, found.codes, task.data.canonical, known, options, work
+                task.data, found.codes, task.data.canonical, has_landmarks, options, work
             )
-    return _family(task, found, landmark_map, brightness_model)
+    return _assembled(task, found, landmark_map, brightness_model)
 
 
-def _family(
-    task: LinearTask,
+def _assembled(
+    task: PCATask,
     found: GridComponents,
     landmarks: LandmarkMap | None,
     brightness_model: BrightnessModel | None,
-) -> LinearFamily:
+) -> BuiltShapeModel:
     canonical, inside = task.data.canonical, found.band.inside
     assert task.data.lattice_mm is not None
     names = landmark_names() if landmarks is not None else ()
@@ -161,13 +161,13 @@ def _family(
         "latent_size": found.codes.shape[1],
         "explained": round(float(found.explained.sum()), 5),
         "landmark_left_out_mm": None if landmarks is None else round(landmarks.error_mm, 3),
-        "likeness_marks": sizes[0],
+        "face_points": sizes[0],
     }
-    return LinearFamily(network.eval(), arguments, inside, torch.from_numpy(found.codes), built)
+    return BuiltShapeModel(network.eval(), arguments, inside, torch.from_numpy(found.codes), built)
 
 
 def lattice_arguments(canonical: Canonical, shape: Sequence[int], spacing_mm: float) -> dict[str, Any]:
-    """Where a `PCAShapeModel` has the nodes of the samples' lattices."""
+    """Arguments of a `PCAShapeModel` whose nodes are those of the samples' lattices."""
     first = (np.array(BOX_LOW_MM) - canonical.centre_mm) / canonical.radius_mm
     spacing = spacing_mm / canonical.radius_mm
     low = first - spacing / 2
@@ -178,39 +178,39 @@ def lattice_arguments(canonical: Canonical, shape: Sequence[int], spacing_mm: fl
     }
 
 
-def write(task: LinearTask, shape_model: LinearFamily) -> Path:
+def write(task: PCATask, made: BuiltShapeModel) -> Path:
     """Compresses, measures, and writes prior.safetensors, metrics.json and pictures; returns the former's path."""
     cfg, canonical = task.cfg, task.data.canonical
     train_s = time.monotonic() - task.started
-    tensors = packed(shape_model.network, shape_model.inside, float(cfg.linear.step_mm), canonical.radius_mm)
-    state = unpacked(tensors, shape_model.arguments, canonical.radius_mm)
-    shipped = PCAShapeModel.holding(state, shape_model.arguments)
+    tensors = packed(made.network, made.inside, float(cfg.pca.step_mm), canonical.radius_mm)
+    state = unpacked(tensors, made.arguments, canonical.radius_mm)
+    shipped = PCAShapeModel.from_state(state, made.arguments)
     compressed = _measured(task, shipped, "compressed")
-    full = _measured(task, shape_model.network, "full")
+    full = _measured(task, made.network, "full")
     measured = {**compressed, "full": full}
-    about = {**_about(task, train_s), **shape_model.built, "measured": measured}
-    prior = ShapePrior(shipped, canonical, "grid", shape_model.arguments, about)
+    about = {**_about(task, train_s), **made.built, "measured": measured}
+    prior = ShapePrior(shipped, canonical, "pca", made.arguments, about)
     path = task.folder / "prior.safetensors"
     digest = write_tensors(path, prior, tensors, codec=CODEC)
-    if cfg.linear.full:
-        whole = ShapePrior(shape_model.network, canonical, "grid", shape_model.arguments, about)
+    if cfg.pca.full:
+        whole = ShapePrior(made.network, canonical, "pca", made.arguments, about)
         save_shape_prior(task.folder / "prior-full.safetensors", whole)
     metrics = {
-        "size": "linear",
+        "size": "pca",
         "heads": len(task.data.names),
         "seed": cfg.seed,
         "train_s": round(train_s, 2),
         "wall_s": round(time.monotonic() - task.started, 2),
         "bytes": path.stat().st_size,
         "sha256": digest,
-        **shape_model.built,
+        **made.built,
         **measured,
     }
     with replacing(task.folder / "metrics.json") as temporary:
         temporary.write_text(json.dumps(metrics, indent=2) + "\n")
     if cfg.pictures:
         write_pictures(
-            task.folder / "pictures", shipped, canonical, shape_model.codes, task.unseen,
+            task.folder / "pictures", shipped, canonical, made.codes, task.unseen,
             height=cfg.picture_px, fitted=cfg.validation.points, seed=cfg.seed,
         )  # fmt: skip
     shutil.rmtree(task.folder / "work")
@@ -218,7 +218,7 @@ def write(task: LinearTask, shape_model: LinearFamily) -> Path:
     return path
 
 
-def _measured(task: LinearTask, network: PCAShapeModel, what: str) -> dict[str, Any]:
+def _measured(task: PCATask, network: PCAShapeModel, what: str) -> dict[str, Any]:
     validation, canonical, unseen = task.cfg.validation, task.data.canonical, task.unseen
     count = min(validation.final_heads, len(unseen.names))
     errors: dict[str, Any] = {"unseen_heads": count}
@@ -234,9 +234,9 @@ def _measured(task: LinearTask, network: PCAShapeModel, what: str) -> dict[str, 
     return errors
 
 
-def _landmark_error(task: LinearTask, network: PCAShapeModel, count: int) -> float | None:
+def _landmark_error(task: PCATask, network: PCAShapeModel, count: int) -> float | None:
     """Mean distance of the landmarks of codes fitted to unseen heads from their own, mm."""
-    truth = landmarks_of(task.unseen, task.folder / "work" / "unseen.npy", int(task.cfg.linear.workers))
+    truth = landmarks_of(task.unseen, task.folder / "work" / "unseen.npy", int(task.cfg.pca.workers))
     if truth is None:
         return None
     distances = []
@@ -247,7 +247,7 @@ def _landmark_error(task: LinearTask, network: PCAShapeModel, count: int) -> flo
     return round(float(np.nanmean(distances)), 3)
 
 
-def _about(task: LinearTask, train_s: float) -> dict[str, Any]:
+def _about(task: PCATask, train_s: float) -> dict[str, Any]:
     about = {
         "what": "linear signed distance shape model of human heads with hair and shoulders, and their landmarks",
         "data": str(task.cfg.data),
@@ -257,10 +257,10 @@ def _about(task: LinearTask, train_s: float) -> dict[str, Any]:
         "recipe": {
             name: OmegaConf.to_container(value) if isinstance(value, DictConfig) else value
             for name, value in task.cfg.items()
-            if name in ("kind", "seed", "split", "linear", "validation")
+            if name in ("kind", "seed", "split", "pca", "validation")
         },
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "hardware": f"{platform.machine()}, cpu, {task.cfg.linear.workers} thread(s)",
+        "hardware": f"{platform.machine()}, cpu, {task.cfg.pca.workers} thread(s)",
         "software": f"torch {torch.__version__}, numpy {np.__version__}, python {platform.python_version()}",
         "date": datetime.now().date().isoformat(),
         "train_s": round(train_s),

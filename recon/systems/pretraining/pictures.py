@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from recon.priors import ShapeNetwork, fit_code
-from recon.priors.data.dataset import BOX_HIGH_MM, BOX_LOW_MM, HeadData
-from recon.priors.weights import Canonical
+from recon.priors.canonical import BOX_HIGH_MM, BOX_LOW_MM, Canonical
+from recon.priors.data.dataset import HeadData
 from recon.systems.pretraining.validation import heads_of
 from recon.systems.report.pictures import write_png
 
@@ -69,7 +69,7 @@ def render_shape(network: ShapeNetwork, code: Float[Tensor, " latent"], camera: 
     active = torch.arange(len(points), device=code.device)
     seen = torch.zeros(len(points), dtype=torch.bool, device=code.device)
     travelled = torch.zeros(len(points), device=code.device)
-    head = network.at(code)
+    head = network.shape_of(code)
     for _ in range(TRACING_STEPS):
         distance = torch.cat([head.sdf(part) for part in points[active].split(16_384)])
         met = distance.abs() < HIT

@@ -14,9 +14,10 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from recon.errors import ConfigError, PriorError
-from recon.priors import Canonical, LinearSDFNetwork, ShapeNetwork
+from recon.priors import Canonical, FeatureGridSDFNetwork, ShapeNetwork
+from recon.priors.canonical import BOX_HIGH_MM, BOX_LOW_MM
 from recon.priors.data.batches import PointSampler, ShardPool
-from recon.priors.data.dataset import BOX_HIGH_MM, BOX_LOW_MM, HeadData, SampleFolder
+from recon.priors.data.dataset import HeadData, SampleFolder
 from recon.priors.data.lattices import Lattices, read_lattices, start_from_components, start_from_sphere
 from recon.priors.data.scans import ScanFolder
 from recon.priors.weights import NETWORKS
@@ -29,9 +30,8 @@ from recon.systems.pretraining.validation import Validation
 
 log = logging.getLogger(__name__)
 
-SPHERE_RADIUS = (
-    0.4  # of a linear shape model's mean head before training without lattices, canonical unit space
-)
+SPHERE_RADIUS = 0.4
+"""Radius of the mean head of a feature grid network before training without lattices, canonical unit space."""
 
 
 @dataclass
@@ -40,11 +40,11 @@ class PriorTask:
 
     Attributes:
         cfg: Resolved configuration.
-        folder: Of the run.
+        folder: Folder of the run.
         data: The training heads.
         unseen: Heads to validate on.
         kind: Key of `NETWORKS`.
-        arguments: What the network was made with.
+        arguments: Arguments that the network was made with.
         system: Network, codes and losses.
         batches: The training data.
         started: `time.monotonic()` at the start of the run.
@@ -138,7 +138,7 @@ def network_arguments(network: DictConfig, canonical: Canonical) -> tuple[str, d
     kind = arguments.pop("kind")
     if kind not in NETWORKS:
         raise ConfigError(f"size.network.kind={kind}: choose one of {', '.join(NETWORKS)}")
-    if kind == "linear":
+    if kind == "feature_grid":
         low, high = np.array(BOX_LOW_MM), np.array(BOX_HIGH_MM)
 
         def cells(mm: float) -> list[int]:
@@ -220,7 +220,7 @@ def _supervision(cfg: DictConfig, data: HeadData) -> Supervision:
 def _start(
     network: ShapeNetwork, lattices: Lattices | None, cfg: DictConfig, heads: int, resumed: bool
 ) -> torch.Tensor:
-    """Codes to begin with; sets what of the network the data say beforehand."""
+    """Initial codes of the heads; also initialises the network from the data."""
     codes = torch.zeros(heads, network.latent_size)
     init = cfg.size.init
     if init == "auto":
@@ -228,11 +228,11 @@ def _start(
     if init == "components":
         if lattices is None:
             raise ConfigError("size.init=components needs data with lattices and size.lattice_share > 0")
-        assert isinstance(network, LinearSDFNetwork)
+        assert isinstance(network, FeatureGridSDFNetwork)
         network.mean.values.requires_grad_(False)
         if not resumed:
             codes = start_from_components(network, lattices, cfg.seed)
-    elif isinstance(network, LinearSDFNetwork):
+    elif isinstance(network, FeatureGridSDFNetwork):
         # Basis and codes are multiplied with each other: with both at 0 neither would ever learn.
         start_from_sphere(network, SPHERE_RADIUS)
         codes.normal_()

@@ -1,4 +1,4 @@
-"""How well a shape model describes heads that it was not trained on."""
+"""Validation of a shape model on heads that it was not trained on."""
 
 import csv
 import io
@@ -14,14 +14,14 @@ from jaxtyping import Float
 
 from recon.files import replacing
 from recon.priors import ShapeNetwork, fit_code
-from recon.priors.data.dataset import FACE_RADIUS_MM, HeadData, HeadPoints
-from recon.priors.weights import Canonical
+from recon.priors.canonical import FACE_RADIUS_MM, Canonical
+from recon.priors.data.dataset import HeadData, HeadPoints
 from recon.systems.pretraining.auto_decoder import Pretraining
 
 log = logging.getLogger(__name__)
 
 SHOULDERS_MM = -120.0
-"""Below this height of the canonical frame a bust is neck and shoulders, and not counted as head."""
+"""Height of the canonical frame below which a bust is neck and shoulders, and not counted as head."""
 
 
 def heads_of(data: HeadData, count: int) -> Iterator[tuple[str, HeadPoints, int]]:
@@ -38,14 +38,14 @@ def heads_of(data: HeadData, count: int) -> Iterator[tuple[str, HeadPoints, int]
 def field_errors(
     network: ShapeNetwork, canonical: Canonical, data: HeadData, count: int, fitted: int
 ) -> dict[str, float]:
-    """Codes fitted to some surface points of unseen heads, and |F| at the others: means over heads, mm.
+    """Fits codes to some surface points of unseen heads and measures |F| at the others: means over heads, mm.
 
     Args:
         network: The shape model.
-        canonical: Its frame.
+        canonical: Canonical frame of the shape model.
         data: Unseen heads.
-        count: How many of them.
-        fitted: Surface points that a code is fitted to; those behind them are judged.
+        count: Number of heads.
+        fitted: Number of surface points that a code is fitted to; those after them are measured.
 
     Returns:
         `field_face_mm`, `field_head_mm` (without neck and shoulders), `field_all_mm` and `code_square`, which
@@ -58,8 +58,8 @@ def field_errors(
         used = min(fitted, len(surface) // 2)
         points = torch.from_numpy(surface).to(device)
         code = fit_code(network, points[:used])
-        member = network.at(code)
-        sdf = torch.cat([member.sdf(part) for part in points[used:].split(16_384)])
+        shape = network.shape_of(code)
+        sdf = torch.cat([shape.sdf(part) for part in points[used:].split(16_384)])
         error = sdf.abs().cpu().numpy() * canonical.radius_mm
         face, head = regions_of(surface[used:], canonical)
         rows.append((error[face].mean(), error[head].mean(), error.mean(), float(code.square().mean())))
@@ -68,21 +68,21 @@ def field_errors(
 
 
 def regions_of(points: Float[np.ndarray, "points 3"], canonical: Canonical) -> tuple[np.ndarray, np.ndarray]:
-    """Which points of canonical unit space belong to the face, and which to the head."""
+    """Whether points of canonical unit space belong to the face, and whether to the head."""
     mm = points * canonical.radius_mm + np.asarray(canonical.centre_mm)
     face = np.linalg.norm(mm - canonical.landmarks_mm["nose_tip"], axis=1) < FACE_RADIUS_MM
     return face, mm[:, 1] > SHOULDERS_MM
 
 
 class Validation(pl.Callback):
-    """Errors on unseen heads now and then, in the log and in validation.csv; done by the first process.
+    """Writes errors on unseen heads to the log and to validation.csv at intervals, in the first process.
 
     Args:
-        path: Of the file.
+        path: The file.
         data: Unseen heads.
-        every: Steps between validations; 0 for none.
-        count: Heads.
-        fitted: Surface points that a code is fitted to.
+        every: Number of steps between validations; 0 for none.
+        count: Number of heads.
+        fitted: Number of surface points that a code is fitted to.
     """
 
     def __init__(self, path: Path, data: HeadData, every: int, count: int, fitted: int) -> None:

@@ -3,7 +3,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from recon.errors import PriorError
-from recon.priors.data.dataset import BOX_HIGH_MM, BOX_LOW_MM, LANDMARKS_MM, UNIT_CENTRE_MM, UNIT_RADIUS_MM
+from recon.priors.canonical import BOX_HIGH_MM, BOX_LOW_MM, LANDMARKS_MM, UNIT_CENTRE_MM, UNIT_RADIUS_MM
 from recon.priors.data.scans import ScanFolder, canonical_from_landmarks, scan_points
 from tests.support.head_model import needs_model
 from tests.support.sample_folders import balls, write_scan

@@ -10,11 +10,11 @@ from safetensors.torch import load_file
 from recon.errors import PriorError
 from recon.priors import Canonical, ShapePrior, load_shape_prior
 from recon.priors.pca.codec import Blocks, pack, packed_bits, unpacked_bits, unpacked_rows
-from recon.priors.pca.packing import save_packed_prior
 from recon.priors.pca.shape_model import nearest_rows
 from recon.priors.shipped import hash_of
 from recon.priors.shipped import shipped as shipped_file
-from tests.priors.pca.test_shape_model import CELLS, CODE, HIGH, LATENT, LOW, family_of, points_of
+from recon.priors.weights import save_packed_prior
+from tests.support.pca_shape_models import CELLS, CODE, HIGH, LATENT, LOW, banded_ball, points_of
 
 SHAPE, CHANNELS = (21, 18, 12), 6
 
@@ -30,7 +30,7 @@ def band():
 
 
 def blocks_of(inside):
-    return Blocks.of(np.pad(inside, 1), nearest_rows(inside))
+    return Blocks.from_band(np.pad(inside, 1), nearest_rows(inside))
 
 
 @pytest.mark.parametrize("step", [0.5, 0.05])
@@ -84,25 +84,25 @@ def test_broken_streams_are_refused():
 def shipped(tmp_path, monkeypatch):
     """A shape model in its compressed file, and a cache folder of the test's own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    shape_model, inside = family_of()
+    shape_model, inside = banded_ball()
     shape_model.rows[:] = torch.linspace(-0.03, 0.03, len(shape_model.rows))[:, None].half()
     arguments = {
         "latent_size": LATENT, "low": LOW, "high": HIGH, "cells": CELLS,
         "band": len(shape_model.rows), "landmarks": list(shape_model.landmark_names),
     }  # fmt: skip
-    prior = ShapePrior(shape_model, Canonical((0.0, 0.0, 0.0), 330.0), "grid", arguments, {"heads": 3})
+    prior = ShapePrior(shape_model, Canonical((0.0, 0.0, 0.0), 330.0), "pca", arguments, {"heads": 3})
     path = tmp_path / "prior.safetensors"
     return path, save_packed_prior(path, prior, inside, step_mm=0.05), shape_model
 
 
-def test_a_shipped_family_is_nearly_the_one_that_was_packed(shipped):
+def test_a_shipped_shape_model_is_nearly_the_one_that_was_packed(shipped):
     path, digest, shape_model = shipped
     found = load_shape_prior(path, digest)
     points = points_of()
-    error = (found.network.at(CODE).sdf(points) - shape_model.at(CODE).sdf(points)).abs() * 330
+    error = (found.network.shape_of(CODE).sdf(points) - shape_model.shape_of(CODE).sdf(points)).abs() * 330
     assert error.max() < 1.0 and error.mean() < 0.15  # mm
     torch.testing.assert_close(found.network.landmarks(CODE), shape_model.landmarks(CODE), atol=0.02, rtol=0)
-    assert found.kind == "grid" and found.about == {"heads": 3}
+    assert found.kind == "pca" and found.about == {"heads": 3}
 
 
 def test_it_is_decoded_once(shipped, tmp_path, monkeypatch):
@@ -131,8 +131,8 @@ def test_without_a_cache_every_process_decodes(shipped, tmp_path, monkeypatch):
     assert load_shape_prior(path, digest).network.latent_size == LATENT
 
 
-def test_the_shipped_family_is_small_and_says_what_it_is():
-    path = shipped_file("linear-synth-v1.safetensors")
+def test_the_shipped_shape_model_is_small_and_says_what_it_is():
+    path = shipped_file("pca-synth-v1.safetensors")
     assert path.stat().st_size <= 15e6
     assert hashlib.sha256(path.read_bytes()).hexdigest() == hash_of(path)
     with safe_open(path, framework="pt") as file:

@@ -2,7 +2,7 @@ import torch
 
 from recon.fields import FeatureGrid
 from recon.priors import GridShape
-from tests.priors.pca.test_shape_model import CODE, HIGH, LOW, family_of, nodes, points_of
+from tests.support.pca_shape_models import CODE, HIGH, LOW, banded_ball, nodes, points_of
 
 
 def change_of(cell: float) -> FeatureGrid:
@@ -16,23 +16,23 @@ def change_of(cell: float) -> FeatureGrid:
 
 
 def test_a_head_with_a_change_is_the_head_plus_the_change():
-    shape_model, _ = family_of()
+    shape_model, _ = banded_ball()
     change = change_of(2 / 12)
-    shape = GridShape.of(shape_model, CODE, change)
+    shape = GridShape.from_code(shape_model, CODE, change)
     middles = torch.from_numpy(nodes().reshape(-1, 3)).float()
     with torch.no_grad():
-        added = shape(middles, torch.zeros(0)) - shape_model.at(CODE).sdf(middles)
+        added = shape(middles, torch.zeros(0)) - shape_model.shape_of(CODE).sdf(middles)
         torch.testing.assert_close(added, change(middles)[:, 0], atol=1e-6, rtol=0)
         between = points_of(reach=0.38)
-        added = shape(between, torch.zeros(0)) - shape_model.at(CODE).sdf(between)
+        added = shape(between, torch.zeros(0)) - shape_model.shape_of(CODE).sdf(between)
         assert float((added - change(between)[:, 0]).abs().max()) < 0.1 * float(change.values.max())
     assert float(added.abs().max()) > 0.005
 
 
 def test_no_change_is_the_head_itself():
-    shape_model, _ = family_of()
+    shape_model, _ = banded_ball()
     points = points_of(reach=0.6)
     none = FeatureGrid(LOW, HIGH, [8, 8, 8], 1).requires_grad_(False)
-    plain, same = GridShape.of(shape_model, CODE), GridShape.of(shape_model, CODE, none)
+    plain, same = GridShape.from_code(shape_model, CODE), GridShape.from_code(shape_model, CODE, none)
     torch.testing.assert_close(same(points, torch.zeros(0)), plain(points, torch.zeros(0)))
-    torch.testing.assert_close(plain(points, torch.zeros(0)).detach(), shape_model.at(CODE).sdf(points))
+    torch.testing.assert_close(plain(points, torch.zeros(0)).detach(), shape_model.shape_of(CODE).sdf(points))

@@ -8,57 +8,23 @@ from recon.fields import FeatureGrid
 from recon.fitting import Shape, ShapeModel
 from recon.priors import Canonical, PCAShapeModel, ShapePrior, load_shape_prior, save_shape_prior
 from recon.priors.data.components import spline_values
-from recon.priors.pca.packing import save_packed_prior
-from recon.priors.pca.shape_model import nearest_rows
-
-CELLS, LOW, HIGH, LATENT = (12, 10, 14), (-0.5, -0.4, -0.6), (0.5, 0.4, 0.6), 5
-
-
-def nodes():
-    axes = [
-        low + (np.arange(n) + 0.5) * (high - low) / n for n, low, high in zip(CELLS, LOW, HIGH, strict=True)
-    ]
-    return np.stack(np.meshgrid(*axes, indexing="ij"), -1)
-
-
-def family_of(seed=0, dtype=torch.float16):
-    """A ball with a random basis in a band about it."""
-    rng = np.random.default_rng(seed)
-    distance = np.linalg.norm(nodes(), axis=-1) - 0.25
-    inside = np.abs(distance) < 0.15
-    shape_model = PCAShapeModel(LATENT, LOW, HIGH, CELLS, int(inside.sum()), ["chin", "nose_tip"])
-    shape_model.load_state_dict(
-        {
-            "mean.values": torch.from_numpy(spline_values(distance)).reshape(-1, 1),
-            "rows": torch.from_numpy(rng.normal(scale=0.02, size=(inside.sum(), LATENT))).to(dtype),
-            "row_of": torch.from_numpy(nearest_rows(inside).ravel()),
-            "landmark_mean": torch.tensor([[0.0, -60.0, 90.0], [0.0, 4.0, 130.0]]),
-            "landmark_basis": torch.from_numpy(rng.normal(size=(2, 3, LATENT)).astype(np.float32)),
-        },
-        assign=True,
-    )
-    return shape_model, inside
+from recon.priors.pca.shape_model import halved_resolution, nearest_rows
+from recon.priors.weights import save_packed_prior
+from tests.support.pca_shape_models import CELLS, CODE, HIGH, LATENT, LOW, banded_ball, nodes, points_of
 
 
 @pytest.fixture(scope="module")
 def shape_model():
-    return family_of()[0]
+    return banded_ball()[0]
 
 
-def points_of(count=400, reach=0.7, seed=1):
-    return (torch.rand(count, 3, generator=torch.Generator().manual_seed(seed)) * 2 - 1) * reach
-
-
-CODE = torch.tensor([0.5, -1.0, 2.0, 0.3, -0.2])
-
-
-def test_it_is_a_family_for_fits(shape_model):
-    assert isinstance(shape_model, ShapeModel) and isinstance(shape_model.at(CODE), Shape)
+def test_it_is_a_shape_model_for_fits(shape_model):
+    assert isinstance(shape_model, ShapeModel) and isinstance(shape_model.shape_of(CODE), Shape)
 
 
 def test_the_mean_head_is_met_at_the_nodes(shape_model):
     at = torch.from_numpy(nodes().reshape(-1, 3).astype(np.float32))
-    found = shape_model.at(torch.zeros(LATENT)).sdf(at).numpy()
+    found = shape_model.shape_of(torch.zeros(LATENT)).sdf(at).numpy()
     np.testing.assert_allclose(found, np.linalg.norm(at.numpy(), axis=1) - 0.25, atol=1e-5)
 
 
@@ -75,8 +41,8 @@ def test_on_a_device_all_rows_are_asked_and_the_values_are_the_same(shape_model)
     assert elsewhere(points.to("meta"), code.to("meta")).shape == wanted.shape
 
 
-def test_beyond_the_box_the_distance_to_it_is_added(shape_model):
-    head = shape_model.at(CODE)
+def test_outside_the_box_the_distance_to_it_is_added(shape_model):
+    head = shape_model.shape_of(CODE)
     edge, far = torch.tensor([[0.5, 0.1, 0.2]]), torch.tensor([[0.8, 0.1, 0.2]])
     torch.testing.assert_close(head.sdf(far), head.sdf(edge) + 0.3, atol=1e-6, rtol=0)
     torch.testing.assert_close(head.sdf_and_gradient(far)[1][0, 0], torch.tensor(1.0), atol=1e-5, rtol=0)
@@ -87,26 +53,26 @@ def test_slope_is_the_derivative_by_the_point(shape_model, reach):
     points = points_of(reach=reach).requires_grad_(True)
     sdf = shape_model(points, CODE)
     (expected,) = torch.autograd.grad(sdf.sum(), points)
-    found, gradient = shape_model.at(CODE).sdf_and_gradient(points.detach())
+    found, gradient = shape_model.shape_of(CODE).sdf_and_gradient(points.detach())
     torch.testing.assert_close(found, sdf.detach(), atol=2e-6, rtol=0)
     torch.testing.assert_close(gradient, expected, atol=2e-5, rtol=1e-4)
 
 
 def test_basis_is_the_derivative_by_the_code(shape_model):
     points = points_of()
-    head, basis = shape_model.at(CODE), shape_model.at(CODE).basis(points)
+    head, basis = shape_model.shape_of(CODE), shape_model.shape_of(CODE).basis(points)
     for component in range(LATENT):
         step = torch.zeros(LATENT)
         step[component] = 1.0
-        change = shape_model.at(CODE + step).sdf(points) - head.sdf(points)
+        change = shape_model.shape_of(CODE + step).sdf(points) - head.sdf(points)
         torch.testing.assert_close(basis[:, component], change, atol=3e-5, rtol=2e-3)
 
 
 def test_latent_gradient_agrees_with_the_head(shape_model):
     points = points_of()
     sdf, basis = shape_model.latent_gradient(points, CODE)
-    torch.testing.assert_close(sdf, shape_model.at(CODE).sdf(points), atol=1e-4, rtol=0)
-    torch.testing.assert_close(basis, shape_model.at(CODE).basis(points))
+    torch.testing.assert_close(sdf, shape_model.shape_of(CODE).sdf(points), atol=1e-4, rtol=0)
+    torch.testing.assert_close(basis, shape_model.shape_of(CODE).basis(points))
 
 
 def test_forward_has_graphs_in_points_and_codes(shape_model):
@@ -114,7 +80,7 @@ def test_forward_has_graphs_in_points_and_codes(shape_model):
     sdf = shape_model(points, code)
     gradient, by_code = torch.autograd.grad(sdf.sum(), (points, code), create_graph=True)
     torch.testing.assert_close(
-        by_code, shape_model.at(CODE).basis(points.detach()).sum(0), atol=2e-3, rtol=1e-3
+        by_code, shape_model.shape_of(CODE).basis(points.detach()).sum(0), atol=2e-3, rtol=1e-3
     )
     (second,) = torch.autograd.grad(gradient.norm(dim=1).sum(), points)
     assert second.isfinite().all() and second.abs().max() > 0.1
@@ -127,24 +93,24 @@ def test_a_trainable_grid_starts_as_the_head(shape_model):
     grid.values.data = shape_model.composed(CODE)[:, None]
     points = points_of(reach=0.39)
     torch.testing.assert_close(
-        grid(points)[:, 0].detach(), shape_model.at(CODE).sdf(points), atol=1e-6, rtol=0
+        grid(points)[:, 0].detach(), shape_model.shape_of(CODE).sdf(points), atol=1e-6, rtol=0
     )
 
 
 def test_fields_have_no_step_at_the_edge_of_the_band():
-    shape_model, _ = family_of(dtype=torch.float32)
+    shape_model, _ = banded_ball(dtype=torch.float32)
     shape_model.rows[:] = 0.05  # a constant deviation of the band is one of the whole box
-    moved = shape_model.at(torch.ones(LATENT)).sdf(points_of(reach=0.39))
+    moved = shape_model.shape_of(torch.ones(LATENT)).sdf(points_of(reach=0.39))
     torch.testing.assert_close(
         moved,
-        shape_model.at(torch.zeros(LATENT)).sdf(points_of(reach=0.39)) + 0.05 * LATENT,
+        shape_model.shape_of(torch.zeros(LATENT)).sdf(points_of(reach=0.39)) + 0.05 * LATENT,
         atol=1e-5,
         rtol=0,
     )
 
 
 def test_nearest_rows_are_the_nearest():
-    _, inside = family_of()
+    _, inside = banded_ball()
     rows, chosen = nearest_rows(inside)[1:-1, 1:-1, 1:-1], np.argwhere(inside)
     assert (rows[inside] == np.arange(inside.sum())).all()
     at = np.array([0, 0, 0])
@@ -160,15 +126,15 @@ def test_landmarks_are_linear_in_the_code(shape_model):
 
 
 def test_absorbed_variables_change_the_code_alone():
-    shape_model, _ = family_of(dtype=torch.float32)
+    shape_model, _ = banded_ball(dtype=torch.float32)
     mean, scale = torch.linspace(-1, 1, LATENT), torch.linspace(0.5, 2, LATENT)
     points = points_of()
     expected, landmarks = (
-        shape_model.at(mean + scale * CODE).sdf(points),
+        shape_model.shape_of(mean + scale * CODE).sdf(points),
         shape_model.landmarks(mean + scale * CODE),
     )
     shape_model.absorb(mean, scale)
-    torch.testing.assert_close(shape_model.at(CODE).sdf(points), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(shape_model.shape_of(CODE).sdf(points), expected, atol=1e-5, rtol=0)
     torch.testing.assert_close(shape_model.landmarks(CODE), landmarks, atol=1e-4, rtol=0)
 
 
@@ -177,7 +143,7 @@ def test_a_family_comes_back_from_its_file_as_it_was(shape_model, tmp_path):
         "latent_size": LATENT, "low": LOW, "high": HIGH, "cells": CELLS,
         "band": len(shape_model.rows), "landmarks": list(shape_model.landmark_names),
     }  # fmt: skip
-    prior = ShapePrior(shape_model, Canonical((0.0, 0.0, 0.0), 330.0), "grid", arguments, {})
+    prior = ShapePrior(shape_model, Canonical((0.0, 0.0, 0.0), 330.0), "pca", arguments, {})
     save_shape_prior(tmp_path / "p.safetensors", prior)
     found = load_shape_prior(tmp_path / "p.safetensors").network
     assert isinstance(found, PCAShapeModel) and found.rows.dtype == torch.float16
@@ -187,7 +153,7 @@ def test_a_family_comes_back_from_its_file_as_it_was(shape_model, tmp_path):
 
 def test_what_faces_look_like_comes_back_from_both_kinds_of_file(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    plain, inside = family_of()
+    plain, inside = banded_ball()
     assert plain.brightness_model is None
     sizes = {"brightness_model": [7, 2, 3]}
     arguments = {
@@ -200,7 +166,7 @@ def test_what_faces_look_like_comes_back_from_both_kinds_of_file(tmp_path, monke
         n: torch.rand_like(v) for n, v in shape_model.state_dict().items() if n.startswith("brightness_")
     }
     shape_model.load_state_dict({**plain.state_dict(), **brightness_model}, assign=True)
-    prior = ShapePrior(shape_model, Canonical((0.0, 0.0, 0.0), 330.0), "grid", arguments, {})
+    prior = ShapePrior(shape_model, Canonical((0.0, 0.0, 0.0), 330.0), "pca", arguments, {})
     save_shape_prior(tmp_path / "full.safetensors", prior)
     save_packed_prior(tmp_path / "packed.safetensors", prior, inside, step_mm=0.05)
     for file, allowed in (("full", 0.0), ("packed", 0.005)):
@@ -208,12 +174,78 @@ def test_what_faces_look_like_comes_back_from_both_kinds_of_file(tmp_path, monke
         for name, value in vars(shape_model.brightness_model).items():
             torch.testing.assert_close(getattr(found, name), value, atol=allowed, rtol=0)
         torch.testing.assert_close(
-            found.at(CODE), shape_model.brightness_model.at(CODE), atol=5 * allowed + 1e-6, rtol=0
+            found.face_points(CODE),
+            shape_model.brightness_model.face_points(CODE),
+            atol=5 * allowed + 1e-6,
+            rtol=0,
         )
 
     mean, scale = torch.linspace(-1, 1, LATENT), torch.linspace(0.5, 2, LATENT)
-    expected = shape_model.brightness_model.at(mean + scale * CODE)
+    expected = shape_model.brightness_model.face_points(mean + scale * CODE)
     bright = shape_model.brightness_model.brightness(1, mean + scale * CODE)
     shape_model.absorb(mean, scale)
-    torch.testing.assert_close(shape_model.brightness_model.at(CODE), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(shape_model.brightness_model.face_points(CODE), expected, atol=1e-5, rtol=0)
     torch.testing.assert_close(shape_model.brightness_model.brightness(1, CODE), bright, atol=1e-5, rtol=0)
+
+
+FINE_CELLS, FINE_LOW, FINE_HIGH, FINE_LATENT, RADIUS = (
+    (41, 40, 37),
+    (-0.82, -0.8, -0.74),
+    (0.82, 0.8, 0.74),
+    3,
+    0.4,
+)
+CELL = 0.04
+
+
+def balls_with_a_coarse_level():
+    """Balls whose centres and sizes are the code, to first order, with their coarse shape model."""
+    axes = [low + (np.arange(n) + 0.5) * CELL for n, low in zip(FINE_CELLS, FINE_LOW, strict=True)]
+    at = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
+    distance = np.linalg.norm(at, axis=-1) - RADIUS
+    inside = np.abs(distance) < 0.2
+    towards = at[inside] / np.linalg.norm(at[inside], axis=1, keepdims=True)
+    state = {
+        "mean.values": torch.from_numpy(spline_values(distance)).reshape(-1, 1),
+        "rows": torch.from_numpy(-0.03 * towards).half(),
+        "row_of": torch.from_numpy(nearest_rows(inside).ravel()),
+        "landmark_mean": torch.zeros(0, 3),
+        "landmark_basis": torch.zeros(0, 3, FINE_LATENT),
+    }
+    coarse = halved_resolution(
+        state, inside, state["row_of"].numpy().reshape(tuple(n + 2 for n in FINE_CELLS))
+    )
+    shape_model = PCAShapeModel(
+        FINE_LATENT, FINE_LOW, FINE_HIGH, FINE_CELLS, int(inside.sum()), coarse=len(coarse["rows"])
+    )
+    none = {name: state[name] for name in ("landmark_mean", "landmark_basis")}
+    state |= {f"coarse.{name}": value for name, value in (coarse | none).items()}
+    shape_model.load_state_dict(state, assign=True)
+    return shape_model
+
+
+def test_the_coarse_heads_are_nearly_the_fine_ones_for_an_eighth_of_the_rows():
+    shape_model = balls_with_a_coarse_level()
+    assert shape_model.coarse_level is shape_model.coarse
+    assert len(shape_model.coarse.rows) < 0.2 * len(shape_model.rows)
+    code = torch.tensor([1.0, -2.0, 1.5])
+    points = torch.nn.functional.normalize(
+        torch.randn(2000, 3, generator=torch.Generator().manual_seed(0)), dim=1
+    )
+    points = points * torch.linspace(0.3, 0.52, 2000)[:, None]
+    fine, coarse_level = shape_model.shape_of(code), shape_model.coarse_level.shape_of(code)
+    for found in (fine, coarse_level):
+        # Moved by the code to first order; the second order of the norm is at most 0.006.
+        truth = (points - 0.03 * code).norm(dim=1) - RADIUS
+        assert (found.sdf(points) - truth).abs().max() < 0.012
+    assert (fine.sdf(points) - coarse_level.sdf(points)).abs().max() < 0.1 * CELL
+    cosine = torch.cosine_similarity(
+        fine.sdf_and_gradient(points)[1], coarse_level.sdf_and_gradient(points)[1]
+    )
+    assert cosine.min() > 0.99
+    torch.testing.assert_close(fine.basis(points), coarse_level.basis(points), atol=0.004, rtol=0)
+
+
+def test_a_shape_model_without_a_coarse_level_is_its_own():
+    plain = PCAShapeModel(2, (-1.0, -1.0, -1.0), (1.0, 1.0, 1.0), (4, 4, 4), 8)
+    assert plain.coarse_level is plain

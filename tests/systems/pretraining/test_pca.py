@@ -9,13 +9,14 @@ from PIL import Image
 from recon.errors import ConfigError, PriorError
 from recon.geometry.frames import similarity
 from recon.priors import PCAShapeModel, load_shape_prior
-from recon.priors.data.dataset import LANDMARKS_MM, SampleFolder
+from recon.priors.canonical import LANDMARKS_MM
+from recon.priors.data.dataset import SampleFolder
 from recon.synth.datasets.samples import mean_landmarks
 from recon.synth.model.head_model import load_head_model
 from recon.synth.model.identity import draw_identity, shape_head
 from recon.systems import config, run
 from recon.systems.pretraining import config as pretraining_config
-from recon.systems.pretraining import pca as pretraining_linear
+from recon.systems.pretraining import pca as pretraining_pca
 from recon.systems.pretraining.landmarks import _of_shard, landmark_names, landmarks_of
 from tests.support import sample_folders as toys
 from tests.support.head_model import needs_model
@@ -24,7 +25,7 @@ config.register_resolvers()
 pretraining_config.register_resolvers()
 
 OPTIONS = (
-    "kind=linear", "linear.latent_size=3", "linear.reach_mm=30", "linear.full=true", "validation.final_heads=2",
+    "kind=pca", "pca.latent_size=3", "pca.reach_mm=30", "pca.full=true", "validation.final_heads=2",
     "validation.points=300", "validation.resolution=48", "trainer.accelerator=cpu", "picture_px=24",
 )  # fmt: skip
 
@@ -56,11 +57,11 @@ def tops(data, path, workers=1):
 
 
 def test_from_samples_to_a_prior(samples, tmp_path, monkeypatch):
-    monkeypatch.setattr(pretraining_linear, "landmarks_of", tops)
+    monkeypatch.setattr(pretraining_pca, "landmarks_of", tops)
     cfg = composed(f"data={samples}")
-    task = pretraining_linear.prepare(cfg, tmp_path)
+    task = pretraining_pca.prepare(cfg, tmp_path)
     run.record(cfg, [], tmp_path)
-    path = pretraining_linear.write(task, pretraining_linear.build(task))
+    path = pretraining_pca.write(task, pretraining_pca.build(task))
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     prior = load_shape_prior(path, metrics["sha256"])
     assert isinstance(prior.network, PCAShapeModel) and prior.about["heads"] == 12
@@ -76,15 +77,15 @@ def test_from_samples_to_a_prior(samples, tmp_path, monkeypatch):
 
     full = load_shape_prior(tmp_path / "prior-full.safetensors").network
     code, points = torch.tensor([1.0, -1.0, 0.5]), torch.rand(500, 3) - 0.5
-    difference = (full.at(code).sdf(points) - prior.network.at(code).sdf(points)).abs() * 330
+    difference = (full.shape_of(code).sdf(points) - prior.network.shape_of(code).sdf(points)).abs() * 330
     assert difference.mean() < 0.2
     assert path.stat().st_size < 0.2 * (tmp_path / "prior-full.safetensors").stat().st_size
 
 
 def test_a_resumed_run_gives_the_same_file(samples, tmp_path, monkeypatch):
     def made(folder):
-        task = pretraining_linear.prepare(composed(f"data={samples}", "pictures=false"), folder)
-        return load_shape_prior(pretraining_linear.write(task, pretraining_linear.build(task))).network
+        task = pretraining_pca.prepare(composed(f"data={samples}", "pictures=false"), folder)
+        return load_shape_prior(pretraining_pca.write(task, pretraining_pca.build(task))).network
 
     whole = made(tmp_path / "whole")
     monkeypatch.setattr(
@@ -100,17 +101,17 @@ def test_a_resumed_run_gives_the_same_file(samples, tmp_path, monkeypatch):
 
 
 def test_bad_input_is_refused(samples, tmp_path):
-    with pytest.raises(ConfigError, match="step_mm"):
-        composed(f"data={samples}", "linear.step_mm=0")
+    with pytest.raises(ConfigError, match=r"pca\.step_mm"):
+        composed(f"data={samples}", "pca.step_mm=0")
     with pytest.raises(ConfigError, match="share"):
-        composed(f"data={samples}", "linear.share=2")
+        composed(f"data={samples}", "pca.share=2")
     with pytest.raises(PriorError, match="no such folder"):
-        pretraining_linear.prepare(composed(f"data={tmp_path / 'none'}"), tmp_path)
+        pretraining_pca.prepare(composed(f"data={tmp_path / 'none'}"), tmp_path)
     landmarks = {name: np.array(place) for name, place in LANDMARKS_MM.items()}
     for n, ball in enumerate(toys.balls(4)):
         toys.write_scan(tmp_path / "scans" / f"{n}" / "full_head.obj", landmarks, ball)
     with pytest.raises(PriorError, match="needs lattices"):
-        pretraining_linear.prepare(composed(f"data={tmp_path / 'scans'}", "scan_points=500"), tmp_path)
+        pretraining_pca.prepare(composed(f"data={tmp_path / 'scans'}", "scan_points=500"), tmp_path)
 
 
 @needs_model

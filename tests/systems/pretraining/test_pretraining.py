@@ -14,8 +14,9 @@ from PIL import Image
 
 from recon.errors import ConfigError, PriorError
 from recon.priors import Canonical, ShapeNetwork, load_shape_prior
+from recon.priors.canonical import LANDMARKS_MM
 from recon.priors.data.batches import PointSampler, ShardPool
-from recon.priors.data.dataset import LANDMARKS_MM, HeadPoints, SampleFolder
+from recon.priors.data.dataset import HeadPoints, SampleFolder
 from recon.priors.data.lattices import read_lattices
 from recon.systems import config, run
 from recon.systems.pretraining import config as pretraining_config
@@ -164,7 +165,7 @@ def test_a_batch_says_the_true_distances(samples):
 def test_few_shards_are_held_and_all_are_seen(samples):
     pool, seen = ShardPool(SampleFolder(samples, "train"), 2, 5, 0), set()
     for step in range(40):
-        held = pool.at(step)
+        held = pool.shards(step)
         assert len(held) <= 2
         seen |= set(held)
     assert seen == {0, 1, 2, 3}
@@ -173,7 +174,7 @@ def test_few_shards_are_held_and_all_are_seen(samples):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["kind=source subject"], "only prior=deepsdf and prior=linear"),
+        (["kind=source subject"], "only prior=deepsdf and prior=pca"),
         (["supervision=magic"], "distances"),
         (["trainer.devices=3"], "multiple of 3"),
         (["prior_size@size=paper", "size.lattice_share=0.5"], "lattice_share"),

@@ -1,11 +1,10 @@
-"""The linear prior and its fit: a head whose code, pose and cameras come from least squares, in seconds."""
+"""prior=pca: a head of a linear shape model whose code, pose and cameras come from least squares, in seconds."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,45 +14,53 @@ from torch.nn.functional import normalize
 
 from recon.errors import OutOfDistributionError, PriorError
 from recon.fields import FeatureGrid
-from recon.fitting import InstantFit, SolverSettings, life_size, solve
+from recon.fitting import (
+    InstantFit,
+    SDFOffset,
+    SDFOffsetSettings,
+    SolverSettings,
+    fit_sdf_offset,
+    life_size,
+    solve,
+)
 from recon.fitting.residuals import MarkedLandmarks, similarity_jacobian
-from recon.fitting.sdf_offset import Residual, ResidualSettings, refined
 from recon.priors.field import PriorField
 from recon.priors.pca.shape import GridShape
 from recon.priors.pca.shape_model import PCAShape, PCAShapeModel
-from recon.priors.prior import Networks, SceneObservations, Start
+from recon.priors.prior import FittedHead, Networks, SceneObservations, Start
 from recon.priors.residual import RESIDUALS, ResidualField
-from recon.priors.shipped import hash_of
+from recon.priors.shipped import hash_of, located
 from recon.priors.weights import ShapePrior, load_shape_prior
 
 log = logging.getLogger(__name__)
 
-Settings = TypeVar("Settings", SolverSettings, ResidualSettings)
+Settings = TypeVar("Settings", SolverSettings, SDFOffsetSettings)
 
 AUTO_VIEWS = 2
-"""From so many photographs on there is more to see than a linear shape model can say, as measured on validation
-heads.
+"""Number of photographs from which on they show more than a linear shape model represents, as measured on
+validation heads.
 """
 
 CELL_MM = 6.0
-"""Deviations are computed once in every cell of this size: they vary slowly over the surface."""
+"""Size of the cells in which a deviation is computed once: deviations vary slowly over the surface."""
 
 
-class LinearPrior:
+class PCAPrior:
     """A linear shape model of heads, fitted to the photographs by Gauss–Newton before any training.
 
     Args:
-        path: File of a linear shape model, `scripts/pretrain_prior.py prior=linear`.
-        sha256: What it must hash to; that of a shipped file is known.
-        solver: What the solver does; `SolverSettings`' own values for what is not named.
-        deviation_scale: What standard deviations of the fit are multiplied by, measured on validation heads.
-        deviation_floor_mm: Standard deviation of what no head of the shape model can follow.
-        out_of_distribution_mm: A head whose outlines the fit comes no closer to than this is none of the shape model;
-            None takes every head.
-        residual: Whether what photographs show beyond the shape model is added to the fitted head; "auto" where there
-            are photographs enough.
-        residual_settings: What may be added; `ResidualSettings`' own values for what is not named.
-        learned: What training adds: "none", or "field" for a correction by the configured field of grids.
+        path: File of a linear shape model, made by `scripts/pretrain_prior.py prior=pca`.
+        sha256: SHA-256 of the file; None for no check, except of shipped files.
+        solver: Settings of the solver; `SolverSettings` has the values of those that are not named.
+        deviation_scale: Factor of the standard deviations of the fit, measured on validation heads.
+        deviation_floor_mm: Standard deviation of what no head of the shape model represents.
+        out_of_distribution_mm: Median distance of the outlines of fit and masks above which the head is out of
+            distribution; None accepts every head.
+        residual: What training adds to the fitted head: "none", or "field" for a correction by the configured field of
+            grids.
+        sdf_offset: Whether an SDF offset is added to the fitted head, where held-out pixels agree; "auto" where there
+            are enough photographs.
+        sdf_offset_settings: Settings of the offset; `SDFOffsetSettings` has the values of those that are not named.
 
     Raises:
         PriorError: An unknown setting.
@@ -67,34 +74,41 @@ class LinearPrior:
         deviation_scale: float = 1.2,
         deviation_floor_mm: float = 1.1,
         out_of_distribution_mm: float | None = 4.8,
-        residual: bool | str = "auto",
-        residual_settings: Mapping[str, object] | None = None,
-        learned: str = "none",
+        residual: str = "none",
+        sdf_offset: bool | str = "auto",
+        sdf_offset_settings: Mapping[str, object] | None = None,
     ) -> None:
-        if residual not in (True, False, "auto"):
-            raise PriorError(f"prior.residual is true, false or auto, not {residual!r}")
-        if learned not in RESIDUALS:
-            raise PriorError(f"prior.learned is {' or '.join(RESIDUALS)}, not {learned!r}")
-        self.residual, self.learned = residual, learned
+        if sdf_offset not in (True, False, "auto"):
+            raise PriorError(f"prior.sdf_offset is true, false or auto, not {sdf_offset!r}")
+        if residual not in RESIDUALS:
+            raise PriorError(f"prior.residual is {' or '.join(RESIDUALS)}, not {residual!r}")
+        self.sdf_offset, self.residual = sdf_offset, residual
         self.out_of_distribution_mm = out_of_distribution_mm
-        self.path, self.sha256 = Path(path), sha256 or hash_of(path)
+        self.path, self.sha256 = located(path), sha256 or hash_of(path)
         self.deviation_scale, self.deviation_floor_mm = deviation_scale, deviation_floor_mm
         self.settings = _changed(SolverSettings(), solver, "solver")
-        self.residual_settings = _changed(ResidualSettings(), residual_settings, "residual_settings")
+        self.sdf_offset_settings = _changed(SDFOffsetSettings(), sdf_offset_settings, "sdf_offset_settings")
 
-    def starts(self, networks: Networks, observations: SceneObservations) -> Mapping[str, Start]:
+    def starts(
+        self, networks: Networks, observations: SceneObservations, fitted: FittedHead | None = None
+    ) -> Mapping[str, Start]:
         """The fitted head as a grid of distances, with fresh networks for the appearance.
 
+        Args:
+            networks: Factories of the configured networks.
+            observations: The input views.
+            fitted: Result of `fit`, which is called here with None.
+
         Raises:
-            ConfigError: The field that is configured cannot be learned over it.
+            ConfigError: The configured field cannot be a residual.
             PriorError: The file cannot be used, or the pose cannot be found.
             OutOfDistributionError: No head of the shape model looks like the masks.
         """
-        fitted = self.fit(observations)
+        fitted = fitted or self.fit(observations)
         prior, shape_model, fit, shape = fitted
         canonical_from_unit = fit.canonical_from_world @ observations.world_from_unit
         head = PriorField(shape, networks.feature(), torch.zeros(0), canonical_from_unit, learn_code=False)
-        fixed = self.learned == "none"
+        fixed = self.residual == "none"
         start = Start(
             head if fixed else ResidualField(head, networks.sdf()),
             networks.colour(),
@@ -105,8 +119,8 @@ class LinearPrior:
         )
         return {self.path.stem: start}
 
-    def fit(self, observations: SceneObservations) -> "FittedHead":
-        """The head that the photographs show, without networks.
+    def fit(self, observations: SceneObservations) -> FittedHead:
+        """Fits the head that the photographs show, without networks.
 
         Raises:
             PriorError: The file cannot be used, or the pose cannot be found.
@@ -115,7 +129,8 @@ class LinearPrior:
         prior = load_shape_prior(self.path, self.sha256)
         if not isinstance(prior.network, PCAShapeModel):
             raise PriorError(
-                f"{self.path} holds a {prior.kind} shape model; the instant method needs prior=linear's"
+                f"{self.path} holds a {prior.kind} shape model; prior=pca needs a file that "
+                "`scripts/pretrain_prior.py prior=pca` made"
             )
         shape_model, images = prior.network, observations.images()
         fit = solve(
@@ -127,7 +142,7 @@ class LinearPrior:
             prior.canonical.radius_mm,
             self.settings,
             ignored=observations.ignored,
-            marked=[marked_landmarks(prior, marks) for marks in observations.marked],
+            marked=[marked_landmarks(prior, pixels) for pixels in observations.marked],
         )
         log.info(
             "fitted: outlines %.2f mm apart, colours %s",
@@ -141,10 +156,10 @@ class LinearPrior:
                 f"wrong cameras, another unit than "
                 "millimetres, or not a head"
             )
-        change = self._residual(shape_model, fit, observations, images, prior.canonical.radius_mm)
-        return FittedHead(prior, shape_model, fit, GridShape.of(shape_model, fit.code, change))
+        offset = self._sdf_offset(shape_model, fit, observations, images, prior.canonical.radius_mm)
+        return FittedHead(prior, shape_model, fit, GridShape.from_code(shape_model, fit.code, offset))
 
-    def _residual(
+    def _sdf_offset(
         self,
         shape_model: PCAShapeModel,
         fit: InstantFit,
@@ -152,26 +167,26 @@ class LinearPrior:
         images: Sequence[Float[np.ndarray, "_ _ 3"]],
         unit_mm: float,
     ) -> FeatureGrid | None:
-        """What the photographs show beyond the shape model, if that is wanted."""
-        wanted = len(observations.cameras) >= AUTO_VIEWS if self.residual == "auto" else self.residual
+        """The SDF offset of the fitted head, if one is wanted."""
+        wanted = len(observations.cameras) >= AUTO_VIEWS if self.sdf_offset == "auto" else self.sdf_offset
         if not wanted:
             return None
-        found: Residual = refined(
-            shape_model.at(fit.code),
+        found: SDFOffset = fit_sdf_offset(
+            shape_model.shape_of(fit.code),
             fit,
             observations.masks,
             images,
             unit_mm,
-            self.residual_settings,
+            self.sdf_offset_settings,
             self.settings,
             ignored=observations.ignored,
         )
         log.info(
-            "beyond the shape model: %.2f mm (root mean square); held-out pixels agree with %.0f %% of it",
-            found.typical_mm,
+            "SDF offset: %.2f mm (root mean square); held-out pixels agree with %.0f %% of it",
+            found.rms_mm,
             100 * found.kept,
         )
-        return found.change
+        return found.offset
 
     def _deviation(
         self, prior: ShapePrior, shape_model: PCAShapeModel, fit: InstantFit, canonical_from_unit: np.ndarray
@@ -197,7 +212,7 @@ class LinearPrior:
 def marked_landmarks(
     prior: ShapePrior, pixels: Mapping[str, Float[np.ndarray, " 2"]]
 ) -> MarkedLandmarks | None:
-    """Landmarks of a linear shape model that are marked in a photograph; None where none are.
+    """Landmarks of a linear shape model that are marked in a photograph; None where none are marked.
 
     Raises:
         PriorError: The shape model has no landmark of such a name.
@@ -207,10 +222,10 @@ def marked_landmarks(
     if not pixels:
         return None
     if unknown := [name for name in pixels if name not in shape_model.landmark_names]:
-        known = ", ".join(name for name in shape_model.landmark_names if not name.startswith("landmark_"))
+        named = ", ".join(name for name in shape_model.landmark_names if not name.startswith("landmark_"))
         raise PriorError(
             f"a photograph has the landmark {unknown[0]!r}, which the prior does not know; it knows "
-            f"{known or 'none'}" + (" and landmark_00 to landmark_67 (Multi-PIE)" if known else "")
+            f"{named or 'none'}" + (" and landmark_00 to landmark_67 (Multi-PIE)" if named else "")
         )
     rows = [shape_model.landmark_names.index(name) for name in pixels]
     canonical = prior.canonical
@@ -222,37 +237,14 @@ def marked_landmarks(
     )
 
 
-class FittedHead(NamedTuple):
-    """A head of a linear shape model, fitted to photographs.
-
-    Attributes:
-        prior: What the file holds.
-        shape_model: Its network.
-        fit: Code, pose and cameras.
-        shape: The head's distances, canonical unit space.
-    """
-
-    prior: ShapePrior
-    shape_model: PCAShapeModel
-    fit: InstantFit
-    shape: GridShape
-
-    def landmarks(self) -> Mapping[str, Float[np.ndarray, " 3"]]:
-        """Where its landmarks are, world mm."""
-        world_from_mm = np.linalg.inv(self.prior.canonical.mm_from_unit @ self.fit.canonical_from_world)
-        places = self.shape_model.landmarks(self.fit.code).double().numpy()
-        places = places @ world_from_mm[:3, :3].T + world_from_mm[:3, 3]
-        return dict(zip(self.shape_model.landmark_names, places, strict=True))
-
-
 @dataclass(frozen=True)
 class Posterior:
-    """How uncertain the surface of a fit is.
+    """The posterior of a fit, for the uncertainty of its surface.
 
     Attributes:
         shape_model: The shape model.
         fit: The fit.
-        scale: What standard deviations are multiplied by.
+        scale: Factor of standard deviations.
     """
 
     shape_model: PCAShapeModel
@@ -273,7 +265,7 @@ class Posterior:
 
     @cached_property
     def _head(self) -> PCAShape:
-        return self.shape_model.at(self.fit.code)
+        return self.shape_model.shape_of(self.fit.code)
 
     @cached_property
     def _root(self) -> Float[Tensor, "unknowns unknowns"]:
@@ -281,9 +273,9 @@ class Posterior:
 
 
 def _changed(settings: Settings, given: Mapping[str, object] | None, name: str) -> Settings:
-    """Settings with those given in place of their own; PriorError if one is unknown."""
+    """Settings with given values in place of their own; raises a PriorError if one is unknown."""
     try:
         return replace(settings, **(given or {}))  # type: ignore[arg-type]
     except TypeError as error:
-        known = ", ".join(settings.__dataclass_fields__)
-        raise PriorError(f"prior.{name}: {error}; it knows {known}") from error
+        names = ", ".join(settings.__dataclass_fields__)
+        raise PriorError(f"prior.{name}: {error}; it knows {names}") from error
