@@ -1,4 +1,4 @@
-"""Positional encodings."""
+"""The positional encoding of points and directions that the MLPs of this package share."""
 
 import torch
 from jaxtyping import Float
@@ -6,8 +6,7 @@ from torch import Tensor, nn
 
 
 class FrequencyEncoding(nn.Module):
-    """γ(x) = (x, sin 2⁰x, cos 2⁰x, …, sin 2ᵏ⁻¹x, cos 2ᵏ⁻¹x), without a factor π (IDR, section 3 and its
-    code).
+    """The encoding γ(x) = (x, sin 2⁰x, …, sin 2ᵏ⁻¹x, cos 2⁰x, …, cos 2ᵏ⁻¹x), without π (IDR, section 3 and its code).
 
     Args:
         octaves: number k of frequencies; 0 leaves the input as it is.

@@ -1,4 +1,7 @@
-"""Dense grids of features, interpolated smoothly."""
+"""A dense grid of features, interpolated by quadratic B-splines, and the distance of points to its box.
+
+On a CPU compiled loops take the place of PyTorch's operations where no second derivative is asked for.
+"""
 
 from __future__ import annotations
 
@@ -13,79 +16,6 @@ from torch.autograd import Function
 from torch.nn import functional
 
 from recon.fields import spline_kernels as kernels
-
-
-class Interpolate(Function):
-    """Features of points, of a grid whose values do not learn."""
-
-    @staticmethod
-    def forward(ctx: Any, points: Tensor, grid: FeatureGrid) -> Tensor:
-        """Points (n, 3) → (n, channels)."""
-        ctx.save_for_backward(points)
-        ctx.grid = grid
-        return compiled_values(points, grid, grid.values)
-
-    @staticmethod
-    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None]:
-        """The derivative by the points; where it has to be differentiated itself, by plain operations."""
-        (points,) = ctx.saved_tensors
-        if not torch.is_grad_enabled():
-            return compiled_value_and_gradient(points, ctx.grid, ctx.grid.values, cotangent)[1], None
-        plain = ctx.grid.gather(*ctx.grid.taps(points))
-        (gradient,) = torch.autograd.grad(plain, points, cotangent, create_graph=True)
-        return gradient, None
-
-
-def compiled_values(points: Tensor, grid: FeatureGrid, values: Tensor) -> Tensor:
-    """Features at points (n, 3), of values (nodes, channels) on the box and cells of a grid."""
-    out = points.new_empty(len(points), values.shape[1])
-    kernels.interpolate(_array(points), *_lattice(grid, points), _array(values), _array(out))
-    return out
-
-
-def compiled_value_and_gradient(
-    points: Tensor, grid: FeatureGrid, values: Tensor, cotangent: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Cotangent · features (n,) at points, with its derivative by the points (n, 3)."""
-    value, gradient = points.new_empty(len(points)), torch.empty_like(points)
-    kernels.slope(_array(points), *_lattice(grid, points), *map(_array, (values, cotangent, value, gradient)))
-    return value, gradient
-
-
-def _lattice(grid: FeatureGrid, points: Tensor) -> tuple[np.ndarray, ...]:
-    """Corner, cell and numbers of cells in the precision of the points, and numbers of values."""
-    box = (_array(each.to(points.dtype)) for each in (grid.low, grid.cell, grid.cells))
-    return (*box, np.array(grid.shape))
-
-
-def _array(tensor: Tensor) -> np.ndarray:
-    array: np.ndarray = tensor.detach().contiguous().numpy()
-    return array
-
-
-def distance_to_box(
-    points: Float[Tensor, "points 3"], low: Float[Tensor, " 3"], high: Float[Tensor, " 3"]
-) -> Float[Tensor, " points"]:
-    """Distance of points to a box, 0 inside it; its gradient is finite everywhere."""
-    square = (points - points.maximum(low).minimum(high)).square().sum(1)
-    outside = square > 0
-    # The square root has no gradient at 0.
-    return torch.where(outside, square, 1.0).sqrt() * outside
-
-
-def _compiled(points: Tensor) -> bool:
-    """Whether loops compiled for the CPU may take the place of PyTorch's operations."""
-    return points.device.type == "cpu"
-
-
-def _summed(
-    index: Int[Tensor, "points 27"],
-    weight: Float[Tensor, "points 27"],
-    values: Float[Tensor, "nodes channels"],
-) -> Float[Tensor, "points channels"]:
-    """Weighted sums of values, fused, without a graph."""
-    # Detached, since for a table that could need a gradient it keeps notes even without a graph.
-    return functional.embedding_bag(index, values.detach(), per_sample_weights=weight.detach(), mode="sum")
 
 
 class FeatureGrid(nn.Module):
@@ -145,7 +75,7 @@ class FeatureGrid(nn.Module):
         if not _compiled(points) or (graph and self.values.requires_grad):
             return self.gather(*self.taps(points))
         if graph and points.requires_grad:
-            result: Tensor = Interpolate.apply(points, self)
+            result: Tensor = _Interpolate.apply(points, self)
             return result
         return self.interpolated(points, self.values)
 
@@ -155,7 +85,7 @@ class FeatureGrid(nn.Module):
     ) -> Float[Tensor, "points channels"]:
         """Features at points with other values than the grid's own, without a graph."""
         if _compiled(points):
-            return compiled_values(points, self, values)
+            return _compiled_values(points, self, values)
         return _summed(*self.taps(points), values)
 
     @torch.no_grad()
@@ -164,7 +94,7 @@ class FeatureGrid(nn.Module):
     ) -> tuple[Float[Tensor, " points"], Float[Tensor, "points 3"]]:
         """The only feature at points with its derivative by the point, with other values than the grid's own."""
         if _compiled(points):
-            return compiled_value_and_gradient(points, self, values, points.new_ones(len(points), 1))
+            return _compiled_value_and_gradient(points, self, values, points.new_ones(len(points), 1))
         with torch.enable_grad():
             points = points.detach().requires_grad_(True)
             index, weight = self.taps(points)
@@ -195,3 +125,78 @@ class FeatureGrid(nn.Module):
         weight = (x[:, :, None, None] * (y[:, :, None] * z[:, None, :])[:, None]).flatten(1)
         origin = (first @ self.strides.to(first.dtype)).int()
         return origin[:, None] + self.offsets, weight
+
+
+def distance_to_box(
+    points: Float[Tensor, "points 3"], low: Float[Tensor, " 3"], high: Float[Tensor, " 3"]
+) -> Float[Tensor, " points"]:
+    """Distance of points to a box, 0 inside it; its gradient is finite everywhere."""
+    square = (points - points.maximum(low).minimum(high)).square().sum(1)
+    outside = square > 0
+    # The square root has no gradient at 0.
+    return torch.where(outside, square, 1.0).sqrt() * outside
+
+
+class _Interpolate(Function):
+    """The features of points as a differentiable operation, for a grid whose values do not learn."""
+
+    @staticmethod
+    def forward(ctx: Any, points: Tensor, grid: FeatureGrid) -> Tensor:
+        """Points (n, 3) → (n, channels)."""
+        ctx.save_for_backward(points)
+        ctx.grid = grid
+        return _compiled_values(points, grid, grid.values)
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None]:
+        """Compute the derivative by the points; by plain operations where it has to be differentiated itself."""
+        (points,) = ctx.saved_tensors
+        if not torch.is_grad_enabled():
+            return _compiled_value_and_gradient(points, ctx.grid, ctx.grid.values, cotangent)[1], None
+        plain = ctx.grid.gather(*ctx.grid.taps(points))
+        (gradient,) = torch.autograd.grad(plain, points, cotangent, create_graph=True)
+        return gradient, None
+
+
+def _compiled_values(points: Tensor, grid: FeatureGrid, values: Tensor) -> Tensor:
+    """Features at points (n, 3), of values (nodes, channels) on the box and cells of a grid."""
+    out = points.new_empty(len(points), values.shape[1])
+    kernels.interpolate(_array(points), *_lattice(grid, points), _array(values), _array(out))
+    return out
+
+
+def _compiled_value_and_gradient(
+    points: Tensor, grid: FeatureGrid, values: Tensor, cotangent: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Cotangent · features (n,) at points, with its derivative by the points (n, 3)."""
+    value, gradient = points.new_empty(len(points)), torch.empty_like(points)
+    kernels.value_and_gradient(
+        _array(points), *_lattice(grid, points), *map(_array, (values, cotangent, value, gradient))
+    )
+    return value, gradient
+
+
+def _lattice(grid: FeatureGrid, points: Tensor) -> tuple[np.ndarray, ...]:
+    """Corner, cell and numbers of cells in the precision of the points, and numbers of values."""
+    box = (_array(each.to(points.dtype)) for each in (grid.low, grid.cell, grid.cells))
+    return (*box, np.array(grid.shape))
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    array: np.ndarray = tensor.detach().contiguous().numpy()
+    return array
+
+
+def _compiled(points: Tensor) -> bool:
+    """Whether loops compiled for the CPU may take the place of PyTorch's operations."""
+    return points.device.type == "cpu"
+
+
+def _summed(
+    index: Int[Tensor, "points 27"],
+    weight: Float[Tensor, "points 27"],
+    values: Float[Tensor, "nodes channels"],
+) -> Float[Tensor, "points channels"]:
+    """Weighted sums of values, fused, without a graph."""
+    # Detached, since for a table that could need a gradient it saves indices even without a graph.
+    return functional.embedding_bag(index, values.detach(), per_sample_weights=weight.detach(), mode="sum")

@@ -1,4 +1,4 @@
-"""What every geometry offers to the renderer."""
+"""The interface of geometries to the renderer: signed distance, feature and gradient at points."""
 
 from abc import abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
@@ -10,8 +10,11 @@ from torch import Tensor, nn
 
 
 class FieldSample(NamedTuple):
-    """What a field says of points: signed distance in unit space (negative inside), and a feature for the
-    colour network.
+    """Values of a field at points.
+
+    Attributes:
+        sdf: Signed distance in unit space, negative inside.
+        feature: Feature for the colour network.
     """
 
     sdf: Float[Tensor, " points"]
@@ -19,9 +22,7 @@ class FieldSample(NamedTuple):
 
 
 class Field(nn.Module):
-    """A signed distance with a feature for the colour network; differentiable twice with respect to the
-    points.
-    """
+    """A signed distance with a feature for the colour network, differentiable twice by the points."""
 
     @abstractmethod
     def forward(self, points: Float[Tensor, "points 3"]) -> FieldSample:
@@ -29,24 +30,30 @@ class Field(nn.Module):
 
     @abstractmethod
     def sdf(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:
-        """Signed distance alone: what tracing and meshing ask for."""
+        """Signed distance alone, for tracing and meshing."""
 
     def set_progress(self, progress: float) -> None:
-        """Told before every step how far the schedules of the training are, from 0 to 1, or beyond at its end.
+        """Set how far the schedules of the training are; called before every step.
 
-        What a field makes of it depends on the progress and on its parameters alone, so that a resumed run is the same;
-        a field that is told nothing is as at the end of the training.
+        The state that follows depends on the progress and the parameters alone, so that a resumed run is the same. A
+        field for which it is never called is as at the end of the training.
+
+        Args:
+            progress: From 0 to 1, or beyond at the end.
         """
 
     def shape_of_progress(self) -> Hashable:
-        """What of the progress decides which operations are done and on how much: while it stays the same, only
-        numbers in the field's tensors change, so that a recorded step can be repeated.
+        """The part of the progress on which operations and their shapes depend.
+
+        While it stays the same, only numbers in the field's tensors change, so that a recorded step can be replayed.
         """
         return None
 
     def parameter_groups(self) -> Mapping[str, Sequence[nn.Parameter]]:
-        """Parameters by the part that they play in training: "geometry", and as a field has them "appearance"
-        (feature networks, which learn with the rendering network), "code" (a latent code) and "pose".
+        """Parameters by the group in which the optimiser trains them.
+
+        Every field has "geometry"; some have "appearance" (feature networks, which learn with the rendering network),
+        "code" (a latent code) and "pose".
         """
         return {"geometry": list(self.parameters())}
 
@@ -54,13 +61,12 @@ class Field(nn.Module):
 def sdf_and_gradient(
     field: Field, points: Float[Tensor, "points 3"], *, create_graph: bool = True, analytic: bool = False
 ) -> tuple[FieldSample, Float[Tensor, "points 3"]]:
-    """The field at points together with ∇f there.
+    """Values of the field at points, with its gradient ∇f there.
 
     Args:
         field: the geometry.
         points: where; gradients flow through them if they require it.
         create_graph: keep the graph of ∇f, for a loss or a colour that depends on it.
-
         analytic: take the derivatives that the field has written out by hand (`with_gradient`), if it has; they
             are the same but for rounding, and can be differentiated once.
 

@@ -1,4 +1,7 @@
-"""Signed distance from multi-resolution grids and a small network, coarse levels first."""
+"""Signed distance fields of multi-resolution grids and a small network; coarse levels fade in first.
+
+`GridField` takes any grid; `DenseField` and `HashField` make theirs from plain options.
+"""
 
 from collections.abc import Hashable, Sequence
 from itertools import pairwise
@@ -12,11 +15,11 @@ from recon.fields.field import Field, FieldSample
 from recon.fields.level_grid import DenseGrid, HashGrid, LevelGrid
 
 SMOOTH = 1e-6
-"""Square of the length about the origin within which a sphere's distance is rounded, unit space."""
+"""Square of the radius about the origin within which a sphere's distance is smoothed, in unit space."""
 
 
 class GridField(Field):
-    """‖x‖ − radius + m(x, fade · grid(x)) → signed distance, with a feature for the colour network.
+    """The signed distance ‖x‖ − radius + m(x, fade · grid(x)), with a feature for the colour network.
 
     The correction m of the sphere starts at zero, so the whole starts as the sphere, as IDR's network does. Levels of
     the grid fade in from coarse to fine as training goes on, without which few photographs tear the surface
@@ -73,13 +76,12 @@ class GridField(Field):
     faded: Tensor
 
     def set_progress(self, progress: float) -> None:
-        """Fades the levels in: `faded` holds `fades` where the field is."""
+        """Fade the levels in; `faded` holds `fades` on the device of the field."""
         before, self.progress = self.fades(), progress
         for level, (old, new) in enumerate(zip(before, self.fades(), strict=True)):
             if new != old:
-                self.faded[level].fill_(
-                    new
-                )  # in place, and without a copy for which a device would have to wait
+                # In place, and without a copy for which a device would have to wait.
+                self.faded[level].fill_(new)
 
     def shape_of_progress(self) -> Hashable:
         """How many levels are in, and whether one of them only partly."""
@@ -105,7 +107,7 @@ class GridField(Field):
         return self._sphere(points) + self.correction(points)
 
     def correction(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:
-        """What is added to the sphere; zero to begin with."""
+        """The correction m of the sphere; zero to begin with."""
         last = self.layers[-1]
         assert isinstance(last, nn.Linear)
         return _linear(self._hidden(points), last.weight[:1], last.bias[:1])[:, 0]
@@ -136,7 +138,7 @@ def _linear(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 class DenseField(GridField):
-    """Dense grids with a small network; see `GridField` and `DenseGrid`.
+    """A field of dense grids with a small network; see `GridField` and `DenseGrid`.
 
     Args:
         levels: Grids.
@@ -175,7 +177,7 @@ class DenseField(GridField):
 
 
 class HashField(GridField):
-    """A hash grid with a small network (Instant NGP for signed distances); see `GridField` and `HashGrid`.
+    """A field of hash grids with a small network (Instant NGP for signed distances); see `GridField`, `HashGrid`.
 
     Args:
         levels: Grids.

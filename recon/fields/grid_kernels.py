@@ -2,9 +2,9 @@
 
 Three sums over the values (taps) that a point depends on, each also for the weights' derivative along a direction:
 
-    gather    features of points          Σ ω T
-    slope     gradients by the points     Σ ∇ω (T · g)
-    scatter   gradients by the table      T += ω g
+    gather      features of points          Σ ω T
+    gradient    gradients by the points     Σ ∇ω (T · g)
+    scatter     gradients by the table      T += ω g
 
 They are each other's derivatives, so that any order of differentiation needs no fourth.
 """
@@ -54,7 +54,7 @@ def _entry(x, y, z, side, size, hashed):  # type: ignore[no-untyped-def]
 
 @_fast
 def gather(points, table, along, levels, taps, offset, out):  # type: ignore[no-untyped-def]
-    """Adds features of points to `out`; with `along` their derivatives in these directions.
+    """Add features of points to `out`; with `along` their derivatives in these directions.
 
     `levels` has a row for each grid: scale, last first tap, side, first entry, entries, hashed or not.
     """
@@ -70,23 +70,23 @@ def gather(points, table, along, levels, taps, offset, out):  # type: ignore[no-
             for c in range(taps):
                 for b in range(taps):
                     if len(along):
-                        here = y[0, b] * z[0, c] * along[i, 0]
-                        turned = y[1, b] * z[0, c] * along[i, 1] + y[0, b] * z[1, c] * along[i, 2]
+                        by_value = y[0, b] * z[0, c] * along[i, 0]
+                        by_derivative = y[1, b] * z[0, c] * along[i, 1] + y[0, b] * z[1, c] * along[i, 2]
                     else:
-                        here, turned = y[0, b] * z[0, c], 0 * x[0, 0]
+                        by_value, by_derivative = y[0, b] * z[0, c], 0 * x[0, 0]
                     for a in range(taps):
                         entry = start + _entry(first_x + a, first_y + b, first_z + c, side, size, hashed)
                         if len(along):
-                            weight = x[1, a] * here + x[0, a] * turned
+                            weight = x[1, a] * by_value + x[0, a] * by_derivative
                         else:
-                            weight = x[0, a] * here
+                            weight = x[0, a] * by_value
                         for f in range(features):
                             out[i, level * features + f] += weight * table[entry, f]
 
 
 @_fast
 def scatter(points, cotangent, along, levels, taps, offset, out):  # type: ignore[no-untyped-def]
-    """Adds to the table `out` what `gather` would have taken from it, times the cotangent of its features."""
+    """Add to the table `out` the derivative by it of cotangent · `gather`."""
     features = out.shape[1]
     x, y, z = (np.empty((3, 3), points.dtype), np.empty((3, 3), points.dtype), np.empty((3, 3), points.dtype))
     for level in range(len(levels)):
@@ -99,25 +99,23 @@ def scatter(points, cotangent, along, levels, taps, offset, out):  # type: ignor
             for c in range(taps):
                 for b in range(taps):
                     if len(along):
-                        here = y[0, b] * z[0, c] * along[i, 0]
-                        turned = y[1, b] * z[0, c] * along[i, 1] + y[0, b] * z[1, c] * along[i, 2]
+                        by_value = y[0, b] * z[0, c] * along[i, 0]
+                        by_derivative = y[1, b] * z[0, c] * along[i, 1] + y[0, b] * z[1, c] * along[i, 2]
                     else:
-                        here, turned = y[0, b] * z[0, c], 0 * x[0, 0]
+                        by_value, by_derivative = y[0, b] * z[0, c], 0 * x[0, 0]
                     for a in range(taps):
                         entry = start + _entry(first_x + a, first_y + b, first_z + c, side, size, hashed)
                         if len(along):
-                            weight = x[1, a] * here + x[0, a] * turned
+                            weight = x[1, a] * by_value + x[0, a] * by_derivative
                         else:
-                            weight = x[0, a] * here
+                            weight = x[0, a] * by_value
                         for f in range(features):
                             out[entry, f] += weight * cotangent[i, level * features + f]
 
 
 @_fast
-def slope(points, table, cotangent, along, levels, taps, offset, out):  # type: ignore[no-untyped-def]
-    """Adds to `out` the derivatives by the points of cotangent · features; with `along`, of the features' derivatives
-    in these directions.
-    """
+def gradient(points, table, cotangent, along, levels, taps, offset, out):  # type: ignore[no-untyped-def]
+    """Add to `out` the derivatives by the points of cotangent · `gather`, without or with `along`."""
     features = table.shape[1]
     x, y, z = (np.empty((3, 3), points.dtype), np.empty((3, 3), points.dtype), np.empty((3, 3), points.dtype))
     for level in range(len(levels)):

@@ -1,4 +1,8 @@
-"""Features of points from several grids over the cube [-1, 1]³, with exact first and second derivatives."""
+"""Features of points from grids of several resolutions over the cube [-1, 1]³, with exact first and second derivatives.
+
+`LevelGrid` is the general module, `HashGrid` and `DenseGrid` are its two kinds, and `GridFeature` makes the feature of
+the appearance from one. The derivatives of the compiled loops are differentiable operations of each other.
+"""
 
 from __future__ import annotations
 
@@ -14,128 +18,6 @@ from torch.autograd import Function
 from recon.errors import ConfigError
 from recon.fields import grid_kernels as kernels
 from recon.fields import tiny_cuda
-
-
-class Gather(Function):
-    """Features of points; or, with `along`, their derivatives by the points in these directions."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, points: Tensor, table: Tensor, along: Tensor | None, grid: LevelGrid, count: int
-    ) -> Tensor:
-        """Points (n, 3), table (entries, features), along (n, 3) → (n, count · features)."""
-        ctx.save_for_backward(points, table, along)
-        ctx.grid, ctx.count = grid, count
-        out = points.new_zeros(len(points), count * table.shape[1])
-        kernels.gather(
-            _array(points), _array(table), _along(along, points), *_settings(grid, count), _array(out)
-        )
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
-        """Derivatives by points, table and along."""
-        points, table, along = ctx.saved_tensors
-        at = ctx.grid, ctx.count
-        by_points = by_table = by_along = None
-        if ctx.needs_input_grad[0]:
-            by_points = Slope.apply(points, table, cotangent, along, *at)
-        if ctx.needs_input_grad[1]:
-            by_table = Scatter.apply(points, cotangent, along, len(table), *at)
-        if along is not None and ctx.needs_input_grad[2]:
-            by_along = Slope.apply(points, table, cotangent, None, *at)
-        return by_points, by_table, by_along, None, None
-
-
-class Scatter(Function):
-    """The derivative by the table of cotangent · `Gather`."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        points: Tensor,
-        cotangent: Tensor,
-        along: Tensor | None,
-        entries: int,
-        grid: LevelGrid,
-        count: int,
-    ) -> Tensor:
-        """Cotangent (n, count · features) → (entries, features)."""
-        ctx.save_for_backward(points, cotangent, along)
-        ctx.grid, ctx.count = grid, count
-        out = points.new_zeros(entries, cotangent.shape[1] // count)
-        kernels.scatter(
-            _array(points), _array(cotangent), _along(along, points), *_settings(grid, count), _array(out)
-        )
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, table: Tensor) -> tuple[Tensor | None, ...]:
-        """Derivatives by points, cotangent and along."""
-        points, cotangent, along = ctx.saved_tensors
-        at = ctx.grid, ctx.count
-        by_points = by_cotangent = by_along = None
-        if ctx.needs_input_grad[0]:
-            by_points = Slope.apply(points, table, cotangent, along, *at)
-        if ctx.needs_input_grad[1]:
-            by_cotangent = Gather.apply(points, table, along, *at)
-        if along is not None and ctx.needs_input_grad[2]:
-            by_along = Slope.apply(points, table, cotangent, None, *at)
-        return by_points, by_cotangent, by_along, None, None, None
-
-
-class Slope(Function):
-    """The derivative by the points of cotangent · `Gather`."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        points: Tensor,
-        table: Tensor,
-        cotangent: Tensor,
-        along: Tensor | None,
-        grid: LevelGrid,
-        count: int,
-    ) -> Tensor:
-        """Cotangent (n, count · features) → (n, 3)."""
-        ctx.save_for_backward(points, table, cotangent)
-        ctx.grid, ctx.count, ctx.second = grid, count, along is not None
-        out = torch.zeros_like(points)
-        given = _array(points), _array(table), _array(cotangent), _along(along, points)
-        kernels.slope(*given, *_settings(grid, count), _array(out))
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, along: Tensor) -> tuple[Tensor | None, ...]:
-        """Derivatives by points, table and cotangent."""
-        if ctx.second:
-            raise NotImplementedError(
-                "grid encodings have no third derivatives by numba: use encoding.backend=torch"
-            )
-        points, table, cotangent = ctx.saved_tensors
-        at = ctx.grid, ctx.count
-        by_points = by_table = by_cotangent = None
-        if ctx.needs_input_grad[0]:
-            by_points = Slope.apply(points, table, cotangent, along, *at)
-        if ctx.needs_input_grad[1]:
-            by_table = Scatter.apply(points, cotangent, along, len(table), *at)
-        if ctx.needs_input_grad[2]:
-            by_cotangent = Gather.apply(points, table, along, *at)
-        return by_points, by_table, by_cotangent, None, None, None
-
-
-def _array(tensor: Tensor) -> np.ndarray:
-    """The same numbers for a compiled loop, which wants rows without gaps."""
-    return tensor.detach().contiguous().numpy()
-
-
-def _along(along: Tensor | None, points: Tensor) -> np.ndarray:
-    return _array(points[:0] if along is None else along)
-
-
-def _settings(grid: LevelGrid, count: int) -> tuple[np.ndarray, int, float]:
-    return grid.levels[:count].double().numpy(), grid.order + 1, grid.offset
-
 
 log = logging.getLogger(__name__)
 
@@ -224,13 +106,13 @@ class LevelGrid(nn.Module):
         count = len(self.levels) if levels is None else levels
         backend = chosen(self.backend, points.device, self.order)
         if backend == "numba":
-            return Gather.apply(points, self.table, None, self, count)
+            return _Gather.apply(points, self.table, None, self, count)
         if backend == "tinycudann":
-            return tiny_cuda.encode(self, points)[:, : count * self.features]
+            return tiny_cuda.encode(self.table, self.rows, points)[:, : count * self.features]
         return self._plain(points, count)
 
     def _plain(self, points: Tensor, count: int) -> Tensor:
-        """The features, by operations that can be differentiated as often as one likes."""
+        """The features by PyTorch's operations, which can be differentiated any number of times."""
         scale, last, side, first, size, hashed = self.levels[:count].unbind(1)
         unit = ((points + 1) / 2).clamp(0, 1)
         place = unit[:, None] * scale[:, None].to(unit.dtype) + self.offset  # (points, levels, 3)
@@ -241,60 +123,6 @@ class LevelGrid(nn.Module):
         entry = _entries(corner, side.long()[:, None], size.long()[:, None], hashed.bool()[:, None])
         values = self.table[entry + first.long()[:, None]]  # (points, levels, taps³, features)
         return (weight[..., None] * values).sum(2).flatten(1)
-
-
-def _weights(t: Float[Tensor, "points levels 3"], order: int) -> Float[Tensor, "points levels 3 taps"]:
-    """Weights of the taps along each axis; t is the place within the cell."""
-    rest = 1 - t
-    if order == 1:
-        return torch.stack([rest, t], dim=-1)
-    return torch.stack([rest * rest / 2, 0.5 + t * rest, t * t / 2], dim=-1)
-
-
-def _entries(
-    corner: Int[Tensor, "points levels taps 3"], side: Tensor, size: Tensor, hashed: Tensor
-) -> Int[Tensor, "points levels taps"]:
-    """Places of corners in the tables of their levels."""
-    x, y, z = corner.unbind(-1)
-    dense = x + side * (y + side * z)
-    mixed = (x * PRIMES[0]) ^ (y * PRIMES[1]) ^ (z * PRIMES[2])
-    return torch.where(hashed, mixed, dense) % size
-
-
-def _check(backend: str, order: int) -> None:
-    """Raises a ConfigError for a backend that a grid of an order cannot have on this machine."""
-    if backend not in BACKENDS:
-        raise ConfigError(f"encoding.backend is {', '.join(BACKENDS)}; not {backend!r}")
-    if order not in (1, 2):
-        raise ConfigError(f"encoding.order is 1 (linear) or 2 (smooth); not {order}")
-    if backend == "tinycudann":
-        if order != 1:
-            raise ConfigError(
-                "encoding.backend=tinycudann computes linear grids: use encoding.order=1, or auto"
-            )
-        reason = tiny_cuda.missing()
-        if reason:
-            raise ConfigError(f"encoding.backend=tinycudann: {reason}, or use encoding.backend=auto")
-
-
-_logged: set[tuple[str, str, str]] = set()
-
-
-def chosen(backend: str, device: torch.device, order: int) -> str:
-    """The backend that computes for points on a device; each choice is logged once."""
-    choice = backend
-    if backend == "tinycudann" and device.type != "cuda":
-        choice = "numba" if device.type == "cpu" else "torch"  # such as while a prior prepares a field
-    elif backend == "numba" and device.type != "cpu":
-        choice = "torch"
-    elif backend == "auto" and device.type == "cuda":
-        choice = "torch" if order != 1 or tiny_cuda.missing() else "tinycudann"
-    elif backend == "auto":
-        choice = "torch" if device.type != "cpu" else "numba"
-    if (backend, device.type, choice) not in _logged:
-        _logged.add((backend, device.type, choice))
-        log.info("grid encoding on %s: %s (encoding.backend=%s)", device.type, choice, backend)
-    return choice
 
 
 class HashGrid(LevelGrid):
@@ -355,7 +183,7 @@ class DenseGrid(LevelGrid):
 
 
 class GridFeature(nn.Module):
-    """A feature for the rendering network from a grid: learns local colour in a few steps.
+    """The feature for the rendering network from a grid, which learns local colour in a few steps.
 
     Args:
         grid: The grid.
@@ -371,3 +199,178 @@ class GridFeature(nn.Module):
         """Features at points of unit space."""
         features: Tensor = self.mix(self.grid(points))
         return features
+
+
+_logged: set[tuple[str, str, str]] = set()
+
+
+def chosen(backend: str, device: torch.device, order: int) -> str:
+    """The backend that computes for points on a device; each choice is logged once."""
+    choice = backend
+    if backend == "tinycudann" and device.type != "cuda":
+        choice = "numba" if device.type == "cpu" else "torch"  # such as while a prior prepares a field
+    elif backend == "numba" and device.type != "cpu":
+        choice = "torch"
+    elif backend == "auto" and device.type == "cuda":
+        choice = "torch" if order != 1 or tiny_cuda.missing() else "tinycudann"
+    elif backend == "auto":
+        choice = "torch" if device.type != "cpu" else "numba"
+    if (backend, device.type, choice) not in _logged:
+        _logged.add((backend, device.type, choice))
+        log.info("grid encoding on %s: %s (encoding.backend=%s)", device.type, choice, backend)
+    return choice
+
+
+def _weights(t: Float[Tensor, "points levels 3"], order: int) -> Float[Tensor, "points levels 3 taps"]:
+    """Weights of the taps along each axis; t is the place within the cell."""
+    rest = 1 - t
+    if order == 1:
+        return torch.stack([rest, t], dim=-1)
+    return torch.stack([rest * rest / 2, 0.5 + t * rest, t * t / 2], dim=-1)
+
+
+def _entries(
+    corner: Int[Tensor, "points levels taps 3"], side: Tensor, size: Tensor, hashed: Tensor
+) -> Int[Tensor, "points levels taps"]:
+    """Indices of corners in the tables of their levels."""
+    x, y, z = corner.unbind(-1)
+    dense = x + side * (y + side * z)
+    mixed = (x * PRIMES[0]) ^ (y * PRIMES[1]) ^ (z * PRIMES[2])
+    return torch.where(hashed, mixed, dense) % size
+
+
+def _check(backend: str, order: int) -> None:
+    """Raise a ConfigError for a backend that a grid of an order cannot have on this machine."""
+    if backend not in BACKENDS:
+        raise ConfigError(f"encoding.backend is {', '.join(BACKENDS)}; not {backend!r}")
+    if order not in (1, 2):
+        raise ConfigError(f"encoding.order is 1 (linear) or 2 (smooth); not {order}")
+    if backend == "tinycudann":
+        if order != 1:
+            raise ConfigError(
+                "encoding.backend=tinycudann computes linear grids: use encoding.order=1, or auto"
+            )
+        reason = tiny_cuda.missing()
+        if reason:
+            raise ConfigError(f"encoding.backend=tinycudann: {reason}, or use encoding.backend=auto")
+
+
+class _Gather(Function):
+    """The features of points as an operation; with `along`, their derivatives by the points in these directions."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, points: Tensor, table: Tensor, along: Tensor | None, grid: LevelGrid, count: int
+    ) -> Tensor:
+        """Take points (n, 3), table (entries, features) and along (n, 3) to features (n, count · features)."""
+        ctx.save_for_backward(points, table, along)
+        ctx.grid, ctx.count = grid, count
+        out = points.new_zeros(len(points), count * table.shape[1])
+        kernels.gather(
+            _array(points), _array(table), _along(along, points), *_settings(grid, count), _array(out)
+        )
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
+        """Derivatives by points, table and along."""
+        points, table, along = ctx.saved_tensors
+        levels = ctx.grid, ctx.count
+        by_points = by_table = by_along = None
+        if ctx.needs_input_grad[0]:
+            by_points = _Gradient.apply(points, table, cotangent, along, *levels)
+        if ctx.needs_input_grad[1]:
+            by_table = _Scatter.apply(points, cotangent, along, len(table), *levels)
+        if along is not None and ctx.needs_input_grad[2]:
+            by_along = _Gradient.apply(points, table, cotangent, None, *levels)
+        return by_points, by_table, by_along, None, None
+
+
+class _Scatter(Function):
+    """The derivative by the table of cotangent · `_Gather` as an operation."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        points: Tensor,
+        cotangent: Tensor,
+        along: Tensor | None,
+        entries: int,
+        grid: LevelGrid,
+        count: int,
+    ) -> Tensor:
+        """Take a cotangent (n, count · features) to a table's (entries, features)."""
+        ctx.save_for_backward(points, cotangent, along)
+        ctx.grid, ctx.count = grid, count
+        out = points.new_zeros(entries, cotangent.shape[1] // count)
+        kernels.scatter(
+            _array(points), _array(cotangent), _along(along, points), *_settings(grid, count), _array(out)
+        )
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, table: Tensor) -> tuple[Tensor | None, ...]:
+        """Derivatives by points, cotangent and along."""
+        points, cotangent, along = ctx.saved_tensors
+        levels = ctx.grid, ctx.count
+        by_points = by_cotangent = by_along = None
+        if ctx.needs_input_grad[0]:
+            by_points = _Gradient.apply(points, table, cotangent, along, *levels)
+        if ctx.needs_input_grad[1]:
+            by_cotangent = _Gather.apply(points, table, along, *levels)
+        if along is not None and ctx.needs_input_grad[2]:
+            by_along = _Gradient.apply(points, table, cotangent, None, *levels)
+        return by_points, by_cotangent, by_along, None, None, None
+
+
+class _Gradient(Function):
+    """The derivative by the points of cotangent · `_Gather` as an operation."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        points: Tensor,
+        table: Tensor,
+        cotangent: Tensor,
+        along: Tensor | None,
+        grid: LevelGrid,
+        count: int,
+    ) -> Tensor:
+        """Take a cotangent (n, count · features) to the points' (n, 3)."""
+        ctx.save_for_backward(points, table, cotangent)
+        ctx.grid, ctx.count, ctx.second = grid, count, along is not None
+        out = torch.zeros_like(points)
+        given = _array(points), _array(table), _array(cotangent), _along(along, points)
+        kernels.gradient(*given, *_settings(grid, count), _array(out))
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, along: Tensor) -> tuple[Tensor | None, ...]:
+        """Derivatives by points, table and cotangent."""
+        if ctx.second:
+            raise NotImplementedError(
+                "grid encodings have no third derivatives by numba: use encoding.backend=torch"
+            )
+        points, table, cotangent = ctx.saved_tensors
+        levels = ctx.grid, ctx.count
+        by_points = by_table = by_cotangent = None
+        if ctx.needs_input_grad[0]:
+            by_points = _Gradient.apply(points, table, cotangent, along, *levels)
+        if ctx.needs_input_grad[1]:
+            by_table = _Scatter.apply(points, cotangent, along, len(table), *levels)
+        if ctx.needs_input_grad[2]:
+            by_cotangent = _Gather.apply(points, table, along, *levels)
+        return by_points, by_table, by_cotangent, None, None, None
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    """The same numbers for a compiled loop, contiguous."""
+    return tensor.detach().contiguous().numpy()
+
+
+def _along(along: Tensor | None, points: Tensor) -> np.ndarray:
+    return _array(points[:0] if along is None else along)
+
+
+def _settings(grid: LevelGrid, count: int) -> tuple[np.ndarray, int, float]:
+    return grid.levels[:count].double().numpy(), grid.order + 1, grid.offset

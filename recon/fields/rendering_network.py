@@ -1,4 +1,4 @@
-"""The rendering network of IDR."""
+"""The networks of the appearance: IDR's rendering network, and H3D-Net's feature network."""
 
 from itertools import pairwise
 
@@ -13,8 +13,7 @@ MODES = ("idr", "no_view_direction", "no_normal")
 
 
 class RenderingNetwork(nn.Module):
-    """M(x, n, v, z) → colour in [-1, 1]: the radiance of a surface point seen from a direction (IDR, equation
-    5).
+    """The radiance of a surface point seen from a direction, M(x, n, v, z) → colour in [-1, 1] (IDR, equation 5).
 
     Args:
         width: units of each hidden layer.
@@ -75,10 +74,10 @@ class RenderingNetwork(nn.Module):
 
 
 class FeatureNetwork(nn.Module):
-    """Q(x) → local feature for the rendering network (H3D-Net, section 3, figure 2).
+    """The local feature Q(x) for the rendering network (H3D-Net, section 3, figure 2).
 
-    It stands in for the feature that IDR's geometry network puts out, so that a geometry which knows only
-    shape, as a shape prior does, can be rendered.
+    It stands in for the feature that IDR's geometry network puts out, so that a geometry without a feature, such as a
+    shape prior, can be rendered.
 
     Args:
         width: units of each hidden layer.

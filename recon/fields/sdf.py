@@ -9,16 +9,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
-from recon.fields.analytic import of_points, value_and_gradient
+from recon.fields.analytic import gradient_by_points, value_and_gradient
 from recon.fields.encoding import FrequencyEncoding
 from recon.fields.field import Field, FieldSample
 
 
 class SDFNetwork(Field):
-    """f(x; θ) → (signed distance, feature): the geometry network of IDR (section 3; settings of its
-    supplement).
+    """The geometry network of IDR, f(x; θ) → (signed distance, feature) (section 3; settings of its supplement).
 
-    An MLP over a frequency encoding with softplus, weight normalisation, and a skip that feeds the encoded
+    It is an MLP over a frequency encoding with softplus, weight normalisation, and a skip that feeds the encoded
     input in again. It is initialised to the signed distance of a sphere (Atzmon and Lipman, SAL, theorem 1),
     so that tracing finds a surface at once.
 
@@ -84,14 +83,14 @@ class SDFNetwork(Field):
         """The field at points together with ∇f there, both differentiable once, by derivatives written out by hand."""
         encoded = self.encoding(points)
         layers = [layer for layer in self.layers if isinstance(layer, nn.Linear)]
-        output, slope = value_and_gradient(
+        output, gradient = value_and_gradient(
             encoded,
             [layer.weight for layer in layers],
             [layer.bias for layer in layers],
             self.skip,
             self.beta,
         )
-        return FieldSample(output[:, 0], output[:, 1:]), of_points(slope, points, self.encoding)
+        return FieldSample(output[:, 0], output[:, 1:]), gradient_by_points(gradient, points, self.encoding)
 
     def _hidden(self, points: Tensor) -> Tensor:
         encoded = self.encoding(points)

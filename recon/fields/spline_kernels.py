@@ -1,6 +1,4 @@
-"""The loops of `recon.fields.feature_grid.FeatureGrid` on a CPU, compiled with numba: values and slopes of quadratic
-B-splines.
-"""
+"""The loops of `recon.fields.feature_grid.FeatureGrid` on a CPU: values and gradients of quadratic B-splines."""
 
 from functools import partial
 
@@ -29,7 +27,7 @@ def _taps(place, cells, weight):  # type: ignore[no-untyped-def]
 
 @_fast
 def interpolate(points, low, cell, cells, shape, values, out):  # type: ignore[no-untyped-def]
-    """Writes the features of points to `out`."""
+    """Write the features of points to `out`."""
     kind = points.dtype
     x, y, z = np.empty((2, 3), kind), np.empty((2, 3), kind), np.empty((2, 3), kind)
     channels = values.shape[1]
@@ -52,8 +50,8 @@ def interpolate(points, low, cell, cells, shape, values, out):  # type: ignore[n
 
 
 @_fast
-def slope(points, low, cell, cells, shape, values, cotangent, value, gradient):  # type: ignore[no-untyped-def]
-    """Writes cotangent · features to `value` and its derivatives by the points to `gradient`."""
+def value_and_gradient(points, low, cell, cells, shape, values, cotangent, value, gradient):  # type: ignore[no-untyped-def]
+    """Write cotangent · features to `value` and its derivatives by the points to `gradient`."""
     kind = points.dtype
     x, y, z = np.empty((2, 3), kind), np.empty((2, 3), kind), np.empty((2, 3), kind)
     channels = values.shape[1]
@@ -65,16 +63,16 @@ def slope(points, low, cell, cells, shape, values, cotangent, value, gradient): 
         for a in range(3):
             for b in range(3):
                 entry = ((at_x + a) * shape[1] + at_y + b) * shape[2] + at_z
-                here, turned = 0 * low[0], 0 * low[0]
+                by_value, by_derivative = 0 * low[0], 0 * low[0]
                 for c in range(3):
-                    felt = 0 * low[0]
+                    projected = 0 * low[0]
                     for f in range(channels):
-                        felt += values[entry + c, f] * cotangent[i, f]
-                    here += z[0, c] * felt
-                    turned += z[1, c] * felt
-                total += x[0, a] * y[0, b] * here
-                by_x += x[1, a] * y[0, b] * here
-                by_y += x[0, a] * y[1, b] * here
-                by_z += x[0, a] * y[0, b] * turned
+                        projected += values[entry + c, f] * cotangent[i, f]
+                    by_value += z[0, c] * projected
+                    by_derivative += z[1, c] * projected
+                total += x[0, a] * y[0, b] * by_value
+                by_x += x[1, a] * y[0, b] * by_value
+                by_y += x[0, a] * y[1, b] * by_value
+                by_z += x[0, a] * y[0, b] * by_derivative
         value[i] = total
         gradient[i, 0], gradient[i, 1], gradient[i, 2] = by_x / cell[0], by_y / cell[1], by_z / cell[2]

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import functools
 import importlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from recon.errors import ConfigError
-
-if TYPE_CHECKING:
-    from recon.fields.level_grid import LevelGrid
 
 INSTALL = (
     "pip install --no-build-isolation 'git+https://github.com/NVlabs/tiny-cuda-nn/#subdirectory=bindings/torch' "
@@ -32,32 +31,42 @@ def missing() -> str:
     return ""
 
 
-def encode(grid: LevelGrid, points: Tensor) -> Tensor:
-    """Features of points on a GPU by tinycudann's kernels, from the grid's own table.
+def encode(
+    table: Float[Tensor, "entries features"],
+    rows: Sequence[Sequence[float]],
+    points: Float[Tensor, "points 3"],
+) -> Float[Tensor, "points encoded"]:
+    """Features of points on a GPU by tinycudann's kernels, from a table of our own.
 
-    It differentiates twice as training needs it: gradients by the points, and derivatives of these by points and
-    table. Derivatives of the table's gradient it has not.
+    It can be differentiated by the points and the table, and the gradient by the points again by points and table;
+    the gradient by the table cannot be differentiated.
+
+    Args:
+        table: Values of all levels.
+        rows: Layout of the levels, see `recon.fields.level_grid.LevelGrid`; on the host, since reading a buffer back
+            would wait for the GPU at every call.
+        points: In the cube [-1, 1]³.
 
     Raises:
         ConfigError: This tinycudann arranges its tables in another way.
     """
-    native = _native(grid)
+    native = _native(table, rows)
     unit = ((points + 1) / 2).clamp(0, 1)
-    features: Tensor = torch.func.functional_call(native, {"params": grid.table.flatten()}, (unit,))
+    features: Tensor = torch.func.functional_call(native, {"params": table.flatten()}, (unit,))
     return features.to(points.dtype)
 
 
-def _native(grid: LevelGrid) -> Any:
+def _native(table: Tensor, rows: Sequence[Sequence[float]]) -> Any:
     """The encoding by tinycudann of the same levels; made once for each layout."""
-    rows = grid.rows  # on the host: reading the buffer back would wait for the GPU at every call
     largest = max(int(row[4]) for row in rows)
     log2_size = max((largest - 1).bit_length(), 3)
     growth = ((rows[-1][0] + 1) / (rows[0][0] + 1)) ** (1 / max(len(rows) - 1, 1))
-    native = _made(len(rows), grid.features, log2_size, round(rows[0][0]) + 1, growth)
-    if native.params.numel() != grid.table.numel():
+    native = _made(len(rows), table.shape[1], log2_size, round(rows[0][0]) + 1, growth)
+    if native.params.numel() != table.numel():
+        cells = [round(row[0]) for row in rows]
         raise ConfigError(
-            f"this tinycudann has {native.params.numel()} numbers in a grid of {grid.extra_repr()}, expected "
-            f"{grid.table.numel()}: use encoding.backend=torch"
+            f"this tinycudann has {native.params.numel()} numbers in a grid of {cells} cells with {table.shape[1]} "
+            f"features, expected {table.numel()}: use encoding.backend=torch"
         )
     return native
 

@@ -1,25 +1,44 @@
-"""Rays from photographs, tracing them to a surface, and images of a field."""
+"""Rays of photographs, their intersection with the surface of a field, and images of it."""
 
-from recon.rendering.bounds import SurfaceBounds as SurfaceBounds
-from recon.rendering.cached import CachedTracing as CachedTracing
-from recon.rendering.cameras import CameraBundle as CameraBundle
-from recon.rendering.pixels import ImageSampler as ImageSampler
-from recon.rendering.pixels import PixelStore as PixelStore
-from recon.rendering.pixels import RayBatch as RayBatch
-from recon.rendering.pixels import SceneSampler as SceneSampler
-from recon.rendering.pixels import seeded as seeded
-from recon.rendering.pixels import sent as sent
-from recon.rendering.surface import RenderedView as RenderedView
-from recon.rendering.surface import eikonal_points as eikonal_points
-from recon.rendering.surface import intersect as intersect
-from recon.rendering.surface import render_fixed as render_fixed
-from recon.rendering.surface import render_rays as render_rays
-from recon.rendering.surface import render_view as render_view
-from recon.rendering.surface import shade as shade
-from recon.rendering.surface import surface_colours as surface_colours
-from recon.rendering.surface_samples import SurfaceBatch as SurfaceBatch
-from recon.rendering.surface_samples import SurfaceSampler as SurfaceSampler
-from recon.rendering.tracing import Trace as Trace
-from recon.rendering.tracing import Tracer as Tracer
-from recon.rendering.tracing import TracingSettings as TracingSettings
-from recon.rendering.tracing import trace as trace
+from recon.rendering.bounds import SurfaceBounds
+from recon.rendering.cached import CachedTracing
+from recon.rendering.cameras import CameraBundle
+from recon.rendering.pixels import ImageSampler, PixelStore, RayBatch, SceneSampler, seeded, to_device
+from recon.rendering.surface import (
+    RenderedView,
+    eikonal_points,
+    intersect,
+    render_fixed,
+    render_rays,
+    render_view,
+    shade,
+    surface_colours,
+)
+from recon.rendering.surface_samples import SurfaceBatch, SurfaceSampler
+from recon.rendering.tracing import Trace, Tracer, TracingSettings, trace
+
+__all__ = [
+    "CachedTracing",
+    "CameraBundle",
+    "ImageSampler",
+    "PixelStore",
+    "RayBatch",
+    "RenderedView",
+    "SceneSampler",
+    "SurfaceBatch",
+    "SurfaceBounds",
+    "SurfaceSampler",
+    "Trace",
+    "Tracer",
+    "TracingSettings",
+    "eikonal_points",
+    "intersect",
+    "render_fixed",
+    "render_rays",
+    "render_view",
+    "seeded",
+    "shade",
+    "surface_colours",
+    "to_device",
+    "trace",
+]

@@ -1,4 +1,4 @@
-"""Where along the rays of a picture a surface can be, told by points that lie close to all of it."""
+"""Bounds of the depths at which the rays of a picture can meet a surface, from points close to all of it."""
 
 from dataclasses import dataclass
 
@@ -12,13 +12,13 @@ from recon.rendering.cameras import CameraBundle
 
 @dataclass(frozen=True)
 class SurfaceBounds:
-    """Points about a surface, such as the vertices of its mesh.
+    """Points close to all of a surface, such as the vertices of its mesh.
 
     Attributes:
-        points: In unit space.
-        gap: No point of the surface is further from the nearest of the points than this, in unit space. A mesh
-            by marching cubes has its vertices within one edge of a cell of all of it; the field that it stands
-            for is nearer to the mesh than half an edge.
+        points: The points, in unit space.
+        gap: Largest distance from a point of the surface to the nearest of the points, in unit space. A mesh by
+            marching cubes has a vertex within one edge of a cell of each of its points, and is nearer than half an
+            edge to the zero level of its field.
     """
 
     points: Float[Tensor, "points 3"]

@@ -1,10 +1,9 @@
-"""Training rays traced through a cached SDF grid, and corrected on the true one (the dynamic caching of SIRA++,
-section 6.2 of specs/methods.md, on a grid).
+"""Training rays traced through a cached SDF grid and corrected on the network (dynamic caching of SIRA++, on a grid).
 
-Almost all that IDR computes is tracing without gradients. Here a ray is marched through a grid of distances, which
-costs no evaluation of the network; only where it ends on the surface, secant steps on the network itself take out
-what the grid is wrong by. Rays that miss are searched for their least distance as the reference does it, but on the
-grid. Rays of the mask for which the network says that the grid is no good are traced by the reference.
+Almost all computation of IDR is tracing without gradients. Here a ray is marched through a grid of distances, which
+costs no evaluation of the network; only at its hit, secant steps on the network itself remove the error of the grid.
+Rays that miss are searched for their least distance as in IDR, but on the grid. Rays of the mask for which the network
+contradicts the grid are traced as in IDR.
 """
 
 import functools
@@ -19,13 +18,13 @@ from recon.rendering.tracing import (
     Trace,
     Tracer,
     TracingSettings,
+    cached_weights,
     intersect_sphere,
-    remembered_weights,
     trace,
 )
 
-CLOSE = 1e-3  # a secant step from nearer than this, in unit space, ends on the surface
-MORE_CORRECTIONS = 6  # at most, for rays that are not that close yet
+CLOSE = 1e-3  # largest distance, in unit space, from which a secant step ends on the surface
+MORE_CORRECTIONS = 6  # most further secant steps for rays that are not that close yet
 
 
 @dataclass(frozen=True)
@@ -33,18 +32,18 @@ class CachedTracing(TracingSettings):
     """Settings of training with a cached SDF grid; those of `TracingSettings` hold for pictures.
 
     Attributes:
-        cells: of the grid along the side of the cube about the sphere, a multiple of 4.
-        corrections: secant steps on the true distance.
-        refresh_interval: for so many steps the whole grid is asked again at each. Afterwards refreshes come after
-            ever more steps: after step / refresh_interval of them.
-        every: but never after more than so many.
-        full_refresh_every: every so many refreshes the whole grid is asked again, otherwise only where the surface
-            passes.
-        fixed_shapes: evaluate all rays at each correction and leave none to the reference, so that shapes stay the
-            same and nothing waits for an answer; least distances are then those of uniform samples. None for all
-            devices but CPUs.
-        cuda_graphs: record a training step on a CUDA device and replay it from then on, instead of launching its
-            kernels one by one; see `recon.systems.graphs`. It needs fixed shapes.
+        cells: cells of the grid along the side of the cube about the sphere, a multiple of 4.
+        corrections: secant steps on the network.
+        refresh_interval: number of first steps each of which refreshes the whole grid. Afterwards the interval between
+            refreshes grows in proportion: it is step / refresh_interval.
+        longest_refresh_interval: upper bound of the interval between refreshes, in steps.
+        full_refresh_every: number of refreshes of which one evaluates the whole grid, and the others only the cells
+            that the surface crosses.
+        fixed_shapes: whether to evaluate all rays at each correction and trace none as in IDR, so that shapes stay the
+            same and nothing is read back; least distances are then those of uniform samples. None for all devices but
+            CPUs.
+        cuda_graphs: whether to record a training step on a CUDA device and replay it from then on, instead of launching
+            its kernels one by one; see `recon.systems.graphs`. It needs fixed shapes.
 
     Raises:
         ValueError: if a number makes no sense.
@@ -71,37 +70,37 @@ class CachedTracing(TracingSettings):
 
     @property
     def graphed(self) -> bool:
-        """As `cuda_graphs` says."""
+        """The value of `cuda_graphs`."""
         return self.cuda_graphs
 
     def fixed(self, device: torch.device) -> bool:
-        """As `fixed_shapes` says, or by the device."""
+        """The value of `fixed_shapes`; by the device where that is None."""
         return device.type != "cpu" if self.fixed_shapes is None else self.fixed_shapes
 
     def tracer(self) -> Tracer:
-        """What finds the surface along the rays of training."""
+        """A new tracer for the rays of training."""
         return CachedTracer(self)
 
     def refresh_at(self, step: int) -> str | None:
-        """What is refreshed before a step: "whole", "surface" or None."""
+        """The part of the grid to refresh before a step: "whole", "surface" or None."""
         if step < self.refresh_interval:
             return "whole"
-        beginning = _refreshes(self.refresh_interval, self.longest_refresh_interval)
-        if step < beginning[-1]:
-            if step not in beginning:
+        first_steps = _first_refreshes(self.refresh_interval, self.longest_refresh_interval)
+        if step < first_steps[-1]:
+            if step not in first_steps:
                 return None
-            count = beginning.index(step)
+            count = first_steps.index(step)
         else:
-            further, rest = divmod(step - beginning[-1], self.longest_refresh_interval)
+            further, rest = divmod(step - first_steps[-1], self.longest_refresh_interval)
             if rest:
                 return None
-            count = len(beginning) - 1 + further
+            count = len(first_steps) - 1 + further
         return "surface" if count % self.full_refresh_every else "whole"
 
 
 @functools.cache
-def _refreshes(refresh_interval: int, longest_refresh_interval: int) -> tuple[int, ...]:
-    """The steps with a refresh, up to the first that is followed by the longest interval."""
+def _first_refreshes(refresh_interval: int, longest_refresh_interval: int) -> tuple[int, ...]:
+    """The steps with a refresh, up to the first one that the longest interval follows."""
     steps = [0]
     while steps[-1] // refresh_interval < longest_refresh_interval:
         steps.append(steps[-1] + max(1, steps[-1] // refresh_interval))
@@ -109,25 +108,25 @@ def _refreshes(refresh_interval: int, longest_refresh_interval: int) -> tuple[in
 
 
 class CachedTracer(Tracer):
-    """Marches rays through a grid of distances, which follows the network by a schedule of the step.
+    """A tracer that marches rays through a cached SDF grid, refreshed by a schedule of the step.
 
     Args:
-        settings: of grid and schedule.
+        settings: of the grid and its schedule.
     """
 
     def __init__(self, settings: CachedTracing) -> None:
         super().__init__(settings)
         self.settings: CachedTracing = settings
         self.grid = CachedSDFGrid(settings.cells, settings.radius, settings.chunk)
-        self._known = False
+        self._filled = False
 
     def get_extra_state(self) -> Tensor:
-        """Whether the grid holds anything, for a checkpoint."""
-        return torch.tensor(self._known)
+        """Whether the grid has been filled, for a checkpoint."""
+        return torch.tensor(self._filled)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Take up a checkpoint's grid."""
-        self._known = bool(state)
+        """Restore from a checkpoint whether the grid has been filled."""
+        self._filled = bool(state)
 
     @torch.no_grad()
     def forward(
@@ -140,7 +139,7 @@ class CachedTracer(Tracer):
         step: int | None,
     ) -> Trace:
         """Trace rays through the grid; see `Tracer`."""
-        with remembered_weights():  # weight-normed weights are worked out once
+        with cached_weights():  # normalised weights are computed once
             if step is not None:
                 self.refresh(sdf, step)
             near, far, _ = intersect_sphere(origins, directions, self.settings.radius)
@@ -148,14 +147,14 @@ class CachedTracer(Tracer):
             return self._corrected(sdf, origins, directions, mask, found, generator)
 
     def refresh(self, sdf: DistanceFunction, step: int) -> None:
-        """Renew the grid as the step wants it; it is filled at the first call, whatever the step."""
-        what = self.settings.refresh_at(step) if self._known else "whole"
-        with remembered_weights():
-            if what == "whole":
+        """Refresh the part of the grid that the schedule names for the step; all of it at the first call."""
+        part = self.settings.refresh_at(step) if self._filled else "whole"
+        with cached_weights():
+            if part == "whole":
                 self.grid.refresh(sdf)
-            elif what == "surface":
-                self.grid.follow(sdf)
-        self._known = True
+            elif part == "surface":
+                self.grid.refresh_surface(sdf)
+        self._filled = True
 
     def _corrected(
         self,
@@ -166,7 +165,7 @@ class CachedTracer(Tracer):
         found: GridMarch,
         generator: torch.Generator | None,
     ) -> Trace:
-        """The true depths of rays that meet the surface inside the mask."""
+        """The march with depths corrected on the network, for rays that meet the surface inside the mask."""
         wanted = found.hit & mask
         evaluate, reach = chunked(sdf, self.settings.chunk), 2 * self.grid.cell
         if self.settings.fixed(mask.device):
@@ -181,10 +180,15 @@ class CachedTracer(Tracer):
             secant.step()
         hit, out = found.hit.clone(), found.least.clone()
         away = (~wanted).nonzero()[:, 0]
-        # Which point of a ray that misses is taken as its least distance matters to the mask's loss: the reference's
-        # search, drawn depths included, is done on the grid.
+        # The mask loss depends on which point of a ray that misses counts as its least distance: so the search is that
+        # of IDR, random depths included, on the grid.
         out[away] = trace(
-            self.grid.at, origins[away], directions[away], self.settings, mask=mask[away], generator=generator
+            self.grid.interpolate,
+            origins[away],
+            directions[away],
+            self.settings,
+            mask=mask[away],
+            generator=generator,
         ).depth
         for _ in range(MORE_CORRECTIONS):
             if not len(far := secant.far()):
@@ -203,14 +207,14 @@ class CachedTracer(Tracer):
 
 
 class Secant:
-    """Steps of the secant method along rays, on the network itself; the first with the rate of the grid.
+    """The secant method along rays, on the network; its first step takes the derivative from the grid.
 
     Args:
         evaluate: Signed distance at points.
-        origins: Of the rays.
+        origins: Origins of the rays.
         directions: Unit vectors.
-        depth: Where to begin; then where the last step led.
-        rate: How fast the distance falls there.
+        depth: Depths where to begin; the attribute has those after the last step.
+        rate: Decrease of the distance per unit of depth there.
         reach: Longest step.
     """
 
@@ -228,16 +232,16 @@ class Secant:
         self._from, self._distance = depth.clone(), torch.full_like(depth, float("nan"))
 
     def step(self, rays: Tensor | None = None) -> None:
-        """A step of some rays; None for all of them."""
+        """Do a step for some rays, given by index; for all with None."""
         at = slice(None) if rays is None else rays
         depth = self.depth[at]
         distance = self.evaluate(self.origins[at] + depth[:, None] * self.directions[at])
-        fall = (self._distance[at] - distance) / (depth - self._from[at])
-        # The fall is not a number at first, and where a ray did not move.
-        rate = torch.where(fall > LEAST_RATE, fall, self.rate[at])
+        secant = (self._distance[at] - distance) / (depth - self._from[at])
+        # Not a number at first, and where a ray did not move.
+        rate = torch.where(secant > LEAST_RATE, secant, self.rate[at])
         self._from[at], self._distance[at], self.rate[at] = depth, distance, rate
         self.depth[at] = depth + (distance / rate).clamp(-self.reach, self.reach)
 
     def far(self) -> Tensor:
-        """Rays whose last step did not begin close enough to end on the surface."""
+        """Indices of the rays whose last step began too far away to end on the surface."""
         return (self._distance.abs() >= CLOSE).nonzero()[:, 0]

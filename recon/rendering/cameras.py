@@ -11,10 +11,9 @@ from recon.scene import Camera
 
 
 class CameraBundle(nn.Module):
-    """The poses (unit quaternion and centre per view) and intrinsics of some views, in unit space.
+    """The poses (unit quaternion and centre) and intrinsics of some views, in unit space.
 
-    IDR (section 3.2) refines poses through exactly these seven numbers a view; the intrinsics stay as they
-    are.
+    These seven numbers a view are those by which IDR (section 3.2) refines poses; intrinsics are not refined.
 
     Args:
         cameras: cameras in world space.

@@ -1,4 +1,7 @@
-"""Photographs as pixels to draw from: every draw is a function of (seed, step)."""
+"""Training pixels drawn from photographs: every batch is a function of (seed, step).
+
+`PixelStore` holds the pixels of some views; `ImageSampler` and `SceneSampler` draw a `RayBatch` from it for each step.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,17 +13,6 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from recon.scene import View
-
-
-def sent(tensor: Shaped[Tensor, "*shape"], device: torch.device) -> Shaped[Tensor, "*shape"]:
-    """A tensor on a device; the tensor itself where it is there already.
-
-    A copy to a GPU goes through page-locked memory: from any other the host would wait for all that the GPU still has
-    to do.
-    """
-    if tensor.device.type == "cpu" and device.type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
 
 
 @dataclass(frozen=True)
@@ -45,20 +37,20 @@ class RayBatch:
 
     def to(self, device: torch.device) -> "RayBatch":
         """The same batch on another device."""
-        return RayBatch(*(sent(part, device) for part in vars(self).values()))
+        return RayBatch(*(to_device(part, device) for part in vars(self).values()))
 
 
 class PixelStore:
     """All pixels of some views, decoded once; views may differ in size.
 
     Args:
-        views: whose photographs and masks to decode.
+        views: the views.
 
     Attributes:
         sizes: height and width of each view.
         masks: of each view.
-        ignored: the pixels of each view that say nothing.
-        told: row-major indices of the pixels of each view that are not ignored; None where no pixel is.
+        ignored: the ignored pixels of each view.
+        usable: row-major indices of the pixels of each view that are not ignored; None where none is ignored.
     """
 
     def __init__(self, views: Sequence[View]) -> None:
@@ -74,7 +66,7 @@ class PixelStore:
         self.mask = torch.from_numpy(np.concatenate([mask.reshape(-1) for mask in masks]))
         self.masks = masks
         self.ignored = [view.ignored() for view in views]
-        self.told = [
+        self.usable = [
             torch.from_numpy(np.flatnonzero(~ignored)) if ignored.any() else None for ignored in self.ignored
         ]
 
@@ -82,19 +74,19 @@ class PixelStore:
         """Number of views."""
         return len(self.sizes)
 
-    def spread(self, view: int, fraction: Float[Tensor, " rays"]) -> Int[Tensor, " rays"]:
-        """Row-major indices for fractions in [0, 1) of the pixels of a view that are not ignored."""
-        told = self.told[view]
-        if told is not None:
-            return told[(fraction * len(told)).long()]
+    def pixel_at(self, view: int, fraction: Float[Tensor, " rays"]) -> Int[Tensor, " rays"]:
+        """Row-major indices at fractions in [0, 1) of a view's list of pixels that are not ignored."""
+        usable = self.usable[view]
+        if usable is not None:
+            return usable[(fraction * len(usable)).long()]
         height, width = self.sizes[view]
         return (fraction * (height * width)).long()
 
-    def chosen(self, view: int, wanted: Bool[np.ndarray, "h w"]) -> Int[Tensor, " pixels"]:
-        """Row-major indices of the wanted pixels of a view that are not ignored; if there are none, of all those."""
-        told = self.told[view]
+    def select(self, view: int, wanted: Bool[np.ndarray, "h w"]) -> Int[Tensor, " pixels"]:
+        """Row-major indices of the wanted pixels of a view that are not ignored; if there are none, of all others."""
+        usable = self.usable[view]
         pixels = torch.from_numpy(np.flatnonzero(wanted & ~self.ignored[view]))
-        return told if told is not None and len(pixels) == 0 else pixels
+        return usable if usable is not None and len(pixels) == 0 else pixels
 
     def brightness(self, view: int) -> Float[np.ndarray, "h w"]:
         """Mean of the colours of each pixel of a view, in [-1, 1]."""
@@ -110,17 +102,10 @@ class PixelStore:
         return RayBatch(views, pixels, self.mask[flat], self.colour[flat].float() / 127.5 - 1)
 
 
-def seeded(seed: int, *counters: int) -> torch.Generator:
-    """A generator for one purpose at one step: the same for the same numbers, whatever was drawn before."""
-    mixed = int(np.random.SeedSequence([len(counters), seed, *counters]).generate_state(1, np.uint64)[0])
-    return torch.Generator().manual_seed(mixed & 0x7FFF_FFFF_FFFF_FFFF)
-
-
 class ImageSampler:
-    """The published sampling: each step takes one image, each epoch all of them in a random order.
+    """The sampler of IDR's published code: each step takes one image, each epoch all of them in a random order.
 
-    One set of pixels is drawn for each epoch and shared by its images, as in the published code, but for images with
-    ignored pixels.
+    One set of pixels is drawn for each epoch and shared by its images, except those with ignored pixels.
 
     Args:
         store: the pixels.
@@ -137,11 +122,11 @@ class ImageSampler:
         generator = seeded(self.seed, 1, epoch)
         view = int(torch.randperm(len(self.store), generator=generator)[turn])
         fraction = torch.rand(self.rays, generator=generator, dtype=torch.float64)
-        return self.store.batch(torch.full((self.rays,), view), self.store.spread(view, fraction))
+        return self.store.batch(torch.full((self.rays,), view), self.store.pixel_at(view, fraction))
 
 
 class SceneSampler:
-    """Rays of all views in every step, most of them where the head is or its outline passes.
+    """A sampler of all views in every step, with most pixels inside the masks and near their outlines.
 
     Args:
         store: the pixels.
@@ -162,9 +147,9 @@ class SceneSampler:
         band: float = 12.0,
     ) -> None:
         self.store, self.rays, self.seed = store, rays, seed
-        self.inside = [store.chosen(view, mask) for view, mask in enumerate(store.masks)]
+        self.inside = [store.select(view, mask) for view, mask in enumerate(store.masks)]
         self.band = [
-            store.chosen(view, _outline(mask, band * max(mask.shape) / 512))
+            store.select(view, _outline(mask, band * max(mask.shape) / 512))
             for view, mask in enumerate(store.masks)
         ]
         self.counts = (round(rays * inside), round(rays * outline))
@@ -186,8 +171,25 @@ class SceneSampler:
                 indices[part][at] = pool[(fraction[part][at] * len(pool)).long()]
             rest = slice(inside + outline, None)
             at = here[rest]
-            indices[rest][at] = self.store.spread(view, fraction[rest][at])
+            indices[rest][at] = self.store.pixel_at(view, fraction[rest][at])
         return self.store.batch(views, indices)
+
+
+def seeded(seed: int, *counters: int) -> torch.Generator:
+    """A random generator that depends on the seed and the counters (purpose, step, …) alone."""
+    mixed = int(np.random.SeedSequence([len(counters), seed, *counters]).generate_state(1, np.uint64)[0])
+    return torch.Generator().manual_seed(mixed & 0x7FFF_FFFF_FFFF_FFFF)
+
+
+def to_device(tensor: Shaped[Tensor, "*shape"], device: torch.device) -> Shaped[Tensor, "*shape"]:
+    """A tensor copied to a device; the tensor itself if it is there already.
+
+    A copy to a GPU goes through page-locked memory, since from any other the host would wait for all work that the GPU
+    still has to do.
+    """
+    if tensor.device.type == "cpu" and device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def _outline(mask: Bool[np.ndarray, "h w"], width: float) -> Bool[np.ndarray, "h w"]:

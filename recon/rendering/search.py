@@ -1,4 +1,4 @@
-"""Searching rays with samples of a signed distance: crossings, roots and least distances."""
+"""Searches along rays by samples of a signed distance: crossings, roots and least distances."""
 
 from collections.abc import Callable
 
@@ -21,17 +21,28 @@ def crossing(
     samples: int,
     secant_steps: int,
 ) -> tuple[Tensor, Tensor]:
-    """Bracket the first sign change among uniform samples and refine it, on the rays where that is wanted; others keep
-    the sample of least distance. Returns depths, and whether there was a crossing.
+    """Bracket the first sign change among uniform samples, and refine it.
+
+    Args:
+        evaluate: signed distance at points of unit space.
+        origins: of the rays.
+        directions: unit vectors.
+        near: depths where to begin.
+        far: depths where to end.
+        wanted: rays whose crossing is wanted; others keep the sample of least distance.
+        samples: on each ray.
+        secant_steps: refinements of the crossing.
+
+    Returns:
+        Depths, and whether there is a crossing on the ray.
     """
     rays, count = len(near), samples
     fractions = torch.linspace(0, 1, count, dtype=near.dtype, device=near.device)
     depths = near[:, None] + fractions * (far - near)[:, None]
     distances = torch.full_like(depths, float("inf"))
     open_rays = torch.arange(rays, device=near.device)
-    for block in range(
-        0, count, SEARCH_BLOCK
-    ):  # front to back: a ray whose crossing is found needs no further samples
+    # Front to back: a ray whose crossing is found needs no further samples.
+    for block in range(0, count, SEARCH_BLOCK):
         part = slice(block, block + SEARCH_BLOCK)
         points = origins[open_rays, None] + depths[open_rays, part, None] * directions[open_rays, None]
         found = evaluate(points.reshape(-1, 3)).reshape(len(open_rays), -1)
@@ -104,10 +115,23 @@ def least_distance(
     samples: int,
     generator: torch.Generator | None,
 ) -> Tensor:
-    """Give lost rays the depth of their least distance among random depths, or of the closest approach to the
-    origin.
+    """Depths in which the lost rays have those of their least distance among random depths.
 
-    A ray that hits outside the mask is searched from its hit on.
+    A ray that hits outside the mask is searched from its hit on; one that misses the sphere takes its closest approach
+    to the origin.
+
+    Args:
+        evaluate: signed distance at points of unit space.
+        origins: of the rays.
+        directions: unit vectors.
+        near: depths where rays enter the sphere.
+        far: depths where they leave it.
+        meets: whether they meet the sphere.
+        depth: of all rays so far.
+        hit: whether they meet the surface.
+        lost: the rays to search.
+        samples: on each ray.
+        generator: of the random depths.
     """
     out = torch.where(lost & ~meets, (-(origins * directions).sum(1)).clamp_min(0), depth)
     at = (lost & meets).nonzero()[:, 0]

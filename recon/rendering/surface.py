@@ -1,4 +1,4 @@
-"""Rendering through the surface: the differentiable step of training, and whole images."""
+"""Rendering through the surface: differentiable rays for training, whole images, and colours of surface points."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -11,49 +11,17 @@ from torch.nn.functional import normalize
 from recon.fields import Field, sdf_and_gradient
 from recon.rendering.bounds import SurfaceBounds
 from recon.rendering.cameras import CameraBundle
-from recon.rendering.pixels import sent
+from recon.rendering.pixels import to_device
 from recon.rendering.tracing import Trace, Tracer, TracingSettings, trace
 
-
-def intersect(
-    origins: Float[Tensor, "hits 3"],
-    directions: Float[Tensor, "hits 3"],
-    depth: Float[Tensor, " hits"],
-    sdf: Float[Tensor, " hits"],
-    gradient: Float[Tensor, "hits 3"],
-    *,
-    least_slope: float = 1e-2,
-) -> Float[Tensor, "hits 3"]:
-    """x(θ, τ) = c + (t₀ − (f(c + t₀v; θ) − f₀) / (∇f₀·v₀)) v (IDR, equation 3), everything with subscript 0
-    constant.
-
-    Its value is the traced point; its first derivatives with respect to network and camera are those of the
-    true intersection.
-
-    Args:
-        origins: camera centres c, with their gradients.
-        directions: unit view directions v, with their gradients.
-        depth: t₀ of the tracer.
-        sdf: f at `origins + depth * directions`, with gradients to network (and camera).
-        gradient: ∇f there; used as a constant.
-        least_slope: grazing rays have |∇f₀·v₀| near zero, where the derivative is unbounded: it is kept at
-            least this large. The published code has no such guard.
-    """
-    slope = (gradient.detach() * directions.detach()).sum(1)
-    sign = torch.where(slope > 0, 1.0, -1.0).to(slope.dtype)
-    slope = sign * slope.abs().clamp_min(least_slope)
-    moved = depth.detach() - (sdf - sdf.detach()) / slope
-    return origins + moved[:, None] * directions
-
-
-NEGLIGIBLE = 1e-4  # share of a camera in a point's colour that an 8-bit colour does not show
+NEGLIGIBLE = 1e-4  # weight of a camera in a point's colour that changes no 8-bit colour
 
 
 @runtime_checkable
 class Colour(Protocol):
-    """Colour in [-1, 1] of surface points from points, normals, directions to the camera and features.
+    """The colour in [-1, 1] of surface points from points, normals, directions to the camera and features.
 
-    A colour that says `sees_camera = False` does not depend on the direction.
+    An attribute `sees_camera = False` states that it does not depend on the direction.
     """
 
     def __call__(self, points: Tensor, normals: Tensor, to_camera: Tensor, features: Tensor) -> Tensor:
@@ -63,15 +31,15 @@ class Colour(Protocol):
 
 @dataclass(frozen=True)
 class RenderedRays:
-    """What a training step needs to know of its rays.
+    """The rendered rays of a training step.
 
     Attributes:
         sdf: signed distance at each ray's point (the hit, or the point of least distance), with gradients.
         gradient: ∇f at those points and at the extra eikonal points, with gradients.
         hit: whether the ray meets the surface.
         agreed: hit, and in the mask.
-        colour: colours in [-1, 1], with gradients: of the agreed rays, or with `fixed` of all rays, of which those of
-            the others mean nothing.
+        colour: colours in [-1, 1], with gradients: of the agreed rays, or with `fixed` of all rays, of which the
+            others' are arbitrary.
         fixed: whether shapes depend on the number of rays alone.
     """
 
@@ -110,10 +78,10 @@ def render_rays(
     """
     if tracer.settings.fixed(mask.device):
         tracer.refresh(field.sdf, step)
-        uniform = sent(eikonal_points(len(mask), generator, origins.dtype), mask.device)
+        uniform = to_device(eikonal_points(len(mask), generator, origins.dtype), mask.device)
         return render_fixed(field, colour, origins, directions, mask, tracer, uniform)
     found = tracer(field.sdf, origins.detach(), directions.detach(), mask, generator, step)
-    uniform = sent(eikonal_points(len(mask), generator, origins.dtype), mask.device)
+    uniform = to_device(eikonal_points(len(mask), generator, origins.dtype), mask.device)
     sdf, gradient = _on_rays(field, origins, directions, found, uniform, tracer.settings.analytic)
     agreed = found.hit & mask
     on_rays = gradient[: len(mask)].detach()
@@ -134,10 +102,10 @@ def render_fixed(
     tracer: Tracer,
     uniform: Float[Tensor, "points 3"],
 ) -> RenderedRays:
-    """The same by operations whose shapes depend on the number of rays alone, and that read nothing back from a device:
-    all rays are shaded, also those without a surface, whose colours nobody may count.
+    """As `render_rays`, by operations whose shapes depend on the number of rays alone, and without reading back.
 
-    What the tracer remembers must have been refreshed, and its settings must want fixed shapes.
+    All rays are shaded; the colours of those without a surface are arbitrary and must not count. The tracer's cache
+    must have been refreshed, and its settings must want fixed shapes.
 
     Args:
         field: the geometry.
@@ -166,16 +134,34 @@ def eikonal_points(rays: int, generator: torch.Generator, dtype: torch.dtype) ->
     return torch.rand(rays // 2, 3, generator=generator, dtype=dtype, device=generator.device) * 2 - 1
 
 
-def _on_rays(
-    field: Field, origins: Tensor, directions: Tensor, found: Trace, uniform: Tensor, analytic: bool
-) -> tuple[Float[Tensor, " rays"], Float[Tensor, "points 3"]]:
-    """Signed distances at the traced points, and ∇f there and at the drawn points."""
-    points = origins + found.depth[:, None] * directions
-    sample, gradient = sdf_and_gradient(field, torch.cat([points.detach(), uniform]), analytic=analytic)
-    on_rays = gradient[: len(points)].detach()
-    # The network saw constant points; this adds the first-order dependence on the cameras, whose value is zero.
-    sdf = sample.sdf[: len(points)] + (on_rays * (points - points.detach())).sum(1)
-    return sdf, gradient
+def intersect(
+    origins: Float[Tensor, "hits 3"],
+    directions: Float[Tensor, "hits 3"],
+    depth: Float[Tensor, " hits"],
+    sdf: Float[Tensor, " hits"],
+    gradient: Float[Tensor, "hits 3"],
+    *,
+    least_derivative: float = 1e-2,
+) -> Float[Tensor, "hits 3"]:
+    """The differentiable intersection of rays with the surface (IDR, equation 3).
+
+    It is x(θ, τ) = c + (t₀ − (f(c + t₀v; θ) − f₀) / (∇f₀·v₀)) v, everything with subscript 0 constant. Its value is the
+    traced point; its first derivatives with respect to network and camera are those of the true intersection.
+
+    Args:
+        origins: camera centres c, with their gradients.
+        directions: unit view directions v, with their gradients.
+        depth: t₀ of the tracer.
+        sdf: f at `origins + depth * directions`, with gradients to network (and camera).
+        gradient: ∇f there; used as a constant.
+        least_derivative: lower bound of |∇f₀·v₀|, which is near zero for grazing rays and would make derivatives
+            unbounded. The published code has no such guard.
+    """
+    along_ray = (gradient.detach() * directions.detach()).sum(1)
+    sign = torch.where(along_ray > 0, 1.0, -1.0).to(along_ray.dtype)
+    along_ray = sign * along_ray.abs().clamp_min(least_derivative)
+    moved = depth.detach() - (sdf - sdf.detach()) / along_ray
+    return origins + moved[:, None] * directions
 
 
 @dataclass(frozen=True)
@@ -218,7 +204,7 @@ def render_view(
         step: render every `step`-th pixel of each row and column, at the centre of the block that it stands
             for.
         settings: of the tracer.
-        bounds: where the surface can be, which spares most of the tracing; without it anywhere in the sphere.
+        bounds: depths between which the surface can be, which saves most of the tracing; None for the whole sphere.
         chunk: rays at a time.
     """
     device = cameras.centres.device
@@ -241,8 +227,8 @@ def render_view(
         found = trace(field.sdf, origins, directions, settings, between=between)
         hit = found.hit.nonzero()[:, 0]
         points = origins[hit] + found.depth[hit, None] * directions[hit]
-        shaded, slope = shade(field, colour, points, -directions[hit])
-        rgb[at[hit]], normal[at[hit]], mask[at[hit]] = shaded, slope, True
+        shaded, normals = shade(field, colour, points, -directions[hit])
+        rgb[at[hit]], normal[at[hit]], mask[at[hit]] = shaded, normals, True
     in_camera = normal @ cameras.rotations()[view].detach()
     size = (len(rows), len(columns))
     return RenderedView(rgb.reshape(*size, 3), in_camera.reshape(*size, 3), mask.reshape(*size))
@@ -265,10 +251,10 @@ def surface_colours(
     centres: Float[Tensor, "views 3"],
     chunk: int = 65_536,
 ) -> tuple[Float[Tensor, "points 3"], Float[Tensor, "points 3"]]:
-    """Colours in [0, 1] and unit normals of surface points, as the given cameras together see them.
+    """Colours in [0, 1] and unit normals of surface points, averaged over the given cameras.
 
-    A radiance depends on the direction; the network knows only the directions of its photographs. Each point
-    takes the mean of what it sends to the cameras, weighted by the fourth power of the cosine between normal
+    Radiance depends on the direction, and the network is trained only for those of its photographs. Each point takes
+    the mean of its radiance towards the cameras, weighted by the fourth power of the cosine between normal
     and camera direction. Occlusion is not tested.
 
     Args:
@@ -284,24 +270,36 @@ def surface_colours(
         with torch.no_grad():
             normal = normalize(gradient, dim=1)
             if getattr(colour, "sees_camera", True):
-                seen = _seen_together(colour, part, gradient, normal, sample.feature, centres)
+                rgb = _mean_radiance(colour, part, gradient, normal, sample.feature, centres)
             else:
-                seen = colour(part, gradient, normal, sample.feature)
-            colours.append((seen + 1) / 2)
+                rgb = colour(part, gradient, normal, sample.feature)
+            colours.append((rgb + 1) / 2)
             normals.append(normal)
     return torch.cat(colours), torch.cat(normals)
 
 
-def _seen_together(
+def _on_rays(
+    field: Field, origins: Tensor, directions: Tensor, found: Trace, uniform: Tensor, analytic: bool
+) -> tuple[Float[Tensor, " rays"], Float[Tensor, "points 3"]]:
+    """Signed distances at the traced points, and ∇f there and at the drawn points."""
+    points = origins + found.depth[:, None] * directions
+    sample, gradient = sdf_and_gradient(field, torch.cat([points.detach(), uniform]), analytic=analytic)
+    on_rays = gradient[: len(points)].detach()
+    # The network saw constant points; this adds the first-order dependence on the cameras, whose value is zero.
+    sdf = sample.sdf[: len(points)] + (on_rays * (points - points.detach())).sum(1)
+    return sdf, gradient
+
+
+def _mean_radiance(
     colour: Colour, points: Tensor, gradient: Tensor, normal: Tensor, feature: Tensor, centres: Tensor
 ) -> Float[Tensor, "points 3"]:
-    """Mean of what points send to cameras, weighted by the fourth power of the cosine."""
+    """The mean radiance of points towards cameras, weighted by the fourth power of the cosine."""
     to_camera = normalize(centres - points[:, None], dim=2)
     weights = (normal[:, None] * to_camera).sum(2).clamp_min(0.02) ** 4
     weights = weights / weights.sum(1, keepdim=True)
     total = torch.zeros_like(points)
     for view in range(len(centres)):
         at = (weights[:, view] > NEGLIGIBLE).nonzero()[:, 0]
-        seen = colour(points[at], gradient[at], to_camera[at, view], feature[at])
-        total[at] += weights[at, view, None] * seen
+        rgb = colour(points[at], gradient[at], to_camera[at, view], feature[at])
+        total[at] += weights[at, view, None] * rgb
     return total

@@ -1,9 +1,9 @@
-"""Where rays meet the zero level of a signed distance: the ray tracer of IDR (supplement, section "ray
-tracing"), without gradients.
+"""Intersection of rays with the zero level of a signed distance, without gradients.
 
-Each ray is marched from both ends of its stretch inside the unit sphere. Rays that do not converge from the
-near end are searched with uniform samples and refined by the secant method. While training, rays that found
-nothing keep their point of least distance: the mask loss pulls there.
+`TracingSettings` are the settings of pictures, and choose the `Tracer` of training. The ray tracer here is that of IDR
+(supplement, section "ray tracing"): each ray is marched from both ends of its segment inside the unit sphere; rays that
+do not converge from the near end are searched with uniform samples and refined by the secant method. While training,
+rays without a hit keep their point of least distance, at which the mask loss pulls.
 """
 
 import threading
@@ -19,23 +19,6 @@ from torch.nn.utils import parametrize
 
 from recon.rendering.search import DistanceFunction, chunked, crossing, least_distance
 
-_lock = threading.Lock()
-
-
-@contextmanager
-def remembered_weights() -> Iterator[None]:
-    """`torch.nn.utils.parametrize.cached` for several threads at a time, which counts its users without a lock: one
-    lost count would keep weights remembered for ever, and training would no longer change them.
-    """
-    remembering = parametrize.cached()
-    with _lock:
-        remembering.__enter__()
-    try:
-        yield
-    finally:
-        with _lock:
-            remembering.__exit__(None, None, None)
-
 
 @dataclass(frozen=True)
 class TracingSettings:
@@ -45,15 +28,15 @@ class TracingSettings:
         radius: of the sphere that holds the object.
         threshold: a signed distance below it counts as converged.
         steps: of sphere tracing.
-        back_offs: how often a step that landed inside is taken back, by a half, a quarter, …
-        back_off: the part of the step that the first back-off takes back.
+        back_offs: most reductions of a step that landed inside, by a half of it, a quarter, …
+        back_off: the part of the step that the first reduction takes away.
         samples: of the search along rays that did not converge.
         secant_steps: refinements of a bracketed root.
         chunk: most points for one call of the distance function.
-        analytic: training uses the derivatives that a field has written out by hand, if it has, instead of autograd's;
-            the same but for rounding.
-        bf16_backward: the backward pass of training may round the factors of its matrix products to bfloat16, on
-            processors that are made for it. The forward pass is exact, and with it the place of the surface.
+        analytic: whether training uses the derivatives that a field has written out by hand, if any, instead of
+            autograd's; they are the same but for rounding.
+        bf16_backward: whether the backward pass of training rounds the factors of its matrix products to bfloat16, on
+            processors made for it. The forward pass stays exact, and with it the place of the surface.
     """
 
     radius: float = 1.0
@@ -73,23 +56,21 @@ class TracingSettings:
         return False
 
     def fixed(self, device: torch.device) -> bool:
-        """Whether a training step on a device has shapes that do not depend on what its rays meet, and reads nothing
-        back.
-        """
+        """Whether the shapes of a training step on a device do not depend on hits, so that nothing is read back."""
         return False
 
     def tracer(self) -> "Tracer":
-        """What finds the surface along the rays of training."""
+        """A new tracer for the rays of training."""
         return SphereTracer(self)
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What the tracer found.
+    """Intersections of rays with the surface.
 
     Attributes:
-        depth: along each ray, in unit space: of the surface where `hit`, else of the point nearest to the
-            surface (training) or 0.
+        depth: depth along each ray in unit space: of the surface where `hit`, else of the point of least distance
+            (training) or 0.
         hit: whether the ray meets the surface.
     """
 
@@ -98,8 +79,9 @@ class Trace:
 
 
 class Tracer(nn.Module):
-    """How training finds the surface along its rays: one object for one field. What it remembers from step to step
-    are its buffers, so that a resumed run goes on with them.
+    """A tracer of training rays for one field.
+
+    Whatever it caches from step to step is in its buffers, so that a resumed run goes on with it.
 
     Args:
         settings: of the tracer.
@@ -128,15 +110,15 @@ class Tracer(nn.Module):
             mask: whether the photograph's mask has the object on each ray; rays without a hit (or without the mask)
                 get the depth of their least distance.
             generator: of the step's random draws; None where shapes are fixed, since nothing is drawn then.
-            step: of the training; what is remembered is refreshed by it. None where `refresh` has been told already.
+            step: of the training, by which the cache is refreshed; None if `refresh` has been called for the step.
         """
 
     def refresh(self, sdf: DistanceFunction, step: int) -> None:
-        """Renew what is remembered, as a step wants it; in place, so that a recorded step sees it."""
+        """Refresh the cache as far as the schedule says for a step; in place, so that a recorded step sees it."""
 
 
 class SphereTracer(Tracer):
-    """The tracer of IDR, which asks the network at every sample and remembers nothing."""
+    """The tracer of IDR, which evaluates the network at every sample and caches nothing."""
 
     def forward(
         self,
@@ -174,8 +156,45 @@ def trace(
         generator: for the random depths of the search for the least distance; needed with `mask`.
         between: depths, in unit space, between which each ray meets the surface if it does at all.
     """
-    with remembered_weights():  # weight-normed weights are worked out once for all the calls below
+    with cached_weights():  # normalised weights are computed once for all the calls below
         return _trace(sdf, origins, directions, settings or TracingSettings(), mask, generator, between)
+
+
+def intersect_sphere(
+    origins: Float[Tensor, "rays 3"], directions: Float[Tensor, "rays 3"], radius: float
+) -> tuple[Float[Tensor, " rays"], Float[Tensor, " rays"], Bool[Tensor, " rays"]]:
+    """Depths at which rays enter and leave the sphere about the origin, clamped to the front of the camera.
+
+    Returns:
+        Near and far depths, and whether the ray meets the sphere at all; where it does not, both are the
+        depth of closest approach.
+    """
+    closest = -(origins * directions).sum(1)
+    distance2 = (origins * origins).sum(1) - closest**2
+    half2 = radius**2 - distance2
+    half = half2.clamp_min(0).sqrt()
+    near, far = (closest - half).clamp_min(0), (closest + half).clamp_min(0)
+    return near, far, (half2 > 0) & (far > near)
+
+
+_lock = threading.Lock()
+
+
+@contextmanager
+def cached_weights() -> Iterator[None]:
+    """A context in which parametrised weights are computed once: `parametrize.cached`, safe for several threads.
+
+    PyTorch's own counts its users without a lock: one lost count would keep the cache for ever, and training would no
+    longer change the weights.
+    """
+    caching = parametrize.cached()
+    with _lock:
+        caching.__enter__()
+    try:
+        yield
+    finally:
+        with _lock:
+            caching.__exit__(None, None, None)
 
 
 def _trace(
@@ -187,6 +206,7 @@ def _trace(
     generator: torch.Generator | None,
     between: tuple[Tensor, Tensor] | None,
 ) -> Trace:
+    """See `trace`."""
     evaluate = chunked(sdf, settings.chunk)
     near, far, meets = intersect_sphere(origins, directions, settings.radius)
     if between is not None:
@@ -221,25 +241,10 @@ def _trace(
     return Trace(depth, hit)
 
 
-def intersect_sphere(
-    origins: Float[Tensor, "rays 3"], directions: Float[Tensor, "rays 3"], radius: float
-) -> tuple[Float[Tensor, " rays"], Float[Tensor, " rays"], Bool[Tensor, " rays"]]:
-    """Depths at which rays enter and leave the sphere about the origin, clamped to the front of the camera.
-
-    Returns:
-        Near and far depths, and whether the ray meets the sphere at all; where it does not, both are the
-        depth of closest approach.
-    """
-    closest = -(origins * directions).sum(1)
-    distance2 = (origins * origins).sum(1) - closest**2
-    half2 = radius**2 - distance2
-    half = half2.clamp_min(0).sqrt()
-    near, far = (closest - half).clamp_min(0), (closest + half).clamp_min(0)
-    return near, far, (half2 > 0) & (far > near)
-
-
 @dataclass
 class _March:
+    """The state of rays after sphere tracing: depths of both ends, hits, and hits that have not converged."""
+
     near: Tensor
     far: Tensor
     hit: Tensor
@@ -247,8 +252,12 @@ class _March:
 
 
 class _Front:
-    """One end of the marched stretch: its depths, distances and which rays still move. `sign` is +1 for the
-    near end, -1 for the far.
+    """One end of the marched segments: depths, distances, and which rays still move.
+
+    Args:
+        sign: +1 for the near end, -1 for the far.
+        depth: where to begin on each ray.
+        active: the rays to march.
     """
 
     def __init__(self, sign: float, depth: Tensor, active: Tensor) -> None:
@@ -257,13 +266,13 @@ class _Front:
         self.active = active.clone()
         self.distance = torch.zeros_like(depth)
 
-    def look(self, evaluate: DistanceFunction, origins: Tensor, directions: Tensor) -> None:
-        """Evaluate the distance where the rays that still move now stand."""
+    def measure(self, evaluate: DistanceFunction, origins: Tensor, directions: Tensor) -> None:
+        """Evaluate the distance at the present depths of the rays that still move."""
         at = self.active.nonzero()[:, 0]
         self.distance[at] = evaluate(origins[at] + self.depth[at, None] * directions[at])
 
     def converge(self, threshold: float) -> None:
-        """Rays within the threshold are done."""
+        """Stop the rays within the threshold."""
         self.active &= self.distance > threshold
 
     def step(
@@ -272,7 +281,7 @@ class _Front:
         """Advance by the distance; where that lands inside, back off by shrinking parts of the step."""
         stride = torch.where(self.active, self.distance, torch.zeros_like(self.distance))
         self.depth += self.sign * stride
-        self.look(evaluate, origins, directions)
+        self.measure(evaluate, origins, directions)
         for k in range(settings.back_offs):
             overshot = (self.active & (self.distance < 0)).nonzero()[:, 0]
             if not len(overshot):
@@ -295,8 +304,8 @@ def _march(
 ) -> _March:
     """Sphere tracing from the near end, or from both at once. Rays whose ends cross miss the surface."""
     start, end = _Front(1.0, near, meets), _Front(-1.0, far, meets & both_ends)
-    start.look(evaluate, origins, directions)
-    end.look(evaluate, origins, directions)
+    start.measure(evaluate, origins, directions)
+    end.measure(evaluate, origins, directions)
     for iteration in range(settings.steps + 1):
         start.converge(settings.threshold)
         end.converge(settings.threshold)

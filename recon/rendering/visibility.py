@@ -1,4 +1,4 @@
-"""What a camera sees of a mesh: its silhouette, and which of its vertices are in view."""
+"""The visibility of a mesh from a camera: its silhouette, and which of its vertices are seen."""
 
 from dataclasses import dataclass
 
@@ -10,39 +10,39 @@ from recon.geometry.raster import rasterise
 from recon.scene import Camera
 
 GRAZING_DEG = 80.0
-"""A surface seen at more than this from its normal is not counted as seen: a pixel there is six times as long on the
-surface as it is wide, and what it shows is the outline.
+"""Largest angle between normal and view at which a surface counts as seen: at this one a pixel is six times as long on
+the surface as it is wide, and shows the outline.
 """
 _TOLERANCE_PX = (
-    2.0  # of depth, in widths of a pixel on the surface: more than rounding, less than any nose or ear
+    2.0  # of depth, in widths of a pixel on the surface: above rounding, below the depth of a nose or ear
 )
 _NEAREST = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
 class Visibility:
-    """What a camera sees of a mesh.
+    """The visibility of a mesh from a camera.
 
     Attributes:
         silhouette: Pixels whose centre the mesh covers.
-        seen: Vertices that are in the picture, face the camera and have nothing before them.
+        seen: Vertices that are in the picture, face the camera and are not occluded.
     """
 
     silhouette: Bool[np.ndarray, "h w"]
     seen: Bool[np.ndarray, " vertices"]
 
 
-def visibility_of(
+def mesh_visibility(
     mesh: trimesh.Trimesh,
     normals: Float[np.ndarray, "vertices 3"],
     camera: Camera,
     *,
     grazing_deg: float = GRAZING_DEG,
 ) -> Visibility:
-    """Draws the mesh into a depth buffer of the camera's size and compares its vertices with it.
+    """The visibility of a mesh, by comparing its vertices with a depth buffer of the camera's size.
 
-    The inverse depth of a plane is linear on the image. So each vertex foretells, by its tangent plane, the depth
-    of the surface at the centre of its pixel; it is hidden where the buffer holds something nearer.
+    The inverse depth of a plane is linear on the image. So each vertex predicts, by its tangent plane, the depth of the
+    surface at the centre of its pixel; it is occluded where the buffer holds something nearer.
 
     Args:
         mesh: Closed surface in the camera's world; triangles that reach behind the camera are left out.

@@ -1,4 +1,4 @@
-"""`cameras.npz` as IDR, NeuS and H3DS write it: world_mat_<i> and scale_mat_<i>."""
+"""The camera file of IDR, NeuS and H3DS: `cameras.npz` with world_mat_<i> and scale_mat_<i>."""
 
 from __future__ import annotations
 
@@ -13,10 +13,16 @@ from jaxtyping import Float
 from recon.errors import SceneError
 from recon.scene.camera import Camera
 from recon.scene.images import image_size
+from recon.scene.scene import CameraSource
+
+CAMERA_FILE = "cameras.npz"
 
 
 class CameraFile:
     """The matrices of a `cameras.npz`, read once, on first use.
+
+    Args:
+        path: The file.
 
     Raises:
         SceneError: From every accessor, when the file is missing or broken.
@@ -24,6 +30,11 @@ class CameraFile:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
+
+    @property
+    def source(self) -> CameraSource:
+        """The names of the file and its matrices, for messages."""
+        return CameraSource(self.path, "world_mat_{index}", "scale_mat_0")
 
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:

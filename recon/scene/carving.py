@@ -1,4 +1,4 @@
-"""A coarse visual hull in unit space: do masks and cameras agree?"""
+"""The coarse visual hull of a scene in unit space, by which masks and cameras are checked against each other."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float
 from recon.scene.camera import Camera
 
 RESOLUTION = 40
-# With many views a few inexact masks must not empty the volume: this share of them may disagree with a voxel.
-TOLERATED = 0.1
+# With many views a few inexact masks must not empty the hull: this share of them may be outliers at a voxel.
+OUTLIER_SHARE = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,53 +22,52 @@ class Silhouette:
     Attributes:
         camera: Camera in unit space, in pixels of the full mask.
         cell: Side of a cell in pixels.
-        touched: (rows, columns) cells with any foreground or ignored pixel: what carving must keep.
-        covered: (rows, columns) cells of mostly foreground within the sphere's outline: what the volume
-            must explain.
+        possible: (rows, columns) cells with any foreground or ignored pixel: what carving must keep.
+        foreground: (rows, columns) cells of mostly foreground within the sphere's outline: what the hull must cover.
         pixels: Number of foreground pixels that are not ignored.
-        outside: Share of those whose rays miss the unit sphere.
-        hidden: Share of ignored pixels among those that may be foreground, within the sphere's outline.
+        outside_share: Share of those whose rays miss the unit sphere.
+        ignored_share: Share of ignored pixels among those that may be foreground, within the sphere's outline.
         index: View index.
     """
 
     camera: Camera
     cell: int
-    touched: Bool[np.ndarray, "rows columns"]
-    covered: Bool[np.ndarray, "rows columns"]
+    possible: Bool[np.ndarray, "rows columns"]
+    foreground: Bool[np.ndarray, "rows columns"]
     pixels: int
-    outside: float
-    hidden: float
+    outside_share: float
+    ignored_share: float
     index: int
 
     @classmethod
-    def of(
+    def from_mask(
         cls, camera: Camera, mask: Bool[np.ndarray, "h w"], index: int, ignored: Bool[np.ndarray, "h w"]
     ) -> Silhouette:
         """Reduce a mask to cells of about one voxel at the distance of the sphere's centre.
 
-        Ignored pixels may be foreground: they carve nothing away and need no explanation.
+        Ignored pixels may be foreground or not: they carve nothing away, and the hull need not cover them.
         """
         depth = max(float(np.linalg.norm(camera.centre)), 1e-9)
         voxel_px = camera.intrinsics[0, 0] / depth * 2 / RESOLUTION
         cell = int(np.clip(voxel_px, 1, max(mask.shape)))
         rows, columns = -(-mask.shape[0] // cell), -(-mask.shape[1] // cell)
-        shown = mask & ~ignored
+        certain = mask & ~ignored
 
         def share_of(pixels: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, "rows columns"]:
             padded = np.zeros((rows * cell, columns * cell), dtype=bool)
             padded[: mask.shape[0], : mask.shape[1]] = pixels
             return padded.reshape(rows, cell, columns, cell).mean(axis=(1, 3))
 
-        share = share_of(shown)
+        share = share_of(certain)
         v, u = np.mgrid[:rows, :columns]
         centres = (np.stack([u, v], axis=-1).reshape(-1, 2) + 0.5) * cell
         hits = _hits_sphere(camera, centres).reshape(rows, columns)
         total = share.sum()
         outside = float(share[~hits].sum() / total) if total else 0.0
         possible = share_of(mask | ignored)
-        hidden = float(share_of(ignored)[hits].sum() / max(possible[hits].sum(), 1e-9))
-        covered = (share > 0.5) & hits
-        return cls(camera, cell, possible > 0, covered, int(shown.sum()), outside, hidden, index)
+        unknown = float(share_of(ignored)[hits].sum() / max(possible[hits].sum(), 1e-9))
+        foreground = (share > 0.5) & hits
+        return cls(camera, cell, possible > 0, foreground, int(certain.sum()), outside, unknown, index)
 
     def radius(self) -> float:
         """Radius in unit space of a disc of the mask's area at the distance of the sphere's centre."""
@@ -87,15 +86,15 @@ class Silhouette:
     def keeps(self, points: Float[np.ndarray, "points 3"]) -> Bool[np.ndarray, " points"]:
         """Points that this view does not carve away: seen in the mask, or outside of the picture."""
         rows, columns, inside = self.cells(points)
-        return ~inside | self.touched[rows, columns]
+        return ~inside | self.possible[rows, columns]
 
-    def explained(self, points: Float[np.ndarray, "points 3"]) -> float:
-        """Share of the mask (within the sphere's outline) on which a point of the volume is seen."""
-        total = int(self.covered.sum())
+    def coverage(self, points: Float[np.ndarray, "points 3"]) -> float:
+        """Share of the mask (within the sphere's outline) that the projected points of a volume cover."""
+        total = int(self.foreground.sum())
         if not total or not len(points):
             return 0.0
         rows, columns, inside = self.cells(points)
-        seen = np.zeros_like(self.covered)
+        seen = np.zeros_like(self.foreground)
         seen[rows[inside], columns[inside]] = True
         # Points are a voxel apart, so a cell may fall between two of them: neighbours count.
         grown = seen.copy()
@@ -104,19 +103,19 @@ class Silhouette:
         wide = grown.copy()
         wide[:, 1:] |= grown[:, :-1]
         wide[:, :-1] |= grown[:, 1:]
-        return float((wide & self.covered).sum() / total)
+        return float((wide & self.foreground).sum() / total)
 
 
 def agreement(silhouettes: Sequence[Silhouette]) -> Float[np.ndarray, " views"]:
-    """For each view, the share of its mask that the volume common to all masks explains (1: consistent)."""
+    """For each view, the share of its mask that the visual hull of all masks covers; 1 if they are consistent."""
     points, kept = _carve(silhouettes)
-    allowed = int(TOLERATED * len(silhouettes)) if len(silhouettes) >= 10 else 0
+    allowed = int(OUTLIER_SHARE * len(silhouettes)) if len(silhouettes) >= 10 else 0
     volume = points[kept.sum(axis=0) >= len(silhouettes) - allowed]
-    return np.array([silhouette.explained(volume) for silhouette in silhouettes])
+    return np.array([silhouette.coverage(volume) for silhouette in silhouettes])
 
 
-def culprits(silhouettes: Sequence[Silhouette]) -> list[int]:
-    """Indices of the views that disagree: one if the others agree without it, else all suspects."""
+def inconsistent_views(silhouettes: Sequence[Silhouette]) -> list[int]:
+    """Indices of the views that disagree: those without which the others agree, or all if there are none."""
     if len(silhouettes) == 2:
         return [silhouette.index for silhouette in silhouettes]
     points, kept = _carve(silhouettes)
@@ -124,7 +123,7 @@ def culprits(silhouettes: Sequence[Silhouette]) -> list[int]:
     scores = []
     for number in range(len(silhouettes)):
         volume = points[votes - kept[number] == len(silhouettes) - 1]
-        others = [other.explained(volume) for k, other in enumerate(silhouettes) if k != number]
+        others = [other.coverage(volume) for k, other in enumerate(silhouettes) if k != number]
         scores.append(min(others))
     best = max(scores)
     if best < 0.5:

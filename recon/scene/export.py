@@ -1,9 +1,8 @@
-"""Scenes in other programs' layouts: IDR / NeuS, COLMAP text models, nerfstudio.
+"""Writers of scenes in other programs' layouts: IDR / NeuS, COLMAP text models, nerfstudio.
 
 What differs between them: where the centre of the first pixel lies (IDR, NeuS: 0; COLMAP, nerfstudio: 0.5),
 which way cameras look (nerfstudio: OpenGL axes, y up and z backward), and how poses are stored (IDR:
-projection matrices;
-COLMAP: camera_from_world as a quaternion; nerfstudio: world_from_camera).
+projection matrices; COLMAP: camera_from_world as a quaternion; nerfstudio: world_from_camera).
 """
 
 from __future__ import annotations
@@ -20,11 +19,14 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from recon.errors import SceneError
-from recon.scene.annotations import write_pixels
+from recon.scene.annotations import IGNORE_FOLDER, LANDMARKS_FOLDER, write_pixels
 from recon.scene.camera import Camera
+from recon.scene.cameras_npz import CAMERA_FILE
 from recon.scene.h3ds.writer import move_in_place, write_npz
+from recon.scene.idr import IMAGE_FOLDERS, MASK_FOLDERS
 from recon.scene.images import to_uint8
-from recon.scene.scene import Scene, View
+from recon.scene.scene import Scene
+from recon.scene.view import View
 
 # COLMAP and nerfstudio know no skew; this much of a shift at the picture's edge may be dropped.
 SKEW_PX = 0.1
@@ -32,16 +34,17 @@ _OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
 
 
 def export_idr(scene: Scene, folder: Path | str, views: Sequence[int] | None = None) -> Path:
-    """Write the IDR / NeuS layout: `cameras.npz`, `image/000.png`, `mask/000.png`, `ignore/000.png` where some
-    pixels are ignored and `landmarks/000.json` where landmarks are marked, which the published code does not know.
+    """Write the IDR / NeuS layout: `cameras.npz`, `image/000.png`, `mask/000.png`.
 
-    The cameras are in `cameras_sphere.npz` too, which is where NeuS looks. World stays mm; `scale_mat_<i>`
-    is the scene's for every view. Pixel centres are at integers, as that code shoots its rays.
+    Views with ignored pixels or landmarks get `ignore/000.png` and `landmarks/000.json` too, which this package reads
+    and the published code passes over. The cameras are in `cameras_sphere.npz` too, which is where NeuS looks. World
+    stays mm; `scale_mat_<i>` is the scene's for every view. Pixel centres are at integers, as that code shoots its
+    rays.
 
     Args:
         scene: The scene.
         folder: New or empty folder.
-        views: View indices in the order in which they are numbered anew; all that are there without a list.
+        views: View indices, exported under the numbers 0, 1, … in this order; None for all that are available.
 
     Returns:
         The folder.
@@ -53,20 +56,19 @@ def export_idr(scene: Scene, folder: Path | str, views: Sequence[int] | None = N
     def fill(work: Path, chosen: list[View]) -> None:
         arrays: dict[str, np.ndarray] = {}
         for number, view in enumerate(chosen):
-            (work / "image").mkdir(exist_ok=True)
-            Image.fromarray(to_uint8(view.image(), str(view.image_path))).save(
-                work / "image" / f"{number:03d}.png"
-            )
-            _write_mask(view.mask(), work / "mask" / f"{number:03d}.png")
+            image = work / IMAGE_FOLDERS[0] / f"{number:03d}.png"
+            image.parent.mkdir(exist_ok=True)
+            Image.fromarray(to_uint8(view.image(), str(view.image_path))).save(image)
+            _write_mask(view.mask(), work / MASK_FOLDERS[0] / image.name)
             if (ignored := view.ignored()).any():
-                _write_mask(ignored, work / "ignore" / f"{number:03d}.png")
-            if marks := view.landmarks():
-                write_pixels(marks, work / "landmarks" / f"{number:03d}.json")
+                _write_mask(ignored, work / IGNORE_FOLDER / image.name)
+            if landmarks := view.landmarks():
+                write_pixels(landmarks, work / LANDMARKS_FOLDER / f"{image.stem}.json")
             world = np.vstack([view.camera.projection_for(0.0), [0.0, 0.0, 0.0, 1.0]])
             arrays[f"world_mat_{number}"] = world
             arrays[f"scale_mat_{number}"] = np.asarray(scene.scale_mat)
-        write_npz(work / "cameras.npz", arrays)
-        shutil.copyfile(work / "cameras.npz", work / "cameras_sphere.npz")
+        write_npz(work / CAMERA_FILE, arrays)
+        shutil.copyfile(work / CAMERA_FILE, work / "cameras_sphere.npz")
 
     return _export(scene, folder, views, fill)
 
@@ -74,16 +76,15 @@ def export_idr(scene: Scene, folder: Path | str, views: Sequence[int] | None = N
 def export_colmap(
     scene: Scene, folder: Path | str, views: Sequence[int] | None = None, *, unit: bool = False
 ) -> Path:
-    """Write a COLMAP text model: `sparse/0/{cameras,images,points3D}.txt`, `images/`, `masks/`.
+    """Write a COLMAP text model without points: `sparse/0/{cameras,images,points3D}.txt`, `images/`, `masks/`.
 
-    Each photograph has a PINHOLE camera of its own. Masks are named like COLMAP's feature extraction expects
-    them, `masks/<image name>.png`; what COLMAP masks out it does not use, so ignored pixels are masked out too. There
-    are no points.
+    Each photograph has a PINHOLE camera of its own. Masks are named as COLMAP's feature extraction expects,
+    `masks/<image name>.png`. Ignored pixels are masked out too, since COLMAP does not use what its masks exclude.
 
     Args:
         scene: The scene.
         folder: New or empty folder.
-        views: View indices; all that are there without a list.
+        views: View indices; None for all that are available.
         unit: Put the world into the unit sphere instead of mm.
 
     Returns:
@@ -122,13 +123,14 @@ def export_colmap(
 def export_nerfstudio(
     scene: Scene, folder: Path | str, views: Sequence[int] | None = None, *, unit: bool = False
 ) -> Path:
-    """Write the nerfstudio layout: `transforms.json`, `images/`, `masks/`; ignored pixels are masked out, since
-    nerfstudio does not train on those.
+    """Write the nerfstudio layout: `transforms.json`, `images/`, `masks/`.
+
+    Ignored pixels are masked out, since nerfstudio does not train on what its masks exclude.
 
     Args:
         scene: The scene.
         folder: New or empty folder.
-        views: View indices; all that are there without a list.
+        views: View indices; None for all that are available.
         unit: Put the world into the unit sphere instead of mm. With mm leave nerfstudio's automatic scaling
             on.
 

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from recon.errors import SceneError
 from recon.scene.annotations import ignore_paths, landmark_paths
-from recon.scene.cameras_npz import CameraFile, lazy_camera
+from recon.scene.cameras_npz import CAMERA_FILE, CameraFile, lazy_camera
 from recon.scene.images import EXTENSIONS, pictures_in
-from recon.scene.scene import Scene, View
+from recon.scene.scene import Scene
+from recon.scene.view import View
 
 IMAGE_FOLDERS = ("image", "images")
 MASK_FOLDERS = ("mask", "masks")
@@ -26,50 +27,55 @@ PIXEL_CENTRE = 0.0
 log = logging.getLogger(__name__)
 
 
-def matches(folder: Path) -> bool:
-    """Whether a folder holds a folder of images."""
-    return _subfolder(folder, IMAGE_FOLDERS) is not None
+class IDRReader:
+    """The reader of the layout of IDR, NeuS and their DTU scans."""
 
+    name = "IDR, DTU"
+    looked_for = (CAMERA_FILE, "image*/")
 
-def read_scene(folder: Path, *, pixel_centre: float = PIXEL_CENTRE) -> Scene:
-    """Read one scene; images and masks are opened when they are asked for.
+    def matches(self, folder: Path) -> bool:
+        """Whether a folder has cameras and a folder of images."""
+        return (folder / CAMERA_FILE).is_file() and _subfolder(folder, IMAGE_FOLDERS) is not None
 
-    Args:
-        folder: The scene's folder.
-        pixel_centre: Where its cameras put the centre of the first pixel; the published IDR code shoots
-            rays through integer coordinates, so 0.0.
+    def read(self, folder: Path, *, pixel_centre: float | None = None) -> Scene:
+        """Read one scene; images and masks are opened when they are asked for.
 
-    Raises:
-        SceneError: Images or `cameras.npz` are missing, more cameras than images leave open which belongs
-            to which, or masks cannot be paired with images, or ignored pixels with masks, or
-            landmarks with images.
-    """
-    folder = Path(folder)
-    image_folder = _subfolder(folder, IMAGE_FOLDERS) or folder / IMAGE_FOLDERS[0]
-    images = pictures_in(image_folder)
-    if not images:
-        raise SceneError(f"{image_folder} holds no image ({', '.join(EXTENSIONS)})")
-    cameras = CameraFile(folder / "cameras.npz")
-    if cameras.count > len(images):
-        raise SceneError(
-            f"{cameras.path} has {cameras.count} cameras for {len(images)} images in {image_folder}: they "
-            "are paired in alphabetical order, so put the missing images back or remove their cameras"
+        Args:
+            folder: The scene's folder.
+            pixel_centre: Coordinate of the centre of the first pixel in its cameras; None for 0, since the published
+                IDR code shoots rays through integer coordinates.
+
+        Raises:
+            SceneError: Images or cameras are missing; there are more cameras than images, so that it is open which
+                belong together; or masks cannot be paired with images, ignored pixels with masks, or landmarks with
+                images.
+        """
+        centre = PIXEL_CENTRE if pixel_centre is None else pixel_centre
+        image_folder = _subfolder(folder, IMAGE_FOLDERS) or folder / IMAGE_FOLDERS[0]
+        images = pictures_in(image_folder)
+        if not images:
+            raise SceneError(f"{image_folder} holds no image ({', '.join(EXTENSIONS)})")
+        cameras = CameraFile(folder / CAMERA_FILE)
+        if cameras.count > len(images):
+            raise SceneError(
+                f"{cameras.path} has {cameras.count} cameras for {len(images)} images in {image_folder}: they "
+                "are paired in alphabetical order, so put the missing images back or remove their cameras"
+            )
+        numbers = [_number(path) for path in images]
+        if None not in numbers and numbers != sorted(numbers, key=lambda number: number or 0):
+            log.warning(
+                "%s: the alphabetical order of the images is not that of their numbers; cameras follow the "
+                "alphabetical one, as in IDR. Pad the numbers with zeros if that is not meant.",
+                image_folder,
+            )
+        masks = _pair_masks(folder, images)
+        views = tuple(
+            View(index, image.stem, lazy_camera(cameras, index, image, centre), image, mask, ignored, marks)
+            for index, (image, mask, ignored, marks) in enumerate(
+                zip(images, masks, ignore_paths(folder, masks), landmark_paths(folder, images), strict=True)
+            )
         )
-    numbers = [_number(path) for path in images]
-    if None not in numbers and numbers != sorted(numbers, key=lambda number: number or 0):
-        log.warning(
-            "%s: the alphabetical order of the images is not that of their numbers; cameras follow the "
-            "alphabetical one, as in IDR. Pad the numbers with zeros if that is not meant.",
-            image_folder,
-        )
-    masks = _pair_masks(folder, images)
-    views = tuple(
-        View(index, image.stem, lazy_camera(cameras, index, image, pixel_centre), image, mask, ignored, marks)
-        for index, (image, mask, ignored, marks) in enumerate(
-            zip(images, masks, ignore_paths(folder, masks), landmark_paths(folder, images), strict=True)
-        )
-    )
-    return Scene(folder.name, folder, views, cameras.scale_mat())
+        return Scene(folder.name, folder, views, cameras.scale_mat(), camera_source=cameras.source)
 
 
 def _subfolder(folder: Path, names: tuple[str, ...]) -> Path | None:

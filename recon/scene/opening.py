@@ -5,13 +5,10 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from recon.errors import SceneError
-from recon.scene import idr
-from recon.scene.h3ds import layout as h3ds
+from recon.scene import readers
 from recon.scene.h3ds.tables import table_entry, tables
 from recon.scene.scene import Scene
 
@@ -27,33 +24,24 @@ def open(
     """Open a scene; photographs, masks and meshes are read when they are asked for.
 
     Args:
-        path_or_id: A scene folder in the H3DS or the IDR / DTU layout (`~` is expanded); or the id of an
-            H3DS scene (16 hex digits, or the name of a scene of a generated root) below `h3ds_root`.
-        h3ds_root: Where the data set lies; without it `$H3DS_ROOT`.
-        pixel_centre: Where the files' cameras put the centre of the first pixel; None takes the convention
-            of the layout (0.0 for both; COLMAP-like tools use 0.5). The effect is half a pixel.
+        path_or_id: A scene folder in one of the formats of `recon.scene.readers.READERS` (`~` is expanded); or the
+            name of a scene below `h3ds_root`, such as the id of an H3DS scene (16 hex digits).
+        h3ds_root: Folder of the data set; without it `$H3DS_ROOT`.
+        pixel_centre: Coordinate of the centre of the first pixel in the files' cameras; None takes the convention of
+            the format (0.0 for H3DS and IDR; COLMAP-like tools use 0.5). The effect is half a pixel.
 
     Returns:
-        The scene, with the data set's default view lists: from `config.toml` beside its folder (generated
-        roots), else from the built-in H3DS tables if the folder has the id of an H3DS scene.
+        The scene, with the default view lists of its data set if the format has such.
 
     Raises:
-        SceneError: Nothing is there, the layout is not known, or the files that describe the scene are
+        SceneError: Nothing is there, the format is not known, or the files that describe the scene are
             broken; the message lists what was looked for.
     """
     folder = _find(path_or_id, h3ds_root)
-    if not (folder / "cameras.npz").is_file() or not idr.matches(folder):
-        raise SceneError(_unknown_layout(folder))
-    if not h3ds.matches(folder):
-        return idr.read_scene(folder, pixel_centre=idr.PIXEL_CENTRE if pixel_centre is None else pixel_centre)
-    version = h3ds.read_version(folder.parent) or ""
-    entry = _entry(folder, version)
-    return h3ds.read_scene(
-        folder,
-        pixel_centre=h3ds.PIXEL_CENTRE if pixel_centre is None else pixel_centre,
-        default_views=h3ds.view_lists(entry, f"{folder.parent}, scene {folder.name}"),
-        version=version,
-    )
+    reader = readers.reader_of(folder)
+    if reader is None:
+        raise SceneError(_unknown_format(folder))
+    return reader.read(folder, pixel_centre=pixel_centre)
 
 
 def _find(path_or_id: str | os.PathLike[str], h3ds_root: str | os.PathLike[str] | None) -> Path:
@@ -62,7 +50,8 @@ def _find(path_or_id: str | os.PathLike[str], h3ds_root: str | os.PathLike[str] 
     if folder.is_dir():
         return folder.resolve()
     if folder.exists():
-        raise SceneError(f"{folder} is a file: a scene is a folder with cameras.npz, image/ and mask/")
+        formats = " or ".join(f"{', '.join(reader.looked_for)} ({reader.name})" for reader in readers.READERS)
+        raise SceneError(f"{folder} is a file: a scene is a folder with {formats}")
     name = os.fspath(path_or_id)
     is_name = re.fullmatch(r"[\w.-]+", name) is not None
     given = h3ds_root if h3ds_root is not None else os.environ.get(ROOT_VARIABLE)
@@ -85,8 +74,7 @@ def _find(path_or_id: str | os.PathLike[str], h3ds_root: str | os.PathLike[str] 
 
 def _suggestion(folder: Path) -> str:
     """What else lies beside a folder that does not exist."""
-    parent = folder.parent
-    present = sorted(path.parent.name for path in parent.glob("*/cameras.npz")) if parent.is_dir() else []
+    present = readers.scenes_below(folder.parent)
     known = present or sorted({name for table in tables().values() for name in table["scenes"]})
     close = difflib.get_close_matches(folder.name, known, n=3)
     text = f"; did you mean {', '.join(close)}?" if close else ""
@@ -96,25 +84,21 @@ def _suggestion(folder: Path) -> str:
     return text
 
 
-def _unknown_layout(folder: Path) -> str:
-    scenes = sorted(path.parent.name for path in folder.glob("*/cameras.npz"))
+def _unknown_format(folder: Path) -> str:
+    """The message for a folder that no reader matches: what each format looks for, and what of it is there."""
+    scenes = readers.scenes_below(folder)
     if scenes:
         return (
             f"{folder} is not a scene but a folder of {len(scenes)} scenes: name one of them, "
             f"for instance {folder / scenes[0]}"
         )
-    looked_for = {
-        "cameras.npz": (folder / "cameras.npz").is_file(),
-        "image/img_0000.jpg, ... (H3DS)": h3ds.matches(folder),
-        "image/ or images/ with pictures of any name (IDR, DTU)": idr.matches(folder),
-    }
-    report = "; ".join(f"{what}: {'found' if found else 'missing'}" for what, found in looked_for.items())
-    return f"{folder} is not in a layout that can be read. Looked for {report}"
+    formats = "; ".join(
+        f"{reader.name}: {', '.join(_found_or_missing(folder, pattern) for pattern in reader.looked_for)}"
+        for reader in readers.READERS
+    )
+    return f"{folder} is not a scene of a known format. Looked for {formats}"
 
 
-def _entry(folder: Path, version: str) -> Mapping[str, Any]:
-    """What a data set's description says of a scene: a table of its own beside it, else the built-in ones."""
-    config = folder.parent / "config.toml"
-    if config.is_file():
-        return h3ds.read_config(config)["scenes"].get(folder.name, {})
-    return table_entry(folder.name, version) or {}
+def _found_or_missing(folder: Path, pattern: str) -> str:
+    """A glob pattern, and whether anything in the folder fits it."""
+    return f"{pattern} ({'found' if any(folder.glob(pattern)) else 'missing'})"

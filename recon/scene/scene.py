@@ -15,7 +15,7 @@ from jaxtyping import Float, Integer
 from recon.errors import SceneError
 from recon.geometry.obj import read_obj
 from recon.scene.selection import spread
-from recon.scene.view import View as View
+from recon.scene.view import View
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +53,10 @@ class GroundTruth:
         """
         return read_landmarks(self.landmarks_path) if self.landmarks_path.is_file() else {}
 
+    def region_path(self, name: str) -> Path:
+        """Index file of a region, present or not."""
+        return self.regions_folder / f"{name}.txt"
+
     def regions(self) -> list[str]:
         """Names of the regions that are present, sorted."""
         return sorted(path.stem for path in self.regions_folder.glob("*.txt"))
@@ -63,13 +67,28 @@ class GroundTruth:
         Raises:
             SceneError: There is no such region, or its file holds something else than indices.
         """
-        path = self.regions_folder / f"{name}.txt"
+        path = self.region_path(name)
         if not path.is_file():
             raise SceneError(
                 f"region {name!r} of {self.mesh_path.parent} is missing: expected {path}; "
                 f"present: {', '.join(self.regions()) or 'none'}"
             )
         return read_indices(path)
+
+
+@dataclass(frozen=True)
+class CameraSource:
+    """The names under which a format stores cameras, for messages.
+
+    Attributes:
+        path: File with the cameras, or folder of such files.
+        camera: Name of one camera in it, with `{index}` for the view's index.
+        scale: Name of the similarity `Scene.scale_mat` in it.
+    """
+
+    path: Path
+    camera: str
+    scale: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +103,7 @@ class Scene:
         default_views: The data set's own view lists by number of views; order and repetitions are kept.
         ground_truth: The surface, or None.
         version: Data version of the set it belongs to, "" if it says none.
+        camera_source: Where its reader found the cameras; None for a scene that is on no disk.
     """
 
     name: str
@@ -93,6 +113,7 @@ class Scene:
     default_views: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     ground_truth: GroundTruth | None = None
     version: str = ""
+    camera_source: CameraSource | None = None
 
     @property
     def unit_from_world(self) -> Float[np.ndarray, "4 4"]:

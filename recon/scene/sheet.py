@@ -9,7 +9,8 @@ from jaxtyping import Bool, Float
 from PIL import Image, ImageDraw
 
 from recon.scene.camera import Camera
-from recon.scene.scene import Scene, View
+from recon.scene.scene import Scene
+from recon.scene.view import View
 
 MASK_COLOUR = (255, 64, 200)
 IGNORED_COLOUR = (255, 200, 0)

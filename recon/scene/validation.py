@@ -1,9 +1,9 @@
 """Checks of a scene before it is used: every problem is one error that names the file and the remedy.
 
-Pictures come first (readable, of one size, masks neither missing nor empty nor full,
-enough of the head not ignored), then each camera by
-itself (finite, rigid, focal length in pixels, looking at the object), then all of them together: the unit
-sphere must hold what the masks show, and the volume carved by all masks must explain each of them.
+Pictures come first (readable, of one size, masks neither missing nor empty nor full, enough of the head not ignored),
+then each camera by itself (finite, rigid, focal length in pixels, looking at the object), then all of them together:
+the unit sphere must hold what the masks show, and the visual hull of all masks must cover each of them. The names of
+files are those of the scene's format: paths of its views and truth, and its `CameraSource`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import numpy as np
 
 from recon.errors import ReconError, SceneError
 from recon.scene.camera import Camera
-from recon.scene.carving import Silhouette, agreement, culprits
+from recon.scene.carving import Silhouette, agreement, inconsistent_views
 from recon.scene.images import read_image
-from recon.scene.scene import Scene, View
+from recon.scene.scene import Scene
+from recon.scene.view import View
 
 # Focal lengths outside this range of image widths are in other units: no lens for heads is that wide or long.
 FOCAL_WIDTHS = (0.1, 100.0)
@@ -26,11 +27,11 @@ FOCAL_WIDTHS = (0.1, 100.0)
 OUTSIDE_WARN, OUTSIDE_ERROR = 0.02, 0.2
 # Below this radius in unit space the object is a dot in its sphere.
 SMALLEST_RADIUS = 0.1
-# How much of each mask the commonly carved volume must explain.
+# Share of each mask that the visual hull of all masks must cover.
 AGREEMENT = 0.5
 # Share of what may be the head that may be ignored; of a view with more of it little can be learned.
-HIDDEN_WARN, HIDDEN_ERROR = 0.5, 0.8
-HIDDEN_REMEDY = "paint white only what hides the head, on black, or leave that view out (views=[...])"
+IGNORED_WARN, IGNORED_ERROR = 0.5, 0.8
+IGNORED_REMEDY = "paint white only what hides the head, on black, or leave that view out (views=[...])"
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ def _find(scene: Scene, view_ids: Sequence[int] | None) -> Iterator[SceneError]:
         try:
             mask, ignored = _checked_pictures(view)
             camera = _checked_camera(scene, view)
-            silhouette = Silhouette.of(camera.transformed(scene.unit_from_world), mask, index, ignored)
+            silhouette = Silhouette.from_mask(camera.transformed(scene.unit_from_world), mask, index, ignored)
             _check_sphere(scene, view, silhouette)
         except SceneError as problem:
             yield problem
@@ -81,7 +82,7 @@ def _find(scene: Scene, view_ids: Sequence[int] | None) -> Iterator[SceneError]:
 
 
 def _checked_pictures(view: View) -> tuple[np.ndarray, np.ndarray]:
-    """Mask and ignored pixels of a view whose image, mask and marks are usable together."""
+    """Mask and ignored pixels of a view, after checks that its pictures and landmarks can be used together."""
     image = read_image(view.image_path)
     if not view.mask_path.is_file():
         raise SceneError(
@@ -111,22 +112,22 @@ def _checked_pictures(view: View) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _check_ignored(path: Path, ignored: np.ndarray, mask: np.ndarray) -> None:
-    """What is not ignored shows some of the head and of what is beside it."""
+    """Checks that the pixels which are not ignored show some of the head and some of the background."""
     if ignored.shape != mask.shape:
         raise SceneError(
             f"{path} is {ignored.shape[1]}x{ignored.shape[0]}, but its mask is {mask.shape[1]}x{mask.shape[0]}: "
             "resize it (nearest neighbour) to the image's size"
         )
     if ignored.all():
-        raise SceneError(f"{path} ignores the whole picture: {HIDDEN_REMEDY}")
+        raise SceneError(f"{path} ignores the whole picture: {IGNORED_REMEDY}")
     if not (mask & ~ignored).any():
-        raise SceneError(f"{path} ignores the whole head: {HIDDEN_REMEDY}")
+        raise SceneError(f"{path} ignores the whole head: {IGNORED_REMEDY}")
     if (mask | ignored).all():
-        raise SceneError(f"{path} ignores all around the head, so that it has no outline: {HIDDEN_REMEDY}")
+        raise SceneError(f"{path} ignores all around the head, so that it has no outline: {IGNORED_REMEDY}")
 
 
 def _checked_camera(scene: Scene, view: View) -> Camera:
-    """The camera of a view that can be one: finite, rigid, not mirrored, focal length in pixels."""
+    """The camera of a view, after checks: finite, rigid, not mirrored, focal length in pixels."""
     camera = view.camera
     where = _camera_place(scene, view)
     K, pose = camera.intrinsics, camera.world_from_camera
@@ -162,10 +163,9 @@ def _checked_camera(scene: Scene, view: View) -> Camera:
 
 
 def _check_sphere(scene: Scene, view: View, silhouette: Silhouette) -> None:
-    """The view looks at the unit sphere from outside, and the sphere holds what the mask shows."""
+    """Checks that the view looks at the unit sphere from outside, and that the sphere holds what the mask shows."""
     where, camera = _camera_place(scene, view), silhouette.camera
-    cameras = scene.root / "cameras.npz"
-    remedy = f"scale_mat_0 in {cameras} must take the unit sphere to the sphere around the head"
+    remedy = f"{_scale_place(scene)} must take the unit sphere to the sphere around the head"
     distance = float(np.linalg.norm(camera.centre))
     if distance <= 1:
         raise SceneError(
@@ -177,7 +177,7 @@ def _check_sphere(scene: Scene, view: View, silhouette: Silhouette) -> None:
             f"{where}: the object is behind the camera: the camera is mirrored, its pose is inverted "
             f"(camera_from_world is expected in K [R | t]), or it looks away; or {remedy}"
         )
-    outside = silhouette.outside
+    outside = silhouette.outside_share
     if outside > OUTSIDE_ERROR:
         raise SceneError(
             f"{view.mask_path}: {outside:.0%} of the mask lies outside of the unit sphere as {where} sees "
@@ -185,13 +185,13 @@ def _check_sphere(scene: Scene, view: View, silhouette: Silhouette) -> None:
         )
     if outside > OUTSIDE_WARN:
         log.warning("%s: %.0f %% of the mask lies outside of the unit sphere", view.mask_path, 100 * outside)
-    hidden = silhouette.hidden
-    if hidden > HIDDEN_ERROR:
+    ignored = silhouette.ignored_share
+    if ignored > IGNORED_ERROR:
         raise SceneError(
-            f"{view.ignore_path} leaves {1 - hidden:.0%} of what may be the head: {HIDDEN_REMEDY}"
+            f"{view.ignore_path} leaves {1 - ignored:.0%} of what may be the head: {IGNORED_REMEDY}"
         )
-    if hidden > HIDDEN_WARN:
-        log.warning("%s leaves %.0f %% of what may be the head", view.ignore_path, 100 * (1 - hidden))
+    if ignored > IGNORED_WARN:
+        log.warning("%s leaves %.0f %% of what may be the head", view.ignore_path, 100 * (1 - ignored))
     radius = silhouette.radius()
     if radius < SMALLEST_RADIUS:
         raise SceneError(
@@ -201,34 +201,35 @@ def _check_sphere(scene: Scene, view: View, silhouette: Silhouette) -> None:
 
 
 def _check_together(scene: Scene, silhouettes: Sequence[Silhouette]) -> Iterator[SceneError]:
-    """All masks show one object: the volume common to all explains each of them."""
-    explained = agreement(silhouettes)
-    if explained.min() >= AGREEMENT:
+    """Checks that all masks show one object: their visual hull covers each of them."""
+    covered = agreement(silhouettes)
+    if covered.min() >= AGREEMENT:
         return
-    guilty = culprits(silhouettes)
-    names = ", ".join(str(scene.views[index].mask_path) for index in guilty)
-    if explained.max() == 0:
+    suspects = inconsistent_views(silhouettes)
+    names = ", ".join(str(scene.views[index].mask_path) for index in suspects)
+    if covered.max() == 0:
         what = "the masks have no volume in common"
     else:
-        what = f"the volume common to all masks explains only {explained.min():.0%} of one of them"
-    who = f"view {guilty[0]} disagrees with the others" if len(guilty) == 1 else f"views {guilty} disagree"
+        what = f"the volume common to all masks covers only {covered.min():.0%} of one of them"
+    if len(suspects) == 1:
+        who = f"view {suspects[0]} disagrees with the others"
+        camera = _camera_place(scene, scene.views[suspects[0]])
+    else:
+        who, camera = f"views {suspects} disagree", "one of their cameras"
     yield SceneError(
-        f"{scene.root}: {what}: {who} ({names}). Its camera in cameras.npz belongs to another picture, or "
-        "the mask shows something else"
+        f"{scene.root}: {what}: {who} ({names}): {camera} belongs to another picture, or a mask shows something else"
     )
 
 
 def _truth_problems(scene: Scene) -> Iterator[SceneError]:
-    """Landmarks and regions point into the ground truth's vertices."""
+    """Checks that landmarks and regions point into the ground truth's vertices."""
     truth = scene.ground_truth
     if truth is None:
         return
     try:
         count = len(truth.mesh().vertices)
         lists = {truth.landmarks_path: list(truth.landmarks.values())}
-        lists |= {
-            truth.regions_folder / f"{name}.txt": truth.region(name).tolist() for name in truth.regions()
-        }
+        lists |= {truth.region_path(name): truth.region(name).tolist() for name in truth.regions()}
     except ReconError as problem:
         yield SceneError(str(problem))
         return
@@ -242,5 +243,13 @@ def _truth_problems(scene: Scene) -> Iterator[SceneError]:
 
 def _camera_place(scene: Scene, view: View) -> str:
     """How messages name a view's camera."""
-    path: Path = scene.root / "cameras.npz"
-    return f"{path}, world_mat_{view.index}" if path.is_file() else f"{scene.root}, camera {view.index}"
+    source = scene.camera_source
+    if source is None:
+        return f"{scene.root}, camera {view.index}"
+    return f"{source.path}, {source.camera.format(index=view.index)}"
+
+
+def _scale_place(scene: Scene) -> str:
+    """How messages name the similarity from the unit sphere to the world."""
+    source = scene.camera_source
+    return f"the scale_mat of {scene.root}" if source is None else f"{source.scale} in {source.path}"

@@ -20,7 +20,7 @@ from recon.rendering import (
     render_fixed,
     render_rays,
     seeded,
-    sent,
+    to_device,
 )
 from recon.rendering.surface import RenderedRays
 from recon.systems.bad_steps import MAX_BAD_STEPS, BadSteps
@@ -131,7 +131,7 @@ class Reconstruction(pl.LightningModule):
         if isinstance(batch, RayBatch):
             generator = seeded(self.seed, 2, step)
             uniform = eikonal_points(len(batch), generator, self.cameras.centres.dtype)
-            given |= {"uniform": sent(uniform, batch.mask.device), "alpha": self._alpha(step)}
+            given |= {"uniform": to_device(uniform, batch.mask.device), "alpha": self._alpha(step)}
         return given
 
     def learn(self, given: Mapping[str, Tensor]) -> StepTerms:

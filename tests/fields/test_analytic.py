@@ -26,20 +26,20 @@ def by_autograd(points, *rest, skip, beta):
         hidden = hidden @ weights[index].t() + biases[index]
         if index < 3:
             hidden = softplus(hidden, beta=beta)
-    (slope,) = torch.autograd.grad(hidden[:, 0].sum(), points, create_graph=True)
-    return hidden, slope
+    (gradient,) = torch.autograd.grad(hidden[:, 0].sum(), points, create_graph=True)
+    return hidden, gradient
 
 
 @pytest.mark.parametrize("skip", [frozenset(), frozenset({2}), frozenset({1, 3})])
-def test_values_slopes_and_their_derivatives_are_those_of_autograd(skip):
-    """To 1e-6: torch's softplus is a straight line from 20 on, where its slope is 1 but for 2e-9."""
+def test_values_gradients_and_their_derivatives_are_those_of_autograd(skip):
+    """To 1e-6: torch's softplus is a straight line from 20 on, where its gradient is 1 but for 2e-9."""
     inputs = layers(skip)
 
     def by_hand(points, *rest):
         return value_and_gradient(points, rest[:4], rest[4:], skip, 3.0)
 
-    def loss(value, slope):  # of all outputs, each with a weight of its own
-        return (value.sin() * torch.arange(1, 4)).sum() + (slope.norm(dim=1) - 1).square().sum()
+    def loss(value, gradient):  # of all outputs, each with a weight of its own
+        return (value.sin() * torch.arange(1, 4)).sum() + (gradient.norm(dim=1) - 1).square().sum()
 
     wanted, found = by_autograd(*inputs, skip=skip, beta=3.0), by_hand(*inputs)
     for ours, theirs in zip(found, wanted, strict=True):
@@ -70,11 +70,13 @@ def losses(field, points, analytic):
 def test_the_network_of_idr_through_encoding_and_weight_normalisation():
     field = network()
     points = (torch.rand(50, 3, dtype=torch.float64) - 0.5).requires_grad_(True)
-    (sample, gradient, slopes), (other, theirs, others) = (losses(field, points, a) for a in (True, False))
+    (sample, gradient, derivatives), (other, theirs, others) = (
+        losses(field, points, a) for a in (True, False)
+    )
     torch.testing.assert_close(sample.sdf, other.sdf)
     torch.testing.assert_close(sample.feature, other.feature)
     torch.testing.assert_close(gradient, theirs)
-    for ours, wanted in zip(slopes, others, strict=True):
+    for ours, wanted in zip(derivatives, others, strict=True):
         torch.testing.assert_close(ours, wanted, rtol=1e-6, atol=1e-7)
 
 

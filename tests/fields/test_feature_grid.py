@@ -54,12 +54,12 @@ def test_both_ways_of_gathering_agree():
 def test_gradient_is_continuous_across_cells():
     made = grid(1)
     face = LOW[0] + (HIGH[0] - LOW[0]) * 2 / SHAPE[0]
-    slopes = []
+    gradients = []
     for side in (-1e-7, 1e-7):
         x = torch.tensor([[face + side, 0.1, 0.4]], dtype=torch.float64, requires_grad=True)
-        (slope,) = torch.autograd.grad(made(x).sum(), x)
-        slopes.append(slope)
-    torch.testing.assert_close(*slopes, atol=1e-5, rtol=0)
+        (gradient,) = torch.autograd.grad(made(x).sum(), x)
+        gradients.append(gradient)
+    torch.testing.assert_close(*gradients, atol=1e-5, rtol=0)
 
 
 def test_derivatives_of_both_orders():
@@ -100,10 +100,10 @@ def plain(monkeypatch):
 def test_compiled_loops_agree_with_plain_operations(plain):
     made, x = grid(2).requires_grad_(False), around()
     values = torch.randn(len(made.values), 1).double()
-    features, (value, slope) = made(x), made.slope(x, values)
+    features, (value, gradient) = made(x), made.value_and_gradient(x, values)
     plain()
     torch.testing.assert_close(features, made(x))
-    torch.testing.assert_close((value, slope), made.slope(x, values))
+    torch.testing.assert_close((value, gradient), made.value_and_gradient(x, values))
     torch.testing.assert_close(value, made.interpolated(x, values)[:, 0])
 
 

@@ -65,8 +65,8 @@ def test_a_whole_field_has_derivatives_of_both_orders(name, backend):
         def distance(at):
             return torch.func.functional_call(Distance(field), dict(zip(names, values, strict=True)), (at,))
 
-        (slope,) = torch.autograd.grad(distance(points).sum(), points, create_graph=True)
-        return (slope.norm(dim=1) - 1).square()
+        (gradient,) = torch.autograd.grad(distance(points).sum(), points, create_graph=True)
+        return (gradient.norm(dim=1) - 1).square()
 
     assert torch.autograd.gradcheck(eikonal, values)
 

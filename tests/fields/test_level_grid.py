@@ -80,8 +80,8 @@ def test_derivatives_of_both_orders(name, backend):
 def eikonal(grid, points):
     """Derivatives of an eikonal loss by points and table."""
     points = points.clone().requires_grad_(True)
-    (slope,) = torch.autograd.grad(grid(points).sum(), points, create_graph=True)
-    loss = (slope.norm(dim=1) - 1).square().mean()
+    (gradient,) = torch.autograd.grad(grid(points).sum(), points, create_graph=True)
+    loss = (gradient.norm(dim=1) - 1).square().mean()
     return torch.autograd.grad(loss, (points, grid.table))
 
 
@@ -94,12 +94,12 @@ def test_an_eikonal_loss_has_the_same_derivatives_by_all_backends(name):
 def test_a_smooth_grid_has_no_kinks_and_a_linear_one_has():
     jumps = {}
     for name in ("linear", "smooth"):
-        grid, slopes = made(name, "numba"), []
+        grid, gradients = made(name, "numba"), []
         border = -1 + 2 * (1 / 3 if name == "smooth" else 0.5 / 3)  # between two cells of the first level
         for side in (-1e-7, 1e-7):
             point = torch.tensor([[border + side, 0.1, 0.4]], dtype=torch.float64, requires_grad=True)
-            slopes.append(torch.autograd.grad(grid(point, 1).sum(), point)[0])
-        jumps[name] = (slopes[0] - slopes[1]).norm()
+            gradients.append(torch.autograd.grad(grid(point, 1).sum(), point)[0])
+        jumps[name] = (gradients[0] - gradients[1]).norm()
     assert jumps["smooth"] < 1e-4 and jumps["linear"] > 0.01
 
 
@@ -166,6 +166,6 @@ def test_a_grid_on_another_device_asks_no_compiled_loop_and_reads_nothing_back()
     for name in GRIDS:
         grid = GRIDS[name]("auto").to("meta")
         points = torch.rand(5, 3, device="meta", requires_grad=True)
-        (slope,) = torch.autograd.grad(grid(points).sum(), points, create_graph=True)
-        slope.square().sum().backward()
+        (gradient,) = torch.autograd.grad(grid(points).sum(), points, create_graph=True)
+        gradient.square().sum().backward()
         assert grid.table.grad.device.type == "meta"

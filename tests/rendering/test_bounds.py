@@ -12,14 +12,14 @@ CENTRE = torch.tensor([0.1, -0.05, 0.2])
 
 
 class Ball(Field):
-    """A ball that counts how often it is asked."""
+    """A ball that counts its evaluations."""
 
     def __init__(self):
         super().__init__()
-        self.asked = 0
+        self.evaluated = 0
 
     def sdf(self, points):
-        self.asked += len(points)
+        self.evaluated += len(points)
         return (points - CENTRE).norm(dim=1) - RADIUS
 
     def forward(self, points):
@@ -63,17 +63,17 @@ def test_a_ray_meets_the_surface_only_between_its_depths(step, shift):
 
 
 def test_pictures_are_the_same_for_less():
-    cameras, settings, pictures, asked = camera(), TracingSettings(), [], []
+    cameras, settings, pictures, evaluated = camera(), TracingSettings(), [], []
     for known in (None, bounds()):
         ball = Ball()
         pictures.append(render_view(ball, by_normal, cameras, 0, 128, 96, settings=settings, bounds=known))
-        asked.append(ball.asked)
+        evaluated.append(ball.evaluated)
     everywhere, bounded = pictures
     assert torch.equal(everywhere.mask, bounded.mask) and everywhere.mask.sum() > 500
     torch.testing.assert_close(everywhere.colour, bounded.colour, atol=2e-3, rtol=0)
     torch.testing.assert_close(everywhere.normal, bounded.normal, atol=2e-3, rtol=0)
     assert (
-        asked[1] < 0.6 * asked[0]
+        evaluated[1] < 0.6 * evaluated[0]
     )  # an exact distance; what a network gives takes more search and saves more
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from recon.rendering import CachedTracing, TracingSettings, seeded
-from tests.rendering.test_tracing import sphere, sphere_depth, torus, unit_rays
+from tests.support.surfaces import sphere, sphere_depth, torus, unit_rays
 
 SETTINGS = CachedTracing(cells=64)
 
@@ -62,24 +62,24 @@ def test_hits_outside_the_mask_go_to_the_deepest_point():
     assert found.hit.all() and abs(found.depth.item() - 3.0) < 0.02
 
 
-def test_between_renewals_only_hits_ask_the_network_and_stale_grids_do_no_harm():
+def test_between_refreshes_only_hits_evaluate_the_network_and_stale_grids_do_no_harm():
     origins, directions = rays(1000)
-    asked = []
+    evaluated = []
 
     def moved(by):
         def sdf(points):
-            asked.append(len(points))
+            evaluated.append(len(points))
             return sphere(0.6)(points - torch.tensor([by, 0.0, 0.0]))
 
         return sdf
 
     tracer = SETTINGS.tracer()
     tracer(moved(0.0), origins, directions, everywhere(1000), seeded(0, 1), 0)
-    asked.clear()
+    evaluated.clear()
     found = tracer(moved(0.005), origins, directions, everywhere(1000), seeded(0, 1), 23)
     missed = int((~found.hit).sum())
-    assert sum(asked[:3]) <= SETTINGS.corrections * (int(found.hit.sum()) + 20) + missed
-    assert sum(asked[3:]) < 4000  # the few that the grid was wrong about, by the reference
+    assert sum(evaluated[:3]) <= SETTINGS.corrections * (int(found.hit.sum()) + 20) + missed
+    assert sum(evaluated[3:]) < 4000  # the few that the grid was wrong about, by the reference
     points = origins + found.depth[:, None] * directions
     wrong = moved(0.005)(points)[found.hit].abs()
     assert torch.quantile(wrong, 0.9) < 1e-4
@@ -107,7 +107,7 @@ def test_shapes_are_fixed_where_the_device_is_no_cpu_unless_the_settings_say():
     assert not TracingSettings().fixed(torch.device("cuda"))
 
 
-def test_a_tracer_that_was_told_to_renew_does_not_renew_again():
+def test_a_refreshed_tracer_does_not_refresh_again():
     origins, directions = rays(500)
     settings = replace(SETTINGS, fixed_shapes=True)
     one, two = settings.tracer(), settings.tracer()
@@ -153,8 +153,8 @@ def test_a_tracer_goes_on_where_its_checkpoint_stood():
     assert torch.equal(again[0].depth, again[1].depth) and not torch.equal(again[0].depth, fresh.depth)
 
 
-def test_renewals_are_a_function_of_the_step_and_become_rare():
-    settings = CachedTracing(refresh_interval=3, every=4, full_refresh_every=3)
+def test_refreshes_are_a_function_of_the_step_and_become_rare():
+    settings = CachedTracing(refresh_interval=3, longest_refresh_interval=4, full_refresh_every=3)
     refreshes = {step: what for step in range(30) if (what := settings.refresh_at(step))}
     assert refreshes == {
         0: "whole", 1: "whole", 2: "whole", 3: "whole", 4: "surface", 5: "surface", 6: "whole",
@@ -180,7 +180,13 @@ def test_rays_for_which_the_grid_is_wrong_are_traced_by_the_reference():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"cells": 30}, {"every": 0}, {"corrections": 0}, {"cuda_graphs": True, "fixed_shapes": False}]
+    "wrong",
+    [
+        {"cells": 30},
+        {"longest_refresh_interval": 0},
+        {"corrections": 0},
+        {"cuda_graphs": True, "fixed_shapes": False},
+    ],
 )
 def test_settings_that_make_no_sense_are_named(wrong):
     with pytest.raises(ValueError, match=f"renderer.{next(iter(wrong))}"):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from recon.rendering import ImageSampler, PixelStore, SceneSampler, seeded
+from recon.rendering import ImageSampler, PixelStore, SceneSampler, seeded, to_device
 from recon.scene import View
 
 
@@ -33,20 +33,22 @@ def store():
     return PixelStore([FakeView(60, 80, 0), FakeView(40, 50, 1), FakeView(60, 80, 2)])
 
 
-def check(batch, store):
-    rows, columns, view = ((batch.colour + 1) * 127.5).round().T
-    torch.testing.assert_close(batch.pixels, torch.stack([columns, rows], dim=1) + 0.5)
-    assert torch.equal(view.long(), batch.views)
-    for view in range(len(store)):
-        at = batch.views == view
-        x, y = batch.pixels[at].long().T
-        assert torch.equal(batch.mask[at], torch.from_numpy(store.masks[view])[y, x])
+def expected_batch(batch, store):
+    """What `FakeView` shows at the batch's pixels: the colours that tell them, and the mask there."""
+    x, y = batch.pixels.floor().long().T
+    told = torch.stack([y, x, batch.views], dim=1) / 127.5 - 1
+    masks = zip(batch.views.tolist(), y.tolist(), x.tolist(), strict=True)
+    return told, torch.tensor([bool(store.masks[view][row, column]) for view, row, column in masks])
 
 
 @pytest.mark.parametrize("sampler", [ImageSampler, SceneSampler])
 def test_colour_mask_and_position_belong_together(store, sampler):
     for step in range(5):
-        check(sampler(store, 200, seed=3)(step), store)
+        batch = sampler(store, 200, seed=3)(step)
+        colour, mask = expected_batch(batch, store)
+        assert (batch.pixels % 1 == 0.5).all()
+        torch.testing.assert_close(batch.colour, colour)
+        assert torch.equal(batch.mask, mask)
 
 
 @pytest.mark.parametrize("sampler", [ImageSampler, SceneSampler])
@@ -91,7 +93,9 @@ def test_ignored_pixels_are_never_drawn_and_all_others_are(sampler):
     draw = sampler(store, 2000, seed=3)
     batches = [draw(step) for step in range(20)]
     for batch in batches:
-        check(batch, store)
+        colour, mask = expected_batch(batch, store)
+        torch.testing.assert_close(batch.colour, colour)
+        assert torch.equal(batch.mask, mask)
     views = torch.cat([batch.views for batch in batches])
     columns = torch.cat([batch.pixels[:, 0] for batch in batches]).long()
     assert set(columns[views == 0].tolist()) == set(range(50)) - set(range(20, 32))
@@ -115,3 +119,23 @@ def test_a_head_that_is_wholly_ignored_in_one_view_leaves_its_other_pixels():
     batch = SceneSampler(store, 400, seed=0)(0)
     x = batch.pixels[batch.views == 0, 0]
     assert len(x) > 100 and not ((x > 5) & (x < 45)).any()
+
+
+def test_a_tensor_on_its_device_is_not_copied():
+    tensor = torch.ones(3)
+    assert to_device(tensor, torch.device("cpu")) is tensor
+
+
+def test_other_devices_take_a_plain_copy():
+    assert to_device(torch.ones(3), torch.device("meta")).device.type == "meta"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_copy_to_a_gpu_waits_for_nothing():
+    tensor = torch.arange(5)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        copy = to_device(tensor, torch.device("cuda"))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert torch.equal(copy.cpu(), tensor)

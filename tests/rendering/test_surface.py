@@ -145,8 +145,8 @@ def test_grazing_rays_have_bounded_derivatives():
     directions = torch.tensor([[0.0, 0.0, 1.0]])
     sdf = torch.tensor([0.0], requires_grad=True)
     point = intersect(origins, directions, torch.tensor([2.0]), sdf * 1.0, torch.tensor([[0.0, 1.0, 1e-9]]))
-    (slope,) = torch.autograd.grad(point[0, 2], sdf)
-    assert slope.abs() == pytest.approx(100.0)
+    (derivative,) = torch.autograd.grad(point[0, 2], sdf)
+    assert derivative.abs() == pytest.approx(100.0)
 
 
 def test_a_step_without_any_hit_still_has_a_loss(network):

@@ -80,33 +80,33 @@ def test_detail_is_the_deviation_of_brightness_within_the_mask():
 
 def test_points_are_drawn_by_their_detail(view):
     draw = sampler(view, Ellipsoid(), unseen=0.0)
-    worth = torch.diff(draw._worth, prepend=torch.zeros(1).double())
-    rich = worth > worth.median()
-    expected = float(worth[rich].sum() / worth.sum())
-    places = {tuple(point) for point in draw.seen.at(rich.nonzero()[:, 0]).points.tolist()}
+    weights = torch.diff(draw._weights, prepend=torch.zeros(1).double())
+    rich = weights > weights.median()
+    expected = float(weights[rich].sum() / weights.sum())
+    places = {tuple(point) for point in draw.seen.subset(rich.nonzero()[:, 0]).points.tolist()}
     drawn = [tuple(point) in places for step in range(25) for point in draw(step).points.tolist()]
     assert expected > 0.55
     assert np.mean(drawn) == pytest.approx(expected, abs=0.02)  # 10,000 draws: a deviation of 0.005
 
 
-def test_points_that_no_photograph_shows_go_over_between_those_that_are_seen(view):
+def test_points_seen_in_no_photograph_take_colours_between_those_that_are(view):
     draw = sampler(view, Ellipsoid(), unseen=0.25)
-    guessed = draw(0).at(torch.arange(300, 400))
+    interpolated = draw(0).subset(torch.arange(300, 400))
     towards = torch.from_numpy(view[1].camera.centre - ellipsoid.CENTRE_MM).float()
-    # the camera looks from one side; all guesses are behind the rim that it sees
-    facing = (torch.nn.functional.normalize(guessed.gradient, dim=1) * guessed.to_camera).sum(1)
+    # the camera looks from one side; all these points are behind the rim that it sees
+    facing = (torch.nn.functional.normalize(interpolated.gradient, dim=1) * interpolated.to_camera).sum(1)
     assert (facing > 0.99).all()
-    assert ((guessed.points @ towards) / towards.norm() < 0.35).all()
+    assert ((interpolated.points @ towards) / towards.norm() < 0.35).all()
     # what is seen at a grazing angle is no source
     straight = (torch.nn.functional.normalize(draw.seen.gradient, dim=1) * draw.seen.to_camera).sum(1) > 0.35
-    sources = draw.seen.at(straight.nonzero()[:, 0])
-    assert (guessed.colour <= sources.colour.amax(0)).all() and (
-        guessed.colour >= sources.colour.amin(0)
+    sources = draw.seen.subset(straight.nonzero()[:, 0])
+    assert (interpolated.colour <= sources.colour.amax(0)).all() and (
+        interpolated.colour >= sources.colour.amin(0)
     ).all()
-    assert (guessed.colour.std(0) < sources.colour.std(0)).all()
+    assert (interpolated.colour.std(0) < sources.colour.std(0)).all()
 
 
-def test_colours_are_harmonic_between_donors():
+def test_colours_are_harmonic_between_sources():
     """On a flat strip with one colour at each end they rise evenly; a piece apart takes the middle."""
     x, y = np.meshgrid(np.linspace(0, 1, 101)[1:-1], np.linspace(0, 0.1, 11))
     ends = np.array([[end, y, 0.0] for end in (0.0, 1.0) for y in np.linspace(0, 0.1, 11)])

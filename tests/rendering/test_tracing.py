@@ -1,34 +1,15 @@
 import math
+import threading
 
 import pytest
 import torch
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import weight_norm
 
 from recon.rendering import TracingSettings, seeded, trace
 from recon.rendering.search import secant
-from recon.rendering.tracing import intersect_sphere
-
-
-def unit_rays(count, seed=0):
-    """Rays from a camera at distance 3 towards points near the origin."""
-    generator = torch.Generator().manual_seed(seed)
-    origins = torch.tensor([[0.3, -0.2, -3.0]], dtype=torch.float64).expand(count, 3)
-    targets = (torch.rand(count, 3, generator=generator, dtype=torch.float64) - 0.5) * 2.4
-    return origins, torch.nn.functional.normalize(targets - origins, dim=1)
-
-
-def sphere(radius, scale=1.0):
-    return lambda points: scale * (points.norm(dim=1) - radius)
-
-
-def sphere_depth(origins, directions, radius):
-    b = (origins * directions).sum(1)
-    inside = b * b - (origins * origins).sum(1) + radius * radius
-    return -b - inside.clamp_min(0).sqrt(), inside > 0
-
-
-def torus(points):
-    ring = torch.stack([points[:, :2].norm(dim=1) - 0.5, points[:, 2]], dim=1)
-    return ring.norm(dim=1) - 0.2
+from recon.rendering.tracing import cached_weights, intersect_sphere
+from tests.support.surfaces import sphere, sphere_depth, torus, unit_rays
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.5, 1.8])
@@ -133,3 +114,40 @@ def test_secant_finds_the_root_of_a_cubic():
         30,
     )
     assert math.isclose(root.item(), 2.0, abs_tol=1e-4)
+
+
+def test_weights_are_computed_once_within_the_context_and_anew_after():
+    layer = weight_norm(torch.nn.Linear(2, 2))
+    with cached_weights():
+        assert layer.weight is layer.weight
+        before = layer.weight.detach().clone()
+    with torch.no_grad():
+        layer.parametrizations.weight.original0.mul_(2)
+    torch.testing.assert_close(layer.weight, 2 * before)
+
+
+def test_the_weight_cache_counts_its_threads():
+    """Many threads enter and leave at once; a lost count would leave the cache on."""
+    begin = threading.Barrier(8)
+
+    def often():
+        begin.wait()
+        for _ in range(2000):
+            with cached_weights():
+                pass
+
+    threads = [threading.Thread(target=often) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert parametrize._cache_enabled == 0
+
+
+def test_an_error_within_the_context_ends_the_weight_cache():
+    try:
+        with cached_weights():
+            raise ValueError
+    except ValueError:
+        pass
+    assert parametrize._cache_enabled == 0 and not parametrize._cache

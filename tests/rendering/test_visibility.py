@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from recon.rendering.visibility import visibility_of
+from recon.rendering.visibility import mesh_visibility
 from recon.scene import Camera
 from tests.support import ellipsoid
 
@@ -32,7 +32,7 @@ def sphere(centre, radius, subdivisions=6):
 def test_a_sphere_is_seen_where_it_faces_the_camera(azimuth, grazing_deg):
     mesh, normals = sphere([0, 0, 0], 100.0)
     camera = camera_at(500.0, azimuth)
-    result = visibility_of(mesh, normals, camera, grazing_deg=grazing_deg)
+    result = mesh_visibility(mesh, normals, camera, grazing_deg=grazing_deg)
     to_camera = camera.centre - mesh.vertices
     cosine = (normals * to_camera).sum(1) / np.linalg.norm(to_camera, axis=1)
     np.testing.assert_array_equal(result.seen, cosine > np.cos(np.radians(grazing_deg)))
@@ -49,7 +49,7 @@ def test_a_sphere_in_front_hides_the_one_behind():
     back, back_normals = sphere([0, 0, 0], 100.0)
     both = trimesh.util.concatenate([front, back])
     camera = camera_at(600.0)
-    seen = visibility_of(both, np.concatenate([front_normals, back_normals]), camera).seen[
+    seen = mesh_visibility(both, np.concatenate([front_normals, back_normals]), camera).seen[
         len(front.vertices) :
     ]
     offset, axis = back.vertices - camera.centre, np.array([20.0, 10.0, -200.0]) - camera.centre
@@ -72,7 +72,7 @@ def test_touching_parts_do_not_speckle_and_thin_gaps_are_found():
     forward = flat | (np.abs(both.vertices[:, 2] + 12.5) < 1e-6)
     normals = np.where(forward[:, None], [0.0, 0.0, -1.0], [0.0, 0.0, 1.0])
     camera = camera_at(500.0)
-    seen = visibility_of(both, normals, camera).seen
+    seen = mesh_visibility(both, normals, camera).seen
     points = both.vertices[flat]
     shadow = 30 * (points[:, 2] + 500) / (500 - 12.5)
     away = np.abs(points[:, :2]).max(1) - shadow
@@ -85,10 +85,10 @@ def test_what_is_outside_the_picture_or_behind_the_camera_is_not_seen():
     shifted = K.copy()
     shifted[0, 2] += SIZE
     beside = Camera(shifted, camera_at(500.0).world_from_camera, SIZE, SIZE)
-    assert not visibility_of(mesh, normals, beside).seen.any()
+    assert not mesh_visibility(mesh, normals, beside).seen.any()
     away = camera_at(500.0).world_from_camera.copy()
     away[:3, :3] = away[:3, :3] @ np.diag([-1.0, 1.0, -1.0])
-    result = visibility_of(mesh, normals, Camera(K, away, SIZE, SIZE))
+    result = mesh_visibility(mesh, normals, Camera(K, away, SIZE, SIZE))
     assert not result.seen.any() and not result.silhouette.any()
 
 
@@ -102,4 +102,4 @@ def test_the_silhouette_of_an_ellipsoid_is_its_photographs_mask():
     for pose in ellipsoid.poses(3):
         camera = Camera(ellipsoid.intrinsics(), pose, ellipsoid.WIDTH, ellipsoid.HEIGHT)
         mask = ellipsoid.photograph(pose)[1] > 0
-        assert (visibility_of(mesh, normals, camera).silhouette != mask).sum() <= 8
+        assert (mesh_visibility(mesh, normals, camera).silhouette != mask).sum() <= 8

@@ -158,7 +158,9 @@ def test_errors_say_what_was_looked_for(tmp_path):
     with pytest.raises(SceneError, match="did you mean ball"):
         scenes.open(tmp_path / "bal")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SceneError, match=r"cameras.npz: missing; .*H3DS.*: missing; .*IDR, DTU.*: missing"):
+    with pytest.raises(
+        SceneError, match=r"H3DS: cameras.npz \(missing\), image.*; IDR, DTU: cameras.npz \(missing\)"
+    ):
         scenes.open(tmp_path / "empty")
     with pytest.raises(SceneError, match="is a file"):
         scenes.open(tmp_path / "version.txt")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from recon.errors import SceneError
-from recon.scene.h3ds.layout import REGIONS, Paths, read_config, read_version
+from recon.scene.h3ds.layout import CONFIG_FILE, REGIONS, VERSION_FILE, Paths, read_config, read_version
 from recon.scene.h3ds.tables import CONFIGS, tables
 
 
@@ -115,7 +115,7 @@ class H3DSHelper:
 
     def version_file(self) -> str:
         """The file that names the data version."""
-        return os.path.join(self.path, "version.txt")
+        return os.path.join(self.path, VERSION_FILE)
 
     def scene_mesh(self, scene_id: str) -> str:
         """Ground truth of a scene."""
@@ -163,7 +163,7 @@ def load_config(path: str, config_id: str, config_path: str | None) -> Mapping[s
     """
     if config_path is not None:
         return read_config(Path(config_path).expanduser())
-    own = Path(path) / "config.toml"
+    own = Path(path) / CONFIG_FILE
     if own.is_file():
         return read_config(own)
     if config_id not in CONFIGS:

@@ -1,4 +1,4 @@
-"""The H3DS folder layout: where each file lies, and the reader of one scene.
+"""The H3DS folder layout: where each file lies, and the descriptions of data sets.
 
 ```
 <root>/version.txt                     first line: data version
@@ -6,7 +6,7 @@
 <root>/<scene>/full_head.obj           ground truth, mm
 <root>/<scene>/image/img_0000.jpg      photographs
 <root>/<scene>/mask/mask_0000.png      foreground masks
-<root>/<scene>/ignore/mask_0000.png    an addition to H3DS: pixels that say nothing, where a view has such
+<root>/<scene>/ignore/mask_0000.png    an addition to H3DS: pixels to ignore, where a view has such
 <root>/<scene>/landmarks/img_0000.json an addition to H3DS: landmarks in a photograph, where they are known
 <root>/<scene>/cameras.npz             world_mat_<i>: world mm to pixels; scale_mat_0: unit to world mm
 <root>/<scene>/landmarks.txt           name and vertex index
@@ -27,10 +27,12 @@ from pathlib import Path
 from typing import Any
 
 from recon.errors import SceneError
-from recon.scene.annotations import IGNORE_FOLDER, ignore_paths, landmark_paths
-from recon.scene.cameras_npz import CameraFile, lazy_camera
-from recon.scene.scene import GroundTruth, Scene, View
+from recon.scene.annotations import IGNORE_FOLDER
+from recon.scene.cameras_npz import CAMERA_FILE
 
+CONFIG_FILE = "config.toml"
+VERSION_FILE = "version.txt"
+MESH_FILE = "full_head.obj"
 PIXEL_CENTRE = 0.0
 REGIONS = ("face", "face_sphere", "nose")
 LANDMARKS = ("right_eye", "left_eye", "nose_tip", "nose_base", "right_lips", "left_lips")
@@ -41,8 +43,8 @@ class Paths:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
-        self.mesh = self.folder / "full_head.obj"
-        self.cameras = self.folder / "cameras.npz"
+        self.mesh = self.folder / MESH_FILE
+        self.cameras = self.folder / CAMERA_FILE
         self.landmarks = self.folder / "landmarks.txt"
         self.regions = self.folder / "regions"
 
@@ -57,7 +59,7 @@ class Paths:
         return first_release if not path.exists() and first_release.exists() else path
 
     def ignored(self, index: int) -> Path:
-        """Pixels of a view that say nothing."""
+        """Picture of the ignored pixels of a view."""
         return self.folder / IGNORE_FOLDER / f"mask_{index:04d}.png"
 
     def region(self, name: str) -> Path:
@@ -65,52 +67,9 @@ class Paths:
         return self.regions / f"{name}.txt"
 
 
-def matches(folder: Path) -> bool:
-    """Whether a folder with a `cameras.npz` looks like an H3DS scene."""
-    return any((folder / "image").glob("img_[0-9][0-9][0-9][0-9].jpg"))
-
-
-def read_scene(
-    folder: Path,
-    *,
-    pixel_centre: float = PIXEL_CENTRE,
-    default_views: Mapping[int, tuple[int, ...]] | None = None,
-    version: str = "",
-) -> Scene:
-    """Read one scene; images, masks and meshes are opened when they are asked for.
-
-    Args:
-        folder: The scene's folder.
-        pixel_centre: Where its cameras put the centre of the first pixel.
-        default_views: View lists of the data set.
-        version: Data version, for the record.
-
-    Raises:
-        SceneError: `cameras.npz` is missing, broken or has no usable `scale_mat_0`, or a picture of ignored pixels
-            belongs to no mask, or a file of landmarks to no photograph.
-    """
-    paths = Paths(folder)
-    cameras = CameraFile(paths.cameras)
-    numbers = [int(path.stem[4:]) for path in (paths.folder / "image").glob("img_[0-9][0-9][0-9][0-9].jpg")]
-    count = max([*numbers, cameras.count - 1], default=-1) + 1
-    ignored = ignore_paths(paths.folder, [paths.mask(index) for index in range(count)])
-    landmarks = landmark_paths(paths.folder, [paths.image(index) for index in range(count)])
-    views = tuple(
-        View(
-            index,
-            paths.image(index).stem,
-            lazy_camera(cameras, index, paths.image(index), pixel_centre),
-            paths.image(index),
-            paths.mask(index),
-            ignored[index],
-            landmarks[index],
-        )
-        for index in range(count)
-    )
-    truth = GroundTruth(paths.mesh, paths.landmarks, paths.regions) if paths.mesh.is_file() else None
-    return Scene(
-        paths.folder.name, paths.folder, views, cameras.scale_mat(), default_views or {}, truth, version
-    )
+def scenes_with_mesh(root: Path) -> list[str]:
+    """Names of the scenes of a data set that have a ground truth, sorted."""
+    return sorted(path.parent.name for path in root.glob(f"*/{MESH_FILE}"))
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -150,7 +109,7 @@ def view_lists(entry: Mapping[str, Any], where: str) -> dict[int, tuple[int, ...
 def read_version(root: Path) -> str | None:
     """First line of `<root>/version.txt`, or None where it cannot be read."""
     try:
-        lines = (root / "version.txt").read_text(encoding="utf-8").splitlines()
+        lines = (root / VERSION_FILE).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         return None
     return lines[0].rstrip() if lines else ""

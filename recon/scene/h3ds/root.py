@@ -9,7 +9,7 @@ from typing import Any
 
 from recon.errors import SceneError
 from recon.files import replacing
-from recon.scene.h3ds.layout import read_config, read_version
+from recon.scene.h3ds.layout import CONFIG_FILE, VERSION_FILE, read_config, read_version
 
 
 def check_version(root: Path, version: str) -> None:
@@ -52,7 +52,7 @@ def enter(
 ) -> None:
     """Merge a scene into the root's description; the order of scenes is that of their names."""
     check_version(root, version)
-    path = root / "config.toml"
+    path = root / CONFIG_FILE
     scenes: dict[str, Any] = dict(read_config(path)["scenes"]) if path.exists() else {}
     lists = {str(key): [int(index) for index in default_views[key]] for key in sorted(default_views)}
     scenes[name] = {"tags": list(tags), "views": count, "default_views_configs": lists}
@@ -69,6 +69,6 @@ def enter(
         lines += [
             f"{number} = {indices}" for number, indices in entry.get("default_views_configs", {}).items()
         ]
-    for target, text in ((path, "\n".join(lines) + "\n"), (root / "version.txt", f"{version}\n")):
+    for target, text in ((path, "\n".join(lines) + "\n"), (root / VERSION_FILE, f"{version}\n")):
         with replacing(target) as temporary:
             temporary.write_text(text, encoding="utf-8")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from recon.errors import SceneError
-from recon.scene.h3ds.layout import read_config, read_version
+from recon.scene.h3ds.layout import CONFIG_FILE, read_config, read_version
 
 CONFIGS = ("config_v1", "config_v2")
 _FOLDER = Path(__file__).parent.parent / "data"
@@ -55,7 +55,7 @@ def scene_ids(
         raise SceneError(f"unknown H3DS release {config_id!r}: choose one of {', '.join(CONFIGS)}")
     table = tables()[config_id or "config_v2"]
     if config_id is None and root is not None:
-        own = Path(root).expanduser() / "config.toml"
+        own = Path(root).expanduser() / CONFIG_FILE
         version = read_version(Path(root).expanduser())
         same = [known for known in tables().values() if known["version"] == version]
         table = read_config(own) if own.is_file() else (same or [table])[0]

@@ -17,6 +17,7 @@ from typing import BinaryIO
 from tqdm import tqdm
 
 from recon.errors import SceneError
+from recon.scene.h3ds.layout import VERSION_FILE
 from recon.scene.h3ds.writer import move_in_place
 from recon.scene.h3ds.zipcrypto import HEADER_BYTES, ZipCrypto
 
@@ -193,9 +194,9 @@ def _move(temporary: Path, target: Path) -> None:
     """Move what was unpacked in place."""
     content = temporary
     entries = sorted(content.iterdir())
-    if len(entries) == 1 and entries[0].is_dir() and (entries[0] / "version.txt").is_file():
+    if len(entries) == 1 and entries[0].is_dir() and (entries[0] / VERSION_FILE).is_file():
         content = entries[0]
-    for entry in sorted(content.iterdir(), key=lambda path: (path.name == "version.txt", path.name)):
+    for entry in sorted(content.iterdir(), key=lambda path: (path.name == VERSION_FILE, path.name)):
         move_in_place(entry, target / entry.name)
 
 

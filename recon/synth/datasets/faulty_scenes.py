@@ -148,7 +148,7 @@ def _found(folder: Path, key: dict[str, Any]) -> bool:
 
 def _digest(scene: Scene, views: Sequence[int]) -> str:
     """SHA-256 of the files of a scene that go into a faulty one."""
-    paths = [scene.root / "cameras.npz"]
+    paths = [scene.camera_source.path] if scene.camera_source is not None else []
     paths += [path for view in views for path in (scene.views[view].image_path, scene.views[view].mask_path)]
     if scene.ground_truth is not None:
         paths.append(scene.ground_truth.mesh_path)

@@ -65,7 +65,7 @@ def _row(folder: Path, runs: Mapping[str, Run], methods: list[str], out: Path, c
     scene = scenes.open(folder)
     truth = scene.ground_truth
     if truth is None:
-        raise ConfigError(f"{folder} has no full_head.obj: nothing to compare with")
+        raise ConfigError(f"{folder} has no ground truth: nothing to compare with")
     evaluator = Evaluator(truth, name=scene.name)
     view = _most_frontal(scene, next(iter(runs.values())).metrics["views"])
     subject = Subject(scene.name, scene.views[view].image(), truth.mesh(), truth.landmarks)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import recon
 from recon.errors import ConfigError
-from recon.scene.h3ds.layout import Paths, read_version
+from recon.scene.h3ds.layout import MESH_FILE, Paths, read_version, scenes_with_mesh
 from recon.scene.h3ds.tables import scene_ids, tables
 from recon.synth.datasets.batch import Settings, make_scenes
 from recon.synth.datasets.named import named_recipes
@@ -77,7 +77,7 @@ def h3ds(root: str | None, tag: str | None, wanted: int | Sequence[str] | None) 
     missing = [name for name in names if not Paths(folder / name).mesh.is_file()]
     if missing:
         raise ConfigError(
-            f"{folder} lacks {_named(missing)} (no full_head.obj): name those you have, subjects=[...]"
+            f"{folder} lacks {_named(missing)} (no {MESH_FILE}): name those you have, subjects=[...]"
         )
     label = f"H3DS {release.removeprefix('config_')}" + (f", tag {tag}" if tag else "")
     return Subjects(label, release, {name: folder / name for name in names})
@@ -98,7 +98,7 @@ def folder(
         ConfigError: a scene is missing that cannot be made, or what making them takes is not installed.
     """
     root = root.expanduser().resolve()
-    there = sorted(path.parent.name for path in root.glob("*/full_head.obj"))
+    there = scenes_with_mesh(root)
     others = [name for name in there if name not in _NAMES]
     known = there if others else _NAMES
     names = _chosen(known, wanted, str(root) if others else SYNTHHEADS)

@@ -21,6 +21,7 @@ from recon.priors import ShapeNetwork, fit_code
 from recon.priors.canonical import Canonical
 from recon.priors.data.dataset import HeadData
 from recon.priors.data.scans import canonical_from_landmarks
+from recon.scene.h3ds.layout import scenes_with_mesh
 from recon.systems.pretraining.validation import heads_of, regions_of
 
 log = logging.getLogger(__name__)
@@ -98,15 +99,15 @@ def official_errors(
         PriorError: There is no scene with ground truth, or one has no landmarks.
     """
     found: list[Mapping[str, float]] = []
-    for path in sorted(folder.glob("*/full_head.obj")):
-        truth = scenes.open(str(path.parent)).ground_truth
+    for name in scenes_with_mesh(folder):
+        truth = scenes.open(folder / name).ground_truth
         assert truth is not None
         mesh = _fitted_to(network, canonical, truth, fitted, resolution)
-        scores = scores_of(Evaluator(truth, name=path.parent.name), Prediction(mesh))
-        log.info("%s: %s", path.parent.name, ", ".join(f"{k} {v:.3f}" for k, v in scores.items()))
+        scores = scores_of(Evaluator(truth, name=name), Prediction(mesh))
+        log.info("%s: %s", name, ", ".join(f"{k} {v:.3f}" for k, v in scores.items()))
         found.append(scores)
     if not found:
-        raise PriorError(f"validation.scenes={folder}: there is no scene with a full_head.obj")
+        raise PriorError(f"validation.scenes={folder}: there is no scene with a ground truth")
     return {
         "official_scenes": len(found),
         **{name: round(float(np.mean([row[name] for row in found])), 4) for name in found[0]},

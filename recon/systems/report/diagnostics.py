@@ -19,7 +19,7 @@ from torch import Tensor
 from recon.geometry.outlines import Agreement, agreement
 from recon.geometry.surface import Surface
 from recon.rendering import CameraBundle
-from recon.rendering.visibility import Visibility, visibility_of
+from recon.rendering.visibility import Visibility, mesh_visibility
 from recon.scene import Camera, View
 from recon.systems.report.overlays import write_overlay, write_uncertainty
 from recon.systems.report.warnings import Fitted, warnings
@@ -165,7 +165,7 @@ def _looked(
 ) -> tuple[Bool[np.ndarray, " vertices"], Fitted]:
     """What an input view shows of the mesh, and how both agree; writes the overlay."""
     view, camera = pair
-    found, mask = visibility_of(mesh, normals, camera), view.mask()
+    found, mask = mesh_visibility(mesh, normals, camera), view.mask()
     fitted = _compared(mesh, view, camera, mask, found)
     if folder is not None:
         write_overlay(

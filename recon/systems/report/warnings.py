@@ -115,7 +115,7 @@ def _odd_one_out(fitted: Sequence[Fitted]) -> Fitted | None:
 
 
 def _about_size(extent_mm: float, life_size: float | None) -> list[str]:
-    remedy = "Check the unit of cameras.npz: the world must be in millimetres."
+    remedy = "Check the unit of the cameras: the world must be in millimetres."
     if life_size is not None and abs(life_size - 1) > LIFE_SHARE:
         word = "larger" if life_size > 1 else "smaller"
         return [

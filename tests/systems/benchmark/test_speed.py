@@ -93,10 +93,10 @@ def test_timed_steps_renew_nothing(monkeypatch):
     training.step()
     asked = []
     grid = training.system.tracer.grid
-    for name in ("refresh", "follow"):
+    for name in ("refresh", "refresh_surface"):
         monkeypatch.setattr(grid, name, lambda sdf, name=name: asked.append(name))
     side_by_side({"cached": training}, 4, 100)
-    assert asked == ["refresh", "follow"]  # once each, to be timed by themselves
+    assert asked == ["refresh", "refresh_surface"]  # once each, to be timed by themselves
 
 
 def test_the_time_of_a_step_is_the_median_with_its_share_of_the_renewals():

@@ -225,7 +225,7 @@ def _with_refreshes(training: Training, times: Sequence[float], length: int) -> 
         return StepTime(times)
     whole, surface = (
         _seconds(training, lambda ask=ask: ask(training.system.sdf.sdf))  # type: ignore[misc]
-        for ask in (tracer.grid.refresh, tracer.grid.follow)
+        for ask in (tracer.grid.refresh, tracer.grid.refresh_surface)
     )
     due = [tracer.settings.refresh_at(step) for step in range(length)]
     share = (due.count("whole") * whole + due.count("surface") * surface) / length
