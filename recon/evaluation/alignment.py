@@ -6,17 +6,11 @@ import numpy as np
 from jaxtyping import Float
 
 from recon.errors import EvaluationError
+from recon.geometry.frames import transform
 from recon.geometry.nearest import NearestTracker, PointSet
 
 MAX_ITERATIONS = 20  # both are the defaults of trimesh.registration.icp, which the published evaluator uses
 THRESHOLD = 1e-5
-
-
-def transform(
-    matrix: Float[np.ndarray, "4 4"], points: Float[np.ndarray, "*n 3"]
-) -> Float[np.ndarray, "*n 3"]:
-    """Applies an affine 4x4 matrix to points."""
-    return points @ matrix[:3, :3].T + matrix[:3, 3]
 
 
 def procrustes(

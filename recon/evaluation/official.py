@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from recon.errors import EvaluationError
-from recon.evaluation.alignment import IcpResult, procrustes, similarity_icp, transform
+from recon.evaluation.alignment import IcpResult, procrustes, similarity_icp
+from recon.geometry.frames import transform
 from recon.geometry.nearest import PointSet
 
 PROTOCOL = "H3DS 0.4.0 official"

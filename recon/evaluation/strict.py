@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from recon.errors import EvaluationError
-from recon.evaluation.alignment import procrustes, transform
+from recon.evaluation.alignment import procrustes
+from recon.geometry.frames import transform
 from recon.geometry.surface import Closest, Surface, SurfaceTracker
 
 log = logging.getLogger(__name__)

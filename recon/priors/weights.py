@@ -3,20 +3,19 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from recon.errors import PriorError
 from recon.files import replacing
+from recon.geometry.frames import CanonicalFrame
 from recon.priors.network import DeepSDFNetwork, LinearSDFNetwork, ShapeNetwork
 from recon.priors.pca.packed import CODEC, cached, unpacked
 from recon.priors.pca.shape_model import PCAShapeModel
@@ -31,26 +30,8 @@ AS_THEY_ARE = {"grid"}
 """Kinds whose tensors are stored and used in the precision that they have."""
 
 
-@dataclass(frozen=True)
-class Canonical:
-    """The canonical frame of a shape model: mm of the mean head, +Y up, +Z out of the face, +X the subject's left.
-
-    Attributes:
-        centre_mm: Centre of the ball that is the unit ball of the networks.
-        radius_mm: Its radius.
-        landmarks_mm: The mean head's facial landmarks by H3DS name.
-    """
-
-    centre_mm: tuple[float, float, float]
-    radius_mm: float
-    landmarks_mm: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
-
-    @property
-    def mm_from_unit(self) -> Float[np.ndarray, "4 4"]:
-        """Canonical unit space to canonical mm."""
-        matrix = np.diag([self.radius_mm] * 3 + [1.0])
-        matrix[:3, 3] = self.centre_mm
-        return matrix
+Canonical = CanonicalFrame
+"""The frame's name in this room."""
 
 
 @dataclass(frozen=True)

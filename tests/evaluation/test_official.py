@@ -6,8 +6,9 @@ from scipy.spatial import cKDTree
 
 from recon.errors import EvaluationError
 from recon.evaluation import Evaluator, Prediction
-from recon.evaluation.alignment import procrustes, similarity_icp, transform
+from recon.evaluation.alignment import procrustes, similarity_icp
 from recon.evaluation.official import coarse_alignment
+from recon.geometry.frames import transform
 from recon.geometry.nearest import NearestTracker, PointSet
 from tests.support import official_cases as cases
 

@@ -15,27 +15,10 @@ import numpy as np
 from jaxtyping import Float16, Float32
 
 from recon.errors import PriorError
+from recon.geometry.frames import LANDMARKS_MM
 from recon.priors.weights import Canonical
 
 FORMAT = "headrecon-samples-2"
-BOX_LOW_MM, BOX_HIGH_MM = (-222.0, -252.0, -144.0), (222.0, 180.0, 150.0)
-"""The box of the canonical frame that holds every bust with a margin, and that lattices cover."""
-
-LANDMARKS_MM = {
-    "right_eye": (-18.4849, 32.4797, 91.9895),
-    "left_eye": (18.4867, 32.4826, 91.9880),
-    "nose_tip": (0.0, 4.0234, 130.5224),
-    "nose_base": (0.0, -11.8983, 115.7451),
-    "right_lips": (-25.4386, -35.2768, 101.8614),
-    "left_lips": (25.4386, -35.2768, 101.8614),
-}
-"""H3DS's landmarks of the mean head, canonical frame."""
-
-UNIT_CENTRE_MM, UNIT_RADIUS_MM = (0.0, -25.0, -5.0), 330.0
-"""The ball of the canonical frame that is the unit ball of the networks, where no manifest says otherwise."""
-
-FACE_RADIUS_MM = 95.0
-"""What lies this near to the nose tip counts as face."""
 
 
 @dataclass(frozen=True)

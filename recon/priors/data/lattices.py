@@ -9,9 +9,10 @@ from jaxtyping import Float, Float16, Float32, Int
 from scipy.ndimage import map_coordinates
 
 from recon.errors import PriorError
+from recon.geometry.frames import BOX_HIGH_MM, BOX_LOW_MM, FACE_RADIUS_MM, LANDMARKS_MM
 from recon.priors.data.batches import LatticeBatch
 from recon.priors.data.components import Components, closeness, principal_components, spline_values
-from recon.priors.data.dataset import BOX_HIGH_MM, BOX_LOW_MM, FACE_RADIUS_MM, LANDMARKS_MM, HeadData
+from recon.priors.data.dataset import HeadData
 from recon.priors.network import LinearSDFNetwork
 from recon.priors.weights import Canonical
 

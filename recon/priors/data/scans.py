@@ -18,10 +18,10 @@ import trimesh
 from jaxtyping import Float, Float16
 
 from recon.errors import MeshError, PriorError, SceneError
-from recon.geometry.frames import similarity
+from recon.geometry.frames import LANDMARKS_MM, UNIT_CENTRE_MM, UNIT_RADIUS_MM, similarity
 from recon.geometry.obj import read_obj
 from recon.geometry.surface import Surface
-from recon.priors.data.dataset import LANDMARKS_MM, UNIT_CENTRE_MM, UNIT_RADIUS_MM, HeadPoints
+from recon.priors.data.dataset import HeadPoints
 from recon.priors.weights import Canonical
 from recon.scene.scene import read_landmarks
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from recon.priors.data.dataset import BOX_HIGH_MM, BOX_LOW_MM, FACE_RADIUS_MM, LANDMARKS_MM
+from recon.geometry.frames import BOX_HIGH_MM, BOX_LOW_MM, FACE_RADIUS_MM, LANDMARKS_MM
 from recon.priors.pca import codec
 from recon.priors.pca.packed import CODEC, everywhere
 from recon.priors.pca.shape_model import PCAShapeModel

@@ -9,14 +9,12 @@ from scipy.spatial import cKDTree
 
 from recon.errors import MeshError
 from recon.geometry.distance_grid import Grid, mesh_from_grid, signed_distance_grid
+from recon.geometry.frames import FACE_RADIUS_MM
 from recon.geometry.tidy import enclosed_volume, largest_component, taubin_smooth
 from recon.synth.parts import BEARD, EYE, Part
 
 Solid = tuple[Float[np.ndarray, "_ 3"], Int64[np.ndarray, "_ 3"]]
 """Vertices (mm) and outward faces of one closed mesh."""
-
-FACE_SPHERE_MM = 95.0
-"""Radius of the H3DS region `face_sphere` around the tip of the nose (specs/h3ds.md 1.3)."""
 
 _TRANSFER_MM = 6.0
 """How far a vertex of the truth may lie from the nearest vertex of a part and still belong to it."""
@@ -123,7 +121,7 @@ def mark_regions(
 def sphere_region(
     vertices: Float[np.ndarray, "vertices 3"],
     centre: Float[np.ndarray, "3"],
-    radius_mm: float = FACE_SPHERE_MM,
+    radius_mm: float = FACE_RADIUS_MM,
 ) -> Int64[np.ndarray, " region"]:
     """Indices of the vertices within a radius of a point."""
     return np.flatnonzero(np.linalg.norm(vertices - centre, axis=1) <= radius_mm).astype(np.int64)

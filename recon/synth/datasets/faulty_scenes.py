@@ -13,6 +13,7 @@ import trimesh
 from jaxtyping import Float
 
 from recon.errors import SceneError
+from recon.geometry.frames import transform
 from recon.scene import Camera, Scene, h3ds
 from recon.synth.datasets.faults import Fault, faulty_camera, faulty_mask, faulty_photograph, moved_world
 
@@ -125,8 +126,7 @@ def _moved_truth(scene: Scene, motion: np.ndarray) -> trimesh.Trimesh | None:
     if scene.ground_truth is None:
         return None
     mesh = scene.ground_truth.mesh()
-    vertices = np.asarray(mesh.vertices) @ motion[:3, :3].T + motion[:3, 3]
-    return trimesh.Trimesh(vertices, mesh.faces, process=False)
+    return trimesh.Trimesh(transform(motion, np.asarray(mesh.vertices)), mesh.faces, process=False)
 
 
 def _found(folder: Path, key: dict[str, Any]) -> bool:

@@ -14,14 +14,9 @@ import numpy as np
 
 from recon.errors import SceneError
 from recon.files import replacing
+from recon.geometry.frames import UNIT_CENTRE_MM, UNIT_RADIUS_MM
 from recon.synth.body.subject import make_subject
-from recon.synth.datasets.samples import (
-    UNIT_CENTRE_MM,
-    UNIT_RADIUS_MM,
-    HeadSamples,
-    SampleCounts,
-    sample_subject,
-)
+from recon.synth.datasets.samples import HeadSamples, SampleCounts, sample_subject
 from recon.synth.model.identity import SPLITS
 
 logger = logging.getLogger(__name__)

@@ -10,6 +10,7 @@ import numpy as np
 import trimesh
 from jaxtyping import Float
 
+from recon.geometry.frames import transform
 from recon.scene import Camera, h3ds
 from recon.synth.body.subject import with_truth
 from recon.synth.datasets.cameras import Orbit, unit_sphere
@@ -109,7 +110,7 @@ def write_subject_scene(
 
 def _placed(mesh: trimesh.Trimesh, placement: np.ndarray) -> np.ndarray:
     """Vertices of a mesh in the world."""
-    return np.asarray(mesh.vertices) @ placement[:3, :3].T + placement[:3, 3]
+    return transform(placement, np.asarray(mesh.vertices))
 
 
 class _Shoot:

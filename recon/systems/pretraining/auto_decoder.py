@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recon.errors import ReconError
+from recon.geometry.frames import FACE_RADIUS_MM
 from recon.priors import LinearSDFNetwork, ShapeNetwork
 from recon.priors.data.batches import Batch, DistanceBatch, LatticeBatch, SurfaceBatch
-from recon.priors.data.dataset import FACE_RADIUS_MM
 from recon.priors.weights import Canonical
 
 MAX_BAD_STEPS = 20

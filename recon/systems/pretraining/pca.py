@@ -22,8 +22,9 @@ from torch import Tensor
 from recon.errors import PriorError
 from recon.files import replacing
 from recon.fitting.brightness import BrightnessModel
+from recon.geometry.frames import BOX_LOW_MM
 from recon.priors import Canonical, PCAShapeModel, ShapePrior, fit_code, save_shape_prior
-from recon.priors.data.dataset import BOX_LOW_MM, HeadData, SampleFolder
+from recon.priors.data.dataset import HeadData, SampleFolder
 from recon.priors.pca.landmarks import LandmarkMap, fit_landmarks
 from recon.priors.pca.packed import CODEC, unpacked
 from recon.priors.pca.packing import packed

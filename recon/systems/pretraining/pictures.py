@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from recon.geometry.frames import BOX_HIGH_MM, BOX_LOW_MM
 from recon.priors import ShapeNetwork, fit_code
-from recon.priors.data.dataset import BOX_HIGH_MM, BOX_LOW_MM, HeadData
+from recon.priors.data.dataset import HeadData
 from recon.priors.weights import Canonical
 from recon.systems.pretraining.validation import heads_of
 from recon.systems.report.pictures import write_png

@@ -14,9 +14,10 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from recon.errors import ConfigError, PriorError
+from recon.geometry.frames import BOX_HIGH_MM, BOX_LOW_MM
 from recon.priors import Canonical, LinearSDFNetwork, ShapeNetwork
 from recon.priors.data.batches import PointSampler, ShardPool
-from recon.priors.data.dataset import BOX_HIGH_MM, BOX_LOW_MM, HeadData, SampleFolder
+from recon.priors.data.dataset import HeadData, SampleFolder
 from recon.priors.data.lattices import Lattices, read_lattices, start_from_components, start_from_sphere
 from recon.priors.data.scans import ScanFolder
 from recon.priors.weights import NETWORKS

@@ -13,8 +13,9 @@ import torch
 from jaxtyping import Float
 
 from recon.files import replacing
+from recon.geometry.frames import FACE_RADIUS_MM
 from recon.priors import ShapeNetwork, fit_code
-from recon.priors.data.dataset import FACE_RADIUS_MM, HeadData, HeadPoints
+from recon.priors.data.dataset import HeadData, HeadPoints
 from recon.priors.weights import Canonical
 from recon.systems.pretraining.auto_decoder import Pretraining
 

@@ -5,11 +5,12 @@ import trimesh
 from recon.errors import MeshError
 from recon.geometry.decimate import decimate
 from recon.geometry.distance_grid import Grid, mesh_from_grid, signed_distance_grid, sweep_distance
+from recon.geometry.frames import FACE_RADIUS_MM
 from recon.geometry.signed_distance import MeshDistance
 from recon.geometry.tidy import drop_crumbs, enclosed_volume, largest_component, taubin_smooth
 from recon.synth.body.bust import GARMENTS, Bust, garment_mesh
 from recon.synth.body.subject import build_subject, draw_recipe, make_subject, with_truth
-from recon.synth.body.truth import FACE_SPHERE_MM, mark_regions, union_mesh
+from recon.synth.body.truth import mark_regions, union_mesh
 from recon.synth.model.regions import _signed_polygon_distance
 from recon.synth.parts import EYE, SKIN, Part
 from tests.support.head_model import ball, box, needs_model
@@ -216,7 +217,7 @@ def test_regions_follow_the_nearest_part():
     assert face[vertices[:, 2] > 2].all() and not face[vertices[:, 2] < -2].any()
     assert vertices[regions["nose"], 2].min() > 36
     assert np.linalg.norm(vertices[regions["nose"]] - [0, 0, 45], axis=1).min() > 11  # the eye is no nose
-    inside = np.linalg.norm(vertices - [0, 0, 57.0], axis=1) <= FACE_SPHERE_MM
+    inside = np.linalg.norm(vertices - [0, 0, 57.0], axis=1) <= FACE_RADIUS_MM
     assert np.array_equal(regions["face_sphere"], np.flatnonzero(inside))
 
 
@@ -261,7 +262,7 @@ def test_regions_of_a_subject(subject):
     assert np.abs(nose[:, 0]).max() < 30 and nose[:, 2].min() > 80
     assert set(subject.regions["nose"]) <= set(subject.regions["face"])
     assert face[:, 2].max() == vertices[:, 2].max()  # the tip of the nose
-    assert np.linalg.norm(sphere - subject.landmarks["nose_tip"], axis=1).max() <= FACE_SPHERE_MM
+    assert np.linalg.norm(sphere - subject.landmarks["nose_tip"], axis=1).max() <= FACE_RADIUS_MM
     hair = subject.part("hair").vertices
     crown = vertices[vertices[:, 1].argmax()]
     assert np.linalg.norm(hair - crown, axis=1).min() < 3

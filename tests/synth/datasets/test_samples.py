@@ -7,16 +7,11 @@ import pytest
 import trimesh
 
 from recon.errors import SceneError
+from recon.geometry.frames import UNIT_CENTRE_MM, UNIT_RADIUS_MM
 from recon.synth.body.subject import make_subject
 from recon.synth.datasets import sample_files as samples_files
 from recon.synth.datasets.sample_files import read_manifest, read_samples, write_samples
-from recon.synth.datasets.samples import (
-    UNIT_CENTRE_MM,
-    UNIT_RADIUS_MM,
-    SampleCounts,
-    mean_landmarks,
-    sample_subject,
-)
+from recon.synth.datasets.samples import SampleCounts, mean_landmarks, sample_subject
 from recon.synth.parts import Subject
 from tests.support.head_model import ball, needs_model
 

@@ -13,9 +13,10 @@ from hydra import compose, initialize_config_dir
 from PIL import Image
 
 from recon.errors import ConfigError, PriorError
+from recon.geometry.frames import LANDMARKS_MM
 from recon.priors import Canonical, ShapeNetwork, load_shape_prior
 from recon.priors.data.batches import PointSampler, ShardPool
-from recon.priors.data.dataset import LANDMARKS_MM, HeadPoints, SampleFolder
+from recon.priors.data.dataset import HeadPoints, SampleFolder
 from recon.priors.data.lattices import read_lattices
 from recon.systems import config, run
 from recon.systems.pretraining import config as pretraining_config
