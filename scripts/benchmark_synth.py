@@ -23,7 +23,7 @@ from recon.synth.model.identity import generator
 from recon.synth.render.appearance import appearance_of
 from recon.synth.render.passes import render_passes
 from recon.synth.render.photograph import expose
-from recon.synth.render.prepare import prepare
+from recon.synth.render.prepared import prepare
 from recon.systems.commands import bad_input_named, options_of
 from recon.threads import cores
 

@@ -13,7 +13,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from recon.geometry.decimate import decimate
+from recon.geometry.decimation import decimate
 from recon.synth.body.subject import make_subject
 from recon.synth.datasets import cameras, scenes
 from recon.synth.model.head_model import default_path, load_head_model

@@ -14,7 +14,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from recon.geometry.decimate import decimate
+from recon.geometry.decimation import decimate
 from recon.synth.body.subject import make_subject, with_truth
 from recon.synth.body.truth import union_mesh
 from recon.synth.datasets import cameras, scenes

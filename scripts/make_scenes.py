@@ -30,7 +30,7 @@ def run(cfg: DictConfig) -> None:
     """Makes what is missing and prints a line for each scene."""
     if int(cfg.n) < 1:
         raise ConfigError(f"n={cfg.n}: how many people, at least 1")
-    settings = batch.Settings(
+    settings = batch.SceneSettings(
         views=cfg.views,
         size=cfg.size,
         passes=tuple(str(name) for name in cfg.passes),

@@ -26,7 +26,7 @@ REGIONS: tuple[tuple[str, Region | None], ...] = (("face", "face_sphere"), ("hea
 
 
 @dataclass(frozen=True)
-class Options:
+class ScoringOptions:
     """How to score.
 
     Attributes:
@@ -60,7 +60,7 @@ class Score:
 def score(
     jobs: Sequence[Job],
     truths: Mapping[str, GroundTruthLike],
-    options: Options | None = None,
+    options: ScoringOptions | None = None,
     *,
     workers: int | None = None,
 ) -> Iterator[Score]:
@@ -79,7 +79,7 @@ def score(
     Raises:
         EvaluationError: No job is of a scene that is among the truths.
     """
-    options = options or Options()
+    options = options or ScoringOptions()
     known = [job for job in jobs if job.scene in truths]
     if not known:
         raise EvaluationError(
@@ -107,7 +107,7 @@ def _names(scenes: Iterable[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def _score_scene(name: str, truth: GroundTruthLike, jobs: list[Job], options: Options) -> list[Score]:
+def _score_scene(name: str, truth: GroundTruthLike, jobs: list[Job], options: ScoringOptions) -> list[Score]:
     try:
         evaluator = Evaluator(truth, name=f"ground truth of {name}")
     except ReconError as error:
@@ -115,7 +115,7 @@ def _score_scene(name: str, truth: GroundTruthLike, jobs: list[Job], options: Op
     return [_score_one(evaluator, truth, job, options) for job in jobs]
 
 
-def _score_one(evaluator: Evaluator, truth: GroundTruthLike, job: Job, options: Options) -> Score:
+def _score_one(evaluator: Evaluator, truth: GroundTruthLike, job: Job, options: ScoringOptions) -> Score:
     numbers: dict[str, dict[str, dict[str, Any]]] = {}
     with _Collected() as warnings:
         try:
@@ -139,7 +139,7 @@ def _picture(
     job: Job,
     mesh: trimesh.Trimesh,
     result: OfficialResult,
-    options: Options,
+    options: ScoringOptions,
 ) -> None:
     assert options.heatmaps is not None
     error_sheet(

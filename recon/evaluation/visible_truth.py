@@ -49,10 +49,10 @@ class Outside:
 
     @cached_property
     def _seen(self) -> Bool[np.ndarray, " vertices"]:
-        return seen_from_outside(self.mesh())
+        return visible_vertices(self.mesh())
 
 
-def seen_from_outside(mesh: trimesh.Trimesh, directions: int = DIRECTIONS) -> Bool[np.ndarray, " vertices"]:
+def visible_vertices(mesh: trimesh.Trimesh, directions: int = DIRECTIONS) -> Bool[np.ndarray, " vertices"]:
     """Which vertices belong to triangles that parallel light from enough directions reaches.
 
     Args:

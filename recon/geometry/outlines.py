@@ -29,7 +29,7 @@ class Agreement:
     iou: float
 
 
-def outlines(mask: Bool[np.ndarray, "h w"]) -> list[Float[np.ndarray, "points 2"]]:
+def mask_outlines(mask: Bool[np.ndarray, "h w"]) -> list[Float[np.ndarray, "points 2"]]:
     """Closed curves around a mask's pieces and holes: points (x, y) about a pixel apart, pixel centres at +0.5."""
     soft = gaussian_filter(np.pad(mask, 4).astype(np.float32), _SMOOTH_PX)
     return [piece[:, ::-1] - 3.5 for piece in find_contours(soft, 0.5)]
@@ -62,7 +62,7 @@ def agreement(shown: Bool[np.ndarray, "h w"], fitted: Bool[np.ndarray, "h w"]) -
 
     Outlines are compared both ways, so that a part that only one of them has counts too.
     """
-    a, b = (inner(outlines(mask), mask.shape) for mask in (shown, fitted))
+    a, b = (inner(mask_outlines(mask), mask.shape) for mask in (shown, fitted))
     iou = mask_iou(fitted, shown)
     if not len(a) or not len(b):
         return Agreement(float("inf"), float("inf"), iou)

@@ -10,7 +10,7 @@ import trimesh
 from recon.errors import ConfigError
 from recon.synth.body.bust import Bust, draw_bust, garment_mesh
 from recon.synth.body.truth import mark_regions, nearest_vertices, union_mesh
-from recon.synth.hair.build import Growth, Skin, body_field, build_hair
+from recon.synth.hair.build import Growth, Skin, build_hair, collision_field
 from recon.synth.hair.families import SHORT_FAMILIES, draw_beard, draw_style
 from recon.synth.hair.scalp import Hairline, draw_hairline, scalp_mask
 from recon.synth.hair.styles import HairStyle
@@ -46,9 +46,9 @@ __all__ = [
     "Strands",
     "Subject",
     "build_subject",
+    "build_subject_without_hair",
     "draw_recipe",
     "make_subject",
-    "shorn_subject",
     "with_truth",
 ]
 
@@ -152,7 +152,7 @@ def build_subject(
     grown = [growth for growth in (hair, beard) if growth is not None]
     if grown:
         scalp = Hairline().distance_mm(canonical) > 5.0
-        body = body_field(skin, cloth, scalp, max(growth.style.reach_mm() for growth in grown))
+        body = collision_field(skin, cloth, scalp, max(growth.style.reach_mm() for growth in grown))
     for growth in grown:
         part, curves = build_hair(growth, skin, body, growth.inside_mm(model, canonical))
         parts.append(part)
@@ -174,7 +174,9 @@ def build_subject(
     )
 
 
-def shorn_subject(recipe: Mapping[str, Any], *, model: HeadModel | None = None) -> tuple[Subject, HeadShape]:
+def build_subject_without_hair(
+    recipe: Mapping[str, Any], *, model: HeadModel | None = None
+) -> tuple[Subject, HeadShape]:
     """The person of a recipe without the hair of the head and without truth: what portraits of a face need, soon.
 
     Returns:
@@ -211,7 +213,7 @@ def _grown(
     topology = model.refinement
     skin = Skin(shape.skin, topology.faces, topology.canonical, topology.faces[topology.cap_of_face == 0])
     scalp = Hairline().distance_mm(topology.canonical) > 5.0
-    body = body_field(skin, cloth, scalp, growth.style.reach_mm())
+    body = collision_field(skin, cloth, scalp, growth.style.reach_mm())
     return build_hair(growth, skin, body, growth.inside_mm(model, topology.canonical))
 
 

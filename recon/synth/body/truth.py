@@ -8,7 +8,7 @@ from jaxtyping import Float, Float32, Int64
 from scipy.spatial import cKDTree
 
 from recon.errors import MeshError
-from recon.geometry.distance_grid import Grid, mesh_from_grid, signed_distance_grid
+from recon.geometry.distance_grid import RegularGrid, mesh_from_grid, signed_distance_grid
 from recon.geometry.frames import FACE_RADIUS_MM
 from recon.geometry.tidy import enclosed_volume, largest_component, taubin_smooth
 from recon.synth.parts import BEARD, EYE, Part
@@ -20,14 +20,16 @@ _TRANSFER_MM = 6.0
 """How far a vertex of the truth may lie from the nearest vertex of a part and still belong to it."""
 
 
-def union_field(solids: Sequence[Solid], spacing_mm: float) -> tuple[Grid, Float32[np.ndarray, "x y z"]]:
+def union_field(
+    solids: Sequence[Solid], spacing_mm: float
+) -> tuple[RegularGrid, Float32[np.ndarray, "x y z"]]:
     """Signed distance of the union of closed meshes, in the band that marching cubes reads.
 
     Samples on both ends of a crossed grid edge are at most one step from the surface.
 
     Args:
         solids: The meshes; they may overlap.
-        spacing_mm: Grid spacing.
+        spacing_mm: Spacing of the grid.
 
     Returns:
         The grid and the field, clamped to a little over one step, negative inside.
@@ -35,10 +37,10 @@ def union_field(solids: Sequence[Solid], spacing_mm: float) -> tuple[Grid, Float
     low = np.min([v.min(axis=0) for v, _ in solids], axis=0)
     high = np.max([v.max(axis=0) for v, _ in solids], axis=0)
     band = 1.1 * spacing_mm
-    grid = Grid.around(low, high, spacing_mm, 3 * spacing_mm)
+    grid = RegularGrid.around(low, high, spacing_mm, 3 * spacing_mm)
     union = np.full(grid.shape, np.float32(band), dtype=np.float32)
     for vertices, faces in solids:
-        own = Grid.around(vertices.min(axis=0), vertices.max(axis=0), spacing_mm, 2.0 * spacing_mm)
+        own = RegularGrid.around(vertices.min(axis=0), vertices.max(axis=0), spacing_mm, 2.0 * spacing_mm)
         field = signed_distance_grid(vertices, faces, own, band)
         first = np.round((own.origin - grid.origin) / spacing_mm).astype(int)
         box = tuple(slice(f, f + n) for f, n in zip(first, own.shape, strict=True))
@@ -57,7 +59,7 @@ def union_mesh(
 
     Args:
         solids: As for `union_field`.
-        spacing_mm: Grid spacing.
+        spacing_mm: Spacing of the grid.
         smoothing_steps: Steps of Taubin smoothing, which take the grid's facets off creases.
 
     Raises:

@@ -16,7 +16,7 @@ import numpy as np
 
 from recon.errors import ConfigError, SceneError
 from recon.files import replacing
-from recon.geometry.decimate import decimate
+from recon.geometry.decimation import decimate
 from recon.synth.body.subject import build_subject, draw_recipe
 from recon.synth.datasets import cameras, scenes
 from recon.synth.model.identity import SPLITS, generator
@@ -32,7 +32,7 @@ _ORBIT, _PLACEMENT = 32, 33
 
 
 @dataclass(frozen=True)
-class Settings:
+class SceneSettings:
     """What all scenes of one call share.
 
     Attributes:
@@ -60,7 +60,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Made:
+class SceneProgress:
     """One scene that is there.
 
     Attributes:
@@ -91,7 +91,7 @@ def split_recipes(
     return [draw_recipe(seed, split=split, style=style) for seed in range(first, first + count)]
 
 
-def make_scene(root: Path | str, settings: Settings, recipe: Mapping[str, Any]) -> Path:
+def make_scene(root: Path | str, settings: SceneSettings, recipe: Mapping[str, Any]) -> Path:
     """Builds, photographs and writes one person; a scene of that name is replaced.
 
     Args:
@@ -124,8 +124,8 @@ def make_scene(root: Path | str, settings: Settings, recipe: Mapping[str, Any]) 
 
 
 def make_scenes(
-    root: Path | str, recipes: Sequence[Mapping[str, Any]], settings: Settings, *, workers: int = 1
-) -> Iterator[Made]:
+    root: Path | str, recipes: Sequence[Mapping[str, Any]], settings: SceneSettings, *, workers: int = 1
+) -> Iterator[SceneProgress]:
     """Makes all scenes that are not there yet; what is written does not depend on the number of workers.
 
     A scene counts as there when the manifest lists it with the same recipe and settings. A call that is stopped
@@ -158,13 +158,13 @@ def make_scenes(
     done = len(recipes) - len(missing)
     families = {str(recipe["name"]): family(recipe) for recipe in recipes}
     for number, name in enumerate((name for name in keys if name in known), start=1):
-        yield Made(name, families[name], False, number, len(recipes))
+        yield SceneProgress(name, families[name], False, number, len(recipes))
     for name in _in_parallel(partial(make_scene, root, settings), missing, workers):
         done += 1
         known[name] = {"key": keys[name], "settings": asdict(settings), "files": file_hashes(root / name)}
         _write_manifest(root, known)
         logger.info("wrote %s (%d of %d)", root / name, done, len(recipes))
-        yield Made(name, families[name], True, done, len(recipes))
+        yield SceneProgress(name, families[name], True, done, len(recipes))
 
 
 def family(recipe: Mapping[str, Any]) -> str:
@@ -199,7 +199,7 @@ def file_hashes(folder: Path | str) -> dict[str, str]:
     }
 
 
-def _key(recipe: Mapping[str, Any], settings: Settings) -> str:
+def _key(recipe: Mapping[str, Any], settings: SceneSettings) -> str:
     text = json.dumps([dict(recipe), asdict(settings)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

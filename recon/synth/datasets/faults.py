@@ -128,7 +128,7 @@ def faulty_mask(mask: Bool[np.ndarray, "h w"], fault: Fault, seed: int, view: in
     """A mask with the fault's jitter and wrong contours."""
     if fault.jitter_px:
         mask = jittered(mask, fault.jitter_px, seed, view)
-    return mislaid(mask, fault.wrong_contour, seed, view) if fault.wrong_contour else mask
+    return with_wrong_stretches(mask, fault.wrong_contour, seed, view) if fault.wrong_contour else mask
 
 
 def faulty_camera(camera: Camera, fault: Fault, seed: int, view: int) -> Camera:
@@ -170,7 +170,9 @@ def jittered(mask: Bool[np.ndarray, "h w"], rms_px: float, seed: int, view: int)
     return displaced(mask, smooth * (rms_px / rms))
 
 
-def mislaid(mask: Bool[np.ndarray, "h w"], share: float, seed: int, view: int) -> Bool[np.ndarray, "h w"]:
+def with_wrong_stretches(
+    mask: Bool[np.ndarray, "h w"], share: float, seed: int, view: int
+) -> Bool[np.ndarray, "h w"]:
     """A mask of whose outline a share, in stretches of 20 to 40 px, lies 10 to 20 px too far out or in."""
     rng = _generator(seed, view, _CONTOUR)
     rows, columns = np.nonzero(border(mask))

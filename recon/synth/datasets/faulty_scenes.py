@@ -91,7 +91,9 @@ def _write(
         images=_images(scene, chosen, fault, seed, photograph),
         masks=(faulty_mask(scene.views[view].mask(), fault, seed, view) for view in chosen),
         cameras=[camera.transformed(motion) for camera in cameras],
-        scale_mat=scene.scale_mat if mesh is None else holding(scene.scale_mat, np.asarray(mesh.vertices)),
+        scale_mat=scene.scale_mat
+        if mesh is None
+        else enclosing_sphere(scene.scale_mat, np.asarray(mesh.vertices)),
         mesh=mesh,
         landmarks=truth.landmarks if truth else None,
         regions={name: truth.region(name) for name in truth.regions()} if truth else None,
@@ -102,7 +104,7 @@ def _write(
     )
 
 
-def holding(
+def enclosing_sphere(
     scale_mat: Float[np.ndarray, "4 4"], points: Float[np.ndarray, "n 3"]
 ) -> Float[np.ndarray, "4 4"]:
     """A scale_mat whose sphere, about the same centre, holds all points; the same one where it does already."""

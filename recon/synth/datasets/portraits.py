@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from recon.geometry.frames import similarity
 from recon.scene import Camera
 from recon.scene.images import blurred_within, log_luminance
-from recon.synth.body.subject import draw_recipe, shorn_subject
+from recon.synth.body.subject import build_subject_without_hair, draw_recipe
 from recon.synth.datasets.cameras import look_at
 from recon.synth.datasets.samples import mean_landmarks
 from recon.synth.hair.curves import surface_normals
@@ -21,7 +21,7 @@ from recon.synth.parts import BEARD
 from recon.synth.render.appearance import appearance_of
 from recon.synth.render.passes import render_passes
 from recon.synth.render.photograph import expose
-from recon.synth.render.prepare import prepare
+from recon.synth.render.prepared import prepare
 
 SIZE_PX, WIDTH_MM, DISTANCE_MM = 256, 230.0, 800.0
 AZIMUTHS_DEG = (0.0, -45.0, 45.0)
@@ -46,7 +46,7 @@ class FacePoints:
     eyes: tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]]
 
     @classmethod
-    def of(cls, model: HeadModel, spacing_mm: float = 4.0) -> "FacePoints":
+    def from_model(cls, model: HeadModel, spacing_mm: float = 4.0) -> "FacePoints":
         """Points on the front of the face, about evenly spaced."""
         canonical = model.refinement.canonical
         face = np.zeros(len(canonical), dtype=bool)
@@ -102,7 +102,7 @@ class Portraits:
     visible: Bool[np.ndarray, "portraits face_points"]
 
 
-def portraits(
+def make_portraits(
     seed: int,
     split: str,
     face_points: FacePoints,
@@ -121,7 +121,7 @@ def portraits(
     """
     model = model or load_head_model()
     recipe = draw_recipe(seed, split=split, model=model)
-    subject, shape = shorn_subject(recipe, model=model)
+    subject, shape = build_subject_without_hair(recipe, model=model)
     prepared = prepare(subject, appearance_of(recipe))
     points = face_points.on(shape)
     rng = np.random.default_rng(seed)

@@ -18,7 +18,7 @@ from recon.synth.parts import Subject
 from recon.synth.render.appearance import Appearance, appearance_of
 from recon.synth.render.passes import rgb
 from recon.synth.render.photograph import expose
-from recon.synth.render.prepare import prepare
+from recon.synth.render.prepared import prepare
 from recon.synth.render.room import Room, draw_room
 
 SKIN_GLOSS, SKIN_ROUGHNESS, HAIR_SHINE = 5.0, 0.24, 3.0
@@ -49,7 +49,7 @@ class RelitSubject:
         self.world_from_canonical = world_from_canonical
 
     @classmethod
-    def of(cls, scene: Scene) -> "RelitSubject":
+    def from_scene(cls, scene: Scene) -> "RelitSubject":
         """Builds the subject from the recipe in its scene's folder.
 
         Raises:
@@ -84,7 +84,9 @@ class RelitSubject:
         """
         canonical = camera.transformed(np.linalg.inv(self.world_from_canonical))
         room = room_of_view(self.appearance.room, fault.light, canonical, self.split, seed, view)
-        appearance = replace(shining(self.appearance) if fault.highlights else self.appearance, room=room)
+        appearance = replace(
+            with_highlights(self.appearance) if fault.highlights else self.appearance, room=room
+        )
         picture = rgb(expose(prepare(self.subject, appearance), canonical))
         return picture.astype(np.float32) / np.float32(255)
 
@@ -117,7 +119,7 @@ def azimuth_deg(direction: Float[np.ndarray, "3"]) -> float:
     return float(np.degrees(np.arctan2(direction[0], direction[2])))
 
 
-def shining(appearance: Appearance) -> Appearance:
+def with_highlights(appearance: Appearance) -> Appearance:
     """The look with oily skin and polished hair."""
     skin = replace(appearance.skin, gloss=SKIN_GLOSS * appearance.skin.gloss, roughness=SKIN_ROUGHNESS)
     return replace(

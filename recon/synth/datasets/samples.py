@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float16, Float32
 
-from recon.geometry.distance_grid import Grid, signed_distance_grid
+from recon.geometry.distance_grid import RegularGrid, signed_distance_grid
 from recon.geometry.frames import (
     BOX_HIGH_MM,
     BOX_LOW_MM,
@@ -68,11 +68,11 @@ class HeadSamples:
     lattice: Float16[np.ndarray, "x y z"] | None = None
 
 
-def lattice_grid(spacing_mm: float) -> Grid:
+def lattice_grid(spacing_mm: float) -> RegularGrid:
     """The points of every head's lattice at a spacing, canonical frame."""
     low, high = np.array(BOX_LOW_MM), np.array(BOX_HIGH_MM)
     x, y, z = (int(n) for n in np.round((high - low) / spacing_mm) + 1)
-    return Grid(low, spacing_mm, (x, y, z))
+    return RegularGrid(low, spacing_mm, (x, y, z))
 
 
 def mean_landmarks(model: HeadModel | None = None) -> Float[np.ndarray, "68 3"]:

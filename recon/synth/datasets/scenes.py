@@ -18,7 +18,7 @@ from recon.synth.parts import Subject
 from recon.synth.render.appearance import Appearance
 from recon.synth.render.passes import encode, render_passes
 from recon.synth.render.photograph import expose
-from recon.synth.render.prepare import Prepared, prepare
+from recon.synth.render.prepared import PreparedSubject, prepare
 
 
 def draw_placement(rng: np.random.Generator) -> Float[np.ndarray, "4 4"]:
@@ -119,7 +119,7 @@ class _Shoot:
     The writer takes image 0, mask 0, image 1, mask 1, ...: the image renders the view, the mask is kept for it.
     """
 
-    def __init__(self, prepared: Prepared, cameras: Sequence[Camera], passes: tuple[str, ...]) -> None:
+    def __init__(self, prepared: PreparedSubject, cameras: Sequence[Camera], passes: tuple[str, ...]) -> None:
         self.prepared, self.cameras = prepared, cameras
         self.extra = tuple(name for name in passes if name not in ("rgb", "mask"))
         self.files: dict[str, bytes] = {}

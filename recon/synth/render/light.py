@@ -13,8 +13,8 @@ from jaxtyping import Float, Int
 from scipy import sparse
 
 from recon.compiled import compiled
-from recon.synth.render.raster import draw_depth
 from recon.synth.render.room import Lamp, Room, sphere_directions
+from recon.synth.render.zbuffer import draw_depth
 
 AMBIENT_DIRECTIONS, AMBIENT_MAP = 80, 192
 LAMP_SAMPLES, LAMP_MAP = 8, 640
@@ -40,7 +40,7 @@ class Bake:
 
 
 @dataclass(frozen=True)
-class Casters:
+class ShadowCasters:
     """Triangles that throw shadows, and a ball around them."""
 
     vertices: Float[np.ndarray, "v 3"]
@@ -49,13 +49,13 @@ class Casters:
     radius: float
 
     @classmethod
-    def around(cls, vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]) -> "Casters":
+    def from_mesh(cls, vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]) -> "ShadowCasters":
         """All given triangles."""
         centre = 0.5 * (vertices.min(axis=0) + vertices.max(axis=0))
         radius = float(np.linalg.norm(vertices - centre, axis=1).max()) * 1.01
         return cls(vertices, np.ascontiguousarray(faces, np.int32), centre, radius)
 
-    def coarse(self, cell_mm: float) -> "Casters":
+    def coarse(self, cell_mm: float) -> "ShadowCasters":
         """The same shape with all vertices of a cubic cell merged into one: cheap, for blurred shadows."""
         cells = np.floor(self.vertices / cell_mm).astype(np.int64)
         cells -= cells.min(axis=0)
@@ -67,7 +67,7 @@ class Casters:
         faces = merged[self.faces]
         a, b, c = faces.T
         faces = faces[(a != b) & (b != c) & (a != c)].astype(np.int32)
-        return Casters(means, np.unique(faces, axis=0), self.centre, self.radius)
+        return ShadowCasters(means, np.unique(faces, axis=0), self.centre, self.radius)
 
 
 def bake(
@@ -87,7 +87,7 @@ def bake(
     Returns:
         The bake.
     """
-    casters = Casters.around(vertices, faces)
+    casters = ShadowCasters.from_mesh(vertices, faces)
     blurred = casters.coarse(2.0 * casters.radius / AMBIENT_MAP)
     directions = sphere_directions(AMBIENT_DIRECTIONS)
     radiance = room.radiance(directions)
@@ -110,7 +110,7 @@ def bake(
 def visibility(
     vertices: Float[np.ndarray, "v 3"],
     normals: Float[np.ndarray, "v 3"],
-    casters: Casters,
+    casters: ShadowCasters,
     direction: Float[np.ndarray, "3"],
     size: int,
 ) -> Float[np.ndarray, " v"]:
@@ -175,7 +175,9 @@ def diffuse_over(
     return out
 
 
-def _lamp_visibility(vertices: np.ndarray, normals: np.ndarray, casters: Casters, lamp: Lamp) -> np.ndarray:
+def _lamp_visibility(
+    vertices: np.ndarray, normals: np.ndarray, casters: ShadowCasters, lamp: Lamp
+) -> np.ndarray:
     helper = np.array([0.0, 1.0, 0.0]) if abs(lamp.direction[1]) < 0.9 else np.array([1.0, 0.0, 0.0])
     across = np.cross(lamp.direction, helper)
     across /= np.linalg.norm(across)

@@ -13,8 +13,8 @@ from PIL import Image
 
 from recon.errors import ConfigError
 from recon.synth.render.photograph import Exposure
-from recon.synth.render.raster import EMPTY
 from recon.synth.render.sensor import develop, srgb
+from recon.synth.render.zbuffer import EMPTY
 
 DEPTH_STEPS_PER_MM = 50.0
 Pass = Callable[[Exposure], np.ndarray]

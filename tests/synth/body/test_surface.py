@@ -3,11 +3,11 @@ import pytest
 import trimesh
 
 from recon.errors import MeshError
-from recon.geometry.decimate import decimate
-from recon.geometry.distance_grid import Grid, mesh_from_grid, signed_distance_grid, sweep_distance
+from recon.geometry.decimation import decimate
+from recon.geometry.distance_grid import RegularGrid, mesh_from_grid, signed_distance_grid, sweep_distance
 from recon.geometry.frames import FACE_RADIUS_MM
 from recon.geometry.signed_distance import MeshDistance
-from recon.geometry.tidy import drop_crumbs, enclosed_volume, largest_component, taubin_smooth
+from recon.geometry.tidy import drop_small_components, enclosed_volume, largest_component, taubin_smooth
 from recon.synth.body.bust import GARMENTS, Bust, garment_mesh
 from recon.synth.body.subject import build_subject, draw_recipe, make_subject, with_truth
 from recon.synth.body.truth import mark_regions, union_mesh
@@ -16,7 +16,7 @@ from recon.synth.parts import EYE, SKIN, Part
 from tests.support.head_model import ball, box, needs_model
 
 
-def lattice(grid: Grid) -> np.ndarray:
+def lattice(grid: RegularGrid) -> np.ndarray:
     return np.stack(np.meshgrid(*(grid.axis(k) for k in range(3)), indexing="ij"), axis=-1)
 
 
@@ -31,7 +31,7 @@ def box_distance(points: np.ndarray, low, high) -> np.ndarray:
 
 def test_field_of_a_box_is_exact_in_its_band():
     vertices, faces = box([-10.3, -7.1, -5.2], [9.4, 8.8, 6.6])
-    grid = Grid.around(vertices.min(0), vertices.max(0), 1.5, 6.0)
+    grid = RegularGrid.around(vertices.min(0), vertices.max(0), 1.5, 6.0)
     field = signed_distance_grid(vertices, faces, grid, 4.0)
     exact = box_distance(lattice(grid), vertices.min(0), vertices.max(0))
     assert np.abs(field - np.clip(exact, -4, 4)).max() < 1e-5
@@ -39,7 +39,7 @@ def test_field_of_a_box_is_exact_in_its_band():
 
 def test_extended_field_is_right_to_first_order():
     vertices, faces = ball(20)
-    grid = Grid.around(vertices.min(0), vertices.max(0), 2.0, 20.0)
+    grid = RegularGrid.around(vertices.min(0), vertices.max(0), 2.0, 20.0)
     field = signed_distance_grid(vertices, faces, grid, 4.0, extend=True)
     exact = np.linalg.norm(lattice(grid), axis=-1) - 20
     # the solver rounds the medial axis at the centre, everywhere else it is within a fraction of a step
@@ -52,7 +52,7 @@ def test_sign_of_overlapping_solids_is_that_of_their_union():
     a, fa = box([0, 0, 0], [10, 10, 10])
     b, fb = box([5, 3, 3], [17, 7, 7])
     vertices, faces = np.concatenate([a, b]), np.concatenate([fa, fb + len(a)])
-    grid = Grid.around(vertices.min(0), vertices.max(0), 0.7, 3.0)
+    grid = RegularGrid.around(vertices.min(0), vertices.max(0), 0.7, 3.0)
     field = signed_distance_grid(vertices, faces, grid, 2.0)
     points = lattice(grid)
     exact = np.minimum(
@@ -64,13 +64,13 @@ def test_sign_of_overlapping_solids_is_that_of_their_union():
 
 def test_rows_of_a_mesh_may_be_seen_through_a_smaller_grid():
     vertices, faces = box([-10, -10, -10], [10, 10, 10])
-    grid = Grid(np.array([-3.0, -2.0, 4.0]), 1.0, (5, 4, 9))
+    grid = RegularGrid(np.array([-3.0, -2.0, 4.0]), 1.0, (5, 4, 9))
     field = signed_distance_grid(vertices, faces, grid, 50.0)
     assert np.allclose(field, box_distance(lattice(grid), [-10] * 3, [10] * 3), atol=1e-4)
 
 
 def test_sampling_a_linear_field_is_exact():
-    grid = Grid(np.array([1.0, -2.0, 0.5]), 0.5, (9, 8, 7))
+    grid = RegularGrid(np.array([1.0, -2.0, 0.5]), 0.5, (9, 8, 7))
     values = (lattice(grid) @ [2.0, -1.0, 3.0] + 4.0).astype(np.float32)
     points = np.array([[2.1, -0.3, 1.7], [4.0, 1.0, 2.2]])
     assert np.allclose(grid.sample(values, points), points @ [2.0, -1.0, 3.0] + 4.0, atol=1e-4)
@@ -89,12 +89,12 @@ def test_sweep_stops_at_its_limit():
 
 def test_mesh_from_a_field_is_closed_and_outward():
     vertices, faces = ball(15, (3, 4, 5))
-    grid = Grid.around(vertices.min(0), vertices.max(0), 1.0, 4.0)
+    grid = RegularGrid.around(vertices.min(0), vertices.max(0), 1.0, 4.0)
     mesh = mesh_from_grid(signed_distance_grid(vertices, faces, grid, 3.0), grid)
     assert mesh.is_watertight
     assert mesh.volume == pytest.approx(4 / 3 * np.pi * 15**3, rel=0.01)
     with pytest.raises(MeshError, match="no surface"):
-        mesh_from_grid(np.ones((4, 4, 4), dtype=np.float32), Grid(np.zeros(3), 1.0, (4, 4, 4)))
+        mesh_from_grid(np.ones((4, 4, 4), dtype=np.float32), RegularGrid(np.zeros(3), 1.0, (4, 4, 4)))
 
 
 # --- exact distances ---------------------------------------------------------------------------------------
@@ -123,7 +123,7 @@ def test_distance_at_special_points_of_the_mesh():
 
 def test_distance_agrees_with_the_grid():
     vertices, faces = ball(12, (1, 2, 3), level=3)
-    grid = Grid.around(vertices.min(0), vertices.max(0), 1.3, 4.0)
+    grid = RegularGrid.around(vertices.min(0), vertices.max(0), 1.3, 4.0)
     field = signed_distance_grid(vertices, faces, grid, 3.0)
     exact = MeshDistance(vertices, faces)(lattice(grid).reshape(-1, 3)).reshape(field.shape)
     assert np.abs(field - np.clip(exact, -3, 3)).max() < 1e-4
@@ -140,11 +140,11 @@ def test_components_by_volume():
     faces = np.concatenate([fa, fb + len(a), fh[:, ::-1] + len(a) + len(b)])
     mesh = trimesh.Trimesh(vertices, faces, process=False)
     assert largest_component(mesh).volume == pytest.approx(enclosed_volume(a, fa))
-    kept = drop_crumbs(mesh, 10.0)  # both balls, not the hollow
+    kept = drop_small_components(mesh, 10.0)  # both balls, not the hollow
     assert kept.volume == pytest.approx(enclosed_volume(a, fa) + enclosed_volume(b, fb))
-    assert len(drop_crumbs(mesh, 100.0).vertices) == len(a)
+    assert len(drop_small_components(mesh, 100.0).vertices) == len(a)
     with pytest.raises(MeshError, match="encloses more"):
-        drop_crumbs(mesh, 1e6)
+        drop_small_components(mesh, 1e6)
 
 
 def test_smoothing_takes_noise_and_keeps_size():

@@ -20,7 +20,7 @@ from recon.synth.render.skin import paint_skin
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedSubject:
     """A subject ready to be photographed.
 
     Attributes:
@@ -52,7 +52,7 @@ class Prepared:
     bake: Bake
 
 
-def prepare(subject: Subject, appearance: Appearance, *, strands: bool = True) -> Prepared:
+def prepare(subject: Subject, appearance: Appearance, *, strands: bool = True) -> PreparedSubject:
     """Merges, bakes and paints a subject.
 
     Args:
@@ -88,7 +88,7 @@ def prepare(subject: Subject, appearance: Appearance, *, strands: bool = True) -
         kinds.append(np.full(len(hair.segments), len(parts) + k))
         point_count += len(hair.vertices)
     merged = np.concatenate(blocks)
-    return Prepared(
+    return PreparedSubject(
         subject=subject,
         appearance=appearance,
         vertices=np.concatenate([vertices, *(hair.vertices for hair in hairs)]),

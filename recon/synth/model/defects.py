@@ -7,7 +7,7 @@ negative winding number. Needs numba (the `synth` extra).
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
-from recon.geometry.distance_grid import Grid, winding_grid
+from recon.geometry.distance_grid import RegularGrid, winding_grid
 from recon.synth.model.head_model import HeadModel
 
 STEP_MM = 0.5
@@ -21,13 +21,13 @@ def inside_out(
     skin: Float[np.ndarray, "fine 3"], faces: Int64[np.ndarray, "faces 3"], low: np.ndarray, high: np.ndarray
 ) -> Float[np.ndarray, "places 3"]:
     """Returns sample points (`STEP_MM` apart, mm) in a box that a closed surface wraps the wrong way."""
-    grid = Grid.around(low, high, STEP_MM, 1.0)
+    grid = RegularGrid.around(low, high, STEP_MM, 1.0)
     places = np.argwhere(winding_grid(skin, faces, grid) < 0)
     result: np.ndarray = places * STEP_MM + grid.origin
     return result
 
 
-def visible_faults_mm3(model: HeadModel, skin: Float[np.ndarray, "fine 3"]) -> float:
+def visible_defects_mm3(model: HeadModel, skin: Float[np.ndarray, "fine 3"]) -> float:
     """Volume of the crossed walls of ears and nostrils of a head, mm³.
 
     The wall between the nostrils is left out: it crosses in some heads where nobody can look.

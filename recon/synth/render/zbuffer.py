@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from recon.scene import Camera
-from recon.synth.render.raster_kernels import (
+from recon.synth.render.zbuffer_kernels import (
     accumulate,
     barycentric_weights,
     draw_nearness,

@@ -1,4 +1,4 @@
-"""The loops of the rasteriser, compiled. Arrays in, arrays out; `recon.synth.render.raster` says what they mean."""
+"""The loops of the rasteriser, compiled. Arrays in, arrays out; `recon.synth.render.zbuffer` says what they mean."""
 
 import numpy as np
 
