@@ -17,8 +17,7 @@ from recon.errors import EvaluationError, ReconError
 from recon.evaluation.evaluator import Evaluator, GroundTruthLike, Mode, Region
 from recon.evaluation.heatmap import error_sheet
 from recon.evaluation.official import OfficialResult
-from recon.evaluation.prediction import Prediction
-from recon.evaluation.predictions import Job, read_landmarks, read_mesh
+from recon.evaluation.predictions import Job, Prediction, read_landmarks, read_mesh
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from recon.evaluation import strict as strict_protocol
 from recon.evaluation.alignment import procrustes
 from recon.evaluation.checks import check_mesh, check_size_and_place
 from recon.evaluation.official import OfficialResult, coarse_alignment
-from recon.evaluation.prediction import Landmarks, Prediction
+from recon.evaluation.predictions import Landmarks, Prediction
 from recon.evaluation.strict import StrictResult, rigid_fit
 from recon.geometry.frames import transform
 from recon.geometry.nearest import PointSet

@@ -17,40 +17,7 @@ from recon.synth.hair.styles import HairStyle
 from recon.synth.model.head_model import H3DS_LANDMARKS, HeadModel, load_head_model
 from recon.synth.model.identity import HeadShape, Identity, draw_identity, generator, shape_head
 from recon.synth.model.regions import beard_distance_mm, brow_mask, face_zone, lip_mask, nose_zone
-from recon.synth.parts import (
-    BEARD,
-    BROW,
-    CLOTH,
-    EYE,
-    HAIR,
-    LABEL_NAMES,
-    LASH,
-    MOUTH,
-    SKIN,
-    Part,
-    Strands,
-    Subject,
-)
-
-__all__ = [
-    "BEARD",
-    "BROW",
-    "CLOTH",
-    "EYE",
-    "HAIR",
-    "LABEL_NAMES",
-    "LASH",
-    "MOUTH",
-    "SKIN",
-    "Part",
-    "Strands",
-    "Subject",
-    "build_subject",
-    "build_subject_without_hair",
-    "draw_recipe",
-    "make_subject",
-    "with_truth",
-]
+from recon.synth.parts import CLOTH, EYE, SKIN, Part, Strands, Subject
 
 
 def make_subject(
