@@ -12,10 +12,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from recon.synth.body.subject import make_subject
-from recon.synth.model.defects import TOLERANCE_MM3, visible_defects_mm3
-from recon.synth.model.head_model import HeadModel, load_head_model
-from recon.synth.model.identity import ADULT_RANGES_MM, anatomy, draw_identity, shape_head
+from recon.synth import HeadModel, draw_identity, load_head_model, make_subject, shape_head
+from recon.synth.model import ADULT_RANGES_MM, TOLERANCE_MM3, anatomy, visible_defects_mm3
 from recon.systems.commands import bad_input_named, options_of
 
 DEFAULTS = {"n": 300, "truths": 12, "split": "train", "spacing": 2.0}

@@ -14,13 +14,9 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from recon.scene import Camera
-from recon.synth.body.subject import make_subject
+from recon.synth import appearance_of, expose, load_head_model, make_subject, prepare
 from recon.synth.datasets import cameras
-from recon.synth.model.head_model import load_head_model
-from recon.synth.render.appearance import appearance_of
-from recon.synth.render.passes import rgb
-from recon.synth.render.photograph import expose
-from recon.synth.render.prepared import PreparedSubject, prepare
+from recon.synth.render import PreparedSubject, rgb
 from recon.systems.commands import bad_input_named, options_of
 
 DEFAULTS = {

@@ -11,11 +11,7 @@ from omegaconf import DictConfig, ListConfig
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from recon.errors import EvaluationError
-from recon.evaluation.batch import Score, ScoringOptions, score
-from recon.evaluation.evaluator import GroundTruthLike
-from recon.evaluation.predictions import find
-from recon.evaluation.tables import Report
-from recon.evaluation.visible_truth import VisibleGroundTruth
+from recon.evaluation import GroundTruthLike, Report, Score, ScoringOptions, VisibleGroundTruth, find, score
 from recon.files import replacing
 from recon.scene import GroundTruth
 from recon.scene.h3ds.layout import Paths, read_version

@@ -11,8 +11,8 @@ from omegaconf import DictConfig
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from recon.errors import ConfigError
-from recon.synth.datasets import batch
-from recon.synth.datasets.named import SET_NAME, differing_files, named_recipes
+from recon.synth import named_recipes
+from recon.synth.datasets import SET_NAME, batch, differing_files
 from recon.systems.commands import exit_codes
 from recon.threads import cores
 
