@@ -40,14 +40,6 @@ class Mesh:
         self.texture_coordinates: np.ndarray = np.zeros((0, 2), dtype=self.dtype)
         self.texture_indices = np.zeros((0, 3), dtype=int)
 
-    @classmethod
-    def from_trimesh(cls, mesh: trimesh.Trimesh) -> Mesh:
-        """Positions and faces of a trimesh, copied."""
-        made = cls()
-        made.vertices = np.array(mesh.vertices, dtype=np.float64)
-        made.faces = np.array(mesh.faces, dtype=int)
-        return made
-
     def to_trimesh(self) -> trimesh.Trimesh:
         """Positions and faces as a trimesh, vertex order kept."""
         return trimesh.Trimesh(np.array(self.vertices, dtype=np.float64), self.faces.copy(), process=False)
