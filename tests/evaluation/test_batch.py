@@ -13,8 +13,6 @@ from recon.geometry.raster import rasterise
 from recon.meshing import save
 from tests.support import official_cases as cases
 
-from .test_official import Truth
-
 
 @pytest.fixture
 def folder(tmp_path):
@@ -27,7 +25,7 @@ def folder(tmp_path):
 
 
 def test_scores_and_failures_in_one_process_or_two(folder):
-    truth = Truth(*cases.ground_truth())
+    truth = cases.Truth(*cases.ground_truth())
     truths = {"one": truth, "two": pickle.loads(pickle.dumps(truth))}
     jobs = find(folder)
     serial = {
@@ -46,7 +44,7 @@ def test_scores_and_failures_in_one_process_or_two(folder):
 
 
 def test_warnings_are_kept_with_the_score(folder, caplog):
-    truth = Truth(*cases.ground_truth())
+    truth = cases.Truth(*cases.ground_truth())
     gt = truth.mesh()
     save(trimesh.Trimesh(gt.vertices * 1.2, gt.faces, process=False), folder / "one_4.ply")
     (result,) = score(find(folder, views=[4]), {"one": truth}, ScoringOptions(("official",)))
@@ -55,7 +53,7 @@ def test_warnings_are_kept_with_the_score(folder, caplog):
 
 
 def test_heat_maps(folder):
-    truth = Truth(*cases.ground_truth())
+    truth = cases.Truth(*cases.ground_truth())
     list(score(find(folder, views=[3]), {"two": truth}, ScoringOptions(("official",), folder / "maps", 3.0)))
     (path,) = (folder / "maps").iterdir()
     assert path.name == f"{folder.name}_two_3.png"

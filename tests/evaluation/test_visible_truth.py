@@ -4,6 +4,7 @@ import numpy as np
 import trimesh
 
 from recon.evaluation.visible_truth import VisibleGroundTruth, visible_vertices
+from tests.support import official_cases as cases
 
 
 def ball_with_a_hidden_wall() -> tuple[trimesh.Trimesh, int]:
@@ -14,21 +15,6 @@ def ball_with_a_hidden_wall() -> tuple[trimesh.Trimesh, int]:
     outer.update_faces(~slit)
     inner = trimesh.creation.icosphere(subdivisions=3, radius=20.0)
     return trimesh.util.concatenate([outer, inner]), len(outer.vertices)
-
-
-class Truth:
-    """A ground truth in memory."""
-
-    def __init__(self, mesh: trimesh.Trimesh) -> None:
-        self._mesh = mesh
-        self.landmarks = {"nose_tip": 0}
-
-    def mesh(self) -> trimesh.Trimesh:
-        return self._mesh
-
-    def region(self, name: str) -> np.ndarray:
-        assert name == "face"
-        return np.arange(len(self._mesh.vertices))[::-1]
 
 
 def test_the_outer_ball_is_seen_and_the_wall_behind_a_slit_is_not():
@@ -47,7 +33,9 @@ def test_a_bowl_is_seen_inside_and_outside():
 
 def test_regions_keep_the_order_of_what_is_seen_and_the_mesh_stays_whole():
     mesh, outer = ball_with_a_hidden_wall()
-    truth = VisibleGroundTruth(Truth(mesh))
+    truth = VisibleGroundTruth(
+        cases.Truth(mesh, {"nose_tip": 0}, {"face": np.arange(len(mesh.vertices))[::-1]})
+    )
     region = truth.region("face")
     assert truth.mesh() is mesh and truth.landmarks == {"nose_tip": 0}
     assert region.max() < outer and (np.diff(region) < 0).all()
