@@ -1,4 +1,4 @@
-"""Scoring many predictions: scene by scene, in parallel, with every failure kept."""
+"""Scores of many predictions: scene by scene, in parallel, with every failure kept."""
 
 import logging
 import multiprocessing
@@ -26,7 +26,7 @@ REGIONS: tuple[tuple[str, Region | None], ...] = (("face", "face_sphere"), ("hea
 
 @dataclass(frozen=True)
 class ScoringOptions:
-    """How to score.
+    """Options of scoring.
 
     Attributes:
         modes: Protocols.
@@ -41,13 +41,13 @@ class ScoringOptions:
 
 @dataclass(frozen=True)
 class Score:
-    """One mesh scored, or not.
+    """The score of one mesh, or why it has none.
 
     Attributes:
-        job: What was scored.
+        job: The mesh.
         numbers: Mode, then `face` or `head`, to the numbers of `Evaluation.summary`.
-        warnings: What is odd about them.
-        error: Why there are none; None if there are.
+        warnings: Messages about what is odd in the numbers.
+        error: Message why there are no numbers; None if there are.
     """
 
     job: Job
@@ -66,9 +66,9 @@ def score(
     """Scores meshes, those of one scene together, and yields each when its scene is done.
 
     Args:
-        jobs: Meshes.
+        jobs: Meshes to score.
         truths: Ground truth by scene; must be picklable for more than one worker.
-        options: How.
+        options: Protocols and pictures.
         workers: Scenes at a time, each in a process; as many as there are cores without it. One stays in this
             process.
 

@@ -30,7 +30,7 @@ class Prediction:
     Args:
         mesh: World frame of the scene, mm. It is not changed.
         landmarks: Vertex index or xyz (mm) of each landmark, by name, or None.
-        name: How messages call it.
+        name: Name in messages.
 
     Raises:
         EvaluationError: The mesh cannot be scored, or a landmark is not on it.
@@ -53,7 +53,7 @@ class Prediction:
 def project_landmarks(
     places: Mapping[str, Float[np.ndarray, "3"]], mesh: trimesh.Trimesh
 ) -> dict[str, Float[np.ndarray, "3"]]:
-    """Landmarks of a mesh from rough places, such as a prior's: the nearest points of its surface.
+    """Finds landmarks on a mesh from rough places, such as a prior's: the nearest points of its surface.
 
     Args:
         places: Name to xyz, in the frame and unit of the mesh.
@@ -73,13 +73,13 @@ def project_landmarks(
 
 @dataclass(frozen=True)
 class Job:
-    """A mesh to score.
+    """A mesh on disk that is to be scored.
 
     Attributes:
         method: Row of the table.
         scene: Name of the ground truth.
         views: Number of photographs that it was made from; column of the table.
-        path: Of the mesh.
+        path: File of the mesh.
     """
 
     method: str
@@ -95,7 +95,7 @@ def find(
     scene: str | None = None,
     views: Collection[int] | None = None,
 ) -> list[Job]:
-    """Finds what there is to score.
+    """Finds the meshes to score.
 
     Args:
         path: A mesh named `<scene>_<views>.ply` (also .obj, .stl, .glb), a folder of such meshes, a run
@@ -168,7 +168,7 @@ def read_mesh(path: Path) -> trimesh.Trimesh:
 
 
 def read_landmarks(path: Path) -> dict[str, int | np.ndarray] | None:
-    """Landmarks beside a mesh, `<mesh>.landmarks.json`: name to vertex index or [x, y, z] in mm; or None.
+    """Reads the landmarks beside a mesh, `<mesh>.landmarks.json`: name to vertex index or [x, y, z] in mm; or None.
 
     Raises:
         EvaluationError: The file holds something else.

@@ -2,7 +2,7 @@
 
 Distances are exact within a narrow band around the surface. The sign is the winding number along rays,
 which is right for meshes that overlap themselves: a point is inside where the surface wraps it at least once,
-so that the field is the one of the union. Needs numba (the `synth` extra).
+so that the field is the one of the union.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _RAY_SHIFT = (0.000313719, 0.000271829)
 
 @dataclass(frozen=True)
 class RegularGrid:
-    """A box of sample points.
+    """A regular grid of sample points in a box.
 
     Attributes:
         origin: Position of sample (0, 0, 0), mm.
@@ -103,7 +103,7 @@ def signed_distance_grid(
 def winding_grid(
     vertices: Float[np.ndarray, "vertices 3"], faces: Int64[np.ndarray, "faces 3"], grid: RegularGrid
 ) -> Int8[np.ndarray, "x y z"]:
-    """How often a closed mesh wraps the samples of a grid: 0 outside, 1 inside, negative where it is inside out."""
+    """Winding numbers of a closed mesh at a grid's samples: 0 outside, 1 inside, negative where it is inside out."""
     winding = np.zeros(grid.shape, dtype=np.int8)
     count_crossings((vertices - grid.origin) / grid.spacing_mm, faces, winding, *_RAY_SHIFT)
     return winding

@@ -1,4 +1,4 @@
-"""Tidying of closed meshes: components, Taubin smoothing, unused vertices."""
+"""Repairs and measures of closed meshes: components, volume, vertex normals, Taubin smoothing."""
 
 import numpy as np
 import scipy.sparse as sp

@@ -1,4 +1,4 @@
-"""Many scenes: which to make, made in parallel, resumed where an earlier call stopped, listed with their hashes."""
+"""Batches of scenes, made in parallel, resumed where an earlier call stopped, and listed with their hashes."""
 
 import hashlib
 import json
@@ -33,14 +33,14 @@ _ORBIT, _PLACEMENT = 32, 33
 
 @dataclass(frozen=True)
 class SceneSettings:
-    """What all scenes of one call share.
+    """Settings that all scenes of one call share.
 
     Attributes:
-        views: per subject; None draws 60 to 70.
-        size: side of the square pictures, pixels.
-        passes: names of `recon.synth.render.passes.PASSES`; "rgb" and "mask" are always made.
-        truth_vertices: the ground truth is simplified to this many; None keeps all of about 170,000.
-        shake: scale of the hand's shake.
+        views: Number of pictures of each subject; None draws 60 to 70.
+        size: Side of the square pictures, pixels.
+        passes: Names of `recon.synth.render.passes.PASSES`; "rgb" and "mask" are always made.
+        truth_vertices: Number of vertices that the ground truth is simplified to; None keeps all of about 170,000.
+        shake: Scale of the hand's shake.
     """
 
     views: int | None = None
@@ -61,14 +61,14 @@ class SceneSettings:
 
 @dataclass(frozen=True)
 class SceneProgress:
-    """One scene that is there.
+    """The progress of `make_scenes` after one scene.
 
     Attributes:
-        name: of the scene.
-        family: of its hair.
-        new: made by this call, not an earlier one.
-        done: how many scenes are there now.
-        total: how many there will be.
+        name: Name of the scene.
+        family: Family of its hair.
+        new: Whether this call made it, not an earlier one.
+        done: Number of scenes that are there now.
+        total: Number of scenes that there will be.
     """
 
     name: str
@@ -81,10 +81,10 @@ class SceneProgress:
 def split_recipes(
     split: str, count: int, *, first: int = 0, style: str | None = None
 ) -> list[dict[str, Any]]:
-    """Recipes of `count` people of a split, seeds from `first` on.
+    """Draws the recipes of `count` people of a split, seeds from `first` on.
 
     Raises:
-        ConfigError: unknown split or style, or no head model.
+        ConfigError: Unknown split or style, or no head model.
     """
     if split not in SPLITS:
         raise ConfigError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
@@ -96,8 +96,8 @@ def make_scene(root: Path | str, settings: SceneSettings, recipe: Mapping[str, A
 
     Args:
         root: H3DS root.
-        settings: of the pictures.
-        recipe: of `draw_recipe` (or a named one).
+        settings: Settings of the pictures.
+        recipe: Recipe of `draw_recipe` (or a named one).
 
     Returns:
         The scene's folder.
@@ -133,15 +133,15 @@ def make_scenes(
 
     Args:
         root: H3DS root; `manifest.json` in it lists scenes, their recipes' hashes and the hashes of their files.
-        recipes: of the people, names unique.
-        settings: of the pictures.
-        workers: processes.
+        recipes: Recipes of the people, names unique.
+        settings: Settings of the pictures.
+        workers: Number of processes.
 
     Yields:
         Scenes as they are done, those of earlier calls first.
 
     Raises:
-        SceneError: a scene of that name was made from another recipe or with other settings.
+        SceneError: A scene of that name was made from another recipe or with other settings.
     """
     root = Path(root)
     root.mkdir(parents=True, exist_ok=True)
@@ -168,15 +168,15 @@ def make_scenes(
 
 
 def family(recipe: Mapping[str, Any]) -> str:
-    """Hair family of a recipe."""
+    """Returns the hair family of a recipe."""
     return str(recipe["hair"]["style"]["family"]) if recipe["hair"] else "bald"
 
 
 def read_manifest(root: Path | str) -> dict[str, dict[str, Any]]:
-    """Scenes of a root by name, as `make_scenes` lists them; empty where there is no manifest.
+    """Reads the scenes of a root by name, as `make_scenes` lists them; empty where there is no manifest.
 
     Raises:
-        SceneError: a manifest of another format.
+        SceneError: A manifest of another format.
     """
     path = Path(root) / "manifest.json"
     if not path.exists():
@@ -191,7 +191,7 @@ def read_manifest(root: Path | str) -> dict[str, dict[str, Any]]:
 
 
 def file_hashes(folder: Path | str) -> dict[str, str]:
-    """SHA-256 of every file below a folder, by relative path."""
+    """Computes the SHA-256 of every file below a folder, by relative path."""
     folder = Path(folder)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {

@@ -43,17 +43,17 @@ def write_faulty_scene(
 
     Args:
         root: H3DS root; the scene's folder in it has the scene's name.
-        scene: without fault.
-        views: number or list, as in `Scene.select`.
-        fault: what is done to it.
-        seed: of all draws, which differ between scenes of other names too.
-        relight: called, where the fault needs it, for what photographs the subject again.
+        scene: Scene without fault.
+        views: Number or list, as in `Scene.select`.
+        fault: The fault.
+        seed: Seed of all draws, which differ between scenes of other names too.
+        relight: Called, where the fault needs it, for the function that photographs the subject again.
 
     Returns:
         The folder, and whether it was written now.
 
     Raises:
-        SceneError: a scene of this name with another fault, seed, views or source lies there; the source cannot be
+        SceneError: A scene of this name with another fault, seed, views or source lies there; the source cannot be
             read; or the fault needs `relight` and there is none.
     """
     chosen = scene.select(views)
@@ -107,7 +107,7 @@ def _write(
 def enclosing_sphere(
     scale_mat: Float[np.ndarray, "4 4"], points: Float[np.ndarray, "n 3"]
 ) -> Float[np.ndarray, "4 4"]:
-    """A scale_mat whose sphere, about the same centre, holds all points; the same one where it does already."""
+    """Grows a scale_mat until its sphere, about the same centre, holds all points."""
     unit = np.linalg.norm((points - scale_mat[:3, 3]) @ np.linalg.inv(scale_mat[:3, :3]).T, axis=1).max()
     grown = scale_mat.copy()
     if unit > 1.0:

@@ -1,4 +1,4 @@
-"""Portraits of synthetic faces: how bright they show points that all heads have."""
+"""Portraits of synthetic faces, and the brightness of face points, which all heads have, in them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ BEARD_MM = 30.0
 
 @dataclass(frozen=True)
 class FacePoints:
-    """Points that all heads of a model have: on the face, and on both eyeballs.
+    """Face points: vertices of the face and of both eyeballs that all heads of a model share.
 
     Attributes:
         skin: Vertices of the subdivided skin.
@@ -47,7 +47,7 @@ class FacePoints:
 
     @classmethod
     def from_model(cls, model: HeadModel, spacing_mm: float = 4.0) -> "FacePoints":
-        """Points on the front of the face, about evenly spaced."""
+        """Chooses points on the front of the face, about evenly spaced."""
         canonical = model.refinement.canonical
         face = np.zeros(len(canonical), dtype=bool)
         own = model.refinement.matrix.shape[0]
@@ -67,32 +67,32 @@ class FacePoints:
         return cls(np.array(kept), (eyes[0], eyes[1]))
 
     def on(self, shape: HeadShape) -> Float[np.ndarray, "face_points 3"]:
-        """Where they are on a head, mm of the model's frame."""
-        return self._of(shape.skin, *shape.eyes)
+        """Places of the points on a head, mm, the model's frame."""
+        return self._gather(shape.skin, *shape.eyes)
 
     def normals(self, shape: HeadShape, model: HeadModel) -> Float[np.ndarray, "face_points 3"]:
-        """Unit normals there, the model's frame."""
+        """Unit normals at the points of a head, the model's frame."""
         skin = surface_normals(shape.skin, model.refinement.faces)
         left, right = (surface_normals(shape.eyes[side], model.eye_refinement[side][0]) for side in (0, 1))
-        return self._of(skin, left, right)
+        return self._gather(skin, left, right)
 
-    def _of(
+    def _gather(
         self, skin: np.ndarray, left: np.ndarray, right: np.ndarray
     ) -> Float[np.ndarray, "face_points 3"]:
         return np.concatenate([skin[self.skin], left[self.eyes[0]], right[self.eyes[1]]])
 
 
 def to_canonical(shape: HeadShape, model: HeadModel) -> Float[np.ndarray, "4 4"]:
-    """Similarity from a head's own frame to the canonical one, as `recon.synth.datasets.samples` has it."""
+    """Computes the similarity from a head's own frame to the canonical one, as `recon.synth.datasets.samples` has it."""
     return similarity(shape.landmarks68, mean_landmarks(model))
 
 
 @dataclass(frozen=True)
 class Portraits:
-    """How bright portraits of one person show the face points.
+    """The brightness of the face points in portraits of one person.
 
     Attributes:
-        normals: Unit normals there, canonical frame.
+        normals: Unit normals at the face points, canonical frame.
         values: Logarithm of linear luminance for each portrait and blur.
         visible: Whether a portrait shows a face point.
     """
@@ -115,7 +115,7 @@ def make_portraits(
     Args:
         seed: Which person of the split.
         split: "train", "val" or "test".
-        face_points: Whose brightness is measured.
+        face_points: Points whose brightness is measured.
         blurs_mm: Standard deviations of the pictures' blur.
         model: Head model; by default the one of `load_head_model()`.
     """

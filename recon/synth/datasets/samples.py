@@ -1,7 +1,7 @@
 """Training samples for priors: points of synthetic heads with exact signed distances, in one canonical frame.
 
 The canonical frame is that of the mean head, mm: every head is brought there by the similarity that takes its
-68 landmarks closest to the mean head's. `samples_files` writes and reads them.
+68 landmarks closest to the mean head's (`recon.geometry.frames`). `sample_files` writes them.
 """
 
 import hashlib
