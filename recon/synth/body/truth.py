@@ -23,7 +23,7 @@ _TRANSFER_MM = 6.0
 def union_field(
     solids: Sequence[Solid], spacing_mm: float
 ) -> tuple[RegularGrid, Float32[np.ndarray, "x y z"]]:
-    """Signed distance of the union of closed meshes, in the band that marching cubes reads.
+    """Computes the signed distance of the union of closed meshes, in the band that marching cubes reads.
 
     Samples on both ends of a crossed grid edge are at most one step from the surface.
 
@@ -53,7 +53,7 @@ def union_mesh(
     spacing_mm: float = 1.5,
     smoothing_steps: int = 1,
 ) -> trimesh.Trimesh:
-    """One watertight outward component around closed, overlapping meshes, mm.
+    """Meshes one watertight outward component around closed, overlapping meshes, mm.
 
     Hollows inside and bits that touch nothing are dropped.
 
@@ -80,14 +80,14 @@ def union_mesh(
 def nearest_vertices(
     vertices: Float[np.ndarray, "vertices 3"], points: Mapping[str, Float[np.ndarray, "3"]]
 ) -> dict[str, int]:
-    """For each named point the index of the nearest vertex."""
+    """Finds the vertex nearest to each named point."""
     return {name: int(np.linalg.norm(vertices - point, axis=1).argmin()) for name, point in points.items()}
 
 
 def mark_regions(
     vertices: Float[np.ndarray, "vertices 3"], parts: Sequence[Part], nose_tip: Float[np.ndarray, "3"]
 ) -> dict[str, Int64[np.ndarray, " region"]]:
-    """Marks the H3DS regions on a mesh of a subject's surface (specs/h3ds.md 1.3).
+    """Marks the H3DS regions on a mesh of a subject's surface.
 
     A vertex belongs to a region where the nearest vertex of any part does: the skin says so by its scalars
     "face" and "nose", and eyes and beard count as face.

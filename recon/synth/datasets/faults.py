@@ -141,7 +141,7 @@ def faulty_camera(camera: Camera, fault: Fault, seed: int, view: int) -> Camera:
 def gained(
     image: Float[np.ndarray, "h w 3"], gain: float, seed: int, view: int
 ) -> Float[np.ndarray, "h w 3"]:
-    """Returns the image with each channel multiplied by a factor of its own, even over 1 - gain to 1 + gain; clipped at 1."""
+    """Multiplies each channel by a factor of its own, drawn evenly from 1 - gain to 1 + gain; clipped at 1."""
     factors = _generator(seed, view, _GAIN).uniform(1.0 - gain, 1.0 + gain, 3)
     return np.clip(image * factors, 0.0, 1.0).astype(np.float32)
 
@@ -213,7 +213,8 @@ def displaced(
 
     Args:
         mask: Mask that is neither empty nor full.
-        displacement_px: Displacement outwards; only its values on `border(mask)` are used, each for the pixels nearest to it.
+        displacement_px: Displacement outwards; only its values on `border(mask)` are used, each for the pixels
+            nearest to it.
 
     Returns:
         The pixels whose signed distance from the outline is below the displacement at its nearest point.

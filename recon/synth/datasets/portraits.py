@@ -83,7 +83,7 @@ class FacePoints:
 
 
 def to_canonical(shape: HeadShape, model: HeadModel) -> Float[np.ndarray, "4 4"]:
-    """Computes the similarity from a head's own frame to the canonical one, as `recon.synth.datasets.samples` has it."""
+    """Computes the similarity from a head's own frame to the canonical one, as for training samples."""
     return similarity(shape.landmarks68, mean_landmarks(model))
 
 

@@ -71,8 +71,8 @@ def write_subject_scene(
         appearance: Its colours and room.
         orbit: Views, canonical head frame.
         placement: world_from_canonical, rigid.
-        passes: Names of the passes to render; beyond "rgb" and "mask", which every scene has, each goes to a folder of its name,
-            `<pass>/<pass>_0000.png` and so on (see `recon.synth.render.passes.encode`).
+        passes: Names of the passes to render; beyond "rgb" and "mask", which every scene has, each goes to a
+            folder of its name, `<pass>/<pass>_0000.png` and so on (see `recon.synth.render.passes.encode`).
         truth: Mesh to write as ground truth in place of the subject's own, for a smaller file.
         tags: Tags for the root's config.
         overwrite: Whether a scene of this name is replaced.

@@ -1,4 +1,4 @@
-"""Hair of one subject: style and hairline in, strands and a renderable closed surface out."""
+"""The hair of one subject: from style and hairline to strands and a renderable closed surface."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -41,7 +41,7 @@ class Skin:
 
 @dataclass(frozen=True)
 class Growth:
-    """Where hair grows, how, and the seed of its strands: the hair of the head, or a beard.
+    """A growth of hair: the hair of the head, or a beard.
 
     Attributes:
         style: How it grows.
@@ -91,7 +91,7 @@ def collision_field(
     scalp: Bool[np.ndarray, " vertices"],
     reach_mm: float,
 ) -> CollisionField:
-    """Distance field of head and shoulders for hair to collide with.
+    """Computes the distance field of head and shoulders for hair to collide with.
 
     Args:
         skin: The subject's skin.

@@ -1,4 +1,4 @@
-"""Strands: guides integrated over the head, children between them; then clumped, curled and frizzed.
+"""Growth of strands: guides integrated over the head, children between them; then clumped, curled and frizzed.
 
 All arrays of strands have shape (strands, points, 3), root first, mm, canonical head frame.
 """
@@ -19,10 +19,10 @@ _DOWN = np.array([0.0, -1.0, 0.0])
 
 @dataclass(frozen=True)
 class CollisionField:
-    """What hair lies on: the signed distance field of head and shoulders.
+    """The signed distance field of head and shoulders, which hair collides with.
 
     Attributes:
-        grid: Its samples.
+        grid: Sample points.
         distance: Signed distance, mm, negative inside.
         centre: Centre of the skull, mm.
         scale: Size of this skull over the neutral one, per axis.
@@ -44,7 +44,7 @@ class CollisionField:
         return result
 
     def distance_and_normal(self, points: Float[np.ndarray, "points 3"]) -> tuple[np.ndarray, np.ndarray]:
-        """Returns signed distances and unit outward directions at points."""
+        """Computes signed distances (mm) and unit outward directions at points."""
         gradient = self.grid.sample_gradient(self.distance, points)
         length = np.linalg.norm(gradient, axis=1, keepdims=True)
         return self.grid.sample(self.distance, points), gradient / np.maximum(length, 1e-9)

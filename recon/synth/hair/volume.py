@@ -1,7 +1,4 @@
-"""From strands to one closed hair surface: union of locks, closed over their gaps, meshed.
-
-Needs numba (the `synth` extra).
-"""
+"""The closed surface of hair: the union of locks, closed over the gaps between them, and meshed."""
 
 import numpy as np
 import trimesh
@@ -25,7 +22,7 @@ def hair_surface(
     inset_mm: float = 0.6,
     smoothing: float = 0.6,
 ) -> trimesh.Trimesh:
-    """Closed surface of hair.
+    """Meshes the closed surface of hair.
 
     The union of the locks is closed morphologically (gaps narrower than twice `closing_mm` and all hollows
     are filled); the filling lies `inset_mm` deeper than the locks, so that their relief stays.
@@ -74,7 +71,7 @@ def _close(locks: Float32[np.ndarray, "x y z"], radius: float, band: float) -> F
 def strand_density(
     strands: Float[np.ndarray, "strands points 3"], cell_mm: float = 4.0
 ) -> Float[np.ndarray, "strands points"]:
-    """How far points of strands are among others: 0 for a stray hair, which no scan shows, 1 in a lock."""
+    """Measures how far points of strands are among others: 0 for a stray hair, which no scan shows, 1 in a lock."""
     cell = np.floor((strands.reshape(-1, 3) - strands.min(axis=(0, 1))) / cell_mm).astype(np.int64)
     shape = tuple(cell.max(axis=0) + 1)
     index = np.ravel_multi_index(tuple(cell.T), shape)

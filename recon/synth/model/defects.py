@@ -1,7 +1,7 @@
-"""Where a closed surface turns itself inside out: thin walls whose two sides have crossed.
+"""Defects of head shapes: thin walls whose two sides have crossed.
 
 A linear head model can push the inside of a nostril or the back of an ear through the front. Such a place has a
-negative winding number. Needs numba (the `synth` extra).
+negative winding number.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from recon.synth.model.head_model import HeadModel
 
 STEP_MM = 0.5
 TOLERANCE_MM3 = 0.3
-"""A fault smaller than this is below what a photograph shows."""
+"""A defect smaller than this is below what a photograph shows."""
 
 _SEPTUM_MM = 6.0
 
@@ -28,7 +28,7 @@ def inside_out(
 
 
 def visible_defects_mm3(model: HeadModel, skin: Float[np.ndarray, "fine 3"]) -> float:
-    """Volume of the crossed walls of ears and nostrils of a head, mm³.
+    """Measures the volume of the crossed walls of ears and nostrils of a head, mm³.
 
     The wall between the nostrils is left out: it crosses in some heads where nobody can look.
 

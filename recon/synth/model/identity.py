@@ -1,4 +1,4 @@
-"""Who a synthetic person is: head shape and expression, drawn by seed and kept inside adult anatomy.
+"""Identities of synthetic people: head shape and expression, drawn by seed and kept inside adult anatomy.
 
 The splits share no identity by construction. The quantile of the first (largest) identity weight is cut
 into 64 bins that are dealt to the splits in turn, so that each split covers the whole range and none can

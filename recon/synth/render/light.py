@@ -1,4 +1,4 @@
-"""Light that does not depend on the view, computed once per subject at its vertices.
+"""View-independent light, baked once per subject at its vertices.
 
 The surroundings are cut into directions spread over the sphere; a depth map per direction says which vertices
 see out that way. The sums give ambient irradiance with soft shadows and ambient occlusion; lamps get several
@@ -24,13 +24,13 @@ BOUNCE = np.array([0.34, 0.22, 0.17], np.float32)
 
 @dataclass(frozen=True)
 class Bake:
-    """Light at vertices.
+    """Baked light at vertices.
 
     Attributes:
-        ambient: (v, 3) irradiance / pi from the surroundings, shadowed: what a white surface sends back.
-        openness: (v,) cosine-weighted share of the sky that the vertex sees (ambient occlusion).
-        lamps: (v, l) visible share of every lamp's disc.
-        harmonics: (9, 3) irradiance / pi of the unshadowed surroundings in second-order spherical harmonics.
+        ambient: Irradiance / pi from the surroundings, shadowed: the light that a white surface sends back.
+        openness: Cosine-weighted share of the sky that each vertex sees (ambient occlusion).
+        lamps: Visible share of every lamp's disc.
+        harmonics: Irradiance / pi of the unshadowed surroundings in second-order spherical harmonics.
     """
 
     ambient: Float[np.ndarray, "v 3"]
@@ -41,7 +41,7 @@ class Bake:
 
 @dataclass(frozen=True)
 class ShadowCasters:
-    """Triangles that throw shadows, and a ball around them."""
+    """Triangles that cast shadows, and a ball around them, mm."""
 
     vertices: Float[np.ndarray, "v 3"]
     faces: Int[np.ndarray, "f 3"]
@@ -50,13 +50,13 @@ class ShadowCasters:
 
     @classmethod
     def from_mesh(cls, vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]) -> "ShadowCasters":
-        """All given triangles."""
+        """Takes all triangles of a mesh."""
         centre = 0.5 * (vertices.min(axis=0) + vertices.max(axis=0))
         radius = float(np.linalg.norm(vertices - centre, axis=1).max()) * 1.01
         return cls(vertices, np.ascontiguousarray(faces, np.int32), centre, radius)
 
     def coarse(self, cell_mm: float) -> "ShadowCasters":
-        """The same shape with all vertices of a cubic cell merged into one: cheap, for blurred shadows."""
+        """Returns the same shape with all vertices of a cubic cell merged into one: cheap, for blurred shadows."""
         cells = np.floor(self.vertices / cell_mm).astype(np.int64)
         cells -= cells.min(axis=0)
         span = cells.max(axis=0) + 1
@@ -76,16 +76,16 @@ def bake(
     faces: Int[np.ndarray, "f 3"],
     room: Room,
 ) -> Bake:
-    """Light of `room` at every vertex.
+    """Bakes the light of a room at every vertex.
 
     Args:
-        vertices: mm, the frame of the room.
-        normals: unit, outward.
-        faces: everything that casts shadows.
-        room: ambient light and lamps.
+        vertices: Positions, mm, the frame of the room.
+        normals: Unit outward normals.
+        faces: Triangles of everything that casts shadows.
+        room: Ambient light and lamps.
 
     Returns:
-        The bake.
+        Light at the vertices.
     """
     casters = ShadowCasters.from_mesh(vertices, faces)
     blurred = casters.coarse(2.0 * casters.radius / AMBIENT_MAP)
@@ -114,7 +114,7 @@ def visibility(
     direction: Float[np.ndarray, "3"],
     size: int,
 ) -> Float[np.ndarray, " v"]:
-    """Which vertices see out along `direction`, by an orthographic shadow map of size x size.
+    """Computes which vertices see out along `direction`, by an orthographic shadow map of size x size.
 
     Returns:
         0 to 1 (the four texels around a vertex are compared and weighted bilinearly).

@@ -1,4 +1,4 @@
-"""Takes pictures of a subject: `recon.synth.render.prepared.prepare` once, then `expose` once per camera.
+"""Photographs of a subject: `recon.synth.render.prepared.prepare` once, then `expose` once per camera.
 
 `expose` rasterises, shades fragment by fragment and adds up linear light; `recon.synth.render.passes`
 turns the result into named images, `recon.synth.render.sensor` into a photograph. Everything happens in the
@@ -27,16 +27,16 @@ FIBRES = (BROW, LASH)
 
 @dataclass(frozen=True)
 class Exposure:
-    """What one camera saw, before it becomes files.
+    """One view of a subject, before it becomes files.
 
     Attributes:
-        prepared: the subject.
-        camera: the camera, canonical head frame.
-        buffers: nearness and primitive per sub-pixel.
-        linear: (h, w, 3) linear light with background.
-        albedo: (h, w, 3) linear albedo, black where there is nothing.
-        coverage: (h, w) share of each pixel that the subject covers.
-        hair_coverage: (h, w) share that its hair covers.
+        prepared: The subject.
+        camera: The camera, canonical head frame.
+        buffers: Nearness and primitive per sub-pixel.
+        linear: Linear light with background.
+        albedo: Linear albedo, black where there is nothing.
+        coverage: Share of each pixel that the subject covers.
+        hair_coverage: Share of each pixel that its hair covers.
     """
 
     prepared: PreparedSubject
@@ -48,7 +48,7 @@ class Exposure:
     hair_coverage: Float[np.ndarray, "h w"]
 
     def at_centres(self, name: str) -> Float[np.ndarray, "h w c"]:
-        """A vertex attribute of `PreparedSubject.columns` at the pixel centres; zeros where there is nothing."""
+        """Interpolates an attribute of `PreparedSubject.columns` at the pixel centres; zeros where there is nothing."""
         values = self.prepared.attributes[:, self.prepared.columns[name]]
         step = self.buffers.samples
         rows, columns = (np.arange(n) * step + step // 2 for n in (self.camera.height, self.camera.width))
@@ -59,12 +59,12 @@ def expose(prepared: PreparedSubject, camera: Camera, *, samples: int = 3) -> Ex
     """Renders one view.
 
     Args:
-        prepared: the subject.
-        camera: in the canonical head frame.
-        samples: sub-pixels per pixel along one axis, odd.
+        prepared: The subject.
+        camera: Camera, canonical head frame.
+        samples: Sub-pixels per pixel along one axis, odd.
 
     Returns:
-        Linear light and what the passes need.
+        Linear light and the buffers that passes need.
     """
     buffers = draw(
         prepared.vertices,
