@@ -1,4 +1,4 @@
-"""Synthetic people: `make_subject(seed)` draws identity, expression, hair and clothes and builds them."""
+"""Whole synthetic people: `make_subject(seed)` draws identity, expression, hair and clothes and builds them."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -33,7 +33,7 @@ def make_subject(
     Args:
         seed: Which person of the split; not negative.
         split: "train", "val" or "test"; no identity or style parameter of one split occurs in another.
-        style: Hair family, one of `hair_families.FAMILIES`; drawn by default.
+        style: Hair family, one of `recon.synth.hair.FAMILIES`; drawn by default.
         model: Head model; by default the one of `load_head_model()`.
         spacing_mm: Grid spacing of the truth's distance field.
 
@@ -144,7 +144,7 @@ def build_subject(
 def build_subject_without_hair(
     recipe: Mapping[str, Any], *, model: HeadModel | None = None
 ) -> tuple[Subject, HeadShape]:
-    """The person of a recipe without the hair of the head and without truth: what portraits of a face need, soon.
+    """Builds the person of a recipe without hair on the head and without truth, which is all that portraits need.
 
     Returns:
         The person, and the surfaces of the head.
@@ -176,7 +176,7 @@ def build_subject_without_hair(
 def _grown(
     growth: Growth, model: HeadModel, shape: HeadShape, cloth: tuple[np.ndarray, np.ndarray]
 ) -> tuple[Part, Strands]:
-    """One growth of hair on a head."""
+    """Grows the hair or beard of one growth on a head."""
     topology = model.refinement
     skin = Skin(shape.skin, topology.faces, topology.canonical, topology.faces[topology.cap_of_face == 0])
     scalp = Hairline().distance_mm(topology.canonical) > 5.0

@@ -97,7 +97,7 @@ def as_curves(
     widths: Float[np.ndarray, " segments"],
     anchors: Float[np.ndarray, "v 3"] | None,
 ) -> Curves:
-    """Makes curves of hairs with equally many points, each anchored to the nearest of `anchors` at its root (or to 0)."""
+    """Makes curves of hairs with equally many points, each anchored to the nearest of `anchors` at its root (or 0)."""
     count, length, _ = points.shape
     first = np.arange(count)[:, None] * length + np.arange(length - 1)
     segments = np.stack([first.ravel(), first.ravel() + 1], axis=1)

@@ -22,7 +22,7 @@ from tests.support.toy_subject import toy_subject
 
 @pytest.fixture(scope="module")
 def sitting(tmp_path_factory):
-    """A toy's scene of three views from the left, the front and the right, and its sitter."""
+    """A toy's scene of three views from the left, the front and the right, and its subject."""
     subject, appearance = toy_subject(4), draw_appearance(4)
     poses = [cameras.look_at(np.array([0.0, -20, 0]), a, 0.0, 800.0) for a in (-50.0, 0.0, 50.0)]
     intrinsics = np.array([[250.0, 0, 64], [0, 250.0, 64], [0, 0, 1]])
@@ -127,7 +127,7 @@ def test_scenes_without_a_recipe_are_refused(sitting, tmp_path):
 
 
 def test_a_look_that_was_chosen_by_hand_is_refused(sitting, monkeypatch):
-    scene, _ = sitting  # its look is that of seed 4, of which the recipe knows nothing
+    scene, _ = sitting  # its appearance is that of seed 4, of which the recipe knows nothing
     monkeypatch.setattr(relighting, "build_subject", lambda recipe: toy_subject(4))
     with pytest.raises(SceneError, match="chosen by hand"):
         RelitSubject.from_scene(scene)
