@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from recon.synth.datasets.faults import CLEAN
+from recon.synth.datasets import CLEAN
 from recon.systems.benchmark import plan as benchmark
 from recon.systems.benchmark import script as benchmark_script
 from recon.systems.benchmark import subjects as benchmark_data

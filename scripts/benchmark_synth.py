@@ -15,15 +15,19 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from recon.synth.body.subject import build_subject, draw_recipe
+from recon.synth import (
+    SampleCounts,
+    appearance_of,
+    build_subject,
+    draw_recipe,
+    expose,
+    generator,
+    load_head_model,
+    prepare,
+    render_passes,
+    sample_subject,
+)
 from recon.synth.datasets import cameras
-from recon.synth.datasets.samples import SampleCounts, sample_subject
-from recon.synth.model.head_model import load_head_model
-from recon.synth.model.identity import generator
-from recon.synth.render.appearance import appearance_of
-from recon.synth.render.passes import render_passes
-from recon.synth.render.photograph import expose
-from recon.synth.render.prepare import prepare
 from recon.systems.commands import bad_input_named, options_of
 from recon.threads import cores
 

@@ -12,10 +12,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from recon.synth.body.defects import TOLERANCE_MM3, visible_faults_mm3
-from recon.synth.body.subject import make_subject
-from recon.synth.model.head_model import HeadModel, load_head_model
-from recon.synth.model.identity import ADULT_RANGES_MM, anatomy, draw_identity, shape_head
+from recon.synth import HeadModel, draw_identity, load_head_model, make_subject, shape_head
+from recon.synth.model import ADULT_RANGES_MM, TOLERANCE_MM3, anatomy, visible_defects_mm3
 from recon.systems.commands import bad_input_named, options_of
 
 DEFAULTS = {"n": 300, "truths": 12, "split": "train", "spacing": 2.0}
@@ -27,7 +25,7 @@ def check_shapes(model: HeadModel, n: int, split: str) -> bool:
     for seed in range(n):
         drawn = draw_identity(model, seed, split)
         rows.append(anatomy(model, drawn))
-        faulty += visible_faults_mm3(model, shape_head(model, drawn).skin) > TOLERANCE_MM3
+        faulty += visible_defects_mm3(model, shape_head(model, drawn).skin) > TOLERANCE_MM3
     print(f"{n} heads of split {split}, mm")
     print(f"{'measure':>16}{'mean':>8}{'sd':>7}{'least':>8}{'most':>8}   adult range")
     sound = True

@@ -14,13 +14,9 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from recon.scene import Camera
-from recon.synth.body.subject import make_subject
+from recon.synth import appearance_of, expose, load_head_model, make_subject, prepare
 from recon.synth.datasets import cameras
-from recon.synth.model.head_model import load_head_model
-from recon.synth.render.appearance import appearance_of
-from recon.synth.render.passes import rgb
-from recon.synth.render.photograph import expose
-from recon.synth.render.prepare import Prepared, prepare
+from recon.synth.render import PreparedSubject, rgb
 from recon.systems.commands import bad_input_named, options_of
 
 DEFAULTS = {
@@ -35,7 +31,7 @@ DEFAULTS = {
 AZIMUTHS = (0.0, -65.0, 180.0)
 
 
-def portrait(prepared: Prepared, azimuth_deg: float, size: int) -> np.ndarray:
+def portrait(prepared: PreparedSubject, azimuth_deg: float, size: int) -> np.ndarray:
     """One picture, framed on the head; the shoulders may leave it."""
     vertices = prepared.subject.part("skin").vertices
     aim = np.array([0.0, 0.5 * (vertices[:, 1].max() + vertices[:, 1].min()) + 12.0, 0.0])

@@ -11,11 +11,7 @@ from omegaconf import DictConfig, ListConfig
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from recon.errors import EvaluationError
-from recon.evaluation.batch import Options, Score, score
-from recon.evaluation.evaluator import GroundTruthLike
-from recon.evaluation.predictions import find
-from recon.evaluation.tables import Report
-from recon.evaluation.visible_truth import Outside
+from recon.evaluation import GroundTruthLike, Report, Score, ScoringOptions, VisibleGroundTruth, find, score
 from recon.files import replacing
 from recon.scene import GroundTruth
 from recon.scene.h3ds.layout import Paths, read_version
@@ -55,24 +51,25 @@ def run(cfg: DictConfig) -> list[Score]:
         if not jobs:
             raise EvaluationError(f"pred={pred}: no mesh of the scenes {', '.join(wanted[:5])}")
     out = Path(cfg.out).expanduser() if cfg.out else (pred if pred.is_dir() else pred.parent) / "evaluation"
-    options = Options(
+    options = ScoringOptions(
         modes=("official", "strict") if cfg.strict else ("official",),
         heatmaps=out / "heatmaps" if cfg.heatmaps else None,
         clip_mm=cfg.clip_mm,
     )
-    if not cfg.hidden:
-        truths = {name: Outside(truth) for name, truth in truths.items()}
+    if not cfg.include_occluded:
+        truths = {name: VisibleGroundTruth(truth) for name, truth in truths.items()}
     scores = []
     for each in score(jobs, truths, options, workers=cfg.workers):
         scores.append(each)
         progress(each, len(scores), len(jobs))
     scores.sort(key=lambda s: (s.job.method, s.job.scene, s.job.views))
-    data = data_name(cfg, release) + ("" if cfg.hidden else ", hidden=false")
+    data = data_name(cfg, release) + ("" if cfg.include_occluded else ", include_occluded=false")
     report = Report(scores, data, len(truths), [release] if release else list(CONFIGS))
     print("\n" + report.text())
-    if not cfg.hidden:
+    if not cfg.include_occluded:
         print(
-            "hidden=false: faces without what hardly shows from outside; not comparable with official numbers\n"
+            "include_occluded=false: faces without what hardly shows from outside; "
+            "not comparable with official numbers\n"
         )
     write(report, out)
     return report.failed

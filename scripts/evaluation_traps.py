@@ -25,8 +25,7 @@ import recon
 from recon.errors import EvaluationError
 from recon.evaluation import Evaluator, Prediction
 from recon.evaluation.official import official
-from recon.geometry.nearest import PointSet
-from recon.geometry.surface import Surface
+from recon.geometry import PointSet, Surface
 from recon.meshing import clean, extract
 from recon.scene import GroundTruth
 

@@ -20,8 +20,8 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from recon.errors import ConfigError
+from recon.synth import default_path, load_head_model
 from recon.synth.model import convert as model_convert
-from recon.synth.model.head_model import default_path, load_head_model
 from recon.synth.model.source import Source, content_digest
 from recon.systems.commands import bad_input_named, options_of
 

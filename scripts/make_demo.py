@@ -13,11 +13,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from recon.geometry.decimate import decimate
-from recon.synth.body.subject import make_subject
+from recon.geometry import decimate
+from recon.synth import appearance_of, default_path, load_head_model, make_subject
 from recon.synth.datasets import cameras, scenes
-from recon.synth.model.head_model import default_path, load_head_model
-from recon.synth.render.appearance import appearance_of
 from recon.systems.commands import bad_input_named, options_of
 
 DEFAULTS = {

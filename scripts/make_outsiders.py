@@ -14,13 +14,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from recon.geometry.decimate import decimate
-from recon.synth.body.subject import make_subject, with_truth
-from recon.synth.body.truth import union_mesh
+from recon.geometry import decimate
+from recon.synth import Part, Subject, appearance_of, load_head_model, make_subject, with_truth
+from recon.synth.body import union_mesh
 from recon.synth.datasets import cameras, scenes
-from recon.synth.model.head_model import load_head_model
-from recon.synth.parts import CLOTH, Part, Subject
-from recon.synth.render.appearance import appearance_of
+from recon.synth.parts import CLOTH
 from recon.systems.commands import bad_input_named, options_of
 
 DEFAULTS = {"out": "outsiders", "views": 40, "seed": 8100}

@@ -13,9 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from recon.errors import ConfigError
-from recon.synth.datasets.sample_files import write_samples
-from recon.synth.datasets.samples import SampleCounts
-from recon.synth.model.identity import SPLITS
+from recon.synth import SPLITS, SampleCounts, write_samples
 from recon.systems.commands import bad_input_named, options_of
 
 DEFAULTS = {

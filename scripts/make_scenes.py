@@ -11,8 +11,8 @@ from omegaconf import DictConfig
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from recon.errors import ConfigError
-from recon.synth.datasets import batch
-from recon.synth.datasets.named import SET_NAME, differing_files, named_recipes
+from recon.synth import named_recipes
+from recon.synth.datasets import SET_NAME, batch, differing_files
 from recon.systems.commands import exit_codes
 from recon.threads import cores
 
@@ -30,7 +30,7 @@ def run(cfg: DictConfig) -> None:
     """Makes what is missing and prints a line for each scene."""
     if int(cfg.n) < 1:
         raise ConfigError(f"n={cfg.n}: how many people, at least 1")
-    settings = batch.Settings(
+    settings = batch.SceneSettings(
         views=cfg.views,
         size=cfg.size,
         passes=tuple(str(name) for name in cfg.passes),

@@ -6,17 +6,11 @@ import numpy as np
 from jaxtyping import Float
 
 from recon.errors import EvaluationError
+from recon.geometry.frames import transform
 from recon.geometry.nearest import NearestTracker, PointSet
 
 MAX_ITERATIONS = 20  # both are the defaults of trimesh.registration.icp, which the published evaluator uses
 THRESHOLD = 1e-5
-
-
-def transform(
-    matrix: Float[np.ndarray, "4 4"], points: Float[np.ndarray, "*n 3"]
-) -> Float[np.ndarray, "*n 3"]:
-    """Applies an affine 4x4 matrix to points."""
-    return points @ matrix[:3, :3].T + matrix[:3, 3]
 
 
 def procrustes(
@@ -26,11 +20,11 @@ def procrustes(
     scale: bool = True,
     reflection: bool = False,
 ) -> Float[np.ndarray, "4 4"]:
-    """The transform that brings `source` onto `target`, point by point (specs/h3ds.md §2, step 1).
+    """Computes the transform that brings `source` onto `target`, point by point: step 1 of the published protocol.
 
     The rotation is the least-squares one (Kabsch 1976). The scale is the ratio of the root-mean-square
-    distances from the centroids, as trimesh has it. That is not Umeyama's least-squares scale: with noisy
-    pairs it is larger.
+    distances from the centroids, as trimesh has it. That is not the least-squares scale, which
+    `recon.geometry.frames.similarity` computes: with noisy pairs it is larger.
 
     Args:
         source: At least three points, not all the same.
@@ -63,7 +57,7 @@ def procrustes(
 
 @dataclass(frozen=True)
 class IcpResult:
-    """What `similarity_icp` found.
+    """The result of `similarity_icp`.
 
     Attributes:
         matrix: 4x4, takes the moving points to the target.
@@ -86,7 +80,7 @@ def similarity_icp(
     threshold: float = THRESHOLD,
     cost_divisor: float = 1.0,
 ) -> IcpResult:
-    """Point-to-point ICP with free scale and reflection, the published one (specs/h3ds.md §2, step 2).
+    """Runs point-to-point ICP with free scale and reflection: step 2 of the published protocol.
 
     Args:
         moving: Points of the ground truth's region, mm.

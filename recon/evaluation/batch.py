@@ -1,4 +1,4 @@
-"""Scoring many predictions: scene by scene, in parallel, with every failure kept."""
+"""Scores of many predictions: scene by scene, in parallel, with every failure kept."""
 
 import logging
 import multiprocessing
@@ -17,8 +17,7 @@ from recon.errors import EvaluationError, ReconError
 from recon.evaluation.evaluator import Evaluator, GroundTruthLike, Mode, Region
 from recon.evaluation.heatmap import error_sheet
 from recon.evaluation.official import OfficialResult
-from recon.evaluation.prediction import Prediction
-from recon.evaluation.predictions import Job, read_landmarks, read_mesh
+from recon.evaluation.predictions import Job, Prediction, read_landmarks, read_mesh
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +25,8 @@ REGIONS: tuple[tuple[str, Region | None], ...] = (("face", "face_sphere"), ("hea
 
 
 @dataclass(frozen=True)
-class Options:
-    """How to score.
+class ScoringOptions:
+    """Options of scoring.
 
     Attributes:
         modes: Protocols.
@@ -42,13 +41,13 @@ class Options:
 
 @dataclass(frozen=True)
 class Score:
-    """One mesh scored, or not.
+    """The score of one mesh, or why it has none.
 
     Attributes:
-        job: What was scored.
+        job: The mesh.
         numbers: Mode, then `face` or `head`, to the numbers of `Evaluation.summary`.
-        warnings: What is odd about them.
-        error: Why there are none; None if there are.
+        warnings: Messages about what is odd in the numbers.
+        error: Message why there are no numbers; None if there are.
     """
 
     job: Job
@@ -60,16 +59,16 @@ class Score:
 def score(
     jobs: Sequence[Job],
     truths: Mapping[str, GroundTruthLike],
-    options: Options | None = None,
+    options: ScoringOptions | None = None,
     *,
     workers: int | None = None,
 ) -> Iterator[Score]:
     """Scores meshes, those of one scene together, and yields each when its scene is done.
 
     Args:
-        jobs: Meshes.
+        jobs: Meshes to score.
         truths: Ground truth by scene; must be picklable for more than one worker.
-        options: How.
+        options: Protocols and pictures.
         workers: Scenes at a time, each in a process; as many as there are cores without it. One stays in this
             process.
 
@@ -79,7 +78,7 @@ def score(
     Raises:
         EvaluationError: No job is of a scene that is among the truths.
     """
-    options = options or Options()
+    options = options or ScoringOptions()
     known = [job for job in jobs if job.scene in truths]
     if not known:
         raise EvaluationError(
@@ -107,7 +106,7 @@ def _names(scenes: Iterable[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def _score_scene(name: str, truth: GroundTruthLike, jobs: list[Job], options: Options) -> list[Score]:
+def _score_scene(name: str, truth: GroundTruthLike, jobs: list[Job], options: ScoringOptions) -> list[Score]:
     try:
         evaluator = Evaluator(truth, name=f"ground truth of {name}")
     except ReconError as error:
@@ -115,7 +114,7 @@ def _score_scene(name: str, truth: GroundTruthLike, jobs: list[Job], options: Op
     return [_score_one(evaluator, truth, job, options) for job in jobs]
 
 
-def _score_one(evaluator: Evaluator, truth: GroundTruthLike, job: Job, options: Options) -> Score:
+def _score_one(evaluator: Evaluator, truth: GroundTruthLike, job: Job, options: ScoringOptions) -> Score:
     numbers: dict[str, dict[str, dict[str, Any]]] = {}
     with _Collected() as warnings:
         try:
@@ -139,7 +138,7 @@ def _picture(
     job: Job,
     mesh: trimesh.Trimesh,
     result: OfficialResult,
-    options: Options,
+    options: ScoringOptions,
 ) -> None:
     assert options.heatmaps is not None
     error_sheet(

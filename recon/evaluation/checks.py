@@ -1,4 +1,4 @@
-"""What a mesh must be to be scored: an error otherwise, a warning where the number still means something."""
+"""Checks of meshes before they are scored: an error, or a warning where the number still means something."""
 
 import logging
 

@@ -1,6 +1,4 @@
-"""One picture of a comparison: a row for each subject, with its photograph, its truth, and every method's head
-and errors.
-"""
+"""Comparison sheets: a row for each subject, with its photograph, its truth, and every method's head and errors."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,12 +21,12 @@ _CLAY = np.array([0.80, 0.78, 0.76])
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What a method made of a subject.
+    """The reconstruction of a subject by one method.
 
     Attributes:
-        mesh: aligned to the truth, mm.
-        truth_errors_mm: distance of each vertex of the truth to it.
-        caption: printed under its tiles.
+        mesh: Mesh aligned to the truth, mm.
+        truth_errors_mm: Distance of each vertex of the truth to it.
+        caption: Text under its tiles.
     """
 
     mesh: trimesh.Trimesh
@@ -38,13 +36,13 @@ class Result:
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A row.
+    """The subject of one row.
 
     Attributes:
-        name: printed under the photograph.
+        name: Text under the photograph.
         photograph: sRGB in [0, 1].
-        truth: mm.
-        landmarks: vertex indices of the truth, which say where the face looks.
+        truth: Ground truth, mm.
+        landmarks: Vertex indices of the truth by name, which say where the face looks.
     """
 
     name: str
@@ -59,13 +57,13 @@ Row = UInt8[np.ndarray, "height width 3"]
 def draw_row(
     subject: Subject, results: Mapping[str, Result | None], methods: Sequence[str], clip_mm: float
 ) -> Row:
-    """A subject's tiles: photograph, truth, the methods' heads, the truth in the colours of their errors.
+    """Draws a subject's tiles: photograph, truth, the methods' heads, the truth in the colours of their errors.
 
     Args:
-        subject: who.
-        results: by method; None or nothing leaves the tile white.
-        methods: columns.
-        clip_mm: upper end of the colour scale.
+        subject: The subject.
+        results: Reconstructions by method; None or nothing leaves the tile white.
+        methods: Columns.
+        clip_mm: Upper end of the colour scale.
     """
     vertices = np.asarray(subject.truth.vertices, float)
     frame = face_frame(vertices, subject.landmarks)
@@ -104,11 +102,11 @@ def write_grid(
     """Writes the rows under one another as a PNG, with headings and the scale of the errors.
 
     Args:
-        path: of the picture; replaced in one step.
-        rows: as `draw_row` gives them.
-        methods: columns, as in the rows.
-        title: printed above.
-        clip_mm: upper end of the colour scale.
+        path: The picture's file; replaced in one step.
+        rows: Rows as `draw_row` gives them.
+        methods: Columns, as in the rows.
+        title: Text above.
+        clip_mm: Upper end of the colour scale.
     """
     body = Image.fromarray(np.concatenate(rows))
     top = 2 * _MARGIN + 8

@@ -1,4 +1,4 @@
-"""Scores predictions against one ground truth; what belongs to the ground truth is prepared once."""
+"""The evaluator: scores predictions against one ground truth, which is prepared once."""
 
 import logging
 from collections.abc import Mapping
@@ -13,11 +13,12 @@ from jaxtyping import Bool, Int
 from recon.errors import EvaluationError
 from recon.evaluation import official as official_protocol
 from recon.evaluation import strict as strict_protocol
-from recon.evaluation.alignment import procrustes, transform
+from recon.evaluation.alignment import procrustes
 from recon.evaluation.checks import check_mesh, check_size_and_place
 from recon.evaluation.official import OfficialResult, coarse_alignment
-from recon.evaluation.prediction import Landmarks, Prediction
+from recon.evaluation.predictions import Landmarks, Prediction
 from recon.evaluation.strict import StrictResult, rigid_fit
+from recon.geometry.frames import transform
 from recon.geometry.nearest import PointSet
 from recon.geometry.surface import Surface
 
@@ -31,7 +32,7 @@ _SCALE_TOLERANCE = 0.05
 
 @runtime_checkable
 class GroundTruthLike(Protocol):
-    """What a ground truth must offer; `recon.scene.GroundTruth` does.
+    """The interface of ground truths; `recon.scene.GroundTruth` has it.
 
     Attributes:
         landmarks: Vertex index of each landmark, by name.
@@ -153,7 +154,7 @@ class Evaluator:
             prediction: World frame of the scene, mm. Pass a `Prediction` to score it more than once.
             region: None for the whole head (aligned on `face`); `face_sphere` is the "face" of the published
                 tables.
-            mode: `official` (specs/h3ds.md §2) or `strict` (`recon.evaluation.strict`).
+            mode: `official` (`recon.evaluation.official`) or `strict` (`recon.evaluation.strict`).
             landmarks: Vertex index or xyz of each landmark of the prediction; None takes the prediction as
                 placed. Only with a mesh, a `Prediction` brings its own.
             cost_divisor: Official only; 3 for the numbers of trimesh before 4.6.

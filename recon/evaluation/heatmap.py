@@ -1,4 +1,4 @@
-"""Pictures of where a reconstruction is wrong: both meshes coloured by distance, with a scale in mm."""
+"""Heat maps of a reconstruction's errors: both meshes coloured by distance, with a scale in mm."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,7 +32,7 @@ def face_frame(
     """Axes of a picture that looks at the face: rows right, down and away from the viewer, in the world.
 
     Args:
-        vertices: Of the ground truth.
+        vertices: Vertices of the ground truth, mm.
         landmarks: Vertex indices; with eyes and lips they give the frame. Without them it is the axes of the
             H3DS scenes whose face looks along -z with y down.
     """
@@ -62,13 +62,13 @@ def error_sheet(
     """Writes a PNG: ground truth above, prediction below, from the front, the sides and the back; a scale.
 
     Args:
-        truth: mm.
+        truth: Ground truth, mm.
         truth_errors_mm: Distance of each of its vertices to the prediction.
-        prediction: Aligned, mm.
+        prediction: Aligned prediction, mm.
         prediction_errors_mm: Distance of each of its vertices to the ground truth.
-        landmarks: Of the ground truth.
-        path: Of the picture; replaced in one step.
-        title: Printed above.
+        landmarks: Vertex indices of the ground truth by name.
+        path: The picture's file; replaced in one step.
+        title: Text above.
         clip_mm: Upper end of the scale.
     """
     vertices = np.asarray(truth.vertices, float)

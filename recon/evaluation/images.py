@@ -1,4 +1,4 @@
-"""How near a rendered image is to a photograph, and a rendered mask to an annotated one."""
+"""Measures of rendered images against photographs: PSNR and SSIM."""
 
 import numpy as np
 from jaxtyping import Bool, Float, Shaped

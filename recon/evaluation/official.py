@@ -1,8 +1,8 @@
-"""The published H3DS protocol (specs/h3ds.md §2), with the diagnostics that the published package lacks.
+"""The published H3DS protocol (docs/evaluation.md), with the diagnostics that the published package lacks.
 
 What it measures: the mean over ground-truth vertices of the distance to the nearest predicted *vertex*, after
 an ICP with free scale and reflection. It rewards dense predictions and forgives a wrong scale;
-docs/evaluation.md shows by how much.
+the page shows by how much.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from recon.errors import EvaluationError
-from recon.evaluation.alignment import IcpResult, procrustes, similarity_icp, transform
+from recon.evaluation.alignment import IcpResult, procrustes, similarity_icp
+from recon.geometry.frames import transform
 from recon.geometry.nearest import PointSet
 
 PROTOCOL = "H3DS 0.4.0 official"
@@ -21,7 +22,7 @@ PROTOCOL = "H3DS 0.4.0 official"
 
 @dataclass(frozen=True, eq=False)
 class OfficialResult:
-    """What the published `evaluate_scene` returns, and how it came about.
+    """The distances that the published `evaluate_scene` returns, with the alignment behind them.
 
     Attributes:
         distances_gt: From each (kept) vertex of the ground truth to the nearest vertex of the prediction, mm.
@@ -59,7 +60,7 @@ def official(
     coarse_scale: float = 1.0,
     cost_divisor: float = 1.0,
 ) -> OfficialResult:
-    """Aligns and measures as the published package does, from the point where the coarse alignment is done.
+    """Aligns and measures as the published package does, after the coarse alignment.
 
     Args:
         gt: All vertices of the ground truth, mm.
@@ -101,7 +102,7 @@ def official(
 def coarse_alignment(
     gt_landmarks: Mapping[str, Float[np.ndarray, "3"]], pred_landmarks: Mapping[str, Float[np.ndarray, "3"]]
 ) -> Float[np.ndarray, "4 4"]:
-    """The similarity from predicted to true landmarks, by name (specs/h3ds.md §2, step 1).
+    """Computes the similarity from predicted to true landmarks, by name: step 1 of the published protocol.
 
     Args:
         gt_landmarks: Points of the ground truth, mm. Every one of them is used.

@@ -1,32 +1,85 @@
-"""Finding predictions on disk, and reading them."""
+"""Predictions: made ready to be scored, found on disk, and read."""
 
 import json
 import logging
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import trimesh
+from jaxtyping import Float
 
 from recon.errors import EvaluationError
+from recon.evaluation.checks import check_mesh
+from recon.geometry.nearest import PointSet
+from recon.geometry.surface import Surface
 
 log = logging.getLogger(__name__)
 
+Landmarks = Mapping[str, "int | np.integer | Float[np.ndarray, '3']"]
 _SUFFIXES = (".ply", ".obj", ".stl", ".glb")
+
+
+class Prediction:
+    """A checked prediction with its search trees, which several scores can share.
+
+    Args:
+        mesh: World frame of the scene, mm. It is not changed.
+        landmarks: Vertex index or xyz (mm) of each landmark, by name, or None.
+        name: Name in messages.
+
+    Raises:
+        EvaluationError: The mesh cannot be scored, or a landmark is not on it.
+    """
+
+    def __init__(
+        self, mesh: trimesh.Trimesh, *, landmarks: Landmarks | None = None, name: str = "prediction"
+    ) -> None:
+        check_mesh(mesh, name)
+        self.mesh, self.name = mesh, name
+        self.points = PointSet(np.asarray(mesh.vertices, np.float64))
+        self.landmarks = None if landmarks is None else _places(landmarks, self.points.points, name)
+
+    @cached_property
+    def surface(self) -> Surface:
+        """For exact distances; strict mode only."""
+        return Surface(self.mesh)
+
+
+def project_landmarks(
+    places: Mapping[str, Float[np.ndarray, "3"]], mesh: trimesh.Trimesh
+) -> dict[str, Float[np.ndarray, "3"]]:
+    """Finds landmarks on a mesh from rough places, such as a prior's: the nearest points of its surface.
+
+    Args:
+        places: Name to xyz, in the frame and unit of the mesh.
+        mesh: Where the landmarks shall lie.
+
+    Returns:
+        Name to xyz on the surface, for `Prediction`.
+
+    Raises:
+        EvaluationError: The mesh has no surface, or a place is not three finite numbers.
+    """
+    check_mesh(mesh, "mesh")
+    found = _places(places, np.asarray(mesh.vertices, np.float64), "mesh")
+    nearest = Surface(mesh).closest(np.array(list(found.values())).reshape(-1, 3))
+    return dict(zip(found, nearest.points, strict=True))
 
 
 @dataclass(frozen=True)
 class Job:
-    """A mesh to score.
+    """A mesh on disk that is to be scored.
 
     Attributes:
         method: Row of the table.
         scene: Name of the ground truth.
         views: Number of photographs that it was made from; column of the table.
-        path: Of the mesh.
+        path: File of the mesh.
     """
 
     method: str
@@ -42,7 +95,7 @@ def find(
     scene: str | None = None,
     views: Collection[int] | None = None,
 ) -> list[Job]:
-    """Finds what there is to score.
+    """Finds the meshes to score.
 
     Args:
         path: A mesh named `<scene>_<views>.ply` (also .obj, .stl, .glb), a folder of such meshes, a run
@@ -97,6 +150,42 @@ def find(
     return sorted(wanted, key=lambda job: (job.method, job.scene, job.views))
 
 
+def read_mesh(path: Path) -> trimesh.Trimesh:
+    """Reads a prediction as it is: no vertex merged, moved or reordered.
+
+    Raises:
+        EvaluationError: The file cannot be read, or holds no single mesh.
+    """
+    try:
+        loaded = trimesh.load(path, process=False, maintain_order=True)
+        if isinstance(loaded, trimesh.Scene):
+            loaded = loaded.to_mesh()
+    except Exception as error:  # parsers of trimesh raise all kinds
+        raise EvaluationError(f"{path}: cannot be read as a mesh: {error}") from error
+    if not isinstance(loaded, trimesh.Trimesh):
+        raise EvaluationError(f"{path}: holds a {type(loaded).__name__}, not a mesh with faces")
+    return loaded
+
+
+def read_landmarks(path: Path) -> dict[str, int | np.ndarray] | None:
+    """Reads the landmarks beside a mesh, `<mesh>.landmarks.json`: name to vertex index or [x, y, z] in mm; or None.
+
+    Raises:
+        EvaluationError: The file holds something else.
+    """
+    file = path.with_suffix(".landmarks.json")
+    if not file.is_file():
+        return None
+    try:
+        raw: Mapping[str, Any] = json.loads(file.read_text())
+        return {
+            name: value if isinstance(value, int) else np.array(value, np.float64).reshape(3)
+            for name, value in raw.items()
+        }
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise EvaluationError(f"{file}: expected {{name: vertex index or [x, y, z]}}: {error}") from error
+
+
 def _of_name(path: Path, method: str, scene: str | None, views: Collection[int] | None) -> Job:
     match = re.fullmatch(r"(.+)_(\d+)", path.stem)
     if match:
@@ -120,37 +209,22 @@ def _of_run(folder: Path) -> Job:
         raise EvaluationError(f"{path}: cannot be read as the metrics of a run: {error!r}") from error
 
 
-def read_mesh(path: Path) -> trimesh.Trimesh:
-    """Reads a prediction as it is: no vertex merged, moved or reordered.
-
-    Raises:
-        EvaluationError: The file cannot be read, or holds no single mesh.
-    """
-    try:
-        loaded = trimesh.load(path, process=False, maintain_order=True)
-        if isinstance(loaded, trimesh.Scene):
-            loaded = loaded.to_mesh()
-    except Exception as error:  # parsers of trimesh raise all kinds
-        raise EvaluationError(f"{path}: cannot be read as a mesh: {error}") from error
-    if not isinstance(loaded, trimesh.Trimesh):
-        raise EvaluationError(f"{path}: holds a {type(loaded).__name__}, not a mesh with faces")
-    return loaded
-
-
-def read_landmarks(path: Path) -> dict[str, int | np.ndarray] | None:
-    """Landmarks beside a mesh, `<mesh>.landmarks.json`: name to vertex index or [x, y, z] in mm; or None.
-
-    Raises:
-        EvaluationError: The file holds something else.
-    """
-    file = path.with_suffix(".landmarks.json")
-    if not file.is_file():
-        return None
-    try:
-        raw: Mapping[str, Any] = json.loads(file.read_text())
-        return {
-            name: value if isinstance(value, int) else np.array(value, np.float64).reshape(3)
-            for name, value in raw.items()
-        }
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise EvaluationError(f"{file}: expected {{name: vertex index or [x, y, z]}}: {error}") from error
+def _places(
+    landmarks: Landmarks, vertices: Float[np.ndarray, "vertices 3"], name: str
+) -> dict[str, Float[np.ndarray, "3"]]:
+    places = {}
+    for key, value in landmarks.items():
+        if isinstance(value, int | np.integer):
+            if not 0 <= value < len(vertices):
+                raise EvaluationError(
+                    f"{name}: landmark '{key}' is vertex {value}, but they are 0 to {len(vertices) - 1}"
+                )
+            places[key] = vertices[int(value)]
+            continue
+        place = np.asarray(value, float)
+        if place.shape != (3,) or not np.isfinite(place).all():
+            raise EvaluationError(
+                f"{name}: landmark '{key}' must be a vertex index or three finite numbers, not {value}"
+            )
+        places[key] = place
+    return places

@@ -1,4 +1,4 @@
-"""Results that the authors of H3DS publish for their own evaluator (README of the h3ds package 0.4.0)."""
+"""Published results of the authors of H3DS with their own evaluator (README of the h3ds package 0.4.0)."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The strict protocol: what the official one forgives, it measures.
+"""The strict protocol, which measures what the official one forgives.
 
 Rigid alignment run to convergence, no scale, no reflection; distances from point to surface, exact; both
 directions; samples spread evenly by area, so neither mesh's vertex density matters; angles between normals,
@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from recon.errors import EvaluationError
-from recon.evaluation.alignment import procrustes, transform
+from recon.evaluation.alignment import procrustes
+from recon.geometry.frames import transform
 from recon.geometry.surface import Closest, Surface, SurfaceTracker
 
 log = logging.getLogger(__name__)
@@ -113,18 +114,18 @@ def _settle(
     fixed: Float[np.ndarray, "n 3"], pred: Surface, matrix: Float[np.ndarray, "4 4"]
 ) -> tuple[Float[np.ndarray, "4 4"], int, bool, float]:
     """Moves points onto a surface until they rest: transform, steps, whether they rest, mean square."""
-    look: Surface | SurfaceTracker = pred
+    searched: Surface | SurfaceTracker = pred
     points = transform(matrix, fixed)
-    near = look.closest(points)
+    near = searched.closest(points)
     cost = float((near.distances**2).mean())
     for step in range(1, _MAX_STEPS + 1):
         motion = _towards_planes(points, near, pred.normals[near.faces])
         moved = transform(motion, points)
-        nearer = look.closest(moved)
+        nearer = searched.closest(moved)
         if float((nearer.distances**2).mean()) > cost:
             motion = procrustes(points, near.points, scale=False)
             moved = transform(motion, points)
-            nearer = look.closest(moved)
+            nearer = searched.closest(moved)
         new_cost = float((nearer.distances**2).mean())
         if new_cost > cost:  # by rounding alone: this is the bottom
             return matrix, step, True, cost
@@ -132,8 +133,8 @@ def _settle(
         matrix, points, near, cost = motion @ matrix, moved, nearer, new_cost
         if np.sqrt((movement**2).mean()) < _SETTLED_MM:
             return matrix, step, True, cost
-        if look is pred and movement.max() < _TRACKED_MM:
-            look = SurfaceTracker(pred, _TRACKED_MM)
+        if searched is pred and movement.max() < _TRACKED_MM:
+            searched = SurfaceTracker(pred, _TRACKED_MM)
     return matrix, _MAX_STEPS, False, cost
 
 

@@ -1,4 +1,4 @@
-"""Scores as tables: method by number of views, `face / head` in mm, one table for each protocol."""
+"""Tables of scores: method by number of views, `face / head` in mm, one table for each protocol."""
 
 import csv
 import io
@@ -34,7 +34,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One line: a method under a protocol, on data of a name."""
+    """One line of a table.
+
+    Attributes:
+        method: Name of the method.
+        protocol: Full name of the protocol.
+        data: Name of the data.
+        cells: Statistics by number of views.
+    """
 
     method: str
     protocol: str
@@ -50,7 +57,7 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> list
 
 
 def rows(scores: Iterable[Score], mode: str, data: str) -> list[Row]:
-    """The lines of our own scores under one protocol, by method.
+    """Computes the lines of our own scores under one protocol, by method.
 
     Args:
         scores: Those with an error are left out.
@@ -83,7 +90,7 @@ def published_rows(releases: Collection[str]) -> list[PublishedRow]:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that a scoring run found, and its forms.
+    """The report of a scoring run, as text, Markdown, CSV or JSON.
 
     Attributes:
         scores: All of them, failures too.

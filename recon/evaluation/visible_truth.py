@@ -1,4 +1,4 @@
-"""Ground truths without what nobody can see: the inside of a mouth counts for a face otherwise.
+"""Ground truths without occluded vertices: the inside of a mouth counts for a face otherwise.
 
 Scans have only what their cameras saw. A synthetic head also has the walls of its mouth behind the lips, a twentieth of
 the vertices of its face; whether a reconstruction's lips are parted then decides more than its shape.
@@ -16,48 +16,51 @@ from recon.evaluation.evaluator import GroundTruthLike
 from recon.geometry.raster import rasterise
 
 DIRECTIONS = 200
-LEAST = 0.025  # of them see what counts as seen: fewer look through parted lips, or up a nostril
-PIXELS = 800  # across the mesh: 0.5 to 1 mm on a head with shoulders
+"""Number of directions, spread evenly over the sphere."""
+LEAST_SHARE = 0.025
+"""Share of the directions that must see a vertex; fewer look through parted lips, or up a nostril."""
+PIXELS = 800
+"""Width of the depth buffers, across the whole mesh: 0.5 to 1 mm a pixel on a head with shoulders."""
 
 
 @dataclass(frozen=True)
-class Outside:
-    """A ground truth whose regions keep only vertices that are well seen from outside.
+class VisibleGroundTruth:
+    """A ground truth whose regions keep only vertices that are visible from enough directions around the mesh.
 
     The mesh stays whole, and so does the score of the whole head.
 
     Attributes:
-        truth: The ground truth.
+        truth: The whole ground truth.
     """
 
     truth: GroundTruthLike
 
     @property
     def landmarks(self) -> Mapping[str, int]:
-        """Those of the ground truth."""
+        """Vertex index of each landmark of the whole ground truth, by name."""
         return self.truth.landmarks
 
     def mesh(self) -> trimesh.Trimesh:
-        """That of the ground truth."""
+        """The mesh of the whole ground truth, mm."""
         return self.truth.mesh()
 
     def region(self, name: str) -> Int[np.ndarray, " region"]:
-        """The vertices of a region that are seen from outside."""
+        """The visible vertices of a region, in the order of its file."""
         indices = np.asarray(self.truth.region(name))
-        kept: np.ndarray = indices[self._seen[indices]]
+        kept: np.ndarray = indices[self._visible[indices]]
         return kept
 
     @cached_property
-    def _seen(self) -> Bool[np.ndarray, " vertices"]:
-        return seen_from_outside(self.mesh())
+    def _visible(self) -> Bool[np.ndarray, " vertices"]:
+        return visible_vertices(self.mesh())
 
 
-def seen_from_outside(mesh: trimesh.Trimesh, directions: int = DIRECTIONS) -> Bool[np.ndarray, " vertices"]:
-    """Which vertices belong to triangles that parallel light from enough directions reaches.
+def visible_vertices(mesh: trimesh.Trimesh, directions: int = DIRECTIONS) -> Bool[np.ndarray, " vertices"]:
+    """Tells which vertices belong to triangles that are in front in enough orthographic views.
 
     Args:
         mesh: Any unit.
-        directions: Of light, spread evenly over the sphere; `LEAST` of them are enough.
+        directions: Number of views, spread evenly over the sphere; `LEAST_SHARE` of them are enough.
     """
     points, faces = np.asarray(mesh.vertices, float), np.asarray(mesh.faces)
     points = points - (points.max(axis=0) + points.min(axis=0)) / 2
@@ -68,7 +71,7 @@ def seen_from_outside(mesh: trimesh.Trimesh, directions: int = DIRECTIONS) -> Bo
         turned[:, :2] = turned[:, :2] / pixel + PIXELS / 2
         front = rasterise(turned, faces, PIXELS, PIXELS).face
         times[np.unique(faces[np.unique(front[front >= 0])])] += 1
-    enough: np.ndarray = times >= max(1.0, LEAST * directions)
+    enough: np.ndarray = times >= max(1.0, LEAST_SHARE * directions)
     return enough
 
 

@@ -1,4 +1,8 @@
-"""Outlines of masks as rays of world space, and rays of pixels inside and outside of them."""
+"""Outlines of masks as rays, and pixels that say inside or outside, for fits to masks.
+
+Points are evenly spaced and stay away from ignored pixels and from the border; for whole smooth curves, and for
+comparing two masks, see `recon.geometry.outlines`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

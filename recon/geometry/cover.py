@@ -1,4 +1,7 @@
-"""Small flat pieces that cover a surface, and a kd-tree of their centres: which triangles are near a point."""
+"""Closest points of triangles, and a search for the triangles near a point: what `recon.geometry.surface` is built on.
+
+`Cover` cuts the triangles of a surface into small pieces and keeps a kd-tree of their centres.
+"""
 
 from functools import cached_property
 
@@ -10,7 +13,7 @@ from scipy.spatial import cKDTree
 def closest_on_triangles(
     points: Float[np.ndarray, "n 3"], triangles: Float[np.ndarray, "n 3 3"]
 ) -> Float[np.ndarray, "n 3"]:
-    """The point of each triangle that is nearest to the point with the same index.
+    """Finds the point of each triangle that is nearest to the point with the same index.
 
     Over the triangle it is the foot of the perpendicular, elsewhere the nearest point of the three edges.
     """
@@ -55,7 +58,7 @@ _MOST_PAIRS = 2_000_000  # at a time, which bounds the memory
 
 
 class Cover:
-    """The triangles of a surface, large ones cut, by the places of their centres.
+    """A spatial index of the triangles of a surface: pieces of them in a kd-tree of centres.
 
     No point of a triangle is further than `reach` from the centre of one of its pieces: all triangles within
     a distance of a query have a piece with its centre within that distance and the reach.
@@ -105,14 +108,14 @@ class Cover:
         """Whether the nearest centres up to `furthest` (mm) are all that a distance (mm) asks for."""
         return furthest > (distances + self.reach) * (1 + _ROUNDING)
 
-    def worth_it(
+    def candidates(
         self,
         queries: Float[np.ndarray, "queries 3"],
         away: Float[np.ndarray, "queries count"],
         pieces: Int[np.ndarray, "queries count"],
         distances: Float[np.ndarray, " queries"],
     ) -> tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]]:
-        """Pairs of query, ascending, and piece, without those that are certainly further than a distance.
+        """Returns pairs of query, ascending, and piece, without those that are certainly further than a distance.
 
         A piece lies in the disc about its centre with its radius and its normal.
 
@@ -134,7 +137,7 @@ class Cover:
     def within(
         self, queries: Float[np.ndarray, "queries 3"], distances: Float[np.ndarray, " queries"]
     ) -> tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]]:
-        """Pairs of query, ascending, and triangle: all that are within a distance (mm), and some more."""
+        """Returns pairs of query, ascending, and triangle: all that are within a distance (mm), and some more."""
         left, count = np.arange(len(queries)), min(_FIRST_NEIGHBOURS, len(self))
         found = [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
         while len(left):
@@ -142,7 +145,7 @@ class Cover:
             for rows in np.split(left, range(_MOST_PAIRS // count, len(left), max(1, _MOST_PAIRS // count))):
                 away, pieces = self.nearest(queries[rows], count)
                 done = self.complete(away[:, -1], distances[rows]) | (count == len(self))
-                query, piece = self.worth_it(
+                query, piece = self.candidates(
                     queries[rows[done]], away[done], pieces[done], distances[rows[done]]
                 )
                 found.append((rows[done][query], self.owners[piece]))

@@ -2,7 +2,7 @@
 
 Distances are exact within a narrow band around the surface. The sign is the winding number along rays,
 which is right for meshes that overlap themselves: a point is inside where the surface wraps it at least once,
-so that the field is the one of the union. Needs numba (the `synth` extra).
+so that the field is the one of the union.
 """
 
 from dataclasses import dataclass
@@ -26,8 +26,8 @@ _RAY_SHIFT = (0.000313719, 0.000271829)
 
 
 @dataclass(frozen=True)
-class Grid:
-    """A box of sample points.
+class RegularGrid:
+    """A regular grid of sample points in a box.
 
     Attributes:
         origin: Position of sample (0, 0, 0), mm.
@@ -40,12 +40,12 @@ class Grid:
     shape: tuple[int, int, int]
 
     @staticmethod
-    def around(low: np.ndarray, high: np.ndarray, spacing_mm: float, margin_mm: float = 0.0) -> "Grid":
+    def around(low: np.ndarray, high: np.ndarray, spacing_mm: float, margin_mm: float = 0.0) -> "RegularGrid":
         """Returns the grid that covers the box and its margin; samples lie at multiples of the spacing."""
         first = np.floor((np.asarray(low) - margin_mm) / spacing_mm).astype(int)
         last = np.ceil((np.asarray(high) + margin_mm) / spacing_mm).astype(int)
         x, y, z = (int(n) for n in last - first + 1)
-        return Grid(first * spacing_mm, spacing_mm, (x, y, z))
+        return RegularGrid(first * spacing_mm, spacing_mm, (x, y, z))
 
     def axis(self, index: int) -> np.ndarray:
         """Returns the sample coordinates along one axis, mm."""
@@ -72,7 +72,7 @@ class Grid:
 def signed_distance_grid(
     vertices: Float[np.ndarray, "vertices 3"],
     faces: Int64[np.ndarray, "faces 3"],
-    grid: Grid,
+    grid: RegularGrid,
     band_mm: float,
     extend: bool = False,
 ) -> Float32[np.ndarray, "x y z"]:
@@ -101,15 +101,17 @@ def signed_distance_grid(
 
 
 def winding_grid(
-    vertices: Float[np.ndarray, "vertices 3"], faces: Int64[np.ndarray, "faces 3"], grid: Grid
+    vertices: Float[np.ndarray, "vertices 3"], faces: Int64[np.ndarray, "faces 3"], grid: RegularGrid
 ) -> Int8[np.ndarray, "x y z"]:
-    """How often a closed mesh wraps the samples of a grid: 0 outside, 1 inside, negative where it is inside out."""
+    """Winding numbers of a closed mesh at a grid's samples: 0 outside, 1 inside, negative where it is inside out."""
     winding = np.zeros(grid.shape, dtype=np.int8)
     count_crossings((vertices - grid.origin) / grid.spacing_mm, faces, winding, *_RAY_SHIFT)
     return winding
 
 
-def mesh_from_grid(field: Float32[np.ndarray, "x y z"], grid: Grid, level: float = 0.0) -> trimesh.Trimesh:
+def mesh_from_grid(
+    field: Float32[np.ndarray, "x y z"], grid: RegularGrid, level: float = 0.0
+) -> trimesh.Trimesh:
     """Marching cubes at a level of the field, in mm; outward winding for fields that are negative inside.
 
     Raises:

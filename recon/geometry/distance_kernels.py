@@ -1,4 +1,4 @@
-"""The loops of distances on grids, compiled; positions and distances in grid steps unless said otherwise."""
+"""Compiled loops of distances to meshes; positions and distances in grid steps unless said otherwise."""
 
 import numpy as np
 

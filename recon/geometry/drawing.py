@@ -1,4 +1,4 @@
-"""Orthographic pictures of meshes under a light at the viewer: what heat maps, grids and uncertainty maps share."""
+"""Orthographic pictures of meshes under a light at the viewer, for heat maps, comparison sheets and overlays."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _SAMPLES = 2  # a picture is drawn so many times as large and averaged
 
 @dataclass(frozen=True, eq=False)
 class OrthographicView:
-    """What a viewer sees of a mesh, to be coloured as often as wanted; everything is per sub-pixel.
+    """The visible surface of a mesh from one side, to be coloured as often as wanted; everything is per sub-pixel.
 
     Attributes:
         hit: Where the mesh is.
@@ -31,7 +31,7 @@ class OrthographicView:
     light: Float[np.ndarray, " hits"]
 
     def at_hits(self, values: Float[np.ndarray, "vertices ..."]) -> Float[np.ndarray, "hits ..."]:
-        """Numbers of vertices, interpolated."""
+        """Vertex values interpolated at the hits."""
         return np.einsum("pk,pk...->p...", self.weights, values[self.corners])
 
     def picture(self, colours: Float[np.ndarray, "hits 3"]) -> Float[np.ndarray, "h w 3"]:
@@ -52,15 +52,15 @@ def orthographic_view(
     *,
     closed: bool = False,
 ) -> OrthographicView:
-    """Looks at a mesh.
+    """Renders the visible surface of a mesh from one side.
 
     Args:
-        mesh: mm.
+        mesh: The mesh, mm.
         normals: Unit vectors, one per vertex.
         frame: Rows right, down and away from the viewer.
         centre: What is in the middle, mm.
         radius_mm: Half the height of the picture.
-        size: Of the picture, pixels.
+        size: Height and width of the picture, pixels.
         closed: Whether the mesh has an inside, so that triangles that face away need not be drawn.
     """
     pixels = _SAMPLES * size
@@ -86,7 +86,7 @@ def draw(
     radius_mm: float,
     size: int,
 ) -> Float[np.ndarray, "size size 3"]:
-    """A picture of a mesh with coloured vertices; arguments as for `orthographic_view`."""
+    """Draws a mesh with coloured vertices; arguments as for `orthographic_view`."""
     vertices, faces = np.asarray(mesh.vertices, float), np.asarray(mesh.faces)
     seen = orthographic_view(mesh, vertex_normals(vertices, faces), frame, centre, radius_mm, size)
     return seen.picture(seen.at_hits(colours))
@@ -110,7 +110,10 @@ def above(frame: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3 3"]:
 def vertex_normals(
     vertices: Float[np.ndarray, "vertices 3"], faces: Int[np.ndarray, "faces 3"]
 ) -> Float[np.ndarray, "vertices 3"]:
-    """Unit normals: of the triangles around a vertex the mean by area."""
+    """Area-weighted unit vertex normals.
+
+    Rounded differently from `recon.geometry.tidy.vertex_normals`, which sums in another order.
+    """
     a, b, c = vertices[faces].transpose(1, 0, 2)
     cross = np.cross(b - a, c - a)
     normals = np.stack(

@@ -1,13 +1,76 @@
-"""Similarities between point sets: how landmarks place a head."""
+"""The canonical frame of heads, and similarities between frames.
+
+The canonical frame is that of the mean head of the head model, mm: +Y up, +Z out of the face, +X the subject's left,
+origin between the ears a little below the eyes. A head comes into it by the similarity that takes its landmarks closest
+to those of the mean head. Training samples, shape priors and fits to photographs all use it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float
+
+UNIT_CENTRE_MM, UNIT_RADIUS_MM = (0.0, -25.0, -5.0), 330.0
+"""Centre and radius of the ball that holds every bust: the unit ball of networks where no file says otherwise."""
+
+BOX_LOW_MM, BOX_HIGH_MM = (-222.0, -252.0, -144.0), (222.0, 180.0, 150.0)
+"""Corners of the box that holds every bust with a margin: lattices of distances cover it."""
+
+LANDMARKS_MM = {
+    "right_eye": (-18.4849, 32.4797, 91.9895),
+    "left_eye": (18.4867, 32.4826, 91.9880),
+    "nose_tip": (0.0, 4.0234, 130.5224),
+    "nose_base": (0.0, -11.8983, 115.7451),
+    "right_lips": (-25.4386, -35.2768, 101.8614),
+    "left_lips": (25.4386, -35.2768, 101.8614),
+}
+"""The six landmarks of H3DS on the mean head."""
+
+FACE_RADIUS_MM = 95.0
+"""Radius of the H3DS region `face_sphere` about the tip of the nose."""
+
+
+@dataclass(frozen=True)
+class CanonicalFrame:
+    """The canonical frame with the unit ball and the landmarks that a shape model was made with.
+
+    Attributes:
+        centre_mm: Centre of the ball that is the unit ball of the networks.
+        radius_mm: Its radius.
+        landmarks_mm: The mean head's facial landmarks by H3DS name.
+    """
+
+    centre_mm: tuple[float, float, float]
+    radius_mm: float
+    landmarks_mm: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+
+    @property
+    def mm_from_unit(self) -> Float[np.ndarray, "4 4"]:
+        """Matrix from canonical unit space to canonical mm."""
+        matrix = np.diag([self.radius_mm] * 3 + [1.0])
+        matrix[:3, 3] = self.centre_mm
+        return matrix
+
+
+def transform(
+    matrix: Float[np.ndarray, "4 4"], points: Float[np.ndarray, "*n 3"]
+) -> Float[np.ndarray, "*n 3"]:
+    """Applies an affine 4x4 matrix to points."""
+    return points @ matrix[:3, :3].T + matrix[:3, 3]
 
 
 def similarity(
     source: Float[np.ndarray, "n 3"], target: Float[np.ndarray, "n 3"]
 ) -> Float[np.ndarray, "4 4"]:
-    """Least-squares similarity (rotation, one scale, translation) that takes source to target (Umeyama 1991).
+    """Computes the least-squares similarity (rotation, one scale, translation) from source to target (Umeyama 1991).
+
+    The scale is the least-squares one, unlike that of `recon.evaluation.alignment.procrustes`, which follows the
+    published evaluator.
+
+    Args:
+        source: At least three points that are not on one line.
+        target: The point that each shall be taken to.
 
     Returns:
         A 4x4 matrix for column points; never a reflection.

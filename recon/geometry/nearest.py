@@ -1,4 +1,4 @@
-"""Nearest points among many: a kd-tree that is built once, and a tracker for points that move a little."""
+"""Nearest neighbours in point sets: a kd-tree that is built once, and a tracker for queries that move a little."""
 
 from functools import cached_property
 
@@ -16,10 +16,10 @@ def _workers(queries: int) -> int:
 
 
 class PointSet:
-    """Points with kd-trees that are built on first use.
+    """A set of points with kd-trees that are built on first use.
 
     Attributes:
-        points: (points, 3), float64.
+        points: (points, 3) float64, mm.
     """
 
     def __init__(self, points: Float[np.ndarray, "points 3"]) -> None:

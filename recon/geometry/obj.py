@@ -1,4 +1,4 @@
-"""Wavefront OBJ, read and written without touching the order of anything.
+"""Reader and writer of Wavefront OBJ files that keep the order of everything.
 
 Landmarks and regions of a data set are vertex indices: a reader that merges, splits or drops vertices makes
 them meaningless. Here a file's vertices come back as they stand in it, used or not, in float64.
@@ -19,7 +19,7 @@ from recon.errors import MeshError
 
 @dataclass(frozen=True, eq=False)
 class ObjData:
-    """What an OBJ file holds.
+    """The content of an OBJ file.
 
     Attributes:
         vertices: (n, 3) float64, file order.

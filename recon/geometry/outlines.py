@@ -1,4 +1,8 @@
-"""Outlines of masks with sub-pixel precision, and how far apart two of them are."""
+"""Outlines of masks as smooth curves, and measures of how far apart two masks are.
+
+These are whole closed curves, for pictures and for comparing silhouettes. `recon.fitting.contours` draws a fixed number
+of evenly spaced points from an outline instead, unsmoothed and away from ignored pixels, as rays to fit to.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,8 +33,8 @@ class Agreement:
     iou: float
 
 
-def outlines(mask: Bool[np.ndarray, "h w"]) -> list[Float[np.ndarray, "points 2"]]:
-    """Closed curves around a mask's pieces and holes: points (x, y) about a pixel apart, pixel centres at +0.5."""
+def mask_outlines(mask: Bool[np.ndarray, "h w"]) -> list[Float[np.ndarray, "points 2"]]:
+    """Finds closed curves around a mask's pieces and holes: (x, y) about a pixel apart, pixel centres at +0.5."""
     soft = gaussian_filter(np.pad(mask, 4).astype(np.float32), _SMOOTH_PX)
     return [piece[:, ::-1] - 3.5 for piece in find_contours(soft, 0.5)]
 
@@ -38,7 +42,7 @@ def outlines(mask: Bool[np.ndarray, "h w"]) -> list[Float[np.ndarray, "points 2"
 def inner(
     curves: Sequence[Float[np.ndarray, "_ 2"]], shape: tuple[int, int], border: float = 4.0
 ) -> Float[np.ndarray, "points 2"]:
-    """The points of curves that are not at the picture's border, where the picture ends and not the head."""
+    """Returns the points of curves away from the picture's border, where the picture ends and not the head."""
     points = np.concatenate([np.zeros((0, 2)), *curves])
     return points[((points > border) & (points < np.array(shape[::-1]) - border)).all(axis=1)]
 
@@ -62,7 +66,7 @@ def agreement(shown: Bool[np.ndarray, "h w"], fitted: Bool[np.ndarray, "h w"]) -
 
     Outlines are compared both ways, so that a part that only one of them has counts too.
     """
-    a, b = (inner(outlines(mask), mask.shape) for mask in (shown, fitted))
+    a, b = (inner(mask_outlines(mask), mask.shape) for mask in (shown, fitted))
     iou = mask_iou(fitted, shown)
     if not len(a) or not len(b):
         return Agreement(float("inf"), float("inf"), iou)

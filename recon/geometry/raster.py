@@ -1,4 +1,9 @@
-"""A small software rasteriser: triangles to a buffer of which triangle is in front."""
+"""A rasteriser of projected triangles in double precision: the front triangle of every pixel, depth and weights.
+
+Visibility and pictures of meshes use it: one sample a pixel, no pixel lost between neighbours, depth linear on the
+screen. The photographs of synthetic subjects need curves, several samples a pixel and perspective-correct weights;
+`recon.synth.render.zbuffer` has them, in single precision.
+"""
 
 from dataclasses import dataclass
 
@@ -12,12 +17,12 @@ _EDGE = 1e-9  # slack: a pixel on the common edge of two triangles is never lost
 
 @dataclass(frozen=True, eq=False)
 class Fragments:
-    """What each pixel sees.
+    """The front triangle of each pixel.
 
     Attributes:
         face: Index of the front triangle, -1 where there is none.
         weights: Barycentric coordinates within it.
-        depth: Of the surface there, infinity where there is none.
+        depth: Depth of the surface there, infinity where there is none.
     """
 
     face: Int[np.ndarray, "height width"]
@@ -37,8 +42,8 @@ def rasterise(
         points: Pixel coordinates x to the right, y down (pixel centres at +0.5), and depth; the smallest is
             in front.
         faces: Corners of the triangles; both sides are drawn.
-        height: Of the image.
-        width: Of the image.
+        height: Rows of the image.
+        width: Columns of the image.
     """
     depth = np.full((height, width), np.inf)
     face = np.full((height, width), -1, np.int64)

@@ -1,7 +1,8 @@
-"""Exact signed distance of a closed triangle mesh at arbitrary points. Needs numba (the `synth` extra).
+"""Exact signed distance of a closed triangle mesh at arbitrary points.
 
-The distance is a search through a tree of boxes over the triangles; the sign is the winding number along a
-ray in x, found in a table of the triangles over the yz plane.
+The distance is a search through a tree of boxes over the triangles; the sign is the winding number along a ray in x,
+found in a table of the triangles over the yz plane. For closest points, or for open meshes, see
+`recon.geometry.surface.Surface`; for all samples of a grid, `recon.geometry.distance_grid` is faster.
 """
 
 import numpy as np
@@ -15,7 +16,7 @@ _COLUMNS = 256
 
 
 class MeshDistance:
-    """Signed distance of one mesh, negative inside."""
+    """The signed distance function of one closed mesh, negative inside."""
 
     def __init__(self, vertices: Float[np.ndarray, "vertices 3"], faces: Int64[np.ndarray, "faces 3"]):
         """Builds the search tree.

@@ -1,4 +1,9 @@
-"""A triangle surface that finds its point nearest to a query, exactly, and gives even samples of itself."""
+"""Triangle surfaces with exact closest points and even samples, and a tracker for queries that hardly move.
+
+`Surface` takes any mesh, open ones too, and says where the closest point lies and on which triangle;
+`recon.geometry.signed_distance.MeshDistance` says only how far it is, with a sign, for closed meshes and many points.
+Their last digits differ, so neither can stand for the other in a published number.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +21,7 @@ _NEIGHBOURS = 32  # pieces looked at first
 
 @dataclass(frozen=True, eq=False)
 class Closest:
-    """Nearest surface points of some queries.
+    """Closest surface points of some queries.
 
     Attributes:
         points: On the surface, mm.
@@ -30,7 +35,7 @@ class Closest:
 
 
 class Surface:
-    """Triangles with cached normals, areas and search tree.
+    """A triangle mesh with cached normals, areas and search tree.
 
     Attributes:
         vertices: (vertices, 3) float64, mm.
@@ -67,13 +72,13 @@ class Surface:
         )
 
     def _closest(self, queries: Float[np.ndarray, "queries 3"]) -> Closest:
-        """The pieces with the nearest centres first; then more, where these may not be all."""
+        """Looks at the pieces with the nearest centres first, then at more where these may not be all."""
         cover = self._cover
         away, near = cover.nearest(queries, min(_NEIGHBOURS, len(cover)))
         face = cover.owners[near[:, 0]]
         point = closest_on_triangles(queries, self._triangles[face])
         best = Closest(point, np.linalg.norm(queries - point, axis=1), face)
-        query, piece = cover.worth_it(queries, away[:, 1:], near[:, 1:], best.distances)
+        query, piece = cover.candidates(queries, away[:, 1:], near[:, 1:], best.distances)
         self.improve(best, queries, query, cover.owners[piece])
         rows = np.flatnonzero(~cover.complete(away[:, -1], best.distances))
         if len(rows) and near.shape[1] < len(cover):
@@ -141,8 +146,7 @@ class SurfaceTracker:
 
     For each query it keeps the triangles within its nearest distance and twice the slack. A query that has
     moved by no more than the slack is that much nearer to any triangle at most, and that much further from
-    the nearest one: the nearest is still among those kept. Queries that have moved further are looked up
-        anew.
+    the nearest one: the nearest is still among those kept. Queries that have moved further are looked up anew.
 
     Args:
         surface: Where nearest points are looked for.

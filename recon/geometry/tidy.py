@@ -1,4 +1,4 @@
-"""Tidying of closed meshes: components, Taubin smoothing, unused vertices."""
+"""Repairs and measures of closed meshes: components, volume, vertex normals, Taubin smoothing."""
 
 import numpy as np
 import scipy.sparse as sp
@@ -38,7 +38,7 @@ def largest_component(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
     return _components(mesh, None)
 
 
-def drop_crumbs(mesh: trimesh.Trimesh, volume_mm3: float) -> trimesh.Trimesh:
+def drop_small_components(mesh: trimesh.Trimesh, volume_mm3: float) -> trimesh.Trimesh:
     """Returns the outward components that enclose more than a volume; hollows inside are dropped too.
 
     Raises:

@@ -1,6 +1,6 @@
 """Priors: knowledge of heads from before the photographs are looked at. One interface, a file for each prior."""
 
-from recon.priors.canonical import Canonical
+from recon.geometry.frames import CanonicalFrame
 from recon.priors.deepsdf import DeepSDFPrior, MeanHeadPrior
 from recon.priors.field import PriorField
 from recon.priors.instant_start import InstantStart
@@ -15,7 +15,7 @@ from recon.priors.tensor_files import convert_file
 from recon.priors.weights import ShapePrior, load_shape_prior, save_shape_prior
 
 __all__ = [
-    "Canonical",
+    "CanonicalFrame",
     "DeepSDFNetwork",
     "DeepSDFPrior",
     "FeatureGridSDFNetwork",

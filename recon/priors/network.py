@@ -1,7 +1,7 @@
 """Shape models of heads: signed distance networks with a latent code, F(x; z).
 
 All live in the canonical unit frame: the mean head's frame, scaled so that a ball which holds every bust has
-radius 1 (see `recon.priors.weights.Canonical`). Distances are in that unit, negative inside.
+radius 1 (see `recon.geometry.frames.CanonicalFrame`). Distances are in that unit, negative inside.
 """
 
 import math

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from recon.errors import PriorError
-from recon.priors.canonical import Canonical
+from recon.geometry.frames import CanonicalFrame
 from recon.priors.network import DeepSDFNetwork, FeatureGridSDFNetwork, ShapeNetwork
 from recon.priors.pca.packing import CODEC, cached, packed, unpacked
 from recon.priors.pca.shape_model import PCAShapeModel
@@ -35,14 +35,14 @@ class PriorDescription:
     Attributes:
         kind: Key of `NETWORKS`.
         arguments: Arguments that the network was made with.
-        canonical: Canonical frame of the shape model.
+        canonical: CanonicalFrame frame of the shape model.
         about: Its training, data and licence: whatever the file says.
         codec: Name of the compression; None where tensors are those of the network.
     """
 
     kind: str
     arguments: Mapping[str, Any]
-    canonical: Canonical
+    canonical: CanonicalFrame
     about: Mapping[str, Any]
     codec: str | None = None
 
@@ -53,14 +53,14 @@ class ShapePrior:
 
     Attributes:
         network: The shape model, in evaluation mode.
-        canonical: Canonical frame of the shape model.
+        canonical: CanonicalFrame frame of the shape model.
         kind: Key of `NETWORKS`.
         arguments: Arguments that the network was made with.
         about: Its training, data and licence: whatever the file says.
     """
 
     network: ShapeNetwork
-    canonical: Canonical
+    canonical: CanonicalFrame
     kind: str
     arguments: Mapping[str, Any]
     about: Mapping[str, Any]
@@ -144,7 +144,7 @@ def read_description(path: str | Path, sha256: str | None = None) -> PriorDescri
         return PriorDescription(
             metadata["kind"],
             json.loads(metadata["arguments"]),
-            Canonical(tuple(canonical["centre_mm"]), float(canonical["radius_mm"]), landmarks),
+            CanonicalFrame(tuple(canonical["centre_mm"]), float(canonical["radius_mm"]), landmarks),
             json.loads(metadata.get("about", "{}")),
             metadata.get("codec"),
         )

@@ -1,4 +1,4 @@
-"""What a synthetic subject is made of: renderable surfaces, hair strands, and the watertight truth.
+"""Parts of synthetic subjects: renderable surfaces, hair strands, and the watertight truth.
 
 The frame of everything here is the canonical head frame: millimetres, +Y up, +Z out of the face, +X to the
 subject's left, origin between the ears a little below the eyes (the head model's own axes, times ten).

@@ -6,14 +6,12 @@ import trimesh
 from PIL import Image
 
 from recon.errors import EvaluationError
-from recon.evaluation.batch import Options, score
+from recon.evaluation.batch import ScoringOptions, score
 from recon.evaluation.heatmap import error_colours, face_frame
 from recon.evaluation.predictions import find
 from recon.geometry.raster import rasterise
 from recon.meshing import save
 from tests.support import official_cases as cases
-
-from .test_official import Truth
 
 
 @pytest.fixture
@@ -27,32 +25,36 @@ def folder(tmp_path):
 
 
 def test_scores_and_failures_in_one_process_or_two(folder):
-    truth = Truth(*cases.ground_truth())
+    truth = cases.Truth(*cases.ground_truth())
     truths = {"one": truth, "two": pickle.loads(pickle.dumps(truth))}
     jobs = find(folder)
-    serial = {(s.job.scene, s.job.views): s for s in score(jobs, truths, Options(("official",)), workers=1)}
+    serial = {
+        (s.job.scene, s.job.views): s for s in score(jobs, truths, ScoringOptions(("official",)), workers=1)
+    }
     assert serial["one", 3].numbers["official"]["head"]["mean_mm"] < 1e-4  # float32 in the file
     assert set(serial["two", 3].numbers["official"]) == {"face", "head"}
     assert "in metres" in serial["two", 8].error and not serial["two", 8].numbers
     assert "no scene three" in serial["three", 3].error
-    parallel = {(s.job.scene, s.job.views): s for s in score(jobs, truths, Options(("official",)), workers=2)}
+    parallel = {
+        (s.job.scene, s.job.views): s for s in score(jobs, truths, ScoringOptions(("official",)), workers=2)
+    }
     assert parallel == serial
     with pytest.raises(EvaluationError, match="nothing to compare"):
         list(score(jobs, {"four": truth}))
 
 
 def test_warnings_are_kept_with_the_score(folder, caplog):
-    truth = Truth(*cases.ground_truth())
+    truth = cases.Truth(*cases.ground_truth())
     gt = truth.mesh()
     save(trimesh.Trimesh(gt.vertices * 1.2, gt.faces, process=False), folder / "one_4.ply")
-    (result,) = score(find(folder, views=[4]), {"one": truth}, Options(("official",)))
+    (result,) = score(find(folder, views=[4]), {"one": truth}, ScoringOptions(("official",)))
     assert any("its size is not judged" in warning for warning in result.warnings)
     assert not caplog.records
 
 
 def test_heat_maps(folder):
-    truth = Truth(*cases.ground_truth())
-    list(score(find(folder, views=[3]), {"two": truth}, Options(("official",), folder / "maps", 3.0)))
+    truth = cases.Truth(*cases.ground_truth())
+    list(score(find(folder, views=[3]), {"two": truth}, ScoringOptions(("official",), folder / "maps", 3.0)))
     (path,) = (folder / "maps").iterdir()
     assert path.name == f"{folder.name}_two_3.png"
     picture = np.asarray(Image.open(path)) / 255

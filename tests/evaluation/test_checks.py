@@ -10,12 +10,10 @@ from recon.evaluation import Evaluator, evaluate, project_landmarks
 from recon.evaluation.checks import check_mesh
 from tests.support import official_cases as cases
 
-from .test_official import Truth
-
 
 @pytest.fixture(scope="module")
 def truth():
-    return Truth(*cases.ground_truth())
+    return cases.Truth(*cases.ground_truth())
 
 
 def pred_with(mesh, vertices=None, faces=None):
@@ -80,10 +78,10 @@ def test_suspicious_size_and_place_are_logged(truth, caplog):
 def test_missing_or_foreign_regions(truth):
     mesh, landmarks = truth.mesh(), truth.landmarks
     with pytest.raises(EvaluationError, match="no region 'face'"):
-        evaluate(Truth(mesh, landmarks, {}), mesh)
+        evaluate(cases.Truth(mesh, landmarks, {}), mesh)
     for indices in ([], [len(mesh.vertices)], [-1]):
         with pytest.raises(EvaluationError, match="must list vertices"):
-            evaluate(Truth(mesh, landmarks, {"face": np.array(indices, int)}), mesh)
+            evaluate(cases.Truth(mesh, landmarks, {"face": np.array(indices, int)}), mesh)
 
 
 def test_the_prediction_is_not_changed(truth):

@@ -10,12 +10,10 @@ from recon.evaluation.strict import RigidFit, rigid_fit, strict
 from recon.geometry.surface import Surface
 from tests.support import official_cases as cases
 
-from .test_official import Truth
-
 
 @pytest.fixture(scope="module")
 def truth():
-    return Truth(*cases.ground_truth())
+    return cases.Truth(*cases.ground_truth())
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +71,7 @@ def test_exact_surface_at_three_densities():
         "face": np.flatnonzero(truth_mesh.vertices[:, 2] < 40),
         "face_sphere": np.flatnonzero(far < 95),
     }
-    evaluator = Evaluator(Truth(truth_mesh, landmarks, regions))
+    evaluator = Evaluator(cases.Truth(truth_mesh, landmarks, regions))
     official = [evaluator.evaluate(mesh).mean_mm for mesh in meshes]
     strict = [evaluator.evaluate(mesh, mode="strict").mean_mm for mesh in meshes]
     assert [len(m.vertices) for m in meshes] == [1986, 7938, 31746]
@@ -145,6 +143,6 @@ def test_a_region_that_the_prediction_lacks(evaluator, truth):
     nose = np.isin(evaluator.surface.faces, truth.region("nose")).all(axis=1)
     with pytest.raises(EvaluationError, match="no part of the prediction"):
         strict(evaluator.surface, Surface(back), nose, fixed, samples=2000)
-    empty = Truth(truth.mesh(), truth.landmarks, {"face": np.array([0, 5, 9])})
+    empty = cases.Truth(truth.mesh(), truth.landmarks, {"face": np.array([0, 5, 9])})
     with pytest.raises(EvaluationError, match="no whole face"):
         evaluate(empty, evaluator.mesh, mode="strict")

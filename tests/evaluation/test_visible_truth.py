@@ -3,7 +3,8 @@
 import numpy as np
 import trimesh
 
-from recon.evaluation.visible_truth import Outside, seen_from_outside
+from recon.evaluation.visible_truth import VisibleGroundTruth, visible_vertices
+from tests.support import official_cases as cases
 
 
 def ball_with_a_hidden_wall() -> tuple[trimesh.Trimesh, int]:
@@ -16,24 +17,9 @@ def ball_with_a_hidden_wall() -> tuple[trimesh.Trimesh, int]:
     return trimesh.util.concatenate([outer, inner]), len(outer.vertices)
 
 
-class Truth:
-    """A ground truth in memory."""
-
-    def __init__(self, mesh: trimesh.Trimesh) -> None:
-        self._mesh = mesh
-        self.landmarks = {"nose_tip": 0}
-
-    def mesh(self) -> trimesh.Trimesh:
-        return self._mesh
-
-    def region(self, name: str) -> np.ndarray:
-        assert name == "face"
-        return np.arange(len(self._mesh.vertices))[::-1]
-
-
 def test_the_outer_ball_is_seen_and_the_wall_behind_a_slit_is_not():
     mesh, outer = ball_with_a_hidden_wall()
-    seen = seen_from_outside(mesh)
+    seen = visible_vertices(mesh)
     used = np.unique(mesh.faces)
     assert seen[used[used < outer]].all()
     assert not seen[outer:].any()
@@ -42,12 +28,14 @@ def test_the_outer_ball_is_seen_and_the_wall_behind_a_slit_is_not():
 def test_a_bowl_is_seen_inside_and_outside():
     bowl = trimesh.creation.icosphere(subdivisions=4, radius=50.0)
     bowl.update_faces(bowl.triangles_center[:, 2] < 10.0)
-    assert seen_from_outside(bowl)[np.unique(bowl.faces)].all()
+    assert visible_vertices(bowl)[np.unique(bowl.faces)].all()
 
 
 def test_regions_keep_the_order_of_what_is_seen_and_the_mesh_stays_whole():
     mesh, outer = ball_with_a_hidden_wall()
-    truth = Outside(Truth(mesh))
+    truth = VisibleGroundTruth(
+        cases.Truth(mesh, {"nose_tip": 0}, {"face": np.arange(len(mesh.vertices))[::-1]})
+    )
     region = truth.region("face")
     assert truth.mesh() is mesh and truth.landmarks == {"nose_tip": 0}
     assert region.max() < outer and (np.diff(region) < 0).all()

@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
 
-from recon.geometry.frames import similarity
+from recon.geometry.frames import LANDMARKS_MM, CanonicalFrame, similarity, transform
+from recon.synth.datasets.samples import mean_landmarks
+from recon.synth.model.head_model import H3DS_LANDMARKS
+from tests.support.head_model import needs_model
 
 
 def test_similarity_is_recovered_exactly():
@@ -29,3 +32,18 @@ def test_similarity_by_hand():
 def test_points_that_coincide_place_nothing():
     with pytest.raises(ValueError, match="coincide"):
         similarity(np.ones((3, 3)), np.eye(3))
+
+
+def test_a_frame_takes_its_unit_ball_to_its_ball():
+    frame = CanonicalFrame((1.0, -2.0, 3.0), 50.0)
+    np.testing.assert_allclose(
+        transform(frame.mm_from_unit, np.array([[0.0, 0, 0], [1, 0, 0]])), [[1, -2, 3], [51, -2, 3]]
+    )
+
+
+@needs_model
+def test_the_table_of_landmarks_is_that_of_the_head_model():
+    mean = mean_landmarks()
+    assert set(H3DS_LANDMARKS) == set(LANDMARKS_MM)
+    for name, index in H3DS_LANDMARKS.items():
+        np.testing.assert_allclose(LANDMARKS_MM[name], mean[index], atol=1e-3)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from recon.geometry.outlines import agreement, inner, outlines
+from recon.geometry.outlines import agreement, inner, mask_outlines
 
 
 def disc(radius, size=200, centre=(100.0, 100.0)):
@@ -10,7 +10,7 @@ def disc(radius, size=200, centre=(100.0, 100.0)):
 
 
 def test_the_outline_of_a_disc_is_its_circle():
-    (curve,) = outlines(disc(60.0, centre=(90.0, 104.0)))
+    (curve,) = mask_outlines(disc(60.0, centre=(90.0, 104.0)))
     away = np.hypot(*(curve - [90.0, 104.0]).T)
     assert abs(away.mean() - 60.0) < 0.1 and np.abs(away - 60.0).max() < 0.5
     np.testing.assert_array_equal(curve[0], curve[-1])
@@ -34,7 +34,7 @@ def test_a_part_that_only_one_has_counts_whichever_has_it():
 def test_the_pictures_border_is_no_outline():
     mask = np.zeros((100, 120), bool)
     mask[40:, 30:90] = True
-    points = inner(outlines(mask), (100, 120))
+    points = inner(mask_outlines(mask), (100, 120))
     assert points[:, 1].max() < 96 and 39 < points[:, 1].min() < 41 and len(points) > 100
     empty = agreement(mask, np.zeros_like(mask))
     assert empty.median_px == float("inf") and empty.iou == 0

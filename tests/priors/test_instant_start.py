@@ -8,7 +8,7 @@ from recon.errors import ConfigError, OutOfDistributionError, PriorError
 from recon.fields import FeatureNetwork, RenderingNetwork, SDFNetwork
 from recon.fitting import InstantFit
 from recon.priors import (
-    Canonical,
+    CanonicalFrame,
     DeepSDFPrior,
     FeatureGridSDFNetwork,
     FitsHead,
@@ -213,7 +213,7 @@ def test_what_cannot_start_from_a_fit_is_refused_before_the_fit(network_file, pc
 
 
 def test_shape_models_of_different_frames_are_refused(pca_file, observations, tmp_path):
-    other = write_network(tmp_path / "other.safetensors", Canonical((0.0, -25.0, 0.0), 330.0))
+    other = write_network(tmp_path / "other.safetensors", CanonicalFrame((0.0, -25.0, 0.0), 330.0))
     with pytest.raises(PriorError, match=r"-25\.0.*same frame"):
         InstantStart(Fitted(pca_file), DeepSDFPrior(str(other))).starts(NETWORKS, observations)
 

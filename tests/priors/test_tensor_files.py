@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from recon.errors import PriorError
 from recon.priors import (
-    Canonical,
+    CanonicalFrame,
     DeepSDFNetwork,
     FeatureGridSDFNetwork,
     PCAPrior,
@@ -86,7 +86,7 @@ def test_an_old_prior_is_read_with_one_warning_that_says_how_to_convert_it(kind,
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert str(path) in caplog.text and "convert_file" in caplog.text
     assert prior.kind == kind and prior.canonical.centre_mm == (0.0, -25.0, -5.0)
-    assert prior.canonical == Canonical((0.0, -25.0, -5.0), 330.0, {"nose_tip": (0.0, 4.0, 130.5)})
+    assert prior.canonical == CanonicalFrame((0.0, -25.0, -5.0), 330.0, {"nose_tip": (0.0, 4.0, 130.5)})
     assert (kind == "pca") == (prior.network.brightness_model is not None)
 
 

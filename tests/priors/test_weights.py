@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from recon.errors import PriorError
-from recon.priors import Canonical, ShapePrior, load_shape_prior, save_shape_prior
+from recon.priors import CanonicalFrame, ShapePrior, load_shape_prior, save_shape_prior
 from recon.priors.network import FeatureGridSDFNetwork
 
 ARGUMENTS = {
@@ -20,7 +20,7 @@ ARGUMENTS = {
 @pytest.fixture
 def prior():
     torch.manual_seed(0)
-    canonical = Canonical((0.0, -25.0, -5.0), 330.0, {"nose_tip": (0.0, 4.0, 130.5)})
+    canonical = CanonicalFrame((0.0, -25.0, -5.0), 330.0, {"nose_tip": (0.0, 4.0, 130.5)})
     return ShapePrior(
         FeatureGridSDFNetwork(**ARGUMENTS), canonical, "feature_grid", ARGUMENTS, {"heads": 480}
     )

@@ -34,15 +34,21 @@ def configured(*overrides):
         return compose("evaluate", overrides=list(overrides))
 
 
-def test_faces_without_what_is_hidden_are_said_to_be_no_official_ones(script, data, tmp_path, capsys):
+def test_faces_without_occluded_parts_are_said_to_be_no_official_ones(script, data, tmp_path, capsys):
     root, scene = data
     gt, _, _ = cases.ground_truth()
     wrong = gt.vertices + 2.0 * np.sin(gt.vertices / 20)
     save(trimesh.Trimesh(wrong, gt.faces, process=False), tmp_path / "mine" / f"{scene}_3.ply")
-    given = (f"pred={tmp_path}/mine", f"data={root}", "heatmaps=false", "strict=false", "hidden=false")
+    given = (
+        f"pred={tmp_path}/mine",
+        f"data={root}",
+        "heatmaps=false",
+        "strict=false",
+        "include_occluded=false",
+    )
     assert not script.run(configured(*given))
     assert "not comparable with official numbers" in capsys.readouterr().out
-    assert "hidden=false" in (tmp_path / "mine" / "evaluation" / "table.md").read_text()
+    assert "include_occluded=false" in (tmp_path / "mine" / "evaluation" / "table.md").read_text()
 
 
 def test_a_folder_becomes_tables(script, data, tmp_path, capsys):

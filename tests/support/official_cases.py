@@ -66,6 +66,19 @@ class Case:
     region: str | None
 
 
+class Truth:
+    """The least that an evaluator asks of a ground truth."""
+
+    def __init__(self, mesh, landmarks, regions):
+        self._mesh, self.landmarks, self._regions = mesh, landmarks, regions
+
+    def mesh(self):
+        return self._mesh
+
+    def region(self, name):
+        return self._regions[name]
+
+
 def rotation(vector) -> np.ndarray:
     angle = np.linalg.norm(vector)
     x, y, z = np.asarray(vector) / angle

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recon.priors import Canonical, FeatureGridSDFNetwork, PCAShapeModel, ShapePrior, save_shape_prior
+from recon.priors import CanonicalFrame, FeatureGridSDFNetwork, PCAShapeModel, ShapePrior, save_shape_prior
 from recon.priors.data.components import spline_values
 from tests.support.ellipsoid import SEMI_AXES_MM
 
@@ -29,12 +29,14 @@ def write_ellipsoids(path: Path) -> Path:
     with torch.no_grad():
         network.mean.values[:, 0] = distance
         network.basis.weight.mul_(0.1)
-    prior = ShapePrior(network, Canonical((0.0, 0.0, 0.0), UNIT_MM, LANDMARKS), "feature_grid", ARGUMENTS, {})
+    prior = ShapePrior(
+        network, CanonicalFrame((0.0, 0.0, 0.0), UNIT_MM, LANDMARKS), "feature_grid", ARGUMENTS, {}
+    )
     save_shape_prior(path, prior, torch.float32)
     return path
 
 
-CANONICAL = Canonical((0.0, 0.0, 0.0), 330.0)
+CANONICAL = CanonicalFrame((0.0, 0.0, 0.0), 330.0)
 RADIUS, GROWTH = (
     0.25,
     0.04,

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float32
 
 from recon.errors import PriorError
 from recon.files import replacing
-from recon.priors.canonical import BOX_HIGH_MM, BOX_LOW_MM, FACE_RADIUS_MM, LANDMARKS_MM
+from recon.geometry.frames import BOX_HIGH_MM, BOX_LOW_MM, FACE_RADIUS_MM, LANDMARKS_MM
 from recon.priors.data.components import closeness
 from recon.priors.data.dataset import HeadData
 from recon.priors.data.lattices import FACE_FACTOR, REACH_MM

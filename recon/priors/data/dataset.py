@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float16, Float32
 
 from recon.errors import PriorError
-from recon.priors.canonical import LANDMARKS_MM, Canonical
+from recon.geometry.frames import LANDMARKS_MM, CanonicalFrame
 
 FORMAT = "headrecon-samples-2"
 
@@ -42,7 +42,7 @@ class HeadData(Protocol):
     """Heads in shards.
 
     Attributes:
-        canonical: Canonical frame of all heads.
+        canonical: CanonicalFrame frame of all heads.
         names: Names of the heads; the place of a head in it is its number.
         shards: Numbers of the heads of each shard.
         has_distances: Whether shards come with exact distances.
@@ -50,7 +50,7 @@ class HeadData(Protocol):
     """
 
     @property
-    def canonical(self) -> Canonical: ...  # noqa: D102
+    def canonical(self) -> CanonicalFrame: ...  # noqa: D102
     @property
     def names(self) -> Sequence[str]: ...  # noqa: D102
     @property
@@ -108,7 +108,7 @@ class SampleFolder:
         counts = [len(shard["names"]) for shard in manifest["shards"]]
         ends = np.cumsum(counts).tolist()
         self.shards = [range(end - count, end) for count, end in zip(counts, ends, strict=True)]
-        self.canonical = Canonical(
+        self.canonical = CanonicalFrame(
             tuple(manifest["unit_centre_mm"]), float(manifest["unit_radius_mm"]), LANDMARKS_MM
         )
         self.has_distances = True

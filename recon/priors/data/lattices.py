@@ -9,7 +9,7 @@ from jaxtyping import Float, Float16, Float32, Int
 from scipy.ndimage import map_coordinates
 
 from recon.errors import PriorError
-from recon.priors.canonical import BOX_HIGH_MM, BOX_LOW_MM, FACE_RADIUS_MM, LANDMARKS_MM, Canonical
+from recon.geometry.frames import BOX_HIGH_MM, BOX_LOW_MM, FACE_RADIUS_MM, LANDMARKS_MM, CanonicalFrame
 from recon.priors.data.batches import LatticeBatch
 from recon.priors.data.components import Components, closeness, principal_components, spline_values
 from recon.priors.data.dataset import HeadData
@@ -30,7 +30,7 @@ class Lattices:
     """Signed distances of all heads at the lattice nodes that training may draw.
 
     Attributes:
-        canonical: Canonical frame.
+        canonical: CanonicalFrame frame.
         spacing_mm: Spacing of the lattice.
         mean: Mean signed distance at every node, mm.
         points: The nodes that may be drawn, canonical unit space.
@@ -39,7 +39,7 @@ class Lattices:
         cumulative: Cumulative probability by which nodes are drawn.
     """
 
-    canonical: Canonical
+    canonical: CanonicalFrame
     spacing_mm: float
     mean: Float32[np.ndarray, "x y z"]
     points: Float32[np.ndarray, "nodes 3"]

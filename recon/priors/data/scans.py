@@ -18,10 +18,9 @@ import trimesh
 from jaxtyping import Float, Float16
 
 from recon.errors import MeshError, PriorError, SceneError
-from recon.geometry.frames import similarity
+from recon.geometry.frames import LANDMARKS_MM, UNIT_CENTRE_MM, UNIT_RADIUS_MM, CanonicalFrame, similarity
 from recon.geometry.obj import read_obj
 from recon.geometry.surface import Surface
-from recon.priors.canonical import LANDMARKS_MM, UNIT_CENTRE_MM, UNIT_RADIUS_MM, Canonical
 from recon.priors.data.dataset import HeadPoints
 from recon.scene.scene import read_landmarks
 
@@ -84,7 +83,7 @@ class ScanFolder:
         self.paths = [path for path in paths if (path in unseen) == held_out]
         self.names: Sequence[str] = [_name(root, path) for path in self.paths]
         self.shards: Sequence[Sequence[int]] = [range(n, n + 1) for n in range(len(self.paths))]
-        self.canonical = Canonical(UNIT_CENTRE_MM, UNIT_RADIUS_MM, LANDMARKS_MM)
+        self.canonical = CanonicalFrame(UNIT_CENTRE_MM, UNIT_RADIUS_MM, LANDMARKS_MM)
         self.has_distances, self.lattice_mm = False, None
         self.points, self.seed = points, seed
 

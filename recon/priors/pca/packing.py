@@ -16,7 +16,7 @@ from torch import Tensor
 
 from recon.files import replacing
 from recon.fitting.brightness import BrightnessModel
-from recon.priors.canonical import BOX_HIGH_MM, BOX_LOW_MM, FACE_RADIUS_MM, LANDMARKS_MM
+from recon.geometry.frames import BOX_HIGH_MM, BOX_LOW_MM, FACE_RADIUS_MM, LANDMARKS_MM
 from recon.priors.pca import codec
 from recon.priors.pca.shape_model import PCAShapeModel, halved_resolution, nearest_rows
 

@@ -12,7 +12,7 @@ import numpy as np
 import trimesh
 from jaxtyping import Float, Int64
 
-from recon.geometry.distance_grid import Grid, mesh_from_grid, signed_distance_grid
+from recon.geometry.distance_grid import RegularGrid, mesh_from_grid, signed_distance_grid
 from recon.geometry.tidy import largest_component
 
 GARMENTS = ("crew", "v_neck", "shirt", "turtleneck", "hoodie")
@@ -89,7 +89,7 @@ def garment_mesh(
     floor = front[1] - bust.bottom_mm
     low = np.array([-side[0] * 1.75 * bust.width, floor, min(back[2], side[2]) - 45])
     high = np.array([side[0] * 1.75 * bust.width, back[1] + 90, front[2] + 40])
-    grid = Grid.around(low, high, _SPACING_MM, 4 * _SPACING_MM)
+    grid = RegularGrid.around(low, high, _SPACING_MM, 4 * _SPACING_MM)
 
     near = (skin[faces, 1].min(axis=1) < high[1] + 20) & (skin[faces, 1].max(axis=1) > floor - 30)
     body = signed_distance_grid(skin, faces if near.all() else faces[near], grid, _BAND_MM, extend=True)

@@ -1,4 +1,4 @@
-"""Synthetic people: `make_subject(seed)` draws identity, expression, hair and clothes and builds them."""
+"""Whole synthetic people: `make_subject(seed)` draws identity, expression, hair and clothes and builds them."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,47 +10,14 @@ import trimesh
 from recon.errors import ConfigError
 from recon.synth.body.bust import Bust, draw_bust, garment_mesh
 from recon.synth.body.truth import mark_regions, nearest_vertices, union_mesh
-from recon.synth.hair.build import Growth, Skin, body_field, build_hair
+from recon.synth.hair.build import Growth, Skin, build_hair, collision_field
 from recon.synth.hair.families import SHORT_FAMILIES, draw_beard, draw_style
 from recon.synth.hair.scalp import Hairline, draw_hairline, scalp_mask
 from recon.synth.hair.styles import HairStyle
 from recon.synth.model.head_model import H3DS_LANDMARKS, HeadModel, load_head_model
 from recon.synth.model.identity import HeadShape, Identity, draw_identity, generator, shape_head
 from recon.synth.model.regions import beard_distance_mm, brow_mask, face_zone, lip_mask, nose_zone
-from recon.synth.parts import (
-    BEARD,
-    BROW,
-    CLOTH,
-    EYE,
-    HAIR,
-    LABEL_NAMES,
-    LASH,
-    MOUTH,
-    SKIN,
-    Part,
-    Strands,
-    Subject,
-)
-
-__all__ = [
-    "BEARD",
-    "BROW",
-    "CLOTH",
-    "EYE",
-    "HAIR",
-    "LABEL_NAMES",
-    "LASH",
-    "MOUTH",
-    "SKIN",
-    "Part",
-    "Strands",
-    "Subject",
-    "build_subject",
-    "draw_recipe",
-    "make_subject",
-    "shorn_subject",
-    "with_truth",
-]
+from recon.synth.parts import CLOTH, EYE, SKIN, Part, Strands, Subject
 
 
 def make_subject(
@@ -66,7 +33,7 @@ def make_subject(
     Args:
         seed: Which person of the split; not negative.
         split: "train", "val" or "test"; no identity or style parameter of one split occurs in another.
-        style: Hair family, one of `hair_families.FAMILIES`; drawn by default.
+        style: Hair family, one of `recon.synth.hair.FAMILIES`; drawn by default.
         model: Head model; by default the one of `load_head_model()`.
         spacing_mm: Grid spacing of the truth's distance field.
 
@@ -152,7 +119,7 @@ def build_subject(
     grown = [growth for growth in (hair, beard) if growth is not None]
     if grown:
         scalp = Hairline().distance_mm(canonical) > 5.0
-        body = body_field(skin, cloth, scalp, max(growth.style.reach_mm() for growth in grown))
+        body = collision_field(skin, cloth, scalp, max(growth.style.reach_mm() for growth in grown))
     for growth in grown:
         part, curves = build_hair(growth, skin, body, growth.inside_mm(model, canonical))
         parts.append(part)
@@ -174,8 +141,10 @@ def build_subject(
     )
 
 
-def shorn_subject(recipe: Mapping[str, Any], *, model: HeadModel | None = None) -> tuple[Subject, HeadShape]:
-    """The person of a recipe without the hair of the head and without truth: what portraits of a face need, soon.
+def build_subject_without_hair(
+    recipe: Mapping[str, Any], *, model: HeadModel | None = None
+) -> tuple[Subject, HeadShape]:
+    """Builds the person of a recipe without hair on the head and without truth, which is all that portraits need.
 
     Returns:
         The person, and the surfaces of the head.
@@ -207,11 +176,11 @@ def shorn_subject(recipe: Mapping[str, Any], *, model: HeadModel | None = None) 
 def _grown(
     growth: Growth, model: HeadModel, shape: HeadShape, cloth: tuple[np.ndarray, np.ndarray]
 ) -> tuple[Part, Strands]:
-    """One growth of hair on a head."""
+    """Grows the hair or beard of one growth on a head."""
     topology = model.refinement
     skin = Skin(shape.skin, topology.faces, topology.canonical, topology.faces[topology.cap_of_face == 0])
     scalp = Hairline().distance_mm(topology.canonical) > 5.0
-    body = body_field(skin, cloth, scalp, growth.style.reach_mm())
+    body = collision_field(skin, cloth, scalp, growth.style.reach_mm())
     return build_hair(growth, skin, body, growth.inside_mm(model, topology.canonical))
 
 

@@ -8,28 +8,28 @@ from jaxtyping import Float, Float32, Int64
 from scipy.spatial import cKDTree
 
 from recon.errors import MeshError
-from recon.geometry.distance_grid import Grid, mesh_from_grid, signed_distance_grid
+from recon.geometry.distance_grid import RegularGrid, mesh_from_grid, signed_distance_grid
+from recon.geometry.frames import FACE_RADIUS_MM
 from recon.geometry.tidy import enclosed_volume, largest_component, taubin_smooth
 from recon.synth.parts import BEARD, EYE, Part
 
 Solid = tuple[Float[np.ndarray, "_ 3"], Int64[np.ndarray, "_ 3"]]
 """Vertices (mm) and outward faces of one closed mesh."""
 
-FACE_SPHERE_MM = 95.0
-"""Radius of the H3DS region `face_sphere` around the tip of the nose (specs/h3ds.md 1.3)."""
-
 _TRANSFER_MM = 6.0
 """How far a vertex of the truth may lie from the nearest vertex of a part and still belong to it."""
 
 
-def union_field(solids: Sequence[Solid], spacing_mm: float) -> tuple[Grid, Float32[np.ndarray, "x y z"]]:
-    """Signed distance of the union of closed meshes, in the band that marching cubes reads.
+def union_field(
+    solids: Sequence[Solid], spacing_mm: float
+) -> tuple[RegularGrid, Float32[np.ndarray, "x y z"]]:
+    """Computes the signed distance of the union of closed meshes, in the band that marching cubes reads.
 
     Samples on both ends of a crossed grid edge are at most one step from the surface.
 
     Args:
         solids: The meshes; they may overlap.
-        spacing_mm: Grid spacing.
+        spacing_mm: Spacing of the grid.
 
     Returns:
         The grid and the field, clamped to a little over one step, negative inside.
@@ -37,10 +37,10 @@ def union_field(solids: Sequence[Solid], spacing_mm: float) -> tuple[Grid, Float
     low = np.min([v.min(axis=0) for v, _ in solids], axis=0)
     high = np.max([v.max(axis=0) for v, _ in solids], axis=0)
     band = 1.1 * spacing_mm
-    grid = Grid.around(low, high, spacing_mm, 3 * spacing_mm)
+    grid = RegularGrid.around(low, high, spacing_mm, 3 * spacing_mm)
     union = np.full(grid.shape, np.float32(band), dtype=np.float32)
     for vertices, faces in solids:
-        own = Grid.around(vertices.min(axis=0), vertices.max(axis=0), spacing_mm, 2.0 * spacing_mm)
+        own = RegularGrid.around(vertices.min(axis=0), vertices.max(axis=0), spacing_mm, 2.0 * spacing_mm)
         field = signed_distance_grid(vertices, faces, own, band)
         first = np.round((own.origin - grid.origin) / spacing_mm).astype(int)
         box = tuple(slice(f, f + n) for f, n in zip(first, own.shape, strict=True))
@@ -53,13 +53,13 @@ def union_mesh(
     spacing_mm: float = 1.5,
     smoothing_steps: int = 1,
 ) -> trimesh.Trimesh:
-    """One watertight outward component around closed, overlapping meshes, mm.
+    """Meshes one watertight outward component around closed, overlapping meshes, mm.
 
     Hollows inside and bits that touch nothing are dropped.
 
     Args:
         solids: As for `union_field`.
-        spacing_mm: Grid spacing.
+        spacing_mm: Spacing of the grid.
         smoothing_steps: Steps of Taubin smoothing, which take the grid's facets off creases.
 
     Raises:
@@ -80,14 +80,14 @@ def union_mesh(
 def nearest_vertices(
     vertices: Float[np.ndarray, "vertices 3"], points: Mapping[str, Float[np.ndarray, "3"]]
 ) -> dict[str, int]:
-    """For each named point the index of the nearest vertex."""
+    """Finds the vertex nearest to each named point."""
     return {name: int(np.linalg.norm(vertices - point, axis=1).argmin()) for name, point in points.items()}
 
 
 def mark_regions(
     vertices: Float[np.ndarray, "vertices 3"], parts: Sequence[Part], nose_tip: Float[np.ndarray, "3"]
 ) -> dict[str, Int64[np.ndarray, " region"]]:
-    """Marks the H3DS regions on a mesh of a subject's surface (specs/h3ds.md 1.3).
+    """Marks the H3DS regions on a mesh of a subject's surface.
 
     A vertex belongs to a region where the nearest vertex of any part does: the skin says so by its scalars
     "face" and "nose", and eyes and beard count as face.
@@ -123,7 +123,7 @@ def mark_regions(
 def sphere_region(
     vertices: Float[np.ndarray, "vertices 3"],
     centre: Float[np.ndarray, "3"],
-    radius_mm: float = FACE_SPHERE_MM,
+    radius_mm: float = FACE_RADIUS_MM,
 ) -> Int64[np.ndarray, " region"]:
     """Indices of the vertices within a radius of a point."""
     return np.flatnonzero(np.linalg.norm(vertices - centre, axis=1) <= radius_mm).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Many scenes: which to make, made in parallel, resumed where an earlier call stopped, listed with their hashes."""
+"""Batches of scenes, made in parallel, resumed where an earlier call stopped, and listed with their hashes."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ import numpy as np
 
 from recon.errors import ConfigError, SceneError
 from recon.files import replacing
-from recon.geometry.decimate import decimate
+from recon.geometry.decimation import decimate
 from recon.synth.body.subject import build_subject, draw_recipe
 from recon.synth.datasets import cameras, scenes
 from recon.synth.model.identity import SPLITS, generator
@@ -32,15 +32,15 @@ _ORBIT, _PLACEMENT = 32, 33
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What all scenes of one call share.
+class SceneSettings:
+    """Settings that all scenes of one call share.
 
     Attributes:
-        views: per subject; None draws 60 to 70.
-        size: side of the square pictures, pixels.
-        passes: names of `recon.synth.render.passes.PASSES`; "rgb" and "mask" are always made.
-        truth_vertices: the ground truth is simplified to this many; None keeps all of about 170,000.
-        shake: scale of the hand's shake.
+        views: Number of pictures of each subject; None draws 60 to 70.
+        size: Side of the square pictures, pixels.
+        passes: Names of `recon.synth.render.passes.PASSES`; "rgb" and "mask" are always made.
+        truth_vertices: Number of vertices that the ground truth is simplified to; None keeps all of about 170,000.
+        shake: Scale of the hand's shake.
     """
 
     views: int | None = None
@@ -60,15 +60,15 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Made:
-    """One scene that is there.
+class SceneProgress:
+    """The progress of `make_scenes` after one scene.
 
     Attributes:
-        name: of the scene.
-        family: of its hair.
-        new: made by this call, not an earlier one.
-        done: how many scenes are there now.
-        total: how many there will be.
+        name: Name of the scene.
+        family: Family of its hair.
+        new: Whether this call made it, not an earlier one.
+        done: Number of scenes that are there now.
+        total: Number of scenes that there will be.
     """
 
     name: str
@@ -81,23 +81,23 @@ class Made:
 def split_recipes(
     split: str, count: int, *, first: int = 0, style: str | None = None
 ) -> list[dict[str, Any]]:
-    """Recipes of `count` people of a split, seeds from `first` on.
+    """Draws the recipes of `count` people of a split, seeds from `first` on.
 
     Raises:
-        ConfigError: unknown split or style, or no head model.
+        ConfigError: Unknown split or style, or no head model.
     """
     if split not in SPLITS:
         raise ConfigError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
     return [draw_recipe(seed, split=split, style=style) for seed in range(first, first + count)]
 
 
-def make_scene(root: Path | str, settings: Settings, recipe: Mapping[str, Any]) -> Path:
+def make_scene(root: Path | str, settings: SceneSettings, recipe: Mapping[str, Any]) -> Path:
     """Builds, photographs and writes one person; a scene of that name is replaced.
 
     Args:
         root: H3DS root.
-        settings: of the pictures.
-        recipe: of `draw_recipe` (or a named one).
+        settings: Settings of the pictures.
+        recipe: Recipe of `draw_recipe` (or a named one).
 
     Returns:
         The scene's folder.
@@ -124,8 +124,8 @@ def make_scene(root: Path | str, settings: Settings, recipe: Mapping[str, Any]) 
 
 
 def make_scenes(
-    root: Path | str, recipes: Sequence[Mapping[str, Any]], settings: Settings, *, workers: int = 1
-) -> Iterator[Made]:
+    root: Path | str, recipes: Sequence[Mapping[str, Any]], settings: SceneSettings, *, workers: int = 1
+) -> Iterator[SceneProgress]:
     """Makes all scenes that are not there yet; what is written does not depend on the number of workers.
 
     A scene counts as there when the manifest lists it with the same recipe and settings. A call that is stopped
@@ -133,15 +133,15 @@ def make_scenes(
 
     Args:
         root: H3DS root; `manifest.json` in it lists scenes, their recipes' hashes and the hashes of their files.
-        recipes: of the people, names unique.
-        settings: of the pictures.
-        workers: processes.
+        recipes: Recipes of the people, names unique.
+        settings: Settings of the pictures.
+        workers: Number of processes.
 
     Yields:
         Scenes as they are done, those of earlier calls first.
 
     Raises:
-        SceneError: a scene of that name was made from another recipe or with other settings.
+        SceneError: A scene of that name was made from another recipe or with other settings.
     """
     root = Path(root)
     root.mkdir(parents=True, exist_ok=True)
@@ -158,25 +158,25 @@ def make_scenes(
     done = len(recipes) - len(missing)
     families = {str(recipe["name"]): family(recipe) for recipe in recipes}
     for number, name in enumerate((name for name in keys if name in known), start=1):
-        yield Made(name, families[name], False, number, len(recipes))
+        yield SceneProgress(name, families[name], False, number, len(recipes))
     for name in _in_parallel(partial(make_scene, root, settings), missing, workers):
         done += 1
         known[name] = {"key": keys[name], "settings": asdict(settings), "files": file_hashes(root / name)}
         _write_manifest(root, known)
         logger.info("wrote %s (%d of %d)", root / name, done, len(recipes))
-        yield Made(name, families[name], True, done, len(recipes))
+        yield SceneProgress(name, families[name], True, done, len(recipes))
 
 
 def family(recipe: Mapping[str, Any]) -> str:
-    """Hair family of a recipe."""
+    """Returns the hair family of a recipe."""
     return str(recipe["hair"]["style"]["family"]) if recipe["hair"] else "bald"
 
 
 def read_manifest(root: Path | str) -> dict[str, dict[str, Any]]:
-    """Scenes of a root by name, as `make_scenes` lists them; empty where there is no manifest.
+    """Reads the scenes of a root by name, as `make_scenes` lists them; empty where there is no manifest.
 
     Raises:
-        SceneError: a manifest of another format.
+        SceneError: A manifest of another format.
     """
     path = Path(root) / "manifest.json"
     if not path.exists():
@@ -191,7 +191,7 @@ def read_manifest(root: Path | str) -> dict[str, dict[str, Any]]:
 
 
 def file_hashes(folder: Path | str) -> dict[str, str]:
-    """SHA-256 of every file below a folder, by relative path."""
+    """Computes the SHA-256 of every file below a folder, by relative path."""
     folder = Path(folder)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {
@@ -199,7 +199,7 @@ def file_hashes(folder: Path | str) -> dict[str, str]:
     }
 
 
-def _key(recipe: Mapping[str, Any], settings: Settings) -> str:
+def _key(recipe: Mapping[str, Any], settings: SceneSettings) -> str:
     text = json.dumps([dict(recipe), asdict(settings)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -1,7 +1,7 @@
 """The camera path: somebody walks around a seated person with a tablet, 60 to 100 cm away.
 
 Poses are in the canonical head frame (mm, +Y up, +Z out of the face); azimuth 0 is in front, positive to the
-subject's left. Views are numbered along the walk, from behind over the right side, the front and the left
+subject's left. Views are numbered along the path, from behind over the right side, the front and the left
 side to behind again.
 """
 
@@ -27,12 +27,12 @@ spread all round, four within eight within sixteen within thirty-two."""
 
 @dataclass(frozen=True)
 class Orbit:
-    """A walk and the lists drawn from it.
+    """A camera path around the head and the default lists of its views.
 
     Attributes:
-        cameras: one per view, canonical head frame.
-        azimuth_deg: (n,) where each stands.
-        default_views: number of views to view indices.
+        cameras: One camera per view, canonical head frame.
+        azimuth_deg: Azimuth of each camera, degrees.
+        default_views: View indices by number of views.
     """
 
     cameras: tuple[Camera, ...]
@@ -49,18 +49,18 @@ def draw_orbit(
     shake: float = 1.0,
     margin: float = 0.02,
 ) -> Orbit:
-    """Draws a walk around `points` that keeps all of them in every picture.
+    """Draws a camera path around `points` that keeps all of them in every picture.
 
     Args:
-        count: number of views.
-        points: the subject's surface, mm.
-        rng: consumed.
-        size: side of the square pictures, pixels.
-        shake: scale of the hand's shake; 0 for a turntable.
-        margin: share of the picture left free around the subject in the tightest view.
+        count: Number of views.
+        points: Points of the subject's surface, mm.
+        rng: Generator, consumed.
+        size: Side of the square pictures, pixels.
+        shake: Scale of the hand's shake; 0 for a turntable.
+        margin: Share of the picture left free around the subject in the tightest view.
 
     Returns:
-        The walk. All cameras share their intrinsics, as one locked tablet camera has them.
+        The path. All cameras share their intrinsics, as one locked tablet camera has them.
     """
     azimuth = path_azimuths(count, rng, shake)
     turn = np.radians(azimuth)
@@ -80,7 +80,7 @@ def draw_orbit(
 
 
 def path_azimuths(count: int, rng: np.random.Generator, shake: float) -> Float[np.ndarray, " count"]:
-    """Azimuths from -180 to 180 degrees, about twice as dense in front as behind, one of them in front."""
+    """Draws azimuths from -180 to 180 degrees, about twice as dense in front as behind, one of them in front."""
     u = (np.arange(count) - count // 2) / count * 2.0
     azimuth = 180.0 * (0.62 * u + 0.38 * np.sign(u) * np.abs(u) ** 2.2)
     spacing = np.gradient(azimuth) if count > 1 else np.zeros(1)
@@ -90,7 +90,7 @@ def path_azimuths(count: int, rng: np.random.Generator, shake: float) -> Float[n
 
 
 def default_views(azimuth_deg: Float[np.ndarray, " n"]) -> dict[int, tuple[int, ...]]:
-    """Default lists for the usual numbers of views, by the nearest azimuth; numbers above `n` get none."""
+    """Picks the default lists for the usual numbers of views, by the nearest azimuth; numbers above `n` get none."""
     lists: dict[int, tuple[int, ...]] = {}
     for number in VIEW_COUNTS:
         if number > len(azimuth_deg):
@@ -111,7 +111,7 @@ def look_at(
     distance: float,
     roll_deg: float = 0.0,
 ) -> Float[np.ndarray, "4 4"]:
-    """world_from_camera of an OpenCV camera that looks at `aim` from an azimuth, elevation and distance."""
+    """Returns world_from_camera of an OpenCV camera that looks at `aim` from an azimuth, elevation and distance."""
     a, e, r = np.radians([azimuth_deg, elevation_deg, roll_deg])
     outward = np.array([np.sin(a) * np.cos(e), np.sin(e), np.cos(a) * np.cos(e)])
     forward = -outward
@@ -127,7 +127,7 @@ def look_at(
 
 
 def unit_sphere(points: Float[np.ndarray, "v 3"], *, margin: float = 1.05) -> Float[np.ndarray, "4 4"]:
-    """scale_mat: takes the unit sphere to the sphere around all points, `margin` times larger.
+    """Returns scale_mat: it takes the unit sphere to the sphere around all points, `margin` times larger.
 
     The centre is that of the bounding box, the radius that of the farthest point from it.
     """
@@ -139,7 +139,7 @@ def unit_sphere(points: Float[np.ndarray, "v 3"], *, margin: float = 1.05) -> Fl
 
 
 def _sway(rng: np.random.Generator, turn: np.ndarray) -> np.ndarray:
-    """Slow drift along the walk, about unit height: three waves of random phase."""
+    """Slow drift along the path, about unit height: three waves of random phase."""
     total = np.zeros_like(turn)
     for wave, height in ((0.7, 0.7), (1.6, 0.5), (3.1, 0.3)):
         total += height * np.sin(wave * turn + rng.uniform(0, 2 * np.pi))
@@ -163,7 +163,7 @@ def _nearest(azimuth: np.ndarray, targets: tuple[float, ...], taken: tuple[int, 
 
 
 def _fill(azimuth: np.ndarray, before: tuple[int, ...], number: int) -> tuple[int, ...]:
-    """Further views, each in the widest gap that is left (in order of the walk, by angle)."""
+    """Further views, each in the widest gap that is left (in order of the path, by angle)."""
     chosen = list(before)
     while len(chosen) < number:
         away = np.abs((azimuth[:, None] - azimuth[chosen][None] + 180) % 360 - 180).min(axis=1)

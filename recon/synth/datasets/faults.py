@@ -1,4 +1,4 @@
-"""What can be wrong with photographs, masks, cameras and the world of a scene: pure functions, and a table of them.
+"""Faults of photographs, masks, cameras and the world of a scene: pure functions, and a table of them.
 
 Every draw comes from (seed, view, kind of fault), so that a fault is the same alone and together with others, and
 a stronger one goes the same way as a weaker one. Pixels are those of the picture given; the levels of `FAULTS` are
@@ -32,22 +32,22 @@ Light = Literal["as it is", "on the camera", "another in each view"]
 
 @dataclass(frozen=True)
 class Fault:
-    """What is done to a scene; the defaults do nothing.
+    """A fault of a scene; the defaults leave it as it is.
 
     Attributes:
-        shows: in words, for tables.
-        light: where the light stands; other than as it is, the subject is photographed again.
-        highlights: whether skin and hair shine; if so, the subject is photographed again.
-        gain: each channel of each view is multiplied by something within 1 +- gain.
-        noise: standard deviation of the noise in a photograph, of full scale.
-        jpeg: quality of a JPEG that the photograph went through; None for none.
-        jitter_px: rms displacement of the masks' outlines.
-        wrong_contour: share of the masks' outlines that is wrong by 10 to 20 px.
-        camera_deg: angle by which each camera is turned about its centre.
-        camera_mm: distance by which each camera's centre is moved.
-        turn_deg: angle by which the whole world is turned.
-        move_mm: distance by which it is moved.
-        scale: factor by which it grows.
+        shows: Name in words, for tables.
+        light: Place of the light; other than as it is, the subject is photographed again.
+        highlights: Whether skin and hair shine; if so, the subject is photographed again.
+        gain: Half width of the range about 1 of the factors of each view's channels.
+        noise: Standard deviation of the noise in a photograph, of full scale.
+        jpeg: Quality of a JPEG that the photograph went through; None for none.
+        jitter_px: Root mean square displacement of the masks' outlines.
+        wrong_contour: Share of the masks' outlines that is wrong by 10 to 20 px.
+        camera_deg: Angle by which each camera is turned about its centre.
+        camera_mm: Distance by which each camera's centre is moved.
+        turn_deg: Angle by which the whole world is turned.
+        move_mm: Distance by which the world is moved.
+        scale: Factor by which the world grows.
     """
 
     shows: str
@@ -105,17 +105,17 @@ FAULTS: dict[str, Fault] = {
 def faulty_photograph(
     image: Float[np.ndarray, "h w 3"], fault: Fault, seed: int, view: int
 ) -> Float[np.ndarray, "h w 3"]:
-    """A photograph with the fault's gains, noise and compression, in this order; its light must be the fault's
+    """Gives a photograph the fault's gains, noise and compression, in this order; its light must be the fault's
     already.
 
     Args:
         image: sRGB in [0, 1].
-        fault: what is wrong.
-        seed: of all draws.
-        view: number of the view.
+        fault: The fault.
+        seed: Seed of all draws.
+        view: Number of the view.
 
     Returns:
-        Of the same kind; the photograph itself where the fault leaves photographs alone.
+        sRGB in [0, 1]; the photograph itself where the fault leaves photographs alone.
     """
     if fault.gain:
         image = gained(image, fault.gain, seed, view)
@@ -125,14 +125,14 @@ def faulty_photograph(
 
 
 def faulty_mask(mask: Bool[np.ndarray, "h w"], fault: Fault, seed: int, view: int) -> Bool[np.ndarray, "h w"]:
-    """A mask with the fault's jitter and wrong contours."""
+    """Gives a mask the fault's jitter and wrong contours."""
     if fault.jitter_px:
         mask = jittered(mask, fault.jitter_px, seed, view)
-    return mislaid(mask, fault.wrong_contour, seed, view) if fault.wrong_contour else mask
+    return with_wrong_stretches(mask, fault.wrong_contour, seed, view) if fault.wrong_contour else mask
 
 
 def faulty_camera(camera: Camera, fault: Fault, seed: int, view: int) -> Camera:
-    """A camera with the fault's error of its pose, before the world is moved."""
+    """Gives a camera the fault's error of its pose, before the world is moved."""
     if not (fault.camera_deg or fault.camera_mm):
         return camera
     return disturbed(camera, fault.camera_deg, fault.camera_mm, seed, view)
@@ -141,7 +141,7 @@ def faulty_camera(camera: Camera, fault: Fault, seed: int, view: int) -> Camera:
 def gained(
     image: Float[np.ndarray, "h w 3"], gain: float, seed: int, view: int
 ) -> Float[np.ndarray, "h w 3"]:
-    """Each channel multiplied by a factor of its own, even over 1 - gain to 1 + gain; sRGB values, clipped at 1."""
+    """Multiplies each channel by a factor of its own, drawn evenly from 1 - gain to 1 + gain; clipped at 1."""
     factors = _generator(seed, view, _GAIN).uniform(1.0 - gain, 1.0 + gain, 3)
     return np.clip(image * factors, 0.0, 1.0).astype(np.float32)
 
@@ -149,13 +149,13 @@ def gained(
 def noisy(
     image: Float[np.ndarray, "h w 3"], deviation: float, seed: int, view: int
 ) -> Float[np.ndarray, "h w 3"]:
-    """Normal noise of a standard deviation (of full scale), independent in every pixel and channel."""
+    """Adds normal noise of a standard deviation (of full scale), independent in every pixel and channel."""
     noise = _generator(seed, view, _NOISE).standard_normal(image.shape, np.float32)
     return np.clip(image + deviation * noise, 0.0, 1.0).astype(np.float32)
 
 
 def compressed(image: Float[np.ndarray, "h w 3"], quality: int) -> Float[np.ndarray, "h w 3"]:
-    """The image after a JPEG of a quality, colour at half resolution as phones keep it."""
+    """Returns the image after a JPEG of a quality, colour at half resolution as phones keep it."""
     buffer = io.BytesIO()
     Image.fromarray(to_uint8(image, "image")).save(buffer, format="JPEG", quality=quality, subsampling=2)
     with Image.open(buffer) as decoded:
@@ -163,15 +163,17 @@ def compressed(image: Float[np.ndarray, "h w 3"], quality: int) -> Float[np.ndar
 
 
 def jittered(mask: Bool[np.ndarray, "h w"], rms_px: float, seed: int, view: int) -> Bool[np.ndarray, "h w"]:
-    """A mask whose outline is displaced along its normal by smooth noise of a given rms over the outline."""
+    """Displaces the outline of a mask along its normal by smooth noise of a given rms over the outline."""
     noise = _generator(seed, view, _MASK).standard_normal(mask.shape)
     smooth = ndimage.gaussian_filter(noise, JITTER_LENGTH_PX, mode="nearest")
     rms = np.sqrt(np.mean(smooth[border(mask)] ** 2))
     return displaced(mask, smooth * (rms_px / rms))
 
 
-def mislaid(mask: Bool[np.ndarray, "h w"], share: float, seed: int, view: int) -> Bool[np.ndarray, "h w"]:
-    """A mask of whose outline a share, in stretches of 20 to 40 px, lies 10 to 20 px too far out or in."""
+def with_wrong_stretches(
+    mask: Bool[np.ndarray, "h w"], share: float, seed: int, view: int
+) -> Bool[np.ndarray, "h w"]:
+    """Displaces a share of a mask's outline, in stretches of 20 to 40 px, by 10 to 20 px outwards or inwards."""
     rng = _generator(seed, view, _CONTOUR)
     rows, columns = np.nonzero(border(mask))
     places = np.stack([rows, columns], axis=1).astype(np.float64)
@@ -192,10 +194,10 @@ def mislaid(mask: Bool[np.ndarray, "h w"], share: float, seed: int, view: int) -
 
 
 def border(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
-    """Pixels on either side of a mask's outline; the picture's edge is no outline.
+    """Marks the pixels on either side of a mask's outline; the picture's edge is no outline.
 
     Raises:
-        SceneError: the mask is empty or full.
+        SceneError: The mask is empty or full.
     """
     if mask.all() or not mask.any():
         raise SceneError("the mask has no outline: it is empty or full. Check the scene's mask files")
@@ -207,11 +209,12 @@ def border(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
 def displaced(
     mask: Bool[np.ndarray, "h w"], displacement_px: Float[np.ndarray, "h w"]
 ) -> Bool[np.ndarray, "h w"]:
-    """A mask whose outline is moved along its normal.
+    """Displaces the outline of a mask along its normal.
 
     Args:
-        mask: neither empty nor full.
-        displacement_px: outwards; only its values on `border(mask)` are used, each for the pixels nearest to it.
+        mask: Mask that is neither empty nor full.
+        displacement_px: Displacement outwards; only its values on `border(mask)` are used, each for the pixels
+            nearest to it.
 
     Returns:
         The pixels whose signed distance from the outline is below the displacement at its nearest point.
@@ -225,7 +228,7 @@ def displaced(
 
 
 def disturbed(camera: Camera, angle_deg: float, shift_mm: float, seed: int, view: int) -> Camera:
-    """A camera turned about its centre by an angle and moved by a distance, axis and direction drawn evenly."""
+    """Turns a camera about its centre by an angle and moves it by a distance; axis and direction are drawn evenly."""
     rng = _generator(seed, view, _CAMERA)
     axis, direction = _unit(rng), _unit(rng)
     pose = camera.world_from_camera.copy()
@@ -235,7 +238,7 @@ def disturbed(camera: Camera, angle_deg: float, shift_mm: float, seed: int, view
 
 
 def moved_world(fault: Fault, centre: Float[np.ndarray, "3"], seed: int) -> Float[np.ndarray, "4 4"]:
-    """The fault's similarity: world turned and scaled about a centre (mm), then moved; the identity without."""
+    """Returns the fault's similarity: world turned and scaled about a centre (mm), then moved; the identity without."""
     rng = _generator(seed, 0, _WORLD)
     axis, direction = _unit(rng), _unit(rng)
     matrix = np.eye(4)

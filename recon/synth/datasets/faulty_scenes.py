@@ -13,6 +13,7 @@ import trimesh
 from jaxtyping import Float
 
 from recon.errors import SceneError
+from recon.geometry.frames import transform
 from recon.scene import Camera, Scene, h3ds
 from recon.synth.datasets.faults import Fault, faulty_camera, faulty_mask, faulty_photograph, moved_world
 
@@ -42,17 +43,17 @@ def write_faulty_scene(
 
     Args:
         root: H3DS root; the scene's folder in it has the scene's name.
-        scene: without fault.
-        views: number or list, as in `Scene.select`.
-        fault: what is done to it.
-        seed: of all draws, which differ between scenes of other names too.
-        relight: called, where the fault needs it, for what photographs the subject again.
+        scene: Scene without fault.
+        views: Number or list, as in `Scene.select`.
+        fault: The fault.
+        seed: Seed of all draws, which differ between scenes of other names too.
+        relight: Called, where the fault needs it, for the function that photographs the subject again.
 
     Returns:
         The folder, and whether it was written now.
 
     Raises:
-        SceneError: a scene of this name with another fault, seed, views or source lies there; the source cannot be
+        SceneError: A scene of this name with another fault, seed, views or source lies there; the source cannot be
             read; or the fault needs `relight` and there is none.
     """
     chosen = scene.select(views)
@@ -90,7 +91,9 @@ def _write(
         images=_images(scene, chosen, fault, seed, photograph),
         masks=(faulty_mask(scene.views[view].mask(), fault, seed, view) for view in chosen),
         cameras=[camera.transformed(motion) for camera in cameras],
-        scale_mat=scene.scale_mat if mesh is None else holding(scene.scale_mat, np.asarray(mesh.vertices)),
+        scale_mat=scene.scale_mat
+        if mesh is None
+        else enclosing_sphere(scene.scale_mat, np.asarray(mesh.vertices)),
         mesh=mesh,
         landmarks=truth.landmarks if truth else None,
         regions={name: truth.region(name) for name in truth.regions()} if truth else None,
@@ -101,10 +104,10 @@ def _write(
     )
 
 
-def holding(
+def enclosing_sphere(
     scale_mat: Float[np.ndarray, "4 4"], points: Float[np.ndarray, "n 3"]
 ) -> Float[np.ndarray, "4 4"]:
-    """A scale_mat whose sphere, about the same centre, holds all points; the same one where it does already."""
+    """Grows a scale_mat until its sphere, about the same centre, holds all points."""
     unit = np.linalg.norm((points - scale_mat[:3, 3]) @ np.linalg.inv(scale_mat[:3, :3]).T, axis=1).max()
     grown = scale_mat.copy()
     if unit > 1.0:
@@ -125,8 +128,7 @@ def _moved_truth(scene: Scene, motion: np.ndarray) -> trimesh.Trimesh | None:
     if scene.ground_truth is None:
         return None
     mesh = scene.ground_truth.mesh()
-    vertices = np.asarray(mesh.vertices) @ motion[:3, :3].T + motion[:3, 3]
-    return trimesh.Trimesh(vertices, mesh.faces, process=False)
+    return trimesh.Trimesh(transform(motion, np.asarray(mesh.vertices)), mesh.faces, process=False)
 
 
 def _found(folder: Path, key: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Portraits of synthetic faces: how bright they show points that all heads have."""
+"""Portraits of synthetic faces, and the brightness of face points, which all heads have, in them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from recon.geometry.frames import similarity
 from recon.scene import Camera
 from recon.scene.images import blurred_within, log_luminance
-from recon.synth.body.subject import draw_recipe, shorn_subject
+from recon.synth.body.subject import build_subject_without_hair, draw_recipe
 from recon.synth.datasets.cameras import look_at
 from recon.synth.datasets.samples import mean_landmarks
 from recon.synth.hair.curves import surface_normals
@@ -21,7 +21,7 @@ from recon.synth.parts import BEARD
 from recon.synth.render.appearance import appearance_of
 from recon.synth.render.passes import render_passes
 from recon.synth.render.photograph import expose
-from recon.synth.render.prepare import prepare
+from recon.synth.render.prepared import prepare
 
 SIZE_PX, WIDTH_MM, DISTANCE_MM = 256, 230.0, 800.0
 AZIMUTHS_DEG = (0.0, -45.0, 45.0)
@@ -35,7 +35,7 @@ BEARD_MM = 30.0
 
 @dataclass(frozen=True)
 class FacePoints:
-    """Points that all heads of a model have: on the face, and on both eyeballs.
+    """Face points: vertices of the face and of both eyeballs that all heads of a model share.
 
     Attributes:
         skin: Vertices of the subdivided skin.
@@ -46,8 +46,8 @@ class FacePoints:
     eyes: tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]]
 
     @classmethod
-    def of(cls, model: HeadModel, spacing_mm: float = 4.0) -> "FacePoints":
-        """Points on the front of the face, about evenly spaced."""
+    def from_model(cls, model: HeadModel, spacing_mm: float = 4.0) -> "FacePoints":
+        """Chooses points on the front of the face, about evenly spaced."""
         canonical = model.refinement.canonical
         face = np.zeros(len(canonical), dtype=bool)
         own = model.refinement.matrix.shape[0]
@@ -67,32 +67,32 @@ class FacePoints:
         return cls(np.array(kept), (eyes[0], eyes[1]))
 
     def on(self, shape: HeadShape) -> Float[np.ndarray, "face_points 3"]:
-        """Where they are on a head, mm of the model's frame."""
-        return self._of(shape.skin, *shape.eyes)
+        """Places of the points on a head, mm, the model's frame."""
+        return self._gather(shape.skin, *shape.eyes)
 
     def normals(self, shape: HeadShape, model: HeadModel) -> Float[np.ndarray, "face_points 3"]:
-        """Unit normals there, the model's frame."""
+        """Unit normals at the points of a head, the model's frame."""
         skin = surface_normals(shape.skin, model.refinement.faces)
         left, right = (surface_normals(shape.eyes[side], model.eye_refinement[side][0]) for side in (0, 1))
-        return self._of(skin, left, right)
+        return self._gather(skin, left, right)
 
-    def _of(
+    def _gather(
         self, skin: np.ndarray, left: np.ndarray, right: np.ndarray
     ) -> Float[np.ndarray, "face_points 3"]:
         return np.concatenate([skin[self.skin], left[self.eyes[0]], right[self.eyes[1]]])
 
 
 def to_canonical(shape: HeadShape, model: HeadModel) -> Float[np.ndarray, "4 4"]:
-    """Similarity from a head's own frame to the canonical one, as `recon.synth.datasets.samples` has it."""
+    """Computes the similarity from a head's own frame to the canonical one, as for training samples."""
     return similarity(shape.landmarks68, mean_landmarks(model))
 
 
 @dataclass(frozen=True)
 class Portraits:
-    """How bright portraits of one person show the face points.
+    """The brightness of the face points in portraits of one person.
 
     Attributes:
-        normals: Unit normals there, canonical frame.
+        normals: Unit normals at the face points, canonical frame.
         values: Logarithm of linear luminance for each portrait and blur.
         visible: Whether a portrait shows a face point.
     """
@@ -102,7 +102,7 @@ class Portraits:
     visible: Bool[np.ndarray, "portraits face_points"]
 
 
-def portraits(
+def make_portraits(
     seed: int,
     split: str,
     face_points: FacePoints,
@@ -115,13 +115,13 @@ def portraits(
     Args:
         seed: Which person of the split.
         split: "train", "val" or "test".
-        face_points: Whose brightness is measured.
+        face_points: Points whose brightness is measured.
         blurs_mm: Standard deviations of the pictures' blur.
         model: Head model; by default the one of `load_head_model()`.
     """
     model = model or load_head_model()
     recipe = draw_recipe(seed, split=split, model=model)
-    subject, shape = shorn_subject(recipe, model=model)
+    subject, shape = build_subject_without_hair(recipe, model=model)
     prepared = prepare(subject, appearance_of(recipe))
     points = face_points.on(shape)
     rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""Photographs a synthetic scene's subject again: from the same cameras, in another light or with other highlights."""
+"""Relit photographs of a synthetic scene: the same subject and cameras, another light or stronger highlights."""
 
 import json
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from recon.synth.parts import Subject
 from recon.synth.render.appearance import Appearance, appearance_of
 from recon.synth.render.passes import rgb
 from recon.synth.render.photograph import expose
-from recon.synth.render.prepare import prepare
+from recon.synth.render.prepared import prepare
 from recon.synth.render.room import Room, draw_room
 
 SKIN_GLOSS, SKIN_ROUGHNESS, HAIR_SHINE = 5.0, 0.24, 3.0
@@ -29,13 +29,13 @@ _ROOM = 64
 
 
 class RelitSubject:
-    """The subject of a synthetic scene.
+    """The subject of a synthetic scene, ready to be photographed again.
 
     Attributes:
-        subject: the person.
-        appearance: its colours and the room in which the scene was photographed.
-        split: that it belongs to: its lights are drawn from the same split.
-        world_from_canonical: where it sits, rigid.
+        subject: The person.
+        appearance: Its colours and the room in which the scene was photographed.
+        split: Split that it belongs to, from which its lights are drawn.
+        world_from_canonical: Its place in the scene, a rigid 4x4.
     """
 
     def __init__(
@@ -49,12 +49,12 @@ class RelitSubject:
         self.world_from_canonical = world_from_canonical
 
     @classmethod
-    def of(cls, scene: Scene) -> "RelitSubject":
+    def from_scene(cls, scene: Scene) -> "RelitSubject":
         """Builds the subject from the recipe in its scene's folder.
 
         Raises:
-            SceneError: the scene has no recipe, or was photographed in another room than the recipe draws.
-            ConfigError: there is no head model.
+            SceneError: The scene has no recipe, or was photographed in another room than the recipe draws.
+            ConfigError: There is no head model.
         """
         path = scene.root / "recipe.json"
         recipe = _read(path)
@@ -62,8 +62,8 @@ class RelitSubject:
         drawn = [lamp.direction.round(4).tolist() for lamp in appearance.room.lamps]
         if drawn != [lamp["direction"] for lamp in recipe["lamps"]]:
             raise SceneError(
-                f"{path}: the look that this recipe draws has lamps {drawn}, the scene was photographed with "
-                f"{[lamp['direction'] for lamp in recipe['lamps']]}: its look was chosen by hand, or drawn by "
+                f"{path}: the appearance that this recipe draws has lamps {drawn}, the scene was photographed with "
+                f"{[lamp['direction'] for lamp in recipe['lamps']]}: its appearance was chosen by hand, or drawn by "
                 "another version. Make the scene with scripts/make_scenes.py"
             )
         placement = np.array(recipe["world_from_canonical"], dtype=np.float64)
@@ -71,35 +71,37 @@ class RelitSubject:
         return cls(build_subject(recipe["subject"]), appearance, split, placement)
 
     def photograph(self, camera: Camera, fault: Fault, seed: int, view: int) -> Float[np.ndarray, "h w 3"]:
-        """The subject under the fault's light and with its highlights.
+        """Photographs the subject under the fault's light and with its highlights.
 
         Args:
-            camera: world, mm, of the scene as it was made.
-            fault: whose light and highlights count; the rest of it is left to `recon.synth.datasets.faults`.
-            seed: of the lights.
-            view: number of the view.
+            camera: Camera of the scene as it was made, world mm.
+            fault: Fault whose light and highlights count; the rest is left to `recon.synth.datasets.faults`.
+            seed: Seed of the lights.
+            view: Number of the view.
 
         Returns:
             sRGB in [0, 1], not yet compressed.
         """
         canonical = camera.transformed(np.linalg.inv(self.world_from_canonical))
         room = room_of_view(self.appearance.room, fault.light, canonical, self.split, seed, view)
-        appearance = replace(shining(self.appearance) if fault.highlights else self.appearance, room=room)
+        appearance = replace(
+            with_highlights(self.appearance) if fault.highlights else self.appearance, room=room
+        )
         picture = rgb(expose(prepare(self.subject, appearance), canonical))
         return picture.astype(np.float32) / np.float32(255)
 
 
 def room_of_view(room: Room, light: Light, camera: Camera, split: str, seed: int, view: int) -> Room:
-    """The room in which a view is photographed.
+    """Returns the room in which a view is photographed.
 
     Args:
-        room: of the scene.
-        light: as it is; on the camera: the whole room turns with the camera's azimuth, as if the subject turned on a
+        room: Room of the scene.
+        light: As it is; on the camera: the whole room turns with the camera's azimuth, as if the subject turned on a
             chair before a camera that stands still; or another room in each view, its strongest lamp anywhere in front.
-        camera: canonical head frame.
-        split: whose directions of light may be drawn.
-        seed: of the rooms.
-        view: number of the view.
+        camera: Camera of the view, canonical head frame.
+        split: Split whose directions of light may be drawn.
+        seed: Seed of the rooms.
+        view: Number of the view.
     """
     if light == "on the camera":
         return room.turned(azimuth_deg(camera.centre))
@@ -117,8 +119,8 @@ def azimuth_deg(direction: Float[np.ndarray, "3"]) -> float:
     return float(np.degrees(np.arctan2(direction[0], direction[2])))
 
 
-def shining(appearance: Appearance) -> Appearance:
-    """The look with oily skin and polished hair."""
+def with_highlights(appearance: Appearance) -> Appearance:
+    """Returns the appearance with oily skin and polished hair."""
     skin = replace(appearance.skin, gloss=SKIN_GLOSS * appearance.skin.gloss, roughness=SKIN_ROUGHNESS)
     return replace(
         appearance, skin=skin, hair=replace(appearance.hair, shine=HAIR_SHINE * appearance.hair.shine)

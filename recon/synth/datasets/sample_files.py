@@ -1,4 +1,7 @@
-"""Samples of many heads on disk: shards of a few heads with a manifest, read back one head at a time."""
+"""Training samples of many heads on disk: shards of a few heads, and a manifest.
+
+`recon.priors.data.dataset.SampleFolder` reads them.
+"""
 
 import hashlib
 import json
@@ -14,14 +17,9 @@ import numpy as np
 
 from recon.errors import SceneError
 from recon.files import replacing
+from recon.geometry.frames import UNIT_CENTRE_MM, UNIT_RADIUS_MM
 from recon.synth.body.subject import make_subject
-from recon.synth.datasets.samples import (
-    UNIT_CENTRE_MM,
-    UNIT_RADIUS_MM,
-    HeadSamples,
-    SampleCounts,
-    sample_subject,
-)
+from recon.synth.datasets.samples import HeadSamples, SampleCounts, sample_subject
 from recon.synth.model.identity import SPLITS
 
 logger = logging.getLogger(__name__)
@@ -91,6 +89,21 @@ def write_samples(
     return path
 
 
+def read_manifest(root: str | Path, split: str) -> dict[str, Any]:
+    """Reads a manifest.
+
+    Raises:
+        SceneError: It is missing or of another format.
+    """
+    path = Path(root) / split / "manifest.json"
+    if split not in SPLITS or not path.is_file():
+        raise SceneError(f"no samples of split {split!r}: {path} does not exist; `write_samples` makes them")
+    manifest: dict[str, Any] = json.loads(path.read_text())
+    if manifest.get("format") != FORMAT:
+        raise SceneError(f"{path} has format {manifest.get('format')!r}, expected {FORMAT!r}; make it anew")
+    return manifest
+
+
 def _make_shard(
     folder: Path, split: str, counts: SampleCounts, spacing_mm: float, job: tuple[str, tuple[int, ...]]
 ) -> dict[str, Any]:
@@ -118,52 +131,6 @@ def _in_parallel(
 def _write_manifest(path: Path, manifest: dict[str, Any], shards: dict[str, dict[str, Any]]) -> None:
     ordered = [shards[file] for file in sorted(shards)]
     _write_atomically(path, json.dumps({**manifest, "shards": ordered}, indent=1).encode())
-
-
-def read_manifest(root: str | Path, split: str) -> dict[str, Any]:
-    """Reads a manifest.
-
-    Raises:
-        SceneError: It is missing or of another format.
-    """
-    path = Path(root) / split / "manifest.json"
-    if split not in SPLITS or not path.is_file():
-        raise SceneError(f"no samples of split {split!r}: {path} does not exist; `write_samples` makes them")
-    manifest: dict[str, Any] = json.loads(path.read_text())
-    if manifest.get("format") != FORMAT:
-        raise SceneError(f"{path} has format {manifest.get('format')!r}, expected {FORMAT!r}; make it anew")
-    return manifest
-
-
-def read_samples(root: str | Path, split: str, *, verify: bool = False) -> Iterator[HeadSamples]:
-    """Yields the heads of a split one after the other, holding one shard in memory.
-
-    Args:
-        root: Folder that `write_samples` filled.
-        split: Which split.
-        verify: Compare every shard with its hash first.
-
-    Raises:
-        SceneError: Manifest or shard missing, or a shard that differs from its hash.
-    """
-    for shard in read_manifest(root, split)["shards"]:
-        path = Path(root) / split / shard["file"]
-        if not path.is_file():
-            raise SceneError(f"{path} is in the manifest but missing; run `write_samples` again")
-        if verify and hashlib.sha256(path.read_bytes()).hexdigest() != shard["sha256"]:
-            raise SceneError(f"{path} differs from its hash; remove it and run `write_samples` again")
-        with np.load(path, allow_pickle=False) as arrays:
-            held = {key: arrays[key] for key in arrays.files}
-        for n, name in enumerate(shard["names"]):
-            yield HeadSamples(
-                name,
-                held["surface"][n],
-                held["normals"][n].astype(np.float32),
-                held["points"][n],
-                held["distances"][n],
-                held["canonical_from_head"][n],
-                held["lattice"][n] if "lattice" in held else None,
-            )
 
 
 def _write_shard(path: Path, heads: Sequence[HeadSamples]) -> None:

@@ -1,7 +1,7 @@
 """Training samples for priors: points of synthetic heads with exact signed distances, in one canonical frame.
 
 The canonical frame is that of the mean head, mm: every head is brought there by the similarity that takes its
-68 landmarks closest to the mean head's. `samples_files` writes and reads them.
+68 landmarks closest to the mean head's (`recon.geometry.frames`). `sample_files` writes them.
 """
 
 import hashlib
@@ -10,18 +10,18 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float16, Float32
 
-from recon.geometry.distance_grid import Grid, signed_distance_grid
-from recon.geometry.frames import similarity
+from recon.geometry.distance_grid import RegularGrid, signed_distance_grid
+from recon.geometry.frames import (
+    BOX_HIGH_MM,
+    BOX_LOW_MM,
+    UNIT_CENTRE_MM,
+    UNIT_RADIUS_MM,
+    similarity,
+    transform,
+)
 from recon.geometry.signed_distance import MeshDistance
 from recon.synth.model.head_model import HeadModel, load_head_model
 from recon.synth.parts import Subject
-
-UNIT_CENTRE_MM = (0.0, -25.0, -5.0)
-UNIT_RADIUS_MM = 330.0
-"""The ball of the canonical frame that holds every bust; volume points fill it."""
-
-LATTICE_LOW_MM, LATTICE_HIGH_MM = (-222.0, -252.0, -144.0), (222.0, 180.0, 150.0)
-"""The box of the canonical frame that lattices cover: every bust with a margin."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,11 @@ class HeadSamples:
     lattice: Float16[np.ndarray, "x y z"] | None = None
 
 
-def lattice_grid(spacing_mm: float) -> Grid:
+def lattice_grid(spacing_mm: float) -> RegularGrid:
     """The points of every head's lattice at a spacing, canonical frame."""
-    low, high = np.array(LATTICE_LOW_MM), np.array(LATTICE_HIGH_MM)
+    low, high = np.array(BOX_LOW_MM), np.array(BOX_HIGH_MM)
     x, y, z = (int(n) for n in np.round((high - low) / spacing_mm) + 1)
-    return Grid(low, spacing_mm, (x, y, z))
+    return RegularGrid(low, spacing_mm, (x, y, z))
 
 
 def mean_landmarks(model: HeadModel | None = None) -> Float[np.ndarray, "68 3"]:
@@ -99,7 +99,7 @@ def sample_subject(
     """
     counts = counts or SampleCounts()
     to_canonical = similarity(subject.landmarks68, mean_landmarks() if mean is None else mean)
-    vertices = _apply(to_canonical, np.asarray(subject.truth.vertices))
+    vertices = transform(to_canonical, np.asarray(subject.truth.vertices))
     faces = np.asarray(subject.truth.faces, dtype=np.int64)
     rng = np.random.default_rng(
         [int.from_bytes(hashlib.sha256(subject.name.encode()).digest()[:8], "big"), seed]
@@ -126,11 +126,6 @@ def sample_subject(
 def _on_lattice(vertices: np.ndarray, faces: np.ndarray, spacing_mm: float) -> np.ndarray:
     grid = lattice_grid(spacing_mm)
     return signed_distance_grid(vertices, faces, grid, 1.1 * spacing_mm, extend=True).astype(np.float16)
-
-
-def _apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
-    result: np.ndarray = points @ matrix[:3, :3].T + matrix[:3, 3]
-    return result
 
 
 def _on_surface(

@@ -1,4 +1,4 @@
-"""Puts a subject, a look and a walk together and writes the scene in the H3DS layout."""
+"""Scenes in the H3DS layout: a subject with its appearance, photographed along a camera path and written."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -10,6 +10,7 @@ import numpy as np
 import trimesh
 from jaxtyping import Float
 
+from recon.geometry.frames import transform
 from recon.scene import Camera, h3ds
 from recon.synth.body.subject import with_truth
 from recon.synth.datasets.cameras import Orbit, unit_sphere
@@ -17,14 +18,14 @@ from recon.synth.parts import Subject
 from recon.synth.render.appearance import Appearance
 from recon.synth.render.passes import encode, render_passes
 from recon.synth.render.photograph import expose
-from recon.synth.render.prepare import Prepared, prepare
+from recon.synth.render.prepared import PreparedSubject, prepare
 
 
 def draw_placement(rng: np.random.Generator) -> Float[np.ndarray, "4 4"]:
-    """world_from_canonical as scans have it: y down, face towards -z, turned, origin anywhere.
+    """Draws world_from_canonical as scans have it: y down, face towards -z, turned, origin anywhere.
 
     Args:
-        rng: consumed.
+        rng: Generator, consumed.
 
     Returns:
         A rigid 4x4; nothing downstream may assume an upright, centred or forward-looking head.
@@ -66,33 +67,33 @@ def write_subject_scene(
 
     Args:
         root: H3DS root, made where it does not exist.
-        subject: the person, canonical head frame.
-        appearance: its colours and room.
-        orbit: the views, canonical head frame.
+        subject: Person, canonical head frame.
+        appearance: Its colours and room.
+        orbit: Views, canonical head frame.
         placement: world_from_canonical, rigid.
-        passes: what to render; beyond "rgb" and "mask", which every scene has, each goes to a folder of its name,
-            `<pass>/<pass>_0000.png` and so on (see `recon.synth.render.passes.encode`).
-        truth: written as ground truth in place of the subject's own, for a smaller file.
-        tags: written into the root's config.
-        overwrite: replaces a scene of this name.
-        **options: passed on to `recon.scene.h3ds.write_scene`.
+        passes: Names of the passes to render; beyond "rgb" and "mask", which every scene has, each goes to a
+            folder of its name, `<pass>/<pass>_0000.png` and so on (see `recon.synth.render.passes.encode`).
+        truth: Mesh to write as ground truth in place of the subject's own, for a smaller file.
+        tags: Tags for the root's config.
+        overwrite: Whether a scene of this name is replaced.
+        **options: Options passed on to `recon.scene.h3ds.write_scene`.
 
     Returns:
         The scene's folder; `recipe.json` in it says what was drawn.
 
     Raises:
-        SceneError: the scene exists.
-        ConfigError: unknown pass.
+        SceneError: The scene exists.
+        ConfigError: Unknown pass.
     """
-    shoot = _Shoot(prepare(subject, appearance), orbit.cameras, tuple(passes))
+    renderer = _SceneRenderer(prepare(subject, appearance), orbit.cameras, tuple(passes))
     written = subject if truth is None else with_truth(subject, truth)
     described = describe(subject, appearance, orbit, placement)
-    shoot.files["recipe.json"] = (json.dumps(described, indent=1) + "\n").encode()
+    renderer.files["recipe.json"] = (json.dumps(described, indent=1) + "\n").encode()
     return h3ds.write_scene(
         root,
         subject.name,
-        images=shoot.images(),
-        masks=shoot.masks(),
+        images=renderer.images(),
+        masks=renderer.masks(),
         cameras=[camera.transformed(placement) for camera in orbit.cameras],
         scale_mat=unit_sphere(_placed(subject.truth, placement)),
         mesh=trimesh.Trimesh(_placed(written.truth, placement), written.truth.faces, process=False),
@@ -101,7 +102,7 @@ def write_subject_scene(
         default_views=orbit.default_views,
         tags=tags,
         jpeg_quality=appearance.sensor.jpeg,
-        extras=shoot.write_files,
+        extras=renderer.write_files,
         overwrite=overwrite,
         **options,
     )
@@ -109,16 +110,16 @@ def write_subject_scene(
 
 def _placed(mesh: trimesh.Trimesh, placement: np.ndarray) -> np.ndarray:
     """Vertices of a mesh in the world."""
-    return np.asarray(mesh.vertices) @ placement[:3, :3].T + placement[:3, 3]
+    return transform(placement, np.asarray(mesh.vertices))
 
 
-class _Shoot:
-    """Hands out pictures one at a time, so that a scene's pictures are never in memory together.
+class _SceneRenderer:
+    """Renderer of a scene, one picture at a time, so that a scene's pictures are never in memory together.
 
     The writer takes image 0, mask 0, image 1, mask 1, ...: the image renders the view, the mask is kept for it.
     """
 
-    def __init__(self, prepared: Prepared, cameras: Sequence[Camera], passes: tuple[str, ...]) -> None:
+    def __init__(self, prepared: PreparedSubject, cameras: Sequence[Camera], passes: tuple[str, ...]) -> None:
         self.prepared, self.cameras = prepared, cameras
         self.extra = tuple(name for name in passes if name not in ("rgb", "mask"))
         self.files: dict[str, bytes] = {}
@@ -138,7 +139,7 @@ class _Shoot:
             yield self._mask
 
     def write_files(self, folder: Path) -> None:
-        """Write what goes along with photographs and masks."""
+        """Writes the recipe and the further passes."""
         for name, content in self.files.items():
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(content)
@@ -147,7 +148,7 @@ class _Shoot:
 def describe(
     subject: Subject, appearance: Appearance, orbit: Orbit, placement: Float[np.ndarray, "4 4"]
 ) -> dict[str, Any]:
-    """What was drawn, ready for JSON: the subject's recipe, the look, lamps, azimuths, placement."""
+    """Returns what was drawn, ready for JSON: the subject's recipe, appearance, lamps, azimuths, placement."""
     groups = {name: asdict(getattr(appearance, name)) for name in ("skin", "hair", "eyes", "cloth", "sensor")}
     lamps = [
         {"direction": lamp.direction.round(4).tolist(), "irradiance": lamp.irradiance.round(4).tolist(),

@@ -1,4 +1,4 @@
-"""Hair of one subject: style and hairline in, strands and a renderable closed surface out."""
+"""The hair of one subject: from style and hairline to strands and a renderable closed surface."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 from scipy.spatial import cKDTree
 
-from recon.geometry.distance_grid import Grid, signed_distance_grid
+from recon.geometry.distance_grid import RegularGrid, signed_distance_grid
 from recon.geometry.tidy import vertex_normals
 from recon.synth.hair.flow import off_the_face
-from recon.synth.hair.grow import Body, clump, curl, frizz, grow_guides, interpolate_children
+from recon.synth.hair.grow import CollisionField, clump, curl, frizz, grow_guides, interpolate_children
 from recon.synth.hair.scalp import Hairline, Roots, sample_roots
 from recon.synth.hair.styles import HairStyle
 from recon.synth.hair.volume import hair_surface
@@ -41,7 +41,7 @@ class Skin:
 
 @dataclass(frozen=True)
 class Growth:
-    """Where hair grows, how, and the seed of its strands: the hair of the head, or a beard.
+    """A growth of hair: the hair of the head, or a beard.
 
     Attributes:
         style: How it grows.
@@ -85,13 +85,13 @@ class Growth:
         return beard
 
 
-def body_field(
+def collision_field(
     skin: Skin,
     garment: tuple[np.ndarray, np.ndarray],
     scalp: Bool[np.ndarray, " vertices"],
     reach_mm: float,
-) -> Body:
-    """Distance field of head and shoulders for hair to collide with.
+) -> CollisionField:
+    """Computes the distance field of head and shoulders for hair to collide with.
 
     Args:
         skin: The subject's skin.
@@ -101,15 +101,15 @@ def body_field(
     """
     vertices = np.concatenate([skin.vertices, garment[0]])
     faces = np.concatenate([skin.faces, garment[1] + len(skin.vertices)])
-    grid = Grid.around(vertices.min(axis=0), vertices.max(axis=0), _BODY_SPACING_MM, reach_mm)
+    grid = RegularGrid.around(vertices.min(axis=0), vertices.max(axis=0), _BODY_SPACING_MM, reach_mm)
     distance = signed_distance_grid(vertices, faces, grid, 1.1 * _BODY_SPACING_MM, extend=True)
     own, neutral = skin.vertices[scalp], skin.canonical[scalp]
     scale = np.ptp(own, axis=0) / np.ptp(neutral, axis=0)
-    return Body(grid, distance, own.min(axis=0) - neutral.min(axis=0) * scale, scale)
+    return CollisionField(grid, distance, own.min(axis=0) - neutral.min(axis=0) * scale, scale)
 
 
 def grow(
-    hair: Growth, skin: Skin, body: Body, inside_mm: Float[np.ndarray, " vertices"]
+    hair: Growth, skin: Skin, body: CollisionField, inside_mm: Float[np.ndarray, " vertices"]
 ) -> tuple[np.ndarray, np.ndarray, Roots]:
     """Grows all strands of the scalp or the beard.
 
@@ -145,7 +145,7 @@ def grow(
 
 
 def build_hair(
-    hair: Growth, skin: Skin, body: Body, inside_mm: Float[np.ndarray, " vertices"]
+    hair: Growth, skin: Skin, body: CollisionField, inside_mm: Float[np.ndarray, " vertices"]
 ) -> tuple[Part, Strands]:
     """Grows hair and meshes it; arguments as for `grow`.
 

@@ -1,4 +1,4 @@
-"""Single hairs drawn as curves, and what their makers share."""
+"""Single hairs as curves, and what brows, lashes and strands share: tangents, arc lengths, scattered roots."""
 
 from dataclasses import dataclass, field
 
@@ -16,12 +16,12 @@ class Curves:
 
     Attributes:
         label: BROW, LASH or HAIR.
-        vertices: (v, 3) mm.
-        segments: (s, 2) consecutive vertices of the same hair.
-        width_mm: (s,) thickness; hairs are sparse, so it may be below a real hair's.
-        tangent: (v, 3) unit, root to tip.
-        anchor: (v,) index of the vertex of the surface that lends light, normal and canonical coordinates.
-        scalars: further attributes of the vertices.
+        vertices: Positions, mm.
+        segments: Consecutive vertices of the same hair.
+        width_mm: Thickness of the segments; it may be below a real hair's.
+        tangent: Unit direction, root to tip.
+        anchor: Index of the vertex of the surface that lends light, normal and canonical coordinates.
+        scalars: Further attributes of the vertices.
     """
 
     label: int
@@ -51,7 +51,7 @@ def surface_normals(
 def arc_lengths(
     points: Float[np.ndarray, "points 3"], offsets: Int[np.ndarray, " strands_plus_one"]
 ) -> Float[np.ndarray, " points"]:
-    """Arc length from the root at every point of every strand, mm."""
+    """Computes the arc length from the root at every point of every strand, mm."""
     step = np.zeros(len(points))
     step[1:] = np.linalg.norm(np.diff(points, axis=0), axis=1)
     step[offsets[:-1]] = 0.0
@@ -60,7 +60,7 @@ def arc_lengths(
 
 
 def ramp(low: float, high: float, value: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """0 below `low`, 1 above `high`, smooth between."""
+    """Smooth step: 0 below `low`, 1 above `high`."""
     t = np.clip((value - low) / (high - low), 0.0, 1.0)
     return t * t * (3.0 - 2.0 * t)
 
@@ -71,7 +71,7 @@ def scatter(
     corners: Int[np.ndarray, "f 3"],
     per_mm2: float,
 ) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, "n 3"], Int[np.ndarray, " n"]]:
-    """Points spread over triangles by area: places, barycentric weights, triangle of each."""
+    """Scatters points over triangles by area: places, barycentric weights, triangle of each."""
     triangles = vertices[corners]
     cross = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
     area = 0.5 * np.linalg.norm(cross, axis=1)
@@ -97,7 +97,7 @@ def as_curves(
     widths: Float[np.ndarray, " segments"],
     anchors: Float[np.ndarray, "v 3"] | None,
 ) -> Curves:
-    """Hairs of equally many points; each is anchored to the nearest of `anchors` at its root (0 without them)."""
+    """Makes curves of hairs with equally many points, each anchored to the nearest of `anchors` at its root (or 0)."""
     count, length, _ = points.shape
     first = np.arange(count)[:, None] * length + np.arange(length - 1)
     segments = np.stack([first.ravel(), first.ravel() + 1], axis=1)

@@ -1,4 +1,4 @@
-"""Brows and lashes."""
+"""Brows and lashes, grown as curves on the skin."""
 
 import numpy as np
 from jaxtyping import Float
@@ -19,14 +19,14 @@ def grow_brows(
     density: float,
     seed: int,
 ) -> Curves:
-    """Brow hairs rooted on the skin where `face_map.brows` is dense.
+    """Grows brow hairs on the skin where `face_map.brows` is dense.
 
     Args:
-        subject: its "skin" part carries canonical coordinates.
-        vertices: of the skin, mm.
-        normals: of the skin, unit.
-        density: 1 for ordinary brows.
-        seed: of the hairs.
+        subject: Subject whose "skin" part carries canonical coordinates.
+        vertices: Vertices of the skin, mm.
+        normals: Unit normals of the skin.
+        density: Factor on the number of hairs, 1 for ordinary brows.
+        seed: Seed of the hairs.
 
     Returns:
         The hairs, each bending from upright near the nose to flat and outward at the temple.
@@ -67,13 +67,13 @@ def grow_brows(
 def grow_lashes(
     subject: Subject, vertices: Float[np.ndarray, "v 3"], normals: Float[np.ndarray, "v 3"], *, seed: int
 ) -> Curves:
-    """Lashes along the lids, which run through the eye landmarks.
+    """Grows lashes along the lids, which run through the eye landmarks.
 
     Args:
-        subject: gives the landmarks.
-        vertices: of the skin, mm.
-        normals: of the skin, unit.
-        seed: of the hairs.
+        subject: Subject with landmarks.
+        vertices: Vertices of the skin, mm.
+        normals: Unit normals of the skin.
+        seed: Seed of the hairs.
 
     Returns:
         Upper and lower lashes of both eyes.

@@ -1,4 +1,4 @@
-"""The hair families, and how the parameters of each are drawn.
+"""Draws of hair styles: the families of hair, and beards.
 
 The length of a style is drawn through `split_quantile`, so that no style of one split occurs in another.
 """

@@ -1,4 +1,4 @@
-"""Which way hair is combed: direction fields around the neutral head, by name of the flow.
+"""Combing of hair: direction fields around the neutral head, by name of the flow.
 
 Coordinates are those of the neutral head in mm (+Y up, +Z face, +X the subject's left).
 """
@@ -17,12 +17,12 @@ CROWN_MM = np.array([0.0, 128.0, -48.0])
 def flow_direction(
     style: "HairStyle", at: Float[np.ndarray, "points 3"], root: Float[np.ndarray, "points 3"]
 ) -> Float[np.ndarray, "points 3"]:
-    """Combing direction (not normalised, not yet tangential) of the strands with these roots at these points.
+    """Computes the combing direction of strands (not normalised, not yet tangential).
 
     Args:
         style: The style; `style.flow` names the field.
-        at: Where the strands are now.
-        root: Where they started; decides the side of a parting.
+        at: Present points of the strands.
+        root: Roots of the strands; decides the side of a parting.
     """
     whorl = _whorl(style, at)
     if style.flow == "whorl":

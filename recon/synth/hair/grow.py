@@ -1,4 +1,4 @@
-"""Strands: guides integrated over the head, children between them; then clumped, curled and frizzed.
+"""Growth of strands: guides integrated over the head, children between them; then clumped, curled and frizzed.
 
 All arrays of strands have shape (strands, points, 3), root first, mm, canonical head frame.
 """
@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int64
 from scipy.spatial import cKDTree
 
-from recon.geometry.distance_grid import Grid
+from recon.geometry.distance_grid import RegularGrid
 from recon.synth.hair.flow import flow_direction
 from recon.synth.hair.scalp import Roots
 from recon.synth.hair.styles import HairStyle
@@ -18,17 +18,17 @@ _DOWN = np.array([0.0, -1.0, 0.0])
 
 
 @dataclass(frozen=True)
-class Body:
-    """What hair lies on: the signed distance field of head and shoulders.
+class CollisionField:
+    """The signed distance field of head and shoulders, which hair collides with.
 
     Attributes:
-        grid: Its samples.
+        grid: Sample points.
         distance: Signed distance, mm, negative inside.
         centre: Centre of the skull, mm.
         scale: Size of this skull over the neutral one, per axis.
     """
 
-    grid: Grid
+    grid: RegularGrid
     distance: Float32[np.ndarray, "x y z"]
     centre: Float[np.ndarray, "3"]
     scale: Float[np.ndarray, "3"]
@@ -43,8 +43,8 @@ class Body:
         result: np.ndarray = points * self.scale + self.centre
         return result
 
-    def at(self, points: Float[np.ndarray, "points 3"]) -> tuple[np.ndarray, np.ndarray]:
-        """Returns signed distances and unit outward directions at points."""
+    def distance_and_normal(self, points: Float[np.ndarray, "points 3"]) -> tuple[np.ndarray, np.ndarray]:
+        """Computes signed distances (mm) and unit outward directions at points."""
         gradient = self.grid.sample_gradient(self.distance, points)
         length = np.linalg.norm(gradient, axis=1, keepdims=True)
         return self.grid.sample(self.distance, points), gradient / np.maximum(length, 1e-9)
@@ -53,12 +53,12 @@ class Body:
         """Moves points that are closer than the clearance straight out to it; shape (..., 3)."""
         flat = points.reshape(-1, 3)
         for _ in range(2):
-            distance, normal = self.at(flat)
+            distance, normal = self.distance_and_normal(flat)
             flat = flat + normal * np.clip(clearance_mm - distance, 0, None)[:, None]
         return flat.reshape(points.shape)
 
 
-def grow_guides(style: HairStyle, roots: Roots, body: Body, rng: np.random.Generator) -> np.ndarray:
+def grow_guides(style: HairStyle, roots: Roots, body: CollisionField, rng: np.random.Generator) -> np.ndarray:
     """Integrates one strand from every root.
 
     Each step turns the direction towards the combing flow (tangential near the head), towards gravity, and
@@ -80,7 +80,7 @@ def grow_guides(style: HairStyle, roots: Roots, body: Body, rng: np.random.Gener
     direction = _unit(style.lift * roots.normals + (1 - style.lift) * combed)
     for k in range(1, style.points):
         travelled = stride * k
-        distance, normal = body.at(at)
+        distance, normal = body.distance_and_normal(at)
         # tips sink into the hair below them instead of ending in a ledge
         sink = 1 - style.tuck * (k / steps) ** 2
         layer = volume * sink * (1 - np.exp(-travelled / style.rise_mm)) + 0.4
@@ -102,7 +102,7 @@ def grow_guides(style: HairStyle, roots: Roots, body: Body, rng: np.random.Gener
 
 
 def _length_and_volume(
-    style: HairStyle, roots: Roots, body: Body, rng: np.random.Generator
+    style: HairStyle, roots: Roots, body: CollisionField, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Length and layer height of every guide, both smaller at the hairline."""
     ragged = rng.uniform(1 - style.raggedness, 1 + 0.3 * style.raggedness, len(roots))
@@ -124,10 +124,10 @@ def _length_and_volume(
 class Tie:
     """Steers strands to a tie behind the head and, once through it, into a tail or around a bun."""
 
-    def __init__(self, style: HairStyle, body: Body, rng: np.random.Generator, count: int):
+    def __init__(self, style: HairStyle, body: CollisionField, rng: np.random.Generator, count: int):
         self._style = style
         self._tie = np.asarray(style.tie_mm) * body.scale + body.centre
-        outward = body.at(self._tie[None])[1][0]
+        outward = body.distance_and_normal(self._tie[None])[1][0]
         self._out = outward
         self._bun = self._tie + outward * 0.75 * style.bun_mm
         # every guide winds around its own axis close to the bun's
@@ -170,7 +170,9 @@ def _over_ear(neutral: np.ndarray) -> np.ndarray:
     return result
 
 
-def cut_below(strands: np.ndarray, style: HairStyle, body: Body, rng: np.random.Generator) -> np.ndarray:
+def cut_below(
+    strands: np.ndarray, style: HairStyle, body: CollisionField, rng: np.random.Generator
+) -> np.ndarray:
     """Cuts strands where they first fall below the style's end plane; spaces their points evenly again."""
     if style.cut_mm is None:
         return strands
@@ -194,7 +196,7 @@ def interpolate_children(
     guides: np.ndarray,
     guide_roots: Roots,
     children: Roots,
-    body: Body,
+    body: CollisionField,
     rng: np.random.Generator,
     layers: float,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -224,7 +226,7 @@ def interpolate_children(
     # spread the children between the scalp and the guides' outer layer
     depth = layers * rng.uniform(size=len(children)) ** 1.7
     flat = strands.reshape(-1, 3)
-    distance, normal = body.at(flat)
+    distance, normal = body.distance_and_normal(flat)
     drop = np.clip(distance, 0, 25.0) * np.repeat(depth, guides.shape[1])
     strands = (flat - normal * drop[:, None]).reshape(strands.shape)
     strands[:, 0] = children.positions

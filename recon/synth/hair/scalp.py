@@ -1,4 +1,4 @@
-"""Where hair grows: the hairline on the neutral head, and area-uniform roots inside it."""
+"""The scalp: the hairline on the neutral head, and area-uniform roots inside it."""
 
 from dataclasses import dataclass
 

@@ -13,9 +13,9 @@ class HairStyle:
     """One hair style, as parameters of growth.
 
     Attributes:
-        family: One of `hair_families.FAMILIES`.
+        family: One of `recon.synth.hair.families.FAMILIES`, or "beard".
         flow: Combing field: "whorl", "back", "part", "fringe", "loose", "down", "tie", "out" or "beard"
-            (see `hair_flow`).
+            (see `recon.synth.hair.flow`).
         length_top_mm, length_side_mm, length_back_mm: Strand lengths over the head.
         length_front_mm: Length just behind the forehead line, None for that of the top.
         volume_top_mm, volume_side_mm: Height of the outer layer above the skin.

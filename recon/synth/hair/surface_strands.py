@@ -1,4 +1,4 @@
-"""Strands on top of the hair surface, and the hairline, where hair gives way to skin."""
+"""Strands drawn on the hair surface, and fine hairs across the hairline, where hair gives way to skin."""
 
 from dataclasses import dataclass, replace
 
@@ -19,13 +19,13 @@ HAIRLINE_MM, HAIRLINE_PER_MM2, HAIRLINE_MOST = 7.0, 1.6, 8000
 
 @dataclass(frozen=True)
 class Hull:
-    """The outside of a hair surface.
+    """The visible outside of a hair surface.
 
     Attributes:
-        vertices: (v, 3) that can be seen from outside, mm.
-        normals: (v, 3) smooth, unit.
-        tangents: (v, 3) direction of growth, unit.
-        index: (v,) their numbers among all vertices of the hair surface.
+        vertices: Visible vertices, mm.
+        normals: Smooth unit normals.
+        tangents: Unit directions of growth.
+        index: Indices of the vertices among all vertices of the hair surface.
     """
 
     vertices: Float[np.ndarray, "v 3"]
@@ -42,9 +42,9 @@ class Hull:
         """Raises points beneath the surface to `height_mm` above it.
 
         Args:
-            points: mm.
-            height_mm: wanted height.
-            share: of the way to go, 0 at roots.
+            points: Points, mm.
+            height_mm: Wanted heights.
+            share: Share of the way to go, 0 at roots.
 
         Returns:
             The points, the nearest vertex of each, and whether the point belongs to this surface at all.
@@ -60,16 +60,16 @@ class Hull:
 
 
 def hair_curves(subject: Subject, hull: Hull, *, seed: int) -> Curves:
-    """The subject's strands, combed onto the outside of its hair surface.
+    """Draws the subject's strands, combed onto the outside of its hair surface.
 
     The surface is the hull of all strands; those that lie beneath it are lifted to it (not at their roots),
     so that the strands seen are the outer layer and no budget is spent on hidden hair. Stretches that leave
     the surface are left out: the truth has no hair there.
 
     Args:
-        subject: with strands.
-        hull: of its hair.
-        seed: of the small differences between strands.
+        subject: Subject with strands.
+        hull: Outside of its hair.
+        seed: Seed of the small differences between strands.
 
     Returns:
         The strands.
@@ -106,15 +106,15 @@ def hair_curves(subject: Subject, hull: Hull, *, seed: int) -> Curves:
 
 
 def bare_share(part: Part, subject: Subject, distance_mm: Float[np.ndarray, " v"]) -> Float[np.ndarray, " v"]:
-    """Where a hair surface should look like skin: at the hairline, next to the roots.
+    """Computes where a hair surface should be shaded as skin: at the hairline, next to the roots.
 
     Hair thins out towards its line, but the closed surface that stands for it ends in a rim. The rim takes
     the colour of the skin, with hairs drawn on it.
 
     Args:
-        part: the hair surface.
-        subject: whose strands say how far along the hair a vertex is.
-        distance_mm: of the scalp point that each vertex grew from to the hairline, positive inside.
+        part: Hair surface.
+        subject: Subject whose strands say how far along the hair a vertex is.
+        distance_mm: Distance of the scalp point that each vertex grew from to the hairline, positive inside.
 
     Returns:
         1 for skin, 0 for hair.
@@ -138,15 +138,15 @@ def grow_hairline(
     length_mm: float,
     seed: int,
 ) -> Curves | None:
-    """Fine short hairs across the hairline, which the hair surface ends at like a cap.
+    """Grows fine short hairs across the hairline, where the hair surface ends like a cap.
 
     Args:
-        skin: with the scalar "scalp", 0.5 at the hairline.
-        normals: of the skin, unit.
-        exposed: skin vertices that hair does not cover.
-        hull: of the hair.
-        length_mm: of the longest.
-        seed: of the hairs.
+        skin: Skin with the scalar "scalp", 0.5 at the hairline.
+        normals: Unit normals of the skin.
+        exposed: True for skin vertices that hair does not cover.
+        hull: Outside of the hair.
+        length_mm: Length of the longest hair.
+        seed: Seed of the hairs.
 
     Returns:
         The hairs; None where no bare skin borders on hair.

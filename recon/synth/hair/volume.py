@@ -1,7 +1,4 @@
-"""From strands to one closed hair surface: union of locks, closed over their gaps, meshed.
-
-Needs numba (the `synth` extra).
-"""
+"""The closed surface of hair: the union of locks, closed over the gaps between them, and meshed."""
 
 import numpy as np
 import trimesh
@@ -9,8 +6,8 @@ from jaxtyping import Float, Float32
 from scipy import ndimage
 
 from recon.compiled import compiled
-from recon.geometry.distance_grid import Grid, mesh_from_grid, sweep_distance
-from recon.geometry.tidy import drop_crumbs
+from recon.geometry.distance_grid import RegularGrid, mesh_from_grid, sweep_distance
+from recon.geometry.tidy import drop_small_components
 
 _UNDERCOAT_RADIUS_MM = 2.4
 _CRUMB_MM3 = 150.0
@@ -25,7 +22,7 @@ def hair_surface(
     inset_mm: float = 0.6,
     smoothing: float = 0.6,
 ) -> trimesh.Trimesh:
-    """Closed surface of hair.
+    """Meshes the closed surface of hair.
 
     The union of the locks is closed morphologically (gaps narrower than twice `closing_mm` and all hollows
     are filled); the filling lies `inset_mm` deeper than the locks, so that their relief stays.
@@ -34,7 +31,7 @@ def hair_surface(
         strands: Strands, mm.
         radius_mm: Radius of a lock at its root; it thins to half at the tip.
         undercoat: Short segments standing on the scalp, mm, that keep skin from showing between the locks.
-        spacing_mm: Grid spacing.
+        spacing_mm: Spacing of the grid.
         closing_mm: Radius of the closing.
         inset_mm: Depth of the filling below the locks.
         smoothing: Standard deviation of the final smoothing in grid steps.
@@ -43,11 +40,11 @@ def hair_surface(
         Closed outward mesh, mm.
     """
     low, high = strands.min(axis=(0, 1)), strands.max(axis=(0, 1))
-    grid = Grid.around(low, high, spacing_mm, closing_mm + radius_mm + 3 * spacing_mm)
+    grid = RegularGrid.around(low, high, spacing_mm, closing_mm + radius_mm + 3 * spacing_mm)
     band = 2.0
     locks = np.full(grid.shape, np.float32(np.inf), dtype=np.float32)
     local = ((strands - grid.origin) / spacing_mm).astype(np.float64)
-    radii = np.linspace(1.0, 0.5, strands.shape[1]) * company(strands) * radius_mm / spacing_mm
+    radii = np.linspace(1.0, 0.5, strands.shape[1]) * strand_density(strands) * radius_mm / spacing_mm
     _splat_locks(local, radii, locks, band)
     if undercoat is not None:
         stubs = ((undercoat - grid.origin) / spacing_mm).astype(np.float64)
@@ -55,7 +52,7 @@ def hair_surface(
     filled = _close(locks, closing_mm / spacing_mm, band)
     field = np.minimum(locks, filled + np.float32(inset_mm / spacing_mm))
     field = ndimage.gaussian_filter(np.clip(field, -band, band), smoothing)
-    return drop_crumbs(mesh_from_grid(field, grid), _CRUMB_MM3)
+    return drop_small_components(mesh_from_grid(field, grid), _CRUMB_MM3)
 
 
 def _close(locks: Float32[np.ndarray, "x y z"], radius: float, band: float) -> Float32[np.ndarray, "x y z"]:
@@ -71,10 +68,10 @@ def _close(locks: Float32[np.ndarray, "x y z"], radius: float, band: float) -> F
     return np.where(outside, distance - radius, -depth).astype(np.float32) + np.float32(radius)
 
 
-def company(
+def strand_density(
     strands: Float[np.ndarray, "strands points 3"], cell_mm: float = 4.0
 ) -> Float[np.ndarray, "strands points"]:
-    """How far points of strands are among others: 0 for a stray hair, which no scan shows, 1 in a lock."""
+    """Measures how far points of strands are among others: 0 for a stray hair, which no scan shows, 1 in a lock."""
     cell = np.floor((strands.reshape(-1, 3) - strands.min(axis=(0, 1))) / cell_mm).astype(np.int64)
     shape = tuple(cell.max(axis=0) + 1)
     index = np.ravel_multi_index(tuple(cell.T), shape)

@@ -1,4 +1,6 @@
-"""Where lips, brows, cheeks, ears and beard are: smooth functions of canonical coordinates.
+"""A map of the face for painting: lips, brows, cheeks, ears and beard as smooth functions of canonical coordinates.
+
+`recon.synth.model.regions` has the zones that recipes, regions of H3DS and growth of beards depend on.
 
 The landmark positions are those of the public ICT-FaceKit Light neutral head (MIT, © 2020 USC Institute for
 Creative Technologies), in mm, right half only (x < 0 is the subject's right); the head is symmetric.

@@ -32,7 +32,7 @@ H3DS_LANDMARKS = {
     "right_lips": 48,
     "left_lips": 54,
 }
-"""The six landmarks of H3DS as indices into the 68 landmarks (specs/h3ds.md 1.3)."""
+"""The six landmarks of H3DS as indices into the 68 landmarks."""
 
 
 def default_path() -> Path:

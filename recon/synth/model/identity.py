@@ -1,4 +1,4 @@
-"""Who a synthetic person is: head shape and expression, drawn by seed and kept inside adult anatomy.
+"""Identities of synthetic people: head shape and expression, drawn by seed and kept inside adult anatomy.
 
 The splits share no identity by construction. The quantile of the first (largest) identity weight is cut
 into 64 bins that are dealt to the splits in turn, so that each split covers the whole range and none can
@@ -14,7 +14,7 @@ from jaxtyping import Float
 from scipy.special import ndtr, ndtri
 
 from recon.errors import ConfigError
-from recon.synth.body.defects import TOLERANCE_MM3, visible_faults_mm3
+from recon.synth.model.defects import TOLERANCE_MM3, visible_defects_mm3
 from recon.synth.model.head_model import HeadModel
 
 SPLITS = ("train", "val", "test")
@@ -141,7 +141,7 @@ def draw_identity(model: HeadModel, seed: int, split: str = "train") -> Identity
         drawn = Identity(weights, _draw_expression(rng, model.expression_names))
         if is_adult(anatomy(model, drawn)):
             skin = shape_head(model, drawn).skin
-            if visible_faults_mm3(model, skin) <= TOLERANCE_MM3:
+            if visible_defects_mm3(model, skin) <= TOLERANCE_MM3:
                 return drawn
 
 

@@ -1,4 +1,7 @@
-"""Named zones of the neutral head, as functions of its points: nose, lips, brows, beard, H3DS face."""
+"""Named zones of the neutral head, as functions of its points: nose, lips, brows, beard, H3DS face.
+
+`recon.synth.model.face_map` has the smooth maps that only colours depend on.
+"""
 
 import numpy as np
 from jaxtyping import Bool, Float

@@ -1,4 +1,8 @@
-"""Draws looks: of anybody from a seed, or of the person that a recipe describes."""
+"""The appearance of a subject: colours and gloss of skin, hair, eyes and clothes, the room and the camera's sensor.
+
+`draw_appearance` draws one from a seed, `appearance_of` that of the person that a recipe describes. In recipes the seed
+of the appearance is called "look".
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -34,17 +38,17 @@ class SkinAppearance:
     """Pigments and surface of the skin.
 
     Attributes:
-        melanin: 0.06 (very fair) to 1.6 (very dark).
-        haemoglobin: mean blood content, about 0.2 to 0.5.
-        flush: how much redder cheeks, nose and ears are.
-        mottling: strength of uneven pigment.
-        freckles: 0 to 1.
-        stubble: 0 to 1, shaved beard.
-        gloss: scale of the specular reflection.
-        roughness: of the narrower specular lobe.
-        lip_red: extra blood in the lips.
-        age: depth of the folds, 0 to 1.
-        seed: of all noise on the skin.
+        melanin: Amount of melanin, 0.06 (very fair) to 1.6 (very dark).
+        haemoglobin: Mean blood content, about 0.2 to 0.5.
+        flush: Additional redness of cheeks, nose and ears.
+        mottling: Strength of uneven pigment.
+        freckles: Density of freckles, 0 to 1.
+        stubble: Density of the shaved beard, 0 to 1.
+        gloss: Scale of the specular reflection.
+        roughness: Roughness of the narrower specular lobe.
+        lip_red: Additional blood in the lips.
+        age: Depth of the folds, 0 to 1.
+        seed: Seed of all noise on the skin.
     """
 
     melanin: float
@@ -65,14 +69,14 @@ class HairAppearance:
     """Colour of the hair.
 
     Attributes:
-        name: key of `HAIR_COLOURS` that it started from.
-        albedo: linear RGB of the lengths.
-        brow: linear RGB of brows and beard.
-        grey: share of white strands.
-        root: factor on the albedo near the scalp.
-        contrast: strength of strand-to-strand differences.
-        shine: scale of the specular lobes.
-        seed: of all noise on the hair.
+        name: Key of `HAIR_COLOURS` that it started from.
+        albedo: Linear RGB of the lengths.
+        brow: Linear RGB of brows and beard.
+        grey: Share of white strands.
+        root: Factor on the albedo near the scalp.
+        contrast: Strength of strand-to-strand differences.
+        shine: Scale of the specular lobes.
+        seed: Seed of all noise on the hair.
     """
 
     name: str
@@ -90,13 +94,13 @@ class EyeAppearance:
     """Colour of the eyes.
 
     Attributes:
-        name: key of `IRIS_COLOURS` that it started from.
-        inner: linear RGB near the pupil.
-        outer: linear RGB near the rim.
-        iris_mm: radius of the iris.
-        pupil_mm: radius of the pupil.
-        redness: of the white towards the corners.
-        seed: of fibres and vessels.
+        name: Key of `IRIS_COLOURS` that it started from.
+        inner: Linear RGB near the pupil.
+        outer: Linear RGB near the rim.
+        iris_mm: Radius of the iris.
+        pupil_mm: Radius of the pupil.
+        redness: Redness of the white towards the corners.
+        seed: Seed of fibres and vessels.
     """
 
     name: str
@@ -110,7 +114,15 @@ class EyeAppearance:
 
 @dataclass(frozen=True)
 class ClothAppearance:
-    """Colour of the clothes: two tones, and stripes where `stripe_mm` is above zero."""
+    """Colour of the clothes.
+
+    Attributes:
+        albedo: Linear RGB.
+        second: Linear RGB of the stripes.
+        stripe_mm: Wavelength of the stripes; 0 for none.
+        weave: Strength of the fine unevenness.
+        seed: Seed of all noise on the cloth.
+    """
 
     albedo: tuple[float, float, float]
     second: tuple[float, float, float]
@@ -121,18 +133,18 @@ class ClothAppearance:
 
 @dataclass(frozen=True)
 class SensorAppearance:
-    """How the tablet's camera turns light into a file.
+    """The tablet's camera, which turns light into a file.
 
     Attributes:
-        exposure: factor on linear light.
-        white_balance: (red, blue) gains.
-        toe: strength of the contrast curve, 0 for none.
-        saturation: 1 leaves colours alone.
-        blur_px: standard deviation of lens and demosaicing.
-        noise: shot noise at full exposure (standard deviation, linear).
-        read_noise: noise in the dark.
-        vignette: darkening in the corners.
-        jpeg: quality.
+        exposure: Factor on linear light.
+        white_balance: Gains of red and blue.
+        toe: Strength of the contrast curve, 0 for none.
+        saturation: Factor on the distance from grey; 1 leaves colours alone.
+        blur_px: Standard deviation of the blur of lens and demosaicing.
+        noise: Shot noise at full exposure (standard deviation, linear).
+        read_noise: Noise in the dark.
+        vignette: Darkening in the corners.
+        jpeg: Quality of the JPEG file.
     """
 
     exposure: float
@@ -148,7 +160,16 @@ class SensorAppearance:
 
 @dataclass(frozen=True)
 class Appearance:
-    """Everything together."""
+    """The appearance of a subject, its room and the camera.
+
+    Attributes:
+        skin: Pigments and surface of the skin.
+        hair: Colour of hair, brows and beard.
+        eyes: Colour of the eyes.
+        cloth: Colour of the clothes.
+        sensor: The camera.
+        room: Lamps and surroundings.
+    """
 
     skin: SkinAppearance
     hair: HairAppearance
@@ -162,18 +183,18 @@ _PURPOSE = 16
 
 
 def draw_appearance(seed: int, split: str = "train") -> Appearance:
-    """Draws a look.
+    """Draws an appearance.
 
     Args:
-        seed: any non-negative number; each group has a stream of its own, so adding a draw to one leaves the
+        seed: Any non-negative number; each group has a stream of its own, so adding a draw to one leaves the
             others alone.
         split: "train", "val" or "test"; no direction of the light occurs in two of them.
 
     Returns:
-        The look.
+        The appearance.
 
     Raises:
-        ConfigError: unknown split or negative seed.
+        ConfigError: Unknown split or negative seed.
     """
     skin_rng, hair_rng, eye_rng, cloth_rng, sensor_rng, room_rng = (
         generator(seed, split, purpose=_PURPOSE + stream) for stream in range(6)
@@ -190,15 +211,15 @@ def draw_appearance(seed: int, split: str = "train") -> Appearance:
 
 
 def appearance_of(recipe: Mapping[str, Any], seed: int | None = None) -> Appearance:
-    """The look of a subject whose recipe says what sort of person it is.
+    """Draws the appearance of the person that a recipe describes.
 
     Args:
-        recipe: of `recon.synth.body.subject.draw_recipe`; its "person" gives melanin, redness, hair_melanin,
+        recipe: Recipe of `recon.synth.body.subject.draw_recipe`; its "person" gives melanin, redness, hair_melanin,
             hair_redness, hair_grey and stubble in [0, 1] and age_years. Without "person" everything is drawn.
-        seed: of all that the recipe leaves open; by default the recipe's "look", or else its "seed".
+        seed: Seed of all that the recipe leaves open; by default the recipe's "look", or else its "seed".
 
     Returns:
-        The look.
+        The appearance.
     """
     split = str(recipe.get("split", "train"))
     seed = int(recipe.get("look", recipe.get("seed", 0))) if seed is None else seed

@@ -1,4 +1,4 @@
-"""Eyes: white, iris, pupil and the wet reflection, painted on the eyeball by the distance from its axis.
+"""Shading of eyes: white, iris, pupil and the wet reflection, painted on the eyeball by the distance from its axis.
 
 The iris lies behind the cornea, so its colour is looked up where the refracted view ray meets the iris plane;
 normals are those of an ideal eyeball with a corneal bulge, whatever the mesh underneath.
@@ -23,7 +23,7 @@ WHITE = np.array([0.63, 0.575, 0.535], np.float32)
 
 
 def shade_eye(points: Points, appearance: Appearance, bake: Bake) -> Shaded:
-    """An eyeball under the room's light, with its lids' shadow."""
+    """Shades an eyeball under the room's light, with its lids' shadow."""
     eyes = appearance.eyes
     turn = gaze_rotation(np.where(points.tangent[:, 2:] > 0, points.tangent, np.array([0, 0, 1], np.float32)))
     own_normal, offset = eye_normal(points.canonical)
@@ -46,10 +46,10 @@ def shade_eye(points: Points, appearance: Appearance, bake: Bake) -> Shaded:
 
 
 def eye_frame(part: Part) -> tuple[Float[np.ndarray, "v 3"], Float[np.ndarray, "3"]]:
-    """An eyeball in its own frame, and where it looks.
+    """Returns the points of an eyeball in its own frame, and its gaze.
 
     Args:
-        part: with the scalar "gaze_mm", the distance along the ball from the point it looks out of; without
+        part: Eyeball, with the scalar "gaze_mm", the distance along the ball from the point it looks out of; without
             it the eye looks straight ahead.
 
     Returns:

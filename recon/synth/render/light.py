@@ -1,4 +1,4 @@
-"""Light that does not depend on the view, computed once per subject at its vertices.
+"""View-independent light, baked once per subject at its vertices.
 
 The surroundings are cut into directions spread over the sphere; a depth map per direction says which vertices
 see out that way. The sums give ambient irradiance with soft shadows and ambient occlusion; lamps get several
@@ -13,8 +13,8 @@ from jaxtyping import Float, Int
 from scipy import sparse
 
 from recon.compiled import compiled
-from recon.synth.render.raster import draw_depth
 from recon.synth.render.room import Lamp, Room, sphere_directions
+from recon.synth.render.zbuffer import draw_depth
 
 AMBIENT_DIRECTIONS, AMBIENT_MAP = 80, 192
 LAMP_SAMPLES, LAMP_MAP = 8, 640
@@ -24,13 +24,13 @@ BOUNCE = np.array([0.34, 0.22, 0.17], np.float32)
 
 @dataclass(frozen=True)
 class Bake:
-    """Light at vertices.
+    """Baked light at vertices.
 
     Attributes:
-        ambient: (v, 3) irradiance / pi from the surroundings, shadowed: what a white surface sends back.
-        openness: (v,) cosine-weighted share of the sky that the vertex sees (ambient occlusion).
-        lamps: (v, l) visible share of every lamp's disc.
-        harmonics: (9, 3) irradiance / pi of the unshadowed surroundings in second-order spherical harmonics.
+        ambient: Irradiance / pi from the surroundings, shadowed: the light that a white surface sends back.
+        openness: Cosine-weighted share of the sky that each vertex sees (ambient occlusion).
+        lamps: Visible share of every lamp's disc.
+        harmonics: Irradiance / pi of the unshadowed surroundings in second-order spherical harmonics.
     """
 
     ambient: Float[np.ndarray, "v 3"]
@@ -40,8 +40,8 @@ class Bake:
 
 
 @dataclass(frozen=True)
-class Casters:
-    """Triangles that throw shadows, and a ball around them."""
+class ShadowCasters:
+    """Triangles that cast shadows, and a ball around them, mm."""
 
     vertices: Float[np.ndarray, "v 3"]
     faces: Int[np.ndarray, "f 3"]
@@ -49,14 +49,14 @@ class Casters:
     radius: float
 
     @classmethod
-    def around(cls, vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]) -> "Casters":
-        """All given triangles."""
+    def from_mesh(cls, vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]) -> "ShadowCasters":
+        """Takes all triangles of a mesh."""
         centre = 0.5 * (vertices.min(axis=0) + vertices.max(axis=0))
         radius = float(np.linalg.norm(vertices - centre, axis=1).max()) * 1.01
         return cls(vertices, np.ascontiguousarray(faces, np.int32), centre, radius)
 
-    def coarse(self, cell_mm: float) -> "Casters":
-        """The same shape with all vertices of a cubic cell merged into one: cheap, for blurred shadows."""
+    def coarse(self, cell_mm: float) -> "ShadowCasters":
+        """Returns the same shape with all vertices of a cubic cell merged into one: cheap, for blurred shadows."""
         cells = np.floor(self.vertices / cell_mm).astype(np.int64)
         cells -= cells.min(axis=0)
         span = cells.max(axis=0) + 1
@@ -67,7 +67,7 @@ class Casters:
         faces = merged[self.faces]
         a, b, c = faces.T
         faces = faces[(a != b) & (b != c) & (a != c)].astype(np.int32)
-        return Casters(means, np.unique(faces, axis=0), self.centre, self.radius)
+        return ShadowCasters(means, np.unique(faces, axis=0), self.centre, self.radius)
 
 
 def bake(
@@ -76,18 +76,18 @@ def bake(
     faces: Int[np.ndarray, "f 3"],
     room: Room,
 ) -> Bake:
-    """Light of `room` at every vertex.
+    """Bakes the light of a room at every vertex.
 
     Args:
-        vertices: mm, the frame of the room.
-        normals: unit, outward.
-        faces: everything that casts shadows.
-        room: ambient light and lamps.
+        vertices: Positions, mm, the frame of the room.
+        normals: Unit outward normals.
+        faces: Triangles of everything that casts shadows.
+        room: Ambient light and lamps.
 
     Returns:
-        The bake.
+        Light at the vertices.
     """
-    casters = Casters.around(vertices, faces)
+    casters = ShadowCasters.from_mesh(vertices, faces)
     blurred = casters.coarse(2.0 * casters.radius / AMBIENT_MAP)
     directions = sphere_directions(AMBIENT_DIRECTIONS)
     radiance = room.radiance(directions)
@@ -110,11 +110,11 @@ def bake(
 def visibility(
     vertices: Float[np.ndarray, "v 3"],
     normals: Float[np.ndarray, "v 3"],
-    casters: Casters,
+    casters: ShadowCasters,
     direction: Float[np.ndarray, "3"],
     size: int,
 ) -> Float[np.ndarray, " v"]:
-    """Which vertices see out along `direction`, by an orthographic shadow map of size x size.
+    """Computes which vertices see out along `direction`, by an orthographic shadow map of size x size.
 
     Returns:
         0 to 1 (the four texels around a vertex are compared and weighted bilinearly).
@@ -175,7 +175,9 @@ def diffuse_over(
     return out
 
 
-def _lamp_visibility(vertices: np.ndarray, normals: np.ndarray, casters: Casters, lamp: Lamp) -> np.ndarray:
+def _lamp_visibility(
+    vertices: np.ndarray, normals: np.ndarray, casters: ShadowCasters, lamp: Lamp
+) -> np.ndarray:
     helper = np.array([0.0, 1.0, 0.0]) if abs(lamp.direction[1]) < 0.9 else np.array([1.0, 0.0, 0.0])
     across = np.cross(lamp.direction, helper)
     across /= np.linalg.norm(across)

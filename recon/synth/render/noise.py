@@ -12,12 +12,12 @@ from recon.compiled import compiled
 
 
 def noise(points: Float[np.ndarray, "n 3"], wavelength_mm: float, seed: int) -> Float[np.ndarray, " n"]:
-    """Gradient noise with features about `wavelength_mm` wide.
+    """Evaluates gradient noise with features about `wavelength_mm` wide.
 
     Args:
-        points: mm.
-        wavelength_mm: distance between lattice points.
-        seed: chooses the field.
+        points: Places, mm.
+        wavelength_mm: Distance between lattice points.
+        seed: Seed of the field.
 
     Returns:
         float32 values, mean 0, roughly in [-1, 1] (standard deviation about 0.35).
@@ -28,7 +28,7 @@ def noise(points: Float[np.ndarray, "n 3"], wavelength_mm: float, seed: int) -> 
 def noise_gradient(
     points: Float[np.ndarray, "n 3"], wavelength_mm: float, seed: int
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n 3"]]:
-    """The same noise with its gradient with respect to `points / wavelength_mm`."""
+    """Evaluates the same noise with its gradient with respect to `points / wavelength_mm`."""
     out = _noise(points.astype(np.float32), np.float32(1.0 / wavelength_mm), np.int64(seed))
     return out[:, 0].copy(), out[:, 1:].copy()
 
@@ -36,7 +36,7 @@ def noise_gradient(
 def fractal(
     points: Float[np.ndarray, "n 3"], wavelength_mm: float, seed: int, *, octaves: int = 3, gain: float = 0.5
 ) -> Float[np.ndarray, " n"]:
-    """Sum of octaves of `noise`, each of half the wavelength and `gain` times the height of the last."""
+    """Evaluates a sum of octaves of `noise`, each of half the wavelength and `gain` times the height of the last."""
     total = np.zeros(len(points), np.float32)
     for octave in range(octaves):
         total += gain**octave * noise(points, wavelength_mm / 2**octave, seed + 7919 * octave)
@@ -50,16 +50,16 @@ def streaks(
     length_mm: float,
     seed: int,
 ) -> Float[np.ndarray, " n"]:
-    """Noise smeared along a direction field (line integral convolution, straight lines, Gaussian window).
+    """Evaluates noise smeared along a direction field (line integral convolution, straight lines, Gaussian window).
 
     A function of the point and the tangent only, so that all views see the same streaks.
 
     Args:
-        points: mm.
-        tangents: unit directions.
-        width_mm: width of a streak.
-        length_mm: standard deviation of the window along the tangent.
-        seed: chooses the field.
+        points: Places, mm.
+        tangents: Unit directions.
+        width_mm: Width of a streak.
+        length_mm: Standard deviation of the window along the tangent.
+        seed: Seed of the field.
 
     Returns:
         float32 values with mean 0 and standard deviation about 1.

@@ -1,4 +1,4 @@
-"""Images that can be asked for by name. `PASSES` is open: a further pass is one more entry.
+"""Passes: the images that can be asked for by name. A further pass is one more entry of `PASSES`.
 
 Each pass is a function of an `Exposure`. Depth, normals and labels are those of the surface at the pixel's
 centre; masks are true coverage above one half; colours are anti-aliased.
@@ -13,27 +13,27 @@ from PIL import Image
 
 from recon.errors import ConfigError
 from recon.synth.render.photograph import Exposure
-from recon.synth.render.raster import EMPTY
 from recon.synth.render.sensor import develop, srgb
+from recon.synth.render.zbuffer import EMPTY
 
 DEPTH_STEPS_PER_MM = 50.0
 Pass = Callable[[Exposure], np.ndarray]
 
 
 def rgb(exposure: Exposure) -> UInt8[np.ndarray, "h w 3"]:
-    """The photograph, 8-bit sRGB. Its noise is seeded by the subject and the camera's place."""
+    """Develops the photograph, 8-bit sRGB. Its noise is seeded by the subject and the camera's place."""
     place = np.rint(exposure.camera.centre * 1000).astype(np.int64)
     seed = (exposure.prepared.subject.seed, *(int(c) & 0xFFFFFFFF for c in place))
     return develop(exposure.linear, exposure.prepared.appearance.sensor, seed)
 
 
 def mask(exposure: Exposure) -> Bool[np.ndarray, "h w"]:
-    """Head, hair and shoulders: pixels that are more than half covered."""
+    """Mask of head, hair and shoulders: pixels that are more than half covered."""
     return exposure.coverage > 0.5
 
 
 def hair_mask(exposure: Exposure) -> Bool[np.ndarray, "h w"]:
-    """Hair: pixels that it covers by more than half."""
+    """Mask of hair: pixels that it covers by more than half."""
     return exposure.hair_coverage > 0.5
 
 
@@ -75,17 +75,17 @@ PASSES: dict[str, Pass] = {
 
 
 def render_passes(exposure: Exposure, names: Iterable[str]) -> dict[str, np.ndarray]:
-    """The named images of one exposure.
+    """Renders the named images of one exposure.
 
     Args:
-        exposure: of `recon.synth.render.photograph.expose`.
-        names: keys of `PASSES`.
+        exposure: Exposure of `recon.synth.render.photograph.expose`.
+        names: Keys of `PASSES`.
 
     Returns:
         Images by name.
 
     Raises:
-        ConfigError: unknown name.
+        ConfigError: Unknown name.
     """
     wanted = tuple(names)
     unknown = [name for name in wanted if name not in PASSES]
@@ -95,13 +95,13 @@ def render_passes(exposure: Exposure, names: Iterable[str]) -> dict[str, np.ndar
 
 
 def encode(image: np.ndarray) -> bytes:
-    """An image of a pass as PNG, by its type: masks as 0 and 255, 8-bit images as they are.
+    """Encodes an image of a pass as PNG, by its type: masks as 0 and 255, 8-bit images as they are.
 
     Depths (float, one channel) are kept in 16 bits, 1 / `DEPTH_STEPS_PER_MM` mm each, 0 for nothing; unit normals
     (float, three channels) as rint((n + 1) * 127.5), with grey 128 for nothing.
 
     Args:
-        image: (h, w) or (h, w, 3).
+        image: Image of shape (h, w) or (h, w, 3).
 
     Returns:
         The file's bytes.

@@ -1,4 +1,4 @@
-"""Takes pictures of a subject: `recon.synth.render.prepare.prepare` once, then `expose` once per camera.
+"""Photographs of a subject: `recon.synth.render.prepared.prepare` once, then `expose` once per camera.
 
 `expose` rasterises, shades fragment by fragment and adds up linear light; `recon.synth.render.passes`
 turns the result into named images, `recon.synth.render.sensor` into a photograph. Everything happens in the
@@ -14,32 +14,32 @@ from recon.scene import Camera
 from recon.synth.parts import BEARD, BROW, CLOTH, EYE, HAIR, LASH, SKIN
 from recon.synth.render.appearance import Appearance
 from recon.synth.render.eyes import shade_eye
-from recon.synth.render.hair import fibre_light, shade_hair, shade_strands
+from recon.synth.render.hair_shading import fibre_light, shade_hair, shade_strands
 from recon.synth.render.light import Bake
 from recon.synth.render.noise import streaks
-from recon.synth.render.prepare import Prepared
-from recon.synth.render.raster import Buffers, Fragments, draw, interpolate, sample, splat
+from recon.synth.render.prepared import PreparedSubject
 from recon.synth.render.shading import Points, Shaded, normalised, shade_cloth
 from recon.synth.render.skin import shade_skin
+from recon.synth.render.zbuffer import Buffers, Fragments, draw, interpolate, sample, splat
 
 FIBRES = (BROW, LASH)
 
 
 @dataclass(frozen=True)
 class Exposure:
-    """What one camera saw, before it becomes files.
+    """One view of a subject, before it becomes files.
 
     Attributes:
-        prepared: the subject.
-        camera: the camera, canonical head frame.
-        buffers: nearness and primitive per sub-pixel.
-        linear: (h, w, 3) linear light with background.
-        albedo: (h, w, 3) linear albedo, black where there is nothing.
-        coverage: (h, w) share of each pixel that the subject covers.
-        hair_coverage: (h, w) share that its hair covers.
+        prepared: The subject.
+        camera: The camera, canonical head frame.
+        buffers: Nearness and primitive per sub-pixel.
+        linear: Linear light with background.
+        albedo: Linear albedo, black where there is nothing.
+        coverage: Share of each pixel that the subject covers.
+        hair_coverage: Share of each pixel that its hair covers.
     """
 
-    prepared: Prepared
+    prepared: PreparedSubject
     camera: Camera
     buffers: Buffers
     linear: Float[np.ndarray, "h w 3"]
@@ -48,23 +48,23 @@ class Exposure:
     hair_coverage: Float[np.ndarray, "h w"]
 
     def at_centres(self, name: str) -> Float[np.ndarray, "h w c"]:
-        """A vertex attribute of `Prepared.columns` at the pixel centres; zeros where there is nothing."""
+        """Interpolates an attribute of `PreparedSubject.columns` at the pixel centres; zeros where there is nothing."""
         values = self.prepared.attributes[:, self.prepared.columns[name]]
         step = self.buffers.samples
         rows, columns = (np.arange(n) * step + step // 2 for n in (self.camera.height, self.camera.width))
         return sample(self.buffers, rows, columns, values)
 
 
-def expose(prepared: Prepared, camera: Camera, *, samples: int = 3) -> Exposure:
+def expose(prepared: PreparedSubject, camera: Camera, *, samples: int = 3) -> Exposure:
     """Renders one view.
 
     Args:
-        prepared: the subject.
-        camera: in the canonical head frame.
-        samples: sub-pixels per pixel along one axis, odd.
+        prepared: The subject.
+        camera: Camera, canonical head frame.
+        samples: Sub-pixels per pixel along one axis, odd.
 
     Returns:
-        Linear light and what the passes need.
+        Linear light and the buffers that passes need.
     """
     buffers = draw(
         prepared.vertices,
@@ -102,7 +102,7 @@ def expose(prepared: Prepared, camera: Camera, *, samples: int = 3) -> Exposure:
     )
 
 
-def _points(prepared: Prepared, camera: Camera, fragments: Fragments, kind: int) -> Points:
+def _points(prepared: PreparedSubject, camera: Camera, fragments: Fragments, kind: int) -> Points:
     faces = len(prepared.faces)
     curve = kind >= len(prepared.subject.parts)
     corners = prepared.segments if curve else prepared.faces
@@ -132,7 +132,7 @@ def _points(prepared: Prepared, camera: Camera, fragments: Fragments, kind: int)
     )
 
 
-def _shade(points: Points, label: int, prepared: Prepared, *, curve: bool) -> Shaded:
+def _shade(points: Points, label: int, prepared: PreparedSubject, *, curve: bool) -> Shaded:
     appearance, light = prepared.appearance, prepared.bake
     if label == SKIN:
         return shade_skin(points, appearance, light)
@@ -174,7 +174,7 @@ def _thinning_hair(points: Points, appearance: Appearance, light: Bake) -> Shade
     return hair
 
 
-def _background(prepared: Prepared, camera: Camera) -> np.ndarray:
+def _background(prepared: PreparedSubject, camera: Camera) -> np.ndarray:
     """The blurred room: looked up at every eighth pixel, which is finer than its blur, and interpolated."""
     step = 8
     rows, columns = -(-camera.height // step) + 1, -(-camera.width // step) + 1

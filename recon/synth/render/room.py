@@ -1,6 +1,6 @@
 """The room around the subject: one procedural panorama, both blurred background and ambient light.
 
-The room stands still while the tablet walks around the subject, so every view sees its own stretch of the
+The room stands still while the camera moves around the subject, so every view sees its own stretch of the
 same wall and the light on the subject never moves. Directions are in the canonical head frame (+Y up, +Z out
 of the face, +X subject's left).
 """
@@ -19,9 +19,9 @@ class Lamp:
     """A distant light with soft edges.
 
     Attributes:
-        direction: unit vector from the subject to the lamp.
-        irradiance: (3,) linear RGB that a white surface facing the lamp sends back.
-        radius_deg: angular radius, which softens its shadows.
+        direction: Unit vector from the subject to the lamp.
+        irradiance: Linear RGB that a white surface facing the lamp sends back.
+        radius_deg: Angular radius, which softens its shadows.
     """
 
     direction: Float[np.ndarray, "3"]
@@ -34,16 +34,16 @@ class Room:
     """Ambient light and lamps.
 
     Attributes:
-        panorama: (h, w, 3) linear radiance; row 0 looks up, column 0 looks along -Z, columns turn by +X, +Z,
+        panorama: Linear radiance; row 0 looks up, column 0 looks along -Z, columns turn by +X, +Z,
             -X.
-        lamps: the lights that cast shadows.
+        lamps: The lights that cast shadows.
     """
 
     panorama: Float[np.ndarray, "h w 3"]
     lamps: tuple[Lamp, ...]
 
     def radiance(self, directions: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
-        """Linear radiance that arrives from unit directions, bilinear in the panorama."""
+        """Looks up the linear radiance that arrives from unit directions, bilinear in the panorama."""
         height, width = self.panorama.shape[:2]
         row = np.arccos(np.clip(directions[:, 1], -1, 1)) / np.pi * height - 0.5
         column = (np.arctan2(directions[:, 0], -directions[:, 2]) / (2 * np.pi) % 1.0) * width - 0.5
@@ -57,7 +57,7 @@ class Room:
         return (top * (1 - fr) + bottom * fr).astype(np.float32)
 
     def turned(self, azimuth_deg: float) -> "Room":
-        """The room turned about the vertical: what was in front of the face (+Z) is then at that azimuth."""
+        """Returns the room turned about the vertical: what was in front of the face (+Z) is then at that azimuth."""
         width = self.panorama.shape[1]
         # Azimuths fall as columns rise.
         column = np.arange(width) + azimuth_deg / 360.0 * width
@@ -89,8 +89,8 @@ def draw_room(rng: np.random.Generator, side: float | None = None) -> Room:
     """Draws a room: tinted walls, ceiling, floor, furniture as soft blobs, one or two windows, and lamps.
 
     Args:
-        rng: consumed.
-        side: where the first window and with it the strongest lamp stands, from 0, 75 degrees to the subject's
+        rng: Generator, consumed.
+        side: Place of the first window, and with it of the strongest lamp, from 0, 75 degrees to the subject's
             right, to 1, as far to the left; drawn by default.
 
     Returns:

@@ -1,4 +1,4 @@
-"""From linear light to a tablet's file: exposure, white balance, contrast, blur, noise, sRGB."""
+"""The camera's sensor: from linear light to a file by exposure, white balance, contrast, blur, noise and sRGB."""
 
 import io
 
@@ -11,7 +11,7 @@ from recon.synth.render.appearance import SensorAppearance
 
 
 def srgb(linear: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    """Linear light to sRGB (IEC 61966-2-1); values outside [0, 1] are clipped."""
+    """Converts linear light to sRGB (IEC 61966-2-1); values outside [0, 1] are clipped."""
     clipped = np.clip(linear, 0.0, 1.0)
     return np.where(clipped <= 0.0031308, 12.92 * clipped, 1.055 * clipped ** (1 / 2.4) - 0.055)
 
@@ -19,12 +19,12 @@ def srgb(linear: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
 def develop(
     linear: Float[np.ndarray, "h w 3"], appearance: SensorAppearance, seed: tuple[int, ...]
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """One exposure as 8-bit sRGB.
+    """Develops one exposure as 8-bit sRGB.
 
     Args:
-        linear: light at the sensor, about 0.2 to 0.6 on lit skin.
-        appearance: the camera.
-        seed: of the noise, one per picture.
+        linear: Light at the sensor, about 0.2 to 0.6 on lit skin.
+        appearance: The camera.
+        seed: Seed of the noise, one per picture.
 
     Returns:
         The picture before JPEG.
@@ -49,7 +49,7 @@ def develop(
 
 
 def jpeg(picture: UInt8[np.ndarray, "h w 3"], quality: int) -> bytes:
-    """The picture as a baseline JPEG."""
+    """Encodes the picture as a baseline JPEG."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(
         buffer, format="JPEG", quality=quality, subsampling=0 if quality > 92 else 2

@@ -1,4 +1,4 @@
-"""What all surfaces share when they are shaded: the points, lambertian and glossy light, fabric.
+"""Shading that all surfaces share: the points, lambertian and glossy light, and cloth.
 
 A shader takes `Points` of one kind of surface and returns linear colour and albedo. Everything it reads is
 interpolated from vertices or computed from canonical coordinates, so two views of the same point agree up to
@@ -22,16 +22,16 @@ class Points:
     """Points of one kind of surface as one camera sees them; all directions unit, canonical head frame.
 
     Attributes:
-        canonical: coordinates on the neutral head, mm.
-        position: mm.
-        normal: outward, towards the camera's side.
-        tangent: direction of growth (hair), zeros elsewhere.
-        view: towards the camera.
-        ambient: irradiance / pi from the surroundings.
-        openness: 0 to 1, ambient visibility.
-        lamps: visible share of every lamp.
-        pixel_mm: width of a pixel at the subject; relief finer than that is left out.
-        scalars: further attributes of the part.
+        canonical: Coordinates on the neutral head, mm.
+        position: Position, mm.
+        normal: Outward normal, towards the camera's side.
+        tangent: Direction of growth (hair), zeros elsewhere.
+        view: Direction towards the camera.
+        ambient: Irradiance / pi from the surroundings.
+        openness: Ambient visibility, 0 to 1.
+        lamps: Visible share of every lamp.
+        pixel_mm: Width of a pixel at the subject; relief finer than that is left out.
+        scalars: Further attributes of the part.
     """
 
     canonical: Float[np.ndarray, "n 3"]
@@ -50,7 +50,7 @@ class Points:
         return len(self.position)
 
     def take(self, index: Int[np.ndarray, " k"]) -> "Points":
-        """Some of the points."""
+        """Returns some of the points."""
         arrays = {name: value[index] for name, value in vars(self).items() if isinstance(value, np.ndarray)}
         scalars = {name: value[index] for name, value in self.scalars.items()}
         return replace(self, **arrays, scalars=scalars)
@@ -58,14 +58,19 @@ class Points:
 
 @dataclass(frozen=True)
 class Shaded:
-    """Linear colour that leaves the points, and their albedo."""
+    """Shaded points.
+
+    Attributes:
+        colour: Linear RGB that the points send to the camera.
+        albedo: Linear RGB without light.
+    """
 
     colour: Float[np.ndarray, "n 3"]
     albedo: Float[np.ndarray, "n 3"]
 
 
 def normalised(vectors: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
-    """Unit vectors; zeros stay zeros."""
+    """Scales vectors to unit length; zeros stay zeros."""
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
 
 
@@ -75,12 +80,12 @@ def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def bumped(points: Points, layers: Sequence[tuple[float, float]], seed: int) -> Float[np.ndarray, "n 3"]:
-    """Normals tilted by noise.
+    """Tilts normals by noise.
 
     Args:
-        points: to shade.
-        layers: (wavelength in mm, slope) of every layer of noise.
-        seed: of the noise.
+        points: Points to shade.
+        layers: Wavelength in mm and slope of every layer of noise.
+        seed: Seed of the noise.
 
     Returns:
         Unit normals.
@@ -103,18 +108,18 @@ def diffuse(
     *,
     wrap: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> Float[np.ndarray, "n 3"]:
-    """Light that a white matt surface would send back.
+    """Computes the light that a white matt surface would send back.
 
     Args:
-        points: to shade.
-        normal: with fine detail.
-        bake: of the subject.
-        lamps: of the room.
-        wrap: per channel, how far in cosine the terminator is softened: red light travels furthest under
+        points: Points to shade.
+        normal: Normals with fine detail.
+        bake: Light at the subject.
+        lamps: Lamps of the room.
+        wrap: Half width of the soft terminator in cosine, per channel: red light travels furthest under
             skin.
 
     Returns:
-        (n, 3) linear.
+        Linear RGB.
     """
     fine = np.maximum(harmonic_basis(normal) @ bake.harmonics, 0.02)
     smooth = np.maximum(harmonic_basis(points.normal) @ bake.harmonics, 0.02)
@@ -138,7 +143,7 @@ def gloss(
     roughness: float,
     reflectance: float = 0.028,
 ) -> Float[np.ndarray, "n 3"]:
-    """White reflection of lamps (GGX lobe, Schlick's Fresnel) and of the surroundings (irradiance)."""
+    """Computes the white reflection of lamps (GGX lobe, Schlick's Fresnel) and of the surroundings (irradiance)."""
     cos_view = np.clip(dot(normal, points.view), 1e-3, 1.0)
     alpha = roughness * roughness
     total = np.zeros((len(points), 3), np.float32)
@@ -160,7 +165,7 @@ def gloss(
 
 
 def shade_cloth(points: Points, appearance: ClothAppearance, bake: Bake, room: Room) -> Shaded:
-    """Woven cloth: a tone, broad unevenness, a fine weave, stripes where the look has them."""
+    """Shades woven cloth: a tone, broad unevenness, a fine weave, stripes where the appearance has them."""
     tone = np.array(appearance.albedo, np.float32) * np.ones((len(points), 1), np.float32)
     if appearance.stripe_mm > 0:
         phase = np.sin(points.position[:, 1] * (2 * np.pi / appearance.stripe_mm))

@@ -1,4 +1,4 @@
-"""Skin: two pigments painted on the neutral head, fine relief, light that softens under the surface.
+"""Shading of skin: two pigments painted on the neutral head, fine relief, light that softens under the surface.
 
 Albedo follows a two-pigment model in the manner of Donner and Jensen (2008): melanin and haemoglobin darken a
 pale base by exponentials whose rates differ per colour channel. The rates were set by eye against published
@@ -23,11 +23,11 @@ SUBSURFACE = (0.30, 0.13, 0.08)
 def paint_skin(
     canonical: Float[np.ndarray, "v 3"], appearance: SkinAppearance
 ) -> dict[str, Float[np.ndarray, " v"]]:
-    """Pigments at vertices: everything on the skin that varies over more than a few millimetres.
+    """Paints pigments at vertices: everything on the skin that varies over more than a few millimetres.
 
     Args:
-        canonical: vertices on the neutral head, mm.
-        appearance: pigments.
+        canonical: Vertices on the neutral head, mm.
+        appearance: Pigments.
 
     Returns:
         "melanin", "blood", "beard" (share of beard ground), "gloss" (factor), each (v,).
@@ -61,7 +61,7 @@ def paint_skin(
 
 
 def skin_albedo(points: Points, appearance: SkinAppearance, hair: HairAppearance) -> Float[np.ndarray, "n 3"]:
-    """Albedo with the fine pattern on top of `paint_skin`'s pigments (in `points.scalars`)."""
+    """Computes the albedo, with a fine pattern on top of `paint_skin`'s pigments (in `points.scalars`)."""
     speckle = noise(points.canonical, 1.9, appearance.seed + 2)
     lip = face_map.lips(points.canonical)
     melanin = points.scalars["melanin"] * (1.0 + 0.10 * appearance.mottling * speckle)
@@ -107,7 +107,7 @@ def _folded(
 
 
 def shade_skin(points: Points, appearance: Appearance, bake: Bake) -> Shaded:
-    """Skin under the room's light."""
+    """Shades skin under the room's light."""
     skin, lamps = appearance.skin, appearance.room.lamps
     albedo = skin_albedo(points, skin, appearance.hair)
     lip = face_map.lips(points.canonical)

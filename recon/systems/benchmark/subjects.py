@@ -9,7 +9,7 @@ import recon
 from recon.errors import ConfigError
 from recon.scene.h3ds.layout import MESH_FILE, Paths, read_version, scenes_with_mesh
 from recon.scene.h3ds.tables import scene_ids, tables
-from recon.synth.datasets.batch import Settings, make_scenes
+from recon.synth.datasets.batch import SceneSettings, make_scenes
 from recon.synth.datasets.named import named_recipes
 from recon.synth.model.head_model import load_head_model
 
@@ -122,7 +122,7 @@ def _make(root: Path, names: list[str], workers: int, say: Callable[[str], None]
         ) from error
     recipes = [recipe for recipe in named_recipes() if recipe["name"] in names]
     say(f"{root} lacks {_named(names)}: making them, as `{command}` does")
-    for scene in make_scenes(root, recipes, Settings(), workers=workers):
+    for scene in make_scenes(root, recipes, SceneSettings(), workers=workers):
         say(f"[{scene.done}/{scene.total}] made {root / scene.name}")
 
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recon.errors import ReconError
+from recon.geometry.frames import FACE_RADIUS_MM, CanonicalFrame
 from recon.priors import FeatureGridSDFNetwork, ShapeNetwork
-from recon.priors.canonical import FACE_RADIUS_MM, Canonical
 from recon.priors.data.batches import Batch, DistanceBatch, LatticeBatch, SurfaceBatch
 
 MAX_BAD_STEPS = 20
@@ -68,7 +68,7 @@ class Pretraining(pl.LightningModule):
     Args:
         network: The shape model.
         codes: Initial codes, one row for each head.
-        canonical: Canonical frame.
+        canonical: CanonicalFrame frame.
         objective: Losses.
         rates: Learning rates.
         steps: Number of steps of the whole training.
@@ -79,7 +79,7 @@ class Pretraining(pl.LightningModule):
         self,
         network: ShapeNetwork,
         codes: Float[Tensor, "heads latent"],
-        canonical: Canonical,
+        canonical: CanonicalFrame,
         objective: ShapeObjective,
         rates: Rates,
         steps: int,

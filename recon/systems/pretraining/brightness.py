@@ -15,10 +15,10 @@ from numpy.linalg import cholesky, lstsq, solve, svd
 from recon.files import replacing
 from recon.fitting.brightness import BrightnessModel
 from recon.fitting.shading import harmonics
-from recon.priors import Canonical
+from recon.priors import CanonicalFrame
 from recon.priors.data.dataset import HeadData
 from recon.priors.pca.landmarks import fit_landmarks, fit_linear
-from recon.synth.datasets.portraits import FacePoints, portraits, to_canonical
+from recon.synth.datasets.portraits import FacePoints, make_portraits, to_canonical
 from recon.synth.model.head_model import HeadModel, load_head_model
 from recon.synth.model.identity import draw_identity, shape_head
 from recon.systems.pretraining.landmarks import seeds_of
@@ -149,7 +149,7 @@ SEEN = 0.15
 def brightness_model_of(
     data: HeadData,
     codes: Float[np.ndarray, "heads latent"],
-    canonical: Canonical,
+    canonical: CanonicalFrame,
     reproducible: Bool[np.ndarray, " heads"],
     options: Mapping[str, Any],
     work: Path,
@@ -172,7 +172,7 @@ def brightness_model_of(
     if seeds is None or reproducible.sum() < 3:
         return None
     model = load_head_model()
-    every = FacePoints.of(model)
+    every = FacePoints.from_model(model)
     chosen = np.flatnonzero(reproducible)[:count]
     split = data.folder.name  # type: ignore[attr-defined]
     shots = list(
@@ -235,7 +235,7 @@ def _portraits(
     """Portraits of one head, from the folder if they are there."""
     path = work / "portraits" / f"{seed:06d}.npz"
     if not path.is_file():
-        taken = portraits(seed, split, face_points, BLURS_MM, model=model)
+        taken = make_portraits(seed, split, face_points, BLURS_MM, model=model)
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary, temporary.open("wb") as file:
             np.savez(file, **vars(taken))

@@ -15,10 +15,10 @@ from torch import Tensor
 from recon import scene as scenes
 from recon.errors import PriorError, ReconError
 from recon.evaluation import Evaluator, Prediction
+from recon.geometry.frames import CanonicalFrame
 from recon.geometry.surface import Surface
 from recon.meshing import clean, extract, to_world
 from recon.priors import ShapeNetwork, fit_code
-from recon.priors.canonical import Canonical
 from recon.priors.data.dataset import HeadData
 from recon.priors.data.scans import canonical_from_landmarks
 from recon.scene.h3ds.layout import scenes_with_mesh
@@ -39,7 +39,7 @@ def mesh_of(network: ShapeNetwork, code: Float[Tensor, " latent"], resolution: i
 
 
 def point_errors(
-    network: ShapeNetwork, canonical: Canonical, data: HeadData, count: int, fitted: int, resolution: int
+    network: ShapeNetwork, canonical: CanonicalFrame, data: HeadData, count: int, fitted: int, resolution: int
 ) -> dict[str, float]:
     """Compares meshes of codes fitted to points of unseen heads with their other points: means over heads, mm.
 
@@ -77,7 +77,7 @@ def point_errors(
 
 
 def _to_tangent_planes(
-    mesh: trimesh.Trimesh, surface: np.ndarray, normals: np.ndarray, canonical: Canonical
+    mesh: trimesh.Trimesh, surface: np.ndarray, normals: np.ndarray, canonical: CanonicalFrame
 ) -> float:
     """Mean distance of even samples of the mesh's head to the tangent planes of the nearest truth points."""
     samples, _ = Surface(mesh).sample(MESH_SAMPLES)
@@ -88,7 +88,7 @@ def _to_tangent_planes(
 
 
 def official_errors(
-    network: ShapeNetwork, canonical: Canonical, folder: Path, fitted: int, resolution: int
+    network: ShapeNetwork, canonical: CanonicalFrame, folder: Path, fitted: int, resolution: int
 ) -> dict[str, float | int]:
     """Measures official and strict H3DS errors of meshes fitted to ground truths of scenes: means over scenes, mm.
 
@@ -115,7 +115,7 @@ def official_errors(
 
 
 def _fitted_to(
-    network: ShapeNetwork, canonical: Canonical, truth: scenes.GroundTruth, fitted: int, resolution: int
+    network: ShapeNetwork, canonical: CanonicalFrame, truth: scenes.GroundTruth, fitted: int, resolution: int
 ) -> trimesh.Trimesh:
     """The shape model's mesh of a ground truth, world mm."""
     mesh = truth.mesh()

@@ -22,8 +22,8 @@ from torch import Tensor
 from recon.errors import PriorError
 from recon.files import replacing
 from recon.fitting.brightness import BrightnessModel
-from recon.priors import Canonical, PCAShapeModel, ShapePrior, fit_code, save_shape_prior
-from recon.priors.canonical import BOX_LOW_MM
+from recon.geometry.frames import BOX_LOW_MM
+from recon.priors import CanonicalFrame, PCAShapeModel, ShapePrior, fit_code, save_shape_prior
 from recon.priors.data.dataset import HeadData, SampleFolder
 from recon.priors.pca.landmarks import LandmarkMap, fit_landmarks
 from recon.priors.pca.packing import CODEC, packed, unpacked
@@ -166,7 +166,7 @@ def _assembled(
     return BuiltShapeModel(network.eval(), arguments, inside, torch.from_numpy(found.codes), built)
 
 
-def lattice_arguments(canonical: Canonical, shape: Sequence[int], spacing_mm: float) -> dict[str, Any]:
+def lattice_arguments(canonical: CanonicalFrame, shape: Sequence[int], spacing_mm: float) -> dict[str, Any]:
     """Arguments of a `PCAShapeModel` whose nodes are those of the samples' lattices."""
     first = (np.array(BOX_LOW_MM) - canonical.centre_mm) / canonical.radius_mm
     spacing = spacing_mm / canonical.radius_mm

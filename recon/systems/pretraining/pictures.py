@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from recon.geometry.frames import BOX_HIGH_MM, BOX_LOW_MM, CanonicalFrame
 from recon.priors import ShapeNetwork, fit_code
-from recon.priors.canonical import BOX_HIGH_MM, BOX_LOW_MM, Canonical
 from recon.priors.data.dataset import HeadData
 from recon.systems.pretraining.validation import heads_of
 from recon.systems.report.pictures import write_png
@@ -36,7 +36,7 @@ class ShapeCamera:
         height: Of the picture in pixels.
     """
 
-    def __init__(self, canonical: Canonical, azimuth_deg: float, height: int) -> None:
+    def __init__(self, canonical: CanonicalFrame, azimuth_deg: float, height: int) -> None:
         low, high = np.array(BOX_LOW_MM), np.array(BOX_HIGH_MM)
         turn = np.deg2rad(azimuth_deg)
         self.towards = np.array([np.sin(turn), 0.0, np.cos(turn)])
@@ -110,7 +110,7 @@ def splat_points(
 def write_pictures(
     folder: Path,
     network: ShapeNetwork,
-    canonical: Canonical,
+    canonical: CanonicalFrame,
     codes: Float[Tensor, "heads latent"],
     unseen: HeadData,
     *,

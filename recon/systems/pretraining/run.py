@@ -14,8 +14,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from recon.errors import ConfigError, PriorError
-from recon.priors import Canonical, FeatureGridSDFNetwork, ShapeNetwork
-from recon.priors.canonical import BOX_HIGH_MM, BOX_LOW_MM
+from recon.geometry.frames import BOX_HIGH_MM, BOX_LOW_MM
+from recon.priors import CanonicalFrame, FeatureGridSDFNetwork, ShapeNetwork
 from recon.priors.data.batches import PointSampler, ShardPool
 from recon.priors.data.dataset import HeadData, SampleFolder
 from recon.priors.data.lattices import Lattices, read_lattices, start_from_components, start_from_sphere
@@ -128,7 +128,7 @@ def open_data(cfg: DictConfig) -> tuple[HeadData, HeadData]:
     )
 
 
-def network_arguments(network: DictConfig, canonical: Canonical) -> tuple[str, dict[str, Any]]:
+def network_arguments(network: DictConfig, canonical: CanonicalFrame) -> tuple[str, dict[str, Any]]:
     """Kind and arguments of the network that the configuration describes; millimetres become cells.
 
     Raises:

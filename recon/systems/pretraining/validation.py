@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float
 
 from recon.files import replacing
+from recon.geometry.frames import FACE_RADIUS_MM, CanonicalFrame
 from recon.priors import ShapeNetwork, fit_code
-from recon.priors.canonical import FACE_RADIUS_MM, Canonical
 from recon.priors.data.dataset import HeadData, HeadPoints
 from recon.systems.pretraining.auto_decoder import Pretraining
 
@@ -36,13 +36,13 @@ def heads_of(data: HeadData, count: int) -> Iterator[tuple[str, HeadPoints, int]
 
 
 def field_errors(
-    network: ShapeNetwork, canonical: Canonical, data: HeadData, count: int, fitted: int
+    network: ShapeNetwork, canonical: CanonicalFrame, data: HeadData, count: int, fitted: int
 ) -> dict[str, float]:
     """Fits codes to some surface points of unseen heads and measures |F| at the others: means over heads, mm.
 
     Args:
         network: The shape model.
-        canonical: Canonical frame of the shape model.
+        canonical: CanonicalFrame frame of the shape model.
         data: Unseen heads.
         count: Number of heads.
         fitted: Number of surface points that a code is fitted to; those after them are measured.
@@ -67,7 +67,9 @@ def field_errors(
     return {name: round(float(value), 4) for name, value in zip(names, np.mean(rows, axis=0), strict=True)}
 
 
-def regions_of(points: Float[np.ndarray, "points 3"], canonical: Canonical) -> tuple[np.ndarray, np.ndarray]:
+def regions_of(
+    points: Float[np.ndarray, "points 3"], canonical: CanonicalFrame
+) -> tuple[np.ndarray, np.ndarray]:
     """Whether points of canonical unit space belong to the face, and whether to the head."""
     mm = points * canonical.radius_mm + np.asarray(canonical.centre_mm)
     face = np.linalg.norm(mm - canonical.landmarks_mm["nose_tip"], axis=1) < FACE_RADIUS_MM

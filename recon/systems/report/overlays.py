@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from recon.evaluation.heatmap import error_colours
 from recon.files import replacing
 from recon.geometry.drawing import OrthographicView, above, marked_bar, orthographic_view, turned
-from recon.geometry.outlines import outlines
+from recon.geometry.outlines import mask_outlines
 from recon.threads import mapped
 
 MASK_COLOUR = (0, 215, 255)
@@ -54,7 +54,7 @@ def write_overlay(
     for shown, colour, wide in ((mask, MASK_COLOUR, 3.5), (silhouette, FIT_COLOUR, 1.5)):
         stencil = Image.new("L", (size[0] * _FINE, size[1] * _FINE))
         pen = ImageDraw.Draw(stencil)
-        for curve in outlines(shown):
+        for curve in mask_outlines(shown):
             points = [tuple(point) for point in (curve * scale * _FINE).tolist()]
             pen.line(points, fill=255, width=round(wide * _FINE), joint="curve")
         page.paste(colour, (0, 0), stencil.resize(size, Image.Resampling.BOX))

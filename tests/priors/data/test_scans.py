@@ -3,9 +3,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from recon.errors import PriorError
-from recon.priors.canonical import BOX_HIGH_MM, BOX_LOW_MM, LANDMARKS_MM, UNIT_CENTRE_MM, UNIT_RADIUS_MM
+from recon.geometry.frames import LANDMARKS_MM, UNIT_CENTRE_MM, UNIT_RADIUS_MM
 from recon.priors.data.scans import ScanFolder, canonical_from_landmarks, scan_points
-from tests.support.head_model import needs_model
 from tests.support.sample_folders import balls, write_scan
 
 HEAD = {name: np.array(place) for name, place in LANDMARKS_MM.items()}
@@ -16,24 +15,6 @@ def moved(scale=0.9, turn=(10.0, 150.0, -20.0), shift=(100.0, -20.0, 50.0)):
     matrix[:3, :3] = scale * Rotation.from_euler("xyz", turn, degrees=True).as_matrix()
     matrix[:3, 3] = shift
     return matrix
-
-
-@needs_model
-def test_the_table_of_landmarks_is_that_of_the_head_model():
-    from recon.synth.datasets.samples import mean_landmarks
-    from recon.synth.model.head_model import H3DS_LANDMARKS
-
-    mean = mean_landmarks()
-    assert set(H3DS_LANDMARKS) == set(LANDMARKS_MM)
-    for name, index in H3DS_LANDMARKS.items():
-        np.testing.assert_allclose(LANDMARKS_MM[name], mean[index], atol=1e-3)
-
-
-def test_frame_and_box_are_those_of_the_synthetic_samples():
-    from recon.synth.datasets import samples
-
-    assert (UNIT_CENTRE_MM, UNIT_RADIUS_MM) == (samples.UNIT_CENTRE_MM, samples.UNIT_RADIUS_MM)
-    assert (BOX_LOW_MM, BOX_HIGH_MM) == (samples.LATTICE_LOW_MM, samples.LATTICE_HIGH_MM)
 
 
 def test_landmarks_give_the_similarity():

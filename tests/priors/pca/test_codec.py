@@ -8,7 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from recon.errors import PriorError
-from recon.priors import Canonical, ShapePrior, load_shape_prior
+from recon.priors import CanonicalFrame, ShapePrior, load_shape_prior
 from recon.priors.pca.codec import Blocks, pack, packed_bits, unpacked_bits, unpacked_rows
 from recon.priors.pca.shape_model import nearest_rows
 from recon.priors.shipped import hash_of
@@ -90,7 +90,7 @@ def shipped(tmp_path, monkeypatch):
         "latent_size": LATENT, "low": LOW, "high": HIGH, "cells": CELLS,
         "band": len(shape_model.rows), "landmarks": list(shape_model.landmark_names),
     }  # fmt: skip
-    prior = ShapePrior(shape_model, Canonical((0.0, 0.0, 0.0), 330.0), "pca", arguments, {"heads": 3})
+    prior = ShapePrior(shape_model, CanonicalFrame((0.0, 0.0, 0.0), 330.0), "pca", arguments, {"heads": 3})
     path = tmp_path / "prior.safetensors"
     return path, save_packed_prior(path, prior, inside, step_mm=0.05), shape_model
 

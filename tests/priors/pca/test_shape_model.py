@@ -6,7 +6,7 @@ import torch
 
 from recon.fields import FeatureGrid
 from recon.fitting import Shape, ShapeModel
-from recon.priors import Canonical, PCAShapeModel, ShapePrior, load_shape_prior, save_shape_prior
+from recon.priors import CanonicalFrame, PCAShapeModel, ShapePrior, load_shape_prior, save_shape_prior
 from recon.priors.data.components import spline_values
 from recon.priors.pca.shape_model import halved_resolution, nearest_rows
 from recon.priors.weights import save_packed_prior
@@ -143,7 +143,7 @@ def test_a_family_comes_back_from_its_file_as_it_was(shape_model, tmp_path):
         "latent_size": LATENT, "low": LOW, "high": HIGH, "cells": CELLS,
         "band": len(shape_model.rows), "landmarks": list(shape_model.landmark_names),
     }  # fmt: skip
-    prior = ShapePrior(shape_model, Canonical((0.0, 0.0, 0.0), 330.0), "pca", arguments, {})
+    prior = ShapePrior(shape_model, CanonicalFrame((0.0, 0.0, 0.0), 330.0), "pca", arguments, {})
     save_shape_prior(tmp_path / "p.safetensors", prior)
     found = load_shape_prior(tmp_path / "p.safetensors").network
     assert isinstance(found, PCAShapeModel) and found.rows.dtype == torch.float16
@@ -166,7 +166,7 @@ def test_what_faces_look_like_comes_back_from_both_kinds_of_file(tmp_path, monke
         n: torch.rand_like(v) for n, v in shape_model.state_dict().items() if n.startswith("brightness_")
     }
     shape_model.load_state_dict({**plain.state_dict(), **brightness_model}, assign=True)
-    prior = ShapePrior(shape_model, Canonical((0.0, 0.0, 0.0), 330.0), "pca", arguments, {})
+    prior = ShapePrior(shape_model, CanonicalFrame((0.0, 0.0, 0.0), 330.0), "pca", arguments, {})
     save_shape_prior(tmp_path / "full.safetensors", prior)
     save_packed_prior(tmp_path / "packed.safetensors", prior, inside, step_mm=0.05)
     for file, allowed in (("full", 0.0), ("packed", 0.005)):

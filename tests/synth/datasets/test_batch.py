@@ -11,7 +11,7 @@ from recon.errors import ConfigError, SceneError
 from recon.synth.datasets import batch
 from tests.support.toy_subject import toy_subject
 
-SETTINGS = batch.Settings(
+SETTINGS = batch.SceneSettings(
     views=3, size=64, passes=("rgb", "mask", "depth", "normals", "labels"), truth_vertices=None
 )
 
@@ -91,8 +91,8 @@ def test_passes_on_disk_hold_what_was_rendered(toys, tmp_path):
 
 def test_bad_settings_are_named():
     with pytest.raises(ConfigError, match="strand_map"):
-        batch.Settings(passes=("rgb", "strand_map"))
+        batch.SceneSettings(passes=("rgb", "strand_map"))
     with pytest.raises(ConfigError, match="views"):
-        batch.Settings(views=0)
+        batch.SceneSettings(views=0)
     with pytest.raises(ConfigError, match="split"):
         batch.split_recipes("holiday", 1)

@@ -1,4 +1,4 @@
-"""The walk around the subject: axes, reach, default lists."""
+"""The camera path around the subject: axes, reach, default lists."""
 
 import numpy as np
 import pytest

@@ -7,7 +7,7 @@ import pytest
 
 import recon
 import recon.scene
-from recon.synth.render.raster import draw
+from recon.synth.render.zbuffer import draw
 
 ROOT = Path(recon.__file__).parent / "assets" / "heads"
 

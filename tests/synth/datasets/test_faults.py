@@ -12,7 +12,7 @@ from recon.errors import SceneError
 from recon.scene import Camera
 from recon.synth.datasets import faults
 from recon.synth.datasets.faults import CLEAN, FAULTS
-from recon.synth.datasets.faulty_scenes import holding, write_faulty_scene
+from recon.synth.datasets.faulty_scenes import enclosing_sphere, write_faulty_scene
 from tests.support import official_cases as cases
 from tests.support.ellipsoid import CENTRE_MM, write_idr_scene
 
@@ -241,8 +241,8 @@ def test_a_moved_world_shows_the_same_pictures(source, tmp_path):
 def test_a_sphere_that_holds_all_points_is_left_alone():
     sphere = np.diag([100.0, 100.0, 100.0, 1.0])
     sphere[:3, 3] = [10.0, 0.0, 0.0]
-    np.testing.assert_array_equal(holding(sphere, np.array([[109.0, 0.0, 0.0]])), sphere)
-    grown = holding(sphere, np.array([[160.0, 0.0, 0.0], [10.0, 20.0, 0.0]]))
+    np.testing.assert_array_equal(enclosing_sphere(sphere, np.array([[109.0, 0.0, 0.0]])), sphere)
+    grown = enclosing_sphere(sphere, np.array([[160.0, 0.0, 0.0], [10.0, 20.0, 0.0]]))
     assert 150.0 <= grown[0, 0] <= 160.0 and (grown[:3, 3] == sphere[:3, 3]).all()
 
 

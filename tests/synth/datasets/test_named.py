@@ -7,12 +7,25 @@ from recon.synth.hair.build import Growth
 from recon.synth.hair.families import SHORT_FAMILIES
 from recon.synth.model.identity import Identity, split_of_identity
 
+PEOPLE = {
+    "aldo": "bald",
+    "bela": "buzz",
+    "chen": "short",
+    "dirk": "side_parted",
+    "emre": "swept_back",
+    "fara": "long",
+    "gina": "curly",
+    "hana": "bob",
+    "imani": "afro",
+    "jana": "ponytail",
+}
+
 
 def test_the_ten_are_there_and_belong_to_the_test_split():
     recipes = named.named_recipes()
-    assert [recipe["name"] for recipe in recipes] == [entry[0] for entry in named.CAST]
+    assert [recipe["name"] for recipe in recipes] == list(PEOPLE)
     families = ["bald" if recipe["hair"] is None else recipe["hair"]["style"]["family"] for recipe in recipes]
-    assert families == [entry[2] for entry in named.CAST]
+    assert families == list(PEOPLE.values())
     assert sum(name in SHORT_FAMILIES for name in families) == 5
     for recipe in recipes:
         assert recipe["split"] == "test"

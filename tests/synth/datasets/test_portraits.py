@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recon.synth.datasets.portraits import FacePoints, portraits
+from recon.synth.datasets.portraits import FacePoints, make_portraits
 from recon.synth.model.head_model import load_head_model
 from recon.synth.model.identity import draw_identity, shape_head
 from tests.support.head_model import needs_model
@@ -11,7 +11,7 @@ from tests.support.head_model import needs_model
 
 @pytest.fixture(scope="module")
 def face_points():
-    return FacePoints.of(load_head_model())
+    return FacePoints.from_model(load_head_model())
 
 
 @needs_model
@@ -32,7 +32,7 @@ def test_marks_are_spread_over_the_face_and_move_with_it(face_points):
 @needs_model
 def test_brows_are_darker_than_the_forehead_and_blur_levels_them(face_points):
     model = load_head_model()
-    taken = portraits(1, "train", face_points, (0.3, 8.0), model=model)
+    taken = make_portraits(1, "train", face_points, (0.3, 8.0), model=model)
     canonical = model.refinement.canonical[face_points.skin]
     from recon.synth.model.face_map import brows
 

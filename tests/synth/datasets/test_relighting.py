@@ -22,7 +22,7 @@ from tests.support.toy_subject import toy_subject
 
 @pytest.fixture(scope="module")
 def sitting(tmp_path_factory):
-    """A toy's scene of three views from the left, the front and the right, and its sitter."""
+    """A toy's scene of three views from the left, the front and the right, and its subject."""
     subject, appearance = toy_subject(4), draw_appearance(4)
     poses = [cameras.look_at(np.array([0.0, -20, 0]), a, 0.0, 800.0) for a in (-50.0, 0.0, 50.0)]
     intrinsics = np.array([[250.0, 0, 64], [0, 250.0, 64], [0, 0, 1]])
@@ -120,26 +120,26 @@ def test_a_turned_room():
 def test_scenes_without_a_recipe_are_refused(sitting, tmp_path):
     scene, _ = sitting
     with pytest.raises(SceneError, match="only synthetic heads"):
-        RelitSubject.of(dataclasses.replace(scene, root=tmp_path))
+        RelitSubject.from_scene(dataclasses.replace(scene, root=tmp_path))
     (tmp_path / "recipe.json").write_text('{"subject": {}}')
     with pytest.raises(SceneError, match="lamps"):
-        RelitSubject.of(dataclasses.replace(scene, root=tmp_path))
+        RelitSubject.from_scene(dataclasses.replace(scene, root=tmp_path))
 
 
 def test_a_look_that_was_chosen_by_hand_is_refused(sitting, monkeypatch):
-    scene, _ = sitting  # its look is that of seed 4, of which the recipe knows nothing
+    scene, _ = sitting  # its appearance is that of seed 4, of which the recipe knows nothing
     monkeypatch.setattr(relighting, "build_subject", lambda recipe: toy_subject(4))
     with pytest.raises(SceneError, match="chosen by hand"):
-        RelitSubject.of(scene)
+        RelitSubject.from_scene(scene)
 
 
 @needs_model
 def test_a_person_of_make_scenes_sits_again(tmp_path):
     recipe = draw_recipe(3, split="val", style="bald")
     scene = recon.scene.open(
-        batch.make_scene(tmp_path, batch.Settings(views=3, size=128, truth_vertices=None), recipe)
+        batch.make_scene(tmp_path, batch.SceneSettings(views=3, size=128, truth_vertices=None), recipe)
     )
-    relit_subject, view = RelitSubject.of(scene), scene.views[1]
+    relit_subject, view = RelitSubject.from_scene(scene), scene.views[1]
     same = relit_subject.photograph(view.camera, FAULTS[CLEAN], 0, 1)
     assert np.abs(same - view.image()).mean() < 0.01
     other = relit_subject.photograph(view.camera, FAULTS["light_each_view"], 0, 1)

@@ -6,17 +6,13 @@ import numpy as np
 import pytest
 import trimesh
 
-from recon.errors import SceneError
+from recon.errors import PriorError, SceneError
+from recon.geometry.frames import UNIT_CENTRE_MM, UNIT_RADIUS_MM
+from recon.priors.data.dataset import SampleFolder
 from recon.synth.body.subject import make_subject
 from recon.synth.datasets import sample_files as samples_files
-from recon.synth.datasets.sample_files import read_manifest, read_samples, write_samples
-from recon.synth.datasets.samples import (
-    UNIT_CENTRE_MM,
-    UNIT_RADIUS_MM,
-    SampleCounts,
-    mean_landmarks,
-    sample_subject,
-)
+from recon.synth.datasets.sample_files import read_manifest, write_samples
+from recon.synth.datasets.samples import SampleCounts, mean_landmarks, sample_subject
 from recon.synth.parts import Subject
 from tests.support.head_model import ball, needs_model
 
@@ -85,13 +81,18 @@ def test_shards_are_written_and_read_back(balls, tmp_path):
     assert [shard["seeds"] for shard in manifest["shards"]] == [[0, 1], [2, 3], [4]]
     shard = tmp_path / "val" / "shard-00001.npz"
     assert manifest["shards"][1]["sha256"] == hashlib.sha256(shard.read_bytes()).hexdigest()
-    heads = list(read_samples(tmp_path, "val", verify=True))
-    assert [head.name for head in heads] == [f"val-{seed}" for seed in range(5)]
+    heads = SampleFolder(tmp_path, "val")
+    assert heads.names == [f"val-{seed}" for seed in range(5)]
     fresh = sample_subject(replace(ball_subject(3), name="val-3"), mean=MEAN, counts=COUNTS)
-    assert np.array_equal(heads[3].points, fresh.points) and np.array_equal(
-        heads[3].distances, fresh.distances
-    )
-    assert np.abs(heads[3].normals - fresh.normals).max() < 1e-3  # kept in half precision
+    read = heads.load(1)
+    centre, radius = np.asarray(UNIT_CENTRE_MM, np.float32), np.float32(UNIT_RADIUS_MM)
+    assert np.array_equal(read.points[1], (fresh.points - centre) / radius)
+    assert np.array_equal(read.surface[1], (fresh.surface - centre) / radius)
+    assert np.array_equal(read.distances[1], fresh.distances / radius)
+    assert np.abs(read.normals[1] - fresh.normals).max() < 1e-3  # kept in half precision
+    with np.load(shard) as stored:
+        assert np.array_equal(stored["points"][1], fresh.points)
+        assert np.array_equal(stored["canonical_from_head"][1], fresh.canonical_from_head)
 
 
 def test_same_seeds_give_the_same_bytes(balls, tmp_path):
@@ -110,7 +111,7 @@ def test_writing_goes_on_where_it_stopped(balls, tmp_path):
     (tmp_path / "train" / "shard-00001.npz").unlink()
     balls.clear()
     write_samples(tmp_path, "train", range(4), counts=COUNTS, heads_per_shard=1)
-    assert balls == [("train", 1)] and len(list(read_samples(tmp_path, "train"))) == 4
+    assert balls == [("train", 1)] and len(SampleFolder(tmp_path, "train").names) == 4
 
 
 def test_other_settings_do_not_mix(balls, tmp_path):
@@ -124,12 +125,12 @@ def test_damage_is_found(balls, tmp_path):
         read_manifest(tmp_path, "test")
     write_samples(tmp_path, "test", range(2), counts=COUNTS, heads_per_shard=1)
     shard = tmp_path / "test" / "shard-00001.npz"
-    shard.write_bytes(shard.read_bytes()[:-1] + b"x")
-    with pytest.raises(SceneError, match="differs from its hash"):
-        list(read_samples(tmp_path, "test", verify=True))
+    shard.write_bytes(shard.read_bytes()[:100])
+    with pytest.raises(PriorError, match=r"shard-00001\.npz cannot be read"):
+        SampleFolder(tmp_path, "test").load(1)
     shard.unlink()
-    with pytest.raises(SceneError, match="missing"):
-        list(read_samples(tmp_path, "test"))
+    with pytest.raises(PriorError, match="1 are missing"):
+        SampleFolder(tmp_path, "test")
 
 
 @needs_model

@@ -5,16 +5,24 @@ import pytest
 import trimesh
 
 from recon.errors import ConfigError
-from recon.geometry.distance_grid import Grid, signed_distance_grid
+from recon.geometry.distance_grid import RegularGrid, signed_distance_grid
 from recon.geometry.signed_distance import MeshDistance
 from recon.synth.body.subject import build_subject, draw_recipe, make_subject
 from recon.synth.hair.build import Growth
 from recon.synth.hair.families import BEARD_COVERAGE, FAMILIES, SHARES, SHORT_FAMILIES, draw_beard, draw_style
 from recon.synth.hair.flow import flow_direction, off_the_face
-from recon.synth.hair.grow import Body, clump, curl, cut_below, frizz, grow_guides, interpolate_children
+from recon.synth.hair.grow import (
+    CollisionField,
+    clump,
+    curl,
+    cut_below,
+    frizz,
+    grow_guides,
+    interpolate_children,
+)
 from recon.synth.hair.scalp import Hairline, Roots, draw_hairline, sample_roots, scalp_mask
 from recon.synth.hair.styles import HairStyle
-from recon.synth.hair.volume import company, hair_surface
+from recon.synth.hair.volume import hair_surface, strand_density
 from recon.synth.model.head_model import load_head_model
 from recon.synth.model.identity import generator, split_of_quantile
 from tests.support.head_model import ball, needs_model
@@ -23,12 +31,12 @@ RADIUS = 90.0
 
 
 @pytest.fixture(scope="module")
-def body() -> Body:
+def body() -> CollisionField:
     """A ball for a head, at the neutral place and size."""
     vertices, faces = ball(RADIUS, (0, 40, 0))
-    grid = Grid.around(vertices.min(0), vertices.max(0), 4.0, 120.0)
+    grid = RegularGrid.around(vertices.min(0), vertices.max(0), 4.0, 120.0)
     distance = signed_distance_grid(vertices, faces, grid, 6.0, extend=True)
-    return Body(grid, distance, np.zeros(3), np.ones(3))
+    return CollisionField(grid, distance, np.zeros(3), np.ones(3))
 
 
 def roots_on_ball(count: int, rng: np.random.Generator) -> Roots:
@@ -226,7 +234,7 @@ def test_frizz_leaves_roots_and_grows():
 def test_company_tells_stray_hairs_from_locks():
     lock = straight(count=60)
     stray = straight(count=1) + np.array([80.0, 0.0, 0.0])
-    share = company(np.concatenate([lock, stray]))
+    share = strand_density(np.concatenate([lock, stray]))
     assert share[:60, 10:-10].min() > 0.9 and share[60].max() < 0.1
 
 

@@ -5,7 +5,7 @@ import pytest
 import trimesh
 
 from recon.errors import ConfigError
-from recon.synth.body.defects import TOLERANCE_MM3, inside_out, visible_faults_mm3
+from recon.synth.model.defects import TOLERANCE_MM3, inside_out, visible_defects_mm3
 from recon.synth.model.head_model import load_head_model
 from recon.synth.model.identity import (
     ADULT_RANGES_MM,
@@ -127,11 +127,11 @@ def test_crossed_walls_are_found_where_they_cross():
 def test_drawn_heads_are_sound_and_a_known_bad_one_is_not():
     model = load_head_model()
     for seed in range(6):
-        assert visible_faults_mm3(model, shape_head(model, draw_identity(model, seed)).skin) <= TOLERANCE_MM3
+        assert visible_defects_mm3(model, shape_head(model, draw_identity(model, seed)).skin) <= TOLERANCE_MM3
     skin = model.refinement.canonical.copy()
-    assert visible_faults_mm3(model, skin) == 0
+    assert visible_defects_mm3(model, skin) == 0
     # push the inner wall of the left nostril out through the wing
     wing = np.linalg.norm(skin - skin[model.landmarks[35]], axis=1) < 14
     inner = wing & (np.abs(skin[:, 0]) < np.abs(skin[wing, 0]).max() - 4)
     skin[inner, 0] += 12
-    assert visible_faults_mm3(model, skin) > TOLERANCE_MM3
+    assert visible_defects_mm3(model, skin) > TOLERANCE_MM3

@@ -1,4 +1,4 @@
-"""Looks, noise, light and skin: seeded, bounded, and right where the answer is known."""
+"""Appearances, noise, light and skin: seeded, bounded, and right where the answer is known."""
 
 import numpy as np
 import pytest

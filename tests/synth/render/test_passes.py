@@ -10,7 +10,7 @@ from recon.synth.parts import CLOTH, EYE, HAIR, SKIN
 from recon.synth.render import passes
 from recon.synth.render.appearance import draw_appearance
 from recon.synth.render.photograph import expose
-from recon.synth.render.prepare import prepare
+from recon.synth.render.prepared import prepare
 from tests.support.toy_subject import CENTRE, toy_subject
 
 INTRINSICS = np.array([[440.0, 0, 128], [0, 440, 128], [0, 0, 1]])

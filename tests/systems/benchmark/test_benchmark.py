@@ -339,14 +339,14 @@ def test_synthheads_that_are_missing_are_made_and_no_others(tmp_path, monkeypatc
 
     def make_scenes(root, recipes, settings, *, workers):
         made.append(([recipe["name"] for recipe in recipes], settings, workers))
-        yield batch.Made("bela", "buzz", True, 1, 1)
+        yield batch.SceneProgress("bela", "buzz", True, 1, 1)
 
     monkeypatch.setattr(benchmark_data, "make_scenes", make_scenes)
     monkeypatch.setattr(benchmark_data, "load_head_model", lambda: None)
     (tmp_path / "aldo").mkdir()
     (tmp_path / "aldo" / "full_head.obj").touch()
     subjects = benchmark_data.folder(tmp_path, 2, 3, lambda line: None)
-    assert made == [(["bela"], batch.Settings(), 3)]
+    assert made == [(["bela"], batch.SceneSettings(), 3)]
     assert list(subjects.folders) == ["aldo", "bela"] and subjects.data == "SynthHeads-10"
     assert list(benchmark_data.folder(tmp_path, ["jana", "aldo"], 0, print).folders) == ["jana", "aldo"]
     with pytest.raises(ConfigError, match="has 10, ask for 1 to 10"):

@@ -7,9 +7,8 @@ from hydra import compose, initialize_config_dir
 from PIL import Image
 
 from recon.errors import ConfigError, PriorError
-from recon.geometry.frames import similarity
+from recon.geometry.frames import LANDMARKS_MM, similarity
 from recon.priors import PCAShapeModel, load_shape_prior
-from recon.priors.canonical import LANDMARKS_MM
 from recon.priors.data.dataset import SampleFolder
 from recon.synth.datasets.samples import mean_landmarks
 from recon.synth.model.head_model import load_head_model

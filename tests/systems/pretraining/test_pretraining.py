@@ -13,8 +13,8 @@ from hydra import compose, initialize_config_dir
 from PIL import Image
 
 from recon.errors import ConfigError, PriorError
-from recon.priors import Canonical, ShapeNetwork, load_shape_prior
-from recon.priors.canonical import LANDMARKS_MM
+from recon.geometry.frames import LANDMARKS_MM
+from recon.priors import CanonicalFrame, ShapeNetwork, load_shape_prior
 from recon.priors.data.batches import PointSampler, ShardPool
 from recon.priors.data.dataset import HeadPoints, SampleFolder
 from recon.priors.data.lattices import read_lattices
@@ -230,7 +230,7 @@ def test_prior_is_a_plain_option_here():
     assert pretraining_config.plain_options(given) == expected
 
 
-CANONICAL = Canonical((0.0, -25.0, -5.0), 330.0, LANDMARKS_MM)
+CANONICAL = CanonicalFrame((0.0, -25.0, -5.0), 330.0, LANDMARKS_MM)
 
 
 class Ball(ShapeNetwork):

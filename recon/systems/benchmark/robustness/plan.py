@@ -160,7 +160,7 @@ def faulty_scenes(
 
         @cache
         def relight(scene: scenes.Scene = scene) -> Relight:
-            return RelitSubject.of(scene).photograph
+            return RelitSubject.from_scene(scene).photograph
 
         for name in choice.faults:
             where = root / str(choice.views) / name

@@ -1,4 +1,4 @@
-"""The loops of the rasteriser, compiled. Arrays in, arrays out; `recon.synth.render.raster` says what they mean."""
+"""Compiled loops of the rasteriser; `recon.synth.render.zbuffer` documents the arrays."""
 
 import numpy as np
 

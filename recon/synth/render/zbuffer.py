@@ -1,4 +1,4 @@
-"""A software rasteriser: triangles and thin curves into one z-buffer, then into fragments for shading.
+"""A multi-sample rasteriser: triangles and thin curves into one z-buffer, then into fragments for shading.
 
 Everything is drawn on a grid of `samples` x `samples` sub-pixels. `Buffers.resolve` then groups the
 sub-pixels of one pixel that show the same surface into one fragment, so that shading costs once per pixel
@@ -6,11 +6,12 @@ inside a surface and still weighs every surface by its true coverage at silhouet
 anti-aliasing). `samples` is odd: the middle sub-pixel is the pixel's centre, and "more than half covered" is
 never a tie.
 
-Depths are kept as *nearness*, a number that is linear on the screen and grows towards the camera: the inverse
-    depth in a
-perspective view, the negative depth in an orthographic one. Curves are drawn one sub-pixel wide; a curve
+Depths are kept as *nearness*, a number that is linear on the screen and grows towards the camera: the inverse depth in
+a perspective view, the negative depth in an orthographic one. Curves are drawn one sub-pixel wide; a curve
 thinner than that covers a sub-pixel with the probability of its width (stochastic transparency), from a hash
 that does not depend on the view.
+
+For one front triangle a pixel in double precision, without curves, see `recon.geometry.raster`.
 """
 
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from recon.scene import Camera
-from recon.synth.render.raster_kernels import (
+from recon.synth.render.zbuffer_kernels import (
     accumulate,
     barycentric_weights,
     draw_nearness,
@@ -38,10 +39,10 @@ class Fragments:
     """Surface samples to shade, sorted by pixel.
 
     Attributes:
-        pixel: (n,) row-major index of the pixel.
-        primitive: (n,) triangle index, or `triangles + segment index` for curves.
-        weights: (n, 3) perspective-correct barycentric weights; a segment uses the first two.
-        coverage: (n,) share of the pixel's area.
+        pixel: Row-major index of the pixel.
+        primitive: Index of the triangle, or `triangles + segment index` for curves.
+        weights: Perspective-correct barycentric weights; a segment uses the first two.
+        coverage: Share of the pixel's area.
     """
 
     pixel: Int[np.ndarray, " n"]
@@ -60,15 +61,15 @@ class Fragments:
 
 @dataclass(frozen=True)
 class Buffers:
-    """What `draw` leaves behind: nearness and primitive of every sub-pixel.
+    """The z-buffer that `draw` fills: nearness and primitive of every sub-pixel.
 
     Attributes:
-        nearness: (h*samples, w*samples) float32, 1/mm, 0 where nothing was drawn.
-        primitive: (h*samples, w*samples) int32, -1 where nothing was drawn.
-        samples: sub-pixels per pixel along one axis.
-        screen: (v, 3) sub-pixel column and row, and nearness of every vertex.
-        faces: (f, 3) vertex indices of the triangles.
-        segments: (s, 2) vertex indices of the curve segments.
+        nearness: Nearness, float32, 1/mm, 0 where nothing was drawn.
+        primitive: Index of the primitive, int32, -1 where nothing was drawn.
+        samples: Sub-pixels per pixel along one axis.
+        screen: Sub-pixel column and row, and nearness of every vertex.
+        faces: Vertex indices of the triangles.
+        segments: Vertex indices of the curve segments.
     """
 
     nearness: Float[np.ndarray, "rows columns"]
@@ -91,10 +92,10 @@ class Buffers:
         """Groups sub-pixels into fragments.
 
         Args:
-            group: a number per primitive (triangles, then segments). Sub-pixels of one pixel are merged when
+            group: Number of each primitive (triangles, then segments). Sub-pixels of one pixel are merged when
                 their groups are equal and not negative; a negative group merges only with the very same
                 primitive.
-            gap: relative difference in nearness above which sub-pixels are never merged (a nose before a
+            gap: Relative difference in nearness above which sub-pixels are never merged (a nose before a
                 cheek).
 
         Returns:
@@ -121,13 +122,13 @@ def draw(
     """Draws triangles (both sides) and curve segments as `camera` sees them.
 
     Args:
-        vertices: world mm.
-        faces: triangles.
-        camera: perspective camera; primitives nearer than 10 mm are left out whole.
-        segments: pairs of vertices, drawn as thin lines.
-        segment_width_mm: their width; where it is less than a sub-pixel, sub-pixels are left out at random in
+        vertices: Positions, world mm.
+        faces: Triangles.
+        camera: Perspective camera; primitives nearer than 10 mm are left out whole.
+        segments: Pairs of vertices, drawn as thin lines.
+        segment_width_mm: Width of the segments; where it is less than a sub-pixel, sub-pixels are left out at random in
             proportion.
-        samples: sub-pixels per pixel along one axis, odd.
+        samples: Sub-pixels per pixel along one axis, odd.
 
     Returns:
         The z-buffer.
@@ -157,13 +158,13 @@ def draw(
 def draw_depth(
     screen: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"], height: int, width: int
 ) -> Float[np.ndarray, "h w"]:
-    """Nearness of the nearest triangle at every pixel centre, -inf where there is none.
+    """Draws the nearness of the nearest triangle at every pixel centre, -inf where there is none.
 
     Args:
-        screen: column, row and nearness of every vertex (any units, larger is nearer).
-        faces: triangles.
-        height: rows of the map.
-        width: columns of the map.
+        screen: Column, row and nearness of every vertex (any units, larger is nearer).
+        faces: Triangles.
+        height: Rows of the map.
+        width: Columns of the map.
 
     Returns:
         float32 map: a shadow map, when the "camera" is a lamp.
@@ -179,13 +180,13 @@ def interpolate(
     values: Float[np.ndarray, "v c"],
     first: int = 0,
 ) -> Float[np.ndarray, "n c"]:
-    """Vertex attributes at fragments.
+    """Interpolates vertex attributes at fragments.
 
     Args:
-        fragments: of one kind, triangles (k = 3) or segments (k = 2).
-        corners: vertex indices of the primitives.
-        values: one row per vertex.
-        first: number of the first primitive of `corners`.
+        fragments: Fragments of one kind, triangles (k = 3) or segments (k = 2).
+        corners: Vertex indices of the primitives.
+        values: One row per vertex.
+        first: Number of the first primitive of `corners`.
 
     Returns:
         float32 values.
@@ -201,7 +202,7 @@ def sample(
     columns: Int[np.ndarray, " w"],
     values: Float[np.ndarray, "v c"],
 ) -> Float[np.ndarray, "h w c"]:
-    """Vertex attributes at a grid of sub-pixels; zeros where nothing was drawn."""
+    """Interpolates vertex attributes at a grid of sub-pixels; zeros where nothing was drawn."""
     primitive = buffers.primitive[np.ix_(rows, columns)].ravel()
     where = (rows[:, None] * buffers.primitive.shape[1] + columns).ravel()
     out = np.zeros((len(where), values.shape[1]), np.float32)
@@ -222,7 +223,7 @@ def sample(
 def splat(
     fragments: Fragments, values: Float[np.ndarray, "n c"], height: int, width: int
 ) -> Float[np.ndarray, "h w c"]:
-    """Sum of values weighted by coverage, per pixel."""
+    """Sums values weighted by coverage, per pixel."""
     image = np.zeros((height * width, values.shape[1]), np.float32)
     accumulate(fragments.pixel, fragments.coverage, values.astype(np.float32, copy=False), image)
     return image.reshape(height, width, -1)

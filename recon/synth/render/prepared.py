@@ -1,4 +1,4 @@
-"""Gets a subject ready to be photographed: merges, bakes and paints what does not depend on the view."""
+"""Subjects prepared for photographs: everything that does not depend on the view is merged, baked and painted."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,22 +20,22 @@ from recon.synth.render.skin import paint_skin
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedSubject:
     """A subject ready to be photographed.
 
     Attributes:
-        subject: the person.
-        appearance: its colours and its room.
-        vertices: (v, 3) of all parts, then of all curves.
-        normals: (v, 3) unit.
-        faces: (f, 3) of all parts.
-        segments: (s, 2) of all curves.
-        segment_width_mm: (s,).
-        kind: (f + s,) number of the surface that a primitive belongs to: parts first, then curves.
-        labels: label of every surface.
-        attributes: (v, c) float32 columns named by `columns`.
-        columns: slices of `attributes` by name.
-        bake: the light at the vertices of the parts.
+        subject: The person.
+        appearance: Its colours and its room.
+        vertices: Positions of all parts, then of all curves, mm.
+        normals: Unit normals.
+        faces: Triangles of all parts.
+        segments: Segments of all curves.
+        segment_width_mm: Width of each segment.
+        kind: Number of the surface that each primitive belongs to: parts first, then curves.
+        labels: Label of every surface.
+        attributes: Vertex attributes, float32 columns named by `columns`.
+        columns: Slices of `attributes` by name.
+        bake: Light at the vertices of the parts.
     """
 
     subject: Subject
@@ -52,13 +52,13 @@ class Prepared:
     bake: Bake
 
 
-def prepare(subject: Subject, appearance: Appearance, *, strands: bool = True) -> Prepared:
+def prepare(subject: Subject, appearance: Appearance, *, strands: bool = True) -> PreparedSubject:
     """Merges, bakes and paints a subject.
 
     Args:
-        subject: the person.
-        appearance: colours and room.
-        strands: draws the subject's strands over its hair surface.
+        subject: The person.
+        appearance: Colours and room.
+        strands: Whether to draw the subject's strands over its hair surface.
 
     Returns:
         Arrays that all views share.
@@ -88,7 +88,7 @@ def prepare(subject: Subject, appearance: Appearance, *, strands: bool = True) -
         kinds.append(np.full(len(hair.segments), len(parts) + k))
         point_count += len(hair.vertices)
     merged = np.concatenate(blocks)
-    return Prepared(
+    return PreparedSubject(
         subject=subject,
         appearance=appearance,
         vertices=np.concatenate([vertices, *(hair.vertices for hair in hairs)]),

@@ -1,7 +1,6 @@
 """Simplification of a closed mesh by quadric edge collapse (Garland and Heckbert 1997), for meshes that ship.
 
-Collapses keep the surface a closed manifold (the link condition) and turn no triangle over. Needs numba (the
-`synth` extra).
+Collapses keep the surface a closed manifold (the link condition) and turn no triangle over.
 """
 
 import heapq

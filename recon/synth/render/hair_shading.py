@@ -1,4 +1,4 @@
-"""Hair: light on fibres rather than on a surface.
+"""Shading of hair: light on fibres rather than on a surface.
 
 Two reflections along the fibre after Marschner et al. (2003) in the form of Kajiya and Kay (1989): a white
 one shifted to the root by the cuticle's tilt, and a broader one in the hair's own colour shifted to the tip.
@@ -21,7 +21,7 @@ GREY = np.array([0.43, 0.425, 0.42], np.float32)
 
 
 def shade_hair(points: Points, appearance: Appearance, bake: Bake) -> Shaded:
-    """A hair surface under the room's light."""
+    """Shades a hair surface under the room's light."""
     hair = appearance.hair
     fine = streaks(points.position, points.tangent, STRAND_MM, 5.0, hair.seed)
     lock = streaks(points.position, points.tangent, LOCK_MM, 9.0, hair.seed + 1)
@@ -36,7 +36,7 @@ def shade_hair(points: Points, appearance: Appearance, bake: Bake) -> Shaded:
 
 
 def shade_strands(points: Points, appearance: Appearance, bake: Bake) -> Shaded:
-    """Single strands under the room's light: the surface's fibres with a tone and a depth of their own."""
+    """Shades single strands under the room's light: the surface's fibres with a tone and a depth of their own."""
     hair = appearance.hair
     strand, lock = points.scalars["strand"], points.scalars["lock"]
     albedo = hair_albedo(points, strand, lock, hair)
@@ -76,19 +76,19 @@ def fibre_light(
     shine: float,
     wobble: Float[np.ndarray, " n"],
 ) -> Float[np.ndarray, "n 3"]:
-    """Light that fibres send to the camera.
+    """Computes the light that fibres send to the camera.
 
     Args:
-        points: to shade.
-        tangent: unit direction of the fibres, with fine variation.
-        albedo: colour of the fibres.
-        bake: of the subject.
-        lamps: of the room.
-        shine: scale of the reflections.
-        wobble: about unit-variance noise that breaks the highlight up.
+        points: Points to shade.
+        tangent: Unit direction of the fibres, with fine variation.
+        albedo: Colour of the fibres.
+        bake: Light at the subject.
+        lamps: Lamps of the room.
+        shine: Scale of the reflections.
+        wobble: Noise of about unit variance that breaks the highlight up.
 
     Returns:
-        (n, 3) linear.
+        Linear RGB.
     """
     body = points.ambient * (0.65 + 0.35 * points.openness)[:, None]
     total = albedo * body * 1.15

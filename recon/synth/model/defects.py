@@ -1,18 +1,18 @@
-"""Where a closed surface turns itself inside out: thin walls whose two sides have crossed.
+"""Defects of head shapes: thin walls whose two sides have crossed.
 
 A linear head model can push the inside of a nostril or the back of an ear through the front. Such a place has a
-negative winding number. Needs numba (the `synth` extra).
+negative winding number.
 """
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
-from recon.geometry.distance_grid import Grid, winding_grid
+from recon.geometry.distance_grid import RegularGrid, winding_grid
 from recon.synth.model.head_model import HeadModel
 
 STEP_MM = 0.5
 TOLERANCE_MM3 = 0.3
-"""A fault smaller than this is below what a photograph shows."""
+"""A defect smaller than this is below what a photograph shows."""
 
 _SEPTUM_MM = 6.0
 
@@ -21,14 +21,14 @@ def inside_out(
     skin: Float[np.ndarray, "fine 3"], faces: Int64[np.ndarray, "faces 3"], low: np.ndarray, high: np.ndarray
 ) -> Float[np.ndarray, "places 3"]:
     """Returns sample points (`STEP_MM` apart, mm) in a box that a closed surface wraps the wrong way."""
-    grid = Grid.around(low, high, STEP_MM, 1.0)
+    grid = RegularGrid.around(low, high, STEP_MM, 1.0)
     places = np.argwhere(winding_grid(skin, faces, grid) < 0)
     result: np.ndarray = places * STEP_MM + grid.origin
     return result
 
 
-def visible_faults_mm3(model: HeadModel, skin: Float[np.ndarray, "fine 3"]) -> float:
-    """Volume of the crossed walls of ears and nostrils of a head, mm³.
+def visible_defects_mm3(model: HeadModel, skin: Float[np.ndarray, "fine 3"]) -> float:
+    """Measures the volume of the crossed walls of ears and nostrils of a head, mm³.
 
     The wall between the nostrils is left out: it crosses in some heads where nobody can look.
 
