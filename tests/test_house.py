@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [
-    {"errors", "files", "compiled", "threads", "losses", "fields", "meshing"},
+    {"errors", "files", "resources", "compiled", "threads", "losses", "fields", "meshing"},
     {"geometry"},
     {"evaluation"},
     {"scene"},

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parents[2] / "priors"
+from recon.resources import PRIORS as FOLDER
+
 SHA256 = {
     "deepsdf-synth-v1.safetensors": "b04d6c1c0756abda3e4f302df5337b8f043d553f0270e27dc33773af8bedfc5c",
     "linear-synth-v1.safetensors": "7db9435b05cc34ffa130d4de5a7145944cdc87dee240f969e8d01860dfeb48c1",
@@ -10,7 +11,7 @@ SHA256 = {
 
 
 def shipped(name: str) -> Path:
-    """Path of a shipped file; it is there in a checkout of the project."""
+    """Path of a shipped file."""
     return FOLDER / name
 
 
