@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: conf/ and priors/ stay at the top of the repository and are installed inside recon/."""
+"""Packages of the wheel: those of recon/, and conf/ and priors/ of the top of the repository inside it."""
 
 from setuptools import find_packages, setup
 

@@ -14,7 +14,7 @@ import yaml
 
 from recon.errors import ConfigError
 
-TRAIN = Path(__file__).parents[3] / "train.py"
+TRAIN = (sys.executable, "-P", "-m", "recon.commands.train")  # -P: not what lies in the present folder
 _WHERE_AND_WHAT = ("scene", "views", "seed", "resume", "hydra.run.dir")
 
 
@@ -80,7 +80,7 @@ class Plan:
     preset: str = "auto"
     extra: Sequence[str] = ()
     overrides: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    command: Sequence[str] = (sys.executable, str(TRAIN))
+    command: Sequence[str] = TRAIN
 
     def cells(self) -> list[Cell]:
         """All runs, in the order in which they are started: all methods of a subject after one another, so

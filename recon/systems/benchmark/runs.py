@@ -19,6 +19,7 @@ import torch
 
 from recon.errors import ConfigError
 from recon.files import replacing
+from recon.resources import CHECKOUT
 from recon.systems.benchmark.machine import machine, revision
 from recon.systems.benchmark.plan import Cell, Plan, quoted
 
@@ -148,8 +149,10 @@ class _Child:
 
 
 def environment(slot: int) -> dict[str, str]:
-    """Variables of a child: one thread on a CPU; with several GPUs, its own."""
+    """Variables of a child: where a checkout imports from; one thread on a CPU; with several GPUs, its own."""
     env = dict(os.environ)
+    if CHECKOUT:
+        env["PYTHONPATH"] = os.pathsep.join([str(CHECKOUT), *filter(None, [env.get("PYTHONPATH")])])
     gpus = torch.cuda.device_count()
     if not gpus:
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):

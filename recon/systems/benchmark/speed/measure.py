@@ -24,8 +24,9 @@ from recon.meshing import clean, extract, to_world
 from recon.rendering import RayBatch
 from recon.rendering.cached import CachedTracer, CachedTracing
 from recon.systems import run
-from recon.systems.config import CONF, all_options, build, device_of, register_resolvers, settle
+from recon.systems.config import CONF, build, device_of, register_resolvers, settle
 from recon.systems.graphs import WARM_UPS
+from recon.systems.help import all_options
 from recon.systems.reconstruction import Reconstruction
 
 PAPER = ("method=idr", "preset=paper")

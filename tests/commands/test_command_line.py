@@ -8,10 +8,10 @@ import subprocess
 import sys
 
 import pytest
+from recon.systems.commands import bad_input_named, exit_codes, interrupt_on_signals, options_of
 
 from recon.errors import ConfigError
 from recon.systems.benchmark.script import clock, context, shell_word, workers_of
-from recon.systems.commands import bad_input_named, exit_codes, interrupt_on_signals, options_of
 
 log = logging.getLogger("a command")
 

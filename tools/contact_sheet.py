@@ -1,4 +1,4 @@
-"""A contact sheet of synthetic heads, front, side and back: `python scripts/contact_sheet.py out=sheet.jpg`.
+"""A contact sheet of synthetic heads, front, side and back: `python tools/contact_sheet.py out=sheet.jpg`.
 
 Options, as `name=value`: out (picture), n (subjects), split, first (seed of the first), style (hair family;
 drawn by default), columns (subjects per row), size (pixels of one picture).
@@ -13,6 +13,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from recon.commands.command_line import options_of, run_tool
 from recon.scene import Camera
 from recon.synth.body.subject import make_subject
 from recon.synth.datasets import cameras
@@ -21,7 +22,6 @@ from recon.synth.render.appearance import appearance_of
 from recon.synth.render.passes import rgb
 from recon.synth.render.photograph import expose
 from recon.synth.render.prepare import Prepared, prepare
-from recon.systems.commands import bad_input_named, options_of
 
 DEFAULTS = {
     "out": "sheet.jpg",
@@ -67,5 +67,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    with bad_input_named():
-        main(sys.argv[1:])
+    run_tool(main, __doc__)
