@@ -33,7 +33,9 @@ def translated(arguments: Sequence[str], flags: Mapping[str, str]) -> list[str]:
         arguments: as typed.
         flags: option that each flag became.
     """
-    names, rest, found = iter(("scene", "views")), iter(arguments), []
+    new_style = any(argument.startswith("scene=") for argument in arguments)
+    names = iter(() if new_style else ("scene", "views"))
+    rest, found = iter(arguments), []
     for argument in rest:
         flag, equals, value = argument.partition("=")
         if flag in SWITCHES:
@@ -52,4 +54,5 @@ def _word(text: str) -> str:
     """A value in Hydra's grammar: quoted where it is neither a plain word nor a list."""
     if re.fullmatch(r"[\w./:@%+-]+|\[[\w, ]*\]", text):
         return text
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    # Hydra wants a backslash escaped only where a quote follows.
+    return "'" + re.sub(r"(\\*)('|$)", lambda m: 2 * m[1] + m[2].replace("'", "\\'"), text) + "'"

@@ -12,6 +12,7 @@ from recon import scene as scenes
 from recon.errors import ConfigError, OutOfDistributionError
 from recon.priors import GridShape, LinearPrior
 from recon.systems import config, run
+from recon.systems.resolvers import run_folder
 from tests.priors.test_instant_start import ellipsoid as ellipsoid_distance
 from tests.priors.test_instant_start import write_linear
 from tests.support import ellipsoid
@@ -90,7 +91,7 @@ def test_refine_says_where_there_is_nothing_to_refine():
 
 def test_the_folder_of_a_refined_run_says_so():
     cfg = composed("method=instant", "refine=true")
-    assert config._run_folder("runs", _root_=cfg).endswith("demo-instant-refined")
+    assert run_folder("runs", _root_=cfg).endswith("demo-instant-refined")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Configuration of a pretraining: what differs from that of a reconstruction."""
 
-import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -40,14 +39,6 @@ def prior_folder(root: str, *, _root_: DictConfig) -> str:
     now = datetime.now()
     name = "linear" if _root_.get("kind") == "linear" else _root_.size.name
     return str(Path(root) / f"{now:%Y-%m-%d}" / f"{now:%H-%M-%S}-prior-{name}")
-
-
-def plain_options(arguments: Sequence[str]) -> list[str]:
-    """Command line arguments in Hydra's terms: `prior=`, which names a group of train.py, is a plain option here,
-    and `size=`, a plain option of make_scenes.py, names the group conf/prior_size.
-    """
-    names = {"prior": "kind", "size": "prior_size@size"}
-    return [re.sub(r"^(prior|size)=", lambda m: f"{names[m[1]]}=", argument) for argument in arguments]
 
 
 def check(cfg: DictConfig) -> None:
