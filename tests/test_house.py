@@ -74,6 +74,7 @@ def test_length_is_measured(tmp_path, monkeypatch):
     assert list(too_long(path)) == ["a.py", "a.py: f"]
 
 
+@pytest.mark.slow
 def test_optional_packages_are_imported_only_where_they_are_asked_for():
     blocked = ["wandb", "tensorboard", "tinycudann", "gdown", "h3ds", "cv2", "beartype"]
     code = f"""

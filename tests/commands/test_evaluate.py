@@ -24,6 +24,7 @@ def configured(*overrides):
         return compose("evaluate", overrides=list(overrides))
 
 
+@pytest.mark.slow
 def test_faces_without_what_is_hidden_are_said_to_be_no_official_ones(data, tmp_path, capsys):
     root, scene = data
     gt, _, _ = cases.ground_truth()

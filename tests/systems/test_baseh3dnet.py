@@ -50,6 +50,7 @@ def test_a_prior_on_the_command_line_wins(order):
     assert cfg.prior._target_.endswith("SpherePrior") and cfg.method.name == "baseh3dnet"
 
 
+@pytest.mark.slow
 def test_of_several_donors_the_chosen_one_is_kept_for_a_resumed_run(donor_run, tmp_path):
     scene = ellipsoid.write_idr_scene(tmp_path / "scene", 4)
     source_subjects = tmp_path / "source_subjects"

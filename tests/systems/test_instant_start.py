@@ -94,6 +94,7 @@ def test_the_folder_of_a_refined_run_says_so():
     assert run_folder("runs", _root_=cfg).endswith("demo-instant-refined")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "name", "offset"), [("h3dnet", "lin+net", 0.0), ("idr", "lin+sphere", 0.3)]
 )
@@ -121,6 +122,7 @@ def test_training_starts_at_the_fitted_head(files, fitted, tmp_path, method, nam
     assert error_mm < (2.0 if method == "h3dnet" else 6.0)  # the network has 40 steps to learn it
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_its_start_and_ends_as_an_uninterrupted_one(files, fitted, tmp_path, monkeypatch):
     options = [*options_of(files, "h3dnet"), "steps=4"]
     whole, _ = trained(files[0], tmp_path / "whole", *options)

@@ -101,7 +101,7 @@ def run(plan: Plan, cells: Sequence[Cell], workers: int, done: Callable[[Outcome
 
 
 class _Child:
-    """A run of train.py at work."""
+    """A run of headrecon at work."""
 
     def __init__(self, plan: Plan, cell: Cell, slot: int, lock: int, context: Mapping[str, Any]) -> None:
         self.plan, self.cell, self.slot, self.context = plan, cell, slot, context
@@ -118,7 +118,7 @@ class _Child:
         with cell.log(plan.out).open("a" if self.resumed else "w") as log:
             log.write(f"{self.date} {' '.join(self.command)}\n")
             log.flush()
-            self.process = subprocess.Popen(  # noqa: S603 (our own train.py)
+            self.process = subprocess.Popen(  # noqa: S603 (our own headrecon)
                 self.command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -164,7 +164,7 @@ def environment(slot: int) -> dict[str, str]:
 
 
 def _error(log: Path, code: int) -> str:
-    """The last error that train.py logged, else the last line that it printed."""
+    """The last error that headrecon logged, else the last line that it printed."""
     if code < 0:
         name = signal.Signals(-code).name
         return f"killed by {name}" + (" (memory may have run out)" if code == -signal.SIGKILL else "")

@@ -54,7 +54,7 @@ def check(cfg: DictConfig) -> None:
     if cfg.kind != "deepsdf":
         raise ConfigError(
             f"prior={cfg.kind}: only prior=deepsdf and prior=linear are trained here; the source subject of "
-            "prior=pretrained_epoch is a run of train.py method=idr"
+            "prior=pretrained_epoch is a run of headrecon method=idr"
         )
     if cfg.supervision not in ("auto", "distances", "surface"):
         raise ConfigError(f"supervision={cfg.supervision}: choose auto, distances or surface")

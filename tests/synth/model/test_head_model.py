@@ -264,7 +264,7 @@ def test_download_says_what_to_do_without_network(server, tmp_path):
 
 def test_missing_model_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setenv("H3D_HEAD_MODEL", str(tmp_path / "nowhere.npz"))
-    with pytest.raises(ConfigError, match=r"get_head_model\.py") as caught:
+    with pytest.raises(ConfigError, match="headrecon-get-head-model") as caught:
         load_head_model()
     assert "nowhere.npz" in str(caught.value) and "H3D_HEAD_MODEL" in str(caught.value)
 

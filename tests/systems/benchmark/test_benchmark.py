@@ -350,7 +350,9 @@ def test_synthheads_that_are_missing_are_made_and_no_others(tmp_path, monkeypatc
 
 def test_without_the_head_model_the_commands_are_named(tmp_path, monkeypatch):
     monkeypatch.setenv("H3D_HEAD_MODEL", str(tmp_path / "nowhere.npz"))
-    with pytest.raises(ConfigError, match=r"get_head_model\.py.*make_scenes\.py split=synthheads10 out="):
+    with pytest.raises(
+        ConfigError, match=r"headrecon-get-head-model.*headrecon-make-scenes split=synthheads10 out="
+    ):
         benchmark_data.folder(tmp_path / "data", 1, 1, print)
 
 

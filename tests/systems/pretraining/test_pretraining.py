@@ -65,6 +65,7 @@ def curve(folder, column="loss"):
         return [float(row[column]) for row in csv.DictReader(file)]
 
 
+@pytest.mark.slow
 def test_from_samples_to_a_prior(samples, tmp_path):
     task = task_of(tmp_path, samples, "max_steps=160", "size.lattice_share=0.6", "validation.every=80")
     assert pretraining_run.train(task)
@@ -115,6 +116,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(samples, tmp_path, m
         assert torch.equal(value, resumed.system.state_dict()[name]), name
 
 
+@pytest.mark.slow
 def test_scans_are_trained_on_by_surface_and_normals(tmp_path):
     landmarks = {name: np.array(place) for name, place in LANDMARKS_MM.items()}
     for n, ball in enumerate(toys.balls(4)):

@@ -43,14 +43,14 @@ FAR_ON = 100_000  # a step in the later part of any schedule
 
 
 class Training:
-    """A training of train.py that is stepped by hand.
+    """A training of headrecon that is stepped by hand.
 
     Args:
-        overrides: of train.py.
+        overrides: of headrecon.
         threads: of PyTorch.
 
     Raises:
-        ReconError: if train.py would refuse it.
+        ReconError: if headrecon would refuse it.
     """
 
     def __init__(self, overrides: Sequence[str], threads: int) -> None:
@@ -146,7 +146,7 @@ class Training:
 
 
 def _composed(overrides: Sequence[str]) -> DictConfig:
-    """The configuration of train.py; of several overrides for one option the last counts."""
+    """The configuration of headrecon; of several overrides for one option the last counts."""
     given = list({each.partition("=")[0]: each for each in overrides}.values())
     register_resolvers()
     inside_main = GlobalHydra.instance().is_initialized()
