@@ -3,19 +3,19 @@
 FROM python:3.11-slim AS base
 ENV PIP_NO_CACHE_DIR=1 PYTHONUNBUFFERED=1
 WORKDIR /app
-ENTRYPOINT ["python", "train.py"]
+ENTRYPOINT ["headrecon"]
 CMD ["scene=demo", "views=3"]
 
 FROM base AS cpu
 RUN pip install --index-url https://download.pytorch.org/whl/cpu "torch>=2.6,<3"
-COPY . .
-RUN pip install .
+COPY . /src
+RUN pip install /src
 
 # PyPI's Linux wheels of torch bring their own CUDA libraries: the driver of the host is all that is needed.
 FROM base AS cuda
 RUN pip install "torch>=2.6,<3"
-COPY . .
-RUN pip install .
+COPY . /src
+RUN pip install /src
 
 # CUDA with tinycudann's hash grid: the build needs nvcc, and the architecture named, since no GPU is visible while building.
 FROM nvidia/cuda:12.8.1-devel-ubuntu24.04 AS cuda-tinycudann
@@ -27,7 +27,7 @@ WORKDIR /app
 RUN pip install --index-url https://download.pytorch.org/whl/cu128 "torch>=2.7,<3" && pip install setuptools wheel ninja
 RUN TCNN_CUDA_ARCHITECTURES=$TCNN_CUDA_ARCHITECTURES pip install --no-build-isolation \
     "git+https://github.com/NVlabs/tiny-cuda-nn/#subdirectory=bindings/torch"
-COPY . .
-RUN pip install .
-ENTRYPOINT ["python", "train.py"]
+COPY . /src
+RUN pip install /src
+ENTRYPOINT ["headrecon"]
 CMD ["scene=demo", "views=3"]

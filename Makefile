@@ -1,13 +1,16 @@
-# make demo   install what is needed and reconstruct the head that ships with the project
-# make test   install what is needed and pass the tests
-# make lint   formatting, lint and types
+# make demo       install what is needed and reconstruct the head that ships with the project
+# make test       install what is needed and pass the tests
+# make test-fast  those that take no longer than a few seconds, for daily work
+# make lint       formatting, lint and types
+# make format     format, and fix what can be fixed
+# make house      draw the rooms of recon/ and what they import: docs/house.svg
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint format clean
+.PHONY: demo test test-fast lint format house clean
 
-$(VENV)/.core: pyproject.toml constraints.txt
+$(VENV)/.core: pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --upgrade pip
 	$(BIN)/pip install -q -c constraints.txt -e .
@@ -19,10 +22,13 @@ $(VENV)/.dev: $(VENV)/.core
 	touch $@
 
 demo: $(VENV)/.core
-	$(BIN)/python train.py scene=demo views=3
+	$(BIN)/headrecon scene=demo views=3
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --durations=10
+
+test-fast: $(VENV)/.dev
+	$(BIN)/python -m pytest -m "not slow"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -32,6 +38,9 @@ lint: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+house:
+	$(PYTHON) tools/draw_house.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build *.egg-info

@@ -1,64 +1,6 @@
-"""Reconstruct a head from a few photographs: python train.py scene=demo views=3."""
+"""Reconstruct a head from a few photographs: headrecon from a checkout, `python train.py scene=demo views=3`."""
 
-import atexit
-import gc
-import logging
-import os
-import sys
-import warnings
-from pathlib import Path
-
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import DictConfig
-
-# OpenMP threads that spin while they wait make training ten times slower on a machine that does
-# anything else. To be set before torch is imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # those of numpy always spin; its matrices here are small
-# Nothing of what is imported here is ever garbage: looking for it would take a second now, and another at the exit.
-gc.disable()
-atexit.register(gc.freeze)
-warnings.filterwarnings(
-    "ignore", "`isinstance\\(treespec, LeafSpec\\)`"
-)  # pytorch-lightning 2.6 with torch 2.13
-
-from recon.errors import ReconError
-from recon.systems import aliases, config, run
-from recon.systems.timeline import Timeline, process_age_s
-
-gc.freeze()
-gc.enable()
-log = logging.getLogger("train")
-config.register_resolvers()
-
-
-@hydra.main(config_path="conf", config_name="train", version_base="1.3")
-def main(cfg: DictConfig) -> None:
-    """Scene and views in; training; mesh, renders and metrics out."""
-    job = HydraConfig.get()
-    folder = Path(job.runtime.output_dir)
-    timeline = Timeline()
-    if job.mode != RunMode.MULTIRUN:  # the jobs of a sweep share a process
-        timeline.before("import", process_age_s())
-    try:
-        cfg = config.settle(cfg, list(job.overrides.task))
-        metrics = run.reconstruct(cfg, folder, list(job.overrides.task), timeline)
-    except ReconError as error:
-        log.error("%s", error)
-        run.discard_if_empty(folder)
-        if job.mode == RunMode.MULTIRUN:
-            raise  # Hydra goes on with the other jobs and reports this one
-        sys.exit(1)
-    if metrics is None:
-        log.warning("stopped at a signal; go on with: python train.py resume=%s", folder)
-        sys.exit(130)
-
+from recon.commands import entry
 
 if __name__ == "__main__":
-    try:
-        sys.argv[1:] = config.expand_tags(aliases.present_arguments(sys.argv[1:]))
-    except ReconError as error:
-        sys.exit(str(error))
-    main()
+    entry.train()

@@ -1,85 +1,11 @@
-"""Make synthetic heads in the H3DS layout: python scripts/make_scenes.py split=train n=100 out=heads."""
+"""Make synthetic heads in the H3DS layout: headrecon-make-scenes from a checkout that is not installed."""
 
-import logging
 import sys
-import time
 from pathlib import Path
 
-import hydra
-from omegaconf import DictConfig
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from recon.errors import ConfigError
-from recon.synth import named_recipes
-from recon.synth.datasets import SET_NAME, batch, differing_files
-from recon.systems.commands import exit_codes
-from recon.threads import cores
-
-log = logging.getLogger("make_scenes")
-
-
-@hydra.main(config_path="../conf", config_name="make_scenes", version_base="1.3")
-def main(cfg: DictConfig) -> None:
-    """People in, scenes out; exit code 1 on bad input."""
-    with exit_codes(log, "stopped; the same command goes on from here"):
-        run(cfg)
-
-
-def run(cfg: DictConfig) -> None:
-    """Makes what is missing and prints a line for each scene."""
-    if int(cfg.n) < 1:
-        raise ConfigError(f"n={cfg.n}: how many people, at least 1")
-    settings = batch.SceneSettings(
-        views=cfg.views,
-        size=cfg.size,
-        passes=tuple(str(name) for name in cfg.passes),
-        truth_vertices=cfg.truth_vertices,
-    )
-    if cfg.split == SET_NAME:
-        recipes = named_recipes()
-    else:
-        recipes = batch.split_recipes(cfg.split, cfg.n, first=cfg.first, style=cfg.style)
-    out = Path(cfg.out).expanduser()
-    workers = cfg.workers or cores()
-    started, made = time.perf_counter(), 0
-    for scene in batch.make_scenes(out, recipes, settings, workers=workers):
-        made += scene.new
-        if scene.new:
-            each = (time.perf_counter() - started) / made
-            rest = f"{each:.0f} s each, {_clock(each * (scene.total - scene.done))} left"
-        else:
-            rest = "there already"
-        print(f"[{scene.done}/{scene.total}] {out / scene.name}: {scene.family}, {rest}", flush=True)
-    print(f"{len(recipes)} scenes in {out}; {made} new in {_clock(time.perf_counter() - started)}")
-    if cfg.split == SET_NAME:
-        _compare(differing_files(batch.read_manifest(out)))
-    print(f"next: python train.py scene={out / recipes[0]['name']} views=3")
-
-
-def _compare(differing: dict[str, list[str]] | None) -> None:
-    """Says whether the benchmark's people are the published ones to the last byte."""
-    if differing is None:
-        print("no hashes are published for these settings")
-        return
-    count = sum(map(len, differing.values()))
-    print(
-        "all files are the published ones" if count == 0 else f"{count} files differ from the published ones:"
-    )
-    for name, files in differing.items():
-        if files:
-            print(f"  {name}: {', '.join(files[:3])}{' ...' if len(files) > 3 else ''}")
-
-
-def _clock(seconds: float) -> str:
-    minutes = round(seconds) // 60
-    return (
-        f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {round(seconds) % 60} s"
-    )
-
+from recon.commands import entry
 
 if __name__ == "__main__":
-    from recon.systems.config import register_resolvers
-
-    register_resolvers()
-    main()
+    entry.make_scenes()

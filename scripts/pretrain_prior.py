@@ -1,62 +1,11 @@
-"""Train a shape prior.
+"""Train a shape prior: headrecon-pretrain from a checkout that is not installed."""
 
-python scripts/pretrain_prior.py prior=deepsdf data=FOLDER size=small
-python scripts/pretrain_prior.py prior=pca data=FOLDER
-"""
-
-import logging
-import os
 import sys
-import warnings
 from pathlib import Path
 
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-# As in train.py: to be set before torch is imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)`")
-
-from recon.errors import ReconError
-from recon.systems import config, run
-from recon.systems.pretraining import config as pretraining_config
-from recon.systems.pretraining import outputs as pretraining_outputs
-from recon.systems.pretraining import pca as pretraining_pca
-from recon.systems.pretraining import run as pretraining_run
-
-log = logging.getLogger("pretrain")
-config.register_resolvers()
-pretraining_config.register_resolvers()
-
-
-@hydra.main(config_path="../conf", config_name="pretrain", version_base="1.3")
-def main(cfg: DictConfig) -> None:
-    """Heads in; training; a prior, its errors on unseen heads, and pictures out."""
-    job = HydraConfig.get()
-    folder = Path(job.runtime.output_dir)
-    try:
-        cfg = pretraining_config.settle(cfg, list(job.overrides.task))
-        if cfg.kind == "pca":
-            components = pretraining_pca.prepare(cfg, folder)
-            run.record(cfg, list(job.overrides.task), folder)
-            pretraining_pca.write(components, pretraining_pca.build(components))
-            return
-        task = pretraining_run.prepare(cfg, folder)
-        run.record(cfg, list(job.overrides.task), folder)
-        finished = pretraining_run.train(task)
-        if finished and task.first_process:
-            pretraining_outputs.write(task)
-    except ReconError as error:
-        log.error("%s", error)
-        pretraining_run.discard_if_empty(folder)
-        sys.exit(1)
-    if not finished:
-        log.warning("stopped at a signal; go on with: python scripts/pretrain_prior.py resume=%s", folder)
-        sys.exit(130)
-
+from recon.commands import entry
 
 if __name__ == "__main__":
-    sys.argv[1:] = pretraining_config.plain_options(sys.argv[1:])
-    main()
+    entry.pretrain()

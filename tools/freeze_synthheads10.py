@@ -13,10 +13,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from recon.systems.commands import bad_input_named, options_of
+
 from recon.files import replacing
 from recon.synth import draw_recipe
 from recon.synth.datasets import SET_NAME
-from recon.systems.commands import bad_input_named, options_of
 
 DEFAULTS = {"out": f"{SET_NAME}.json"}
 PERSON = ("age_years", "melanin", "hair_melanin", "hair_redness", "hair_grey", "stubble")

@@ -8,15 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-import recon
 from recon.errors import PriorError
 from recon.fields import Field
 from recon.priors.prior import FittedHead, Networks, SceneObservations, Start
 from recon.priors.source_subjects import SourceSubject, load_source_subject, sizes
+from recon.resources import PRIORS
 
 log = logging.getLogger(__name__)
 
-SOURCE_SUBJECTS = Path(recon.__file__).resolve().parents[1] / "priors" / "source_subjects"
+SOURCE_SUBJECTS = PRIORS / "source_subjects"
 LOADS = ("weights", "weights+optimizer")
 SCALE_TOLERANCE = 0.1
 

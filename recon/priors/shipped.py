@@ -4,9 +4,10 @@ import logging
 from functools import cache
 from pathlib import Path
 
+from recon.resources import PRIORS as FOLDER
+
 log = logging.getLogger(__name__)
 
-FOLDER = Path(__file__).resolve().parents[2] / "priors"
 SHA256 = {
     "deepsdf-synth-v1.safetensors": "28e21b081d15b6ebf23632d98ecbd6f38c7904c394baab8acc402e32e82accf3",
     "pca-synth-v1.safetensors": "d607367b523ae4e5fd6dd7dc46f5f06618a4e6fd410a02d239041e36296e8a3b",
@@ -17,7 +18,7 @@ OLD_FILES = {"linear-synth-v1.safetensors": "pca-synth-v1.safetensors"}
 
 
 def shipped(name: str) -> Path:
-    """Path of a shipped file; it is there in a checkout of the project."""
+    """Path of a shipped file."""
     return FOLDER / name
 
 

@@ -9,7 +9,7 @@ from recon import scene as scenes
 from recon.errors import SceneError
 from recon.scene import Camera, View
 from recon.scene.export import export_colmap, export_idr, export_nerfstudio
-from tests.support.scenes import CENTRE, SCALE_MAT, load_script, make_h3ds, sphere_mesh
+from tests.support.scenes import CENTRE, SCALE_MAT, make_h3ds, sphere_mesh
 
 POINTS = np.asarray(sphere_mesh().vertices)[::7]
 
@@ -115,13 +115,3 @@ def test_partial_copies_export_what_is_there(tmp_path):
     folder = make_h3ds(tmp_path / "made")
     (folder / "mask" / "mask_0001.png").unlink()
     assert len(scenes.open(export_idr(scenes.open(folder), tmp_path / "out")).views) == 4
-
-
-@pytest.mark.parametrize("layout", ["idr", "colmap", "nerfstudio"])
-def test_script(scene, tmp_path, layout, capsys):
-    main = load_script("export_scene").main
-    arguments = [str(scene.root), "views=[0,1,2]", "--format", layout, "--out", str(tmp_path / "out")]
-    assert main(arguments) == 0
-    assert f"wrote 3 views to {tmp_path / 'out'}" in capsys.readouterr().out
-    assert main(arguments) == 1
-    assert "problem: " in capsys.readouterr().out

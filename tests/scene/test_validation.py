@@ -1,6 +1,4 @@
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +10,7 @@ from scipy.spatial.transform import Rotation
 from recon import scene as scenes
 from recon.errors import SceneError
 from recon.scene import Camera, Scene, View, images
-from tests.support.scenes import CENTRE, SCALE_MAT, load_script, make_h3ds, orbit_camera, sphere_mask
-
-ROOT = Path(__file__).parents[2]
+from tests.support.scenes import CENTRE, SCALE_MAT, make_h3ds, orbit_camera, sphere_mask
 
 
 @pytest.fixture(scope="module")
@@ -272,40 +268,3 @@ def test_every_picture_is_decoded_once(good, monkeypatch):
     scene = scenes.open(good)
     scenes.validate(scene, [0, 1, 2])
     assert sorted(decoded) == sorted(path for v in scene.views[:3] for path in (v.image_path, v.mask_path))
-
-
-def test_script_says_ok_and_draws_a_sheet(good, tmp_path):
-    script = ROOT / "scripts/validate_scene.py"
-    command = [
-        sys.executable,
-        str(script),
-        str(good),
-        "views=[0,2,4]",
-        "--sheet",
-        str(tmp_path / "sheet.png"),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.rstrip().endswith("ok")
-    assert "regions face, face_sphere, nose" in done.stdout
-    sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
-    assert sheet.shape == (256, 768, 3)
-    assert (sheet == [255, 64, 200]).all(axis=-1).sum() > 500  # outlines of the masks
-    assert (sheet == [64, 220, 255]).all(axis=-1).sum() > 500  # outlines of the unit sphere
-
-
-def test_script_lists_every_problem(folder, capsys):
-    (folder / "mask/mask_0001.png").unlink()
-    put_mask(folder, 3, np.zeros((96, 96), np.uint8))
-    assert load_script("validate_scene").main([str(folder)]) == 1
-    printed = capsys.readouterr().out
-    assert "mask_0001.png is missing" in printed
-    assert "mask_0003.png is empty" in printed
-    assert "2 problems" in printed
-
-
-@pytest.mark.parametrize("arguments", [["nowhere/at/all"], ["GOOD", "views=[0,0]"], ["GOOD", "views=a,b"]])
-def test_script_reports_what_cannot_be_opened(good, arguments, capsys):
-    given = [str(good) if argument == "GOOD" else argument for argument in arguments]
-    assert load_script("validate_scene").main(given) == 1
-    assert capsys.readouterr().out.startswith("problem: ")

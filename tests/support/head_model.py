@@ -9,7 +9,7 @@ from recon.synth.model.head_model import default_path
 
 needs_model = pytest.mark.skipif(
     not default_path().is_file(),
-    reason=f"no head model at {default_path()}: python scripts/get_head_model.py, or set H3D_HEAD_MODEL",
+    reason=f"no head model at {default_path()}: headrecon-get-head-model, or set H3D_HEAD_MODEL",
 )
 
 

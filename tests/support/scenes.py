@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import trimesh
@@ -90,14 +88,3 @@ def make_idr(folder: Path, image_names: list[str], mask_names: list[str]) -> lis
         arrays[f"scale_mat_{number}"] = SCALE_MAT
     np.savez(folder / "cameras.npz", **arrays)
     return cameras
-
-
-def load_script(name: str) -> ModuleType:
-    """A script of this repository as a module, so that tests can call its main."""
-    path = Path(__file__).parents[2] / "scripts" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

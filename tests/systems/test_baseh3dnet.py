@@ -1,27 +1,18 @@
 """method=baseh3dnet from the command line's side: its options, and a run that hands over to the next."""
 
-import importlib.util
-
 import pytest
 import torch
 from omegaconf import OmegaConf
 
+from recon.commands import export_source_subject
 from recon.errors import ReconError
 from recon.priors.source_subjects import load_source_subject, save_source_subject, source_subject_of_run
 from recon.systems import config, run
 from recon.systems.checkpoint import load_checkpoint
+from recon.systems.help import options as help_options
 from tests.support import ellipsoid
-from tests.support.runs import ROOT, TINY, composed, configured, leaves, trained
-
-
-@pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location(
-        "export_source_subject", ROOT / "scripts" / "export_source_subject.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from tests.support.options import leaves
+from tests.support.runs import TINY, composed, configured, trained
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +49,7 @@ def test_a_prior_on_the_command_line_wins(order):
     assert cfg.prior._target_.endswith("SpherePrior") and cfg.method.name == "baseh3dnet"
 
 
+@pytest.mark.slow
 def test_of_several_donors_the_chosen_one_is_kept_for_a_resumed_run(donor_run, tmp_path):
     scene = ellipsoid.write_idr_scene(tmp_path / "scene", 4)
     source_subjects = tmp_path / "source_subjects"
@@ -93,14 +85,16 @@ def test_the_recipe_as_written_is_three_options():
 @pytest.mark.parametrize("name", ["prior/pretrained_epoch", "method/baseh3dnet", "export_source_subject"])
 def test_every_option_is_explained(name):
     path = config.CONF / f"{name}.yaml"
-    comments = {option: comment for option, _, comment in config.options(path)}
+    comments = {option: comment for option, _, comment in help_options(path)}
     for option in leaves(path, ""):
         assert comments.get(option), f"{option} of {path} has no comment"
 
 
-def test_a_run_becomes_a_donor_and_the_next_run_starts_from_it(script, donor_run, tmp_path, capsys):
+def test_a_run_becomes_a_donor_and_the_next_run_starts_from_it(donor_run, tmp_path, capsys):
     out = tmp_path / "anna.safetensors"
-    script.run(composed(f"run={donor_run}", f"out={out}", "licence=free", name="export_source_subject"))
+    export_source_subject.run(
+        composed(f"run={donor_run}", f"out={out}", "licence=free", name="export_source_subject")
+    )
     printed = capsys.readouterr().out
     assert f"prior.source_subject={out}" in printed and "with Adam's moments" in printed
     about = load_source_subject(out).about
@@ -127,11 +121,11 @@ def test_a_run_becomes_a_donor_and_the_next_run_starts_from_it(script, donor_run
     assert {float(each["step"]) for each in after.values()} == {16.0}  # the source subject's eight and ours
 
 
-def test_bad_exports_are_refused(script, donor_run, tmp_path):
+def test_bad_exports_are_refused(donor_run, tmp_path):
     for overrides, message in (
         ((f"run={tmp_path}/none", f"out={tmp_path}/a.safetensors"), "config.yaml"),
         ((f"run={donor_run}", f"out={tmp_path}/a.pt"), ".safetensors"),
     ):
         with pytest.raises(ReconError, match=message):
-            script.run(composed(*overrides, name="export_source_subject"))
+            export_source_subject.run(composed(*overrides, name="export_source_subject"))
     assert not list(tmp_path.iterdir())

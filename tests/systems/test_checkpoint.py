@@ -58,6 +58,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_kill_while_saving_never_breaks_the_checkpoint(tmp_path):
     path = tmp_path / "last.ckpt"
     for _ in range(2):

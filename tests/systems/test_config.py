@@ -3,7 +3,7 @@ from omegaconf import OmegaConf
 
 from recon.errors import ConfigError, SceneError
 from recon.systems import config
-from tests.support.runs import composed, leaves
+from tests.support.runs import composed
 
 config.register_resolvers()
 GROUPS = {
@@ -80,29 +80,6 @@ def test_paper_preset_is_the_paper():
 def test_an_unknown_key_is_refused():
     with pytest.raises(Exception, match="wdith"):
         composed("field.sdf.wdith=3")
-
-
-def test_help_explains_every_option():
-    text = config.option_help("train").replace("$$", "$")
-    files = {"": config.CONF / "train.yaml"}
-    for group, choice in {
-        "prior": "pca",
-        "method": "instant",
-        "field": "hash_appearance",
-        "renderer": "sphere_tracing",
-        "trainer": "default",
-        "logger": "csv",
-    }.items():
-        files[f"{group}."] = config.CONF / group / f"{choice}.yaml"
-    expected = [name for prefix, path in files.items() for name in leaves(path, prefix)]
-    explained = {
-        name: comment for prefix, path in files.items() for name, _, comment in config.options(path, prefix)
-    }
-    assert len(expected) > 40
-    for name in expected:
-        assert explained.get(name), f"{name} has no comment in conf/"
-        assert f"\n  {name}=" in text and explained[name] in text
-    assert "\n  method.objective.alpha=" in text  # of the method that it builds on
 
 
 def test_only_trusted_targets_are_built():

@@ -78,6 +78,7 @@ def test_the_penalty_is_the_squared_length_of_the_code(scene_folder, prior_file,
     assert totals[1] - totals[0] == pytest.approx(0.5 * 4.0, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_short_run_recovers_the_ellipsoid_and_says_what_it_started_from(scene_folder, prior_file, tmp_path):
     task, finished = trained(scene_folder, tmp_path, *SMALL, f"prior.path={prior_file}", "steps=60")
     metrics = reported(task)
@@ -88,6 +89,7 @@ def test_a_short_run_recovers_the_ellipsoid_and_says_what_it_started_from(scene_
     assert json.loads((tmp_path / "metrics.json").read_text())["views"] == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_equals_one_that_was_never_stopped(scene_folder, prior_file, tmp_path, monkeypatch):
     options = [*SMALL, f"prior.path={prior_file}", "steps=6"]
     whole, _ = trained(scene_folder, tmp_path / "whole", *options)
@@ -123,6 +125,7 @@ def test_a_missing_prior_is_named_before_any_work(scene_folder, tmp_path):
     assert not folder.exists()
 
 
+@pytest.mark.slow
 def test_a_head_outside_the_family_is_reconstructed_without_it(scene_folder, prior_file, tmp_path, caplog):
     # no ellipsoid of the shape model comes closer to the outlines than a hair's breadth
     options = [*SMALL, f"prior.path={prior_file}", "steps=3", "prior.out_of_distribution_mm=1e-6"]

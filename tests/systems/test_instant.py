@@ -86,6 +86,7 @@ def test_a_residual_on_grids_learns_over_the_fitted_head(tmp_path):
         PCAPrior(str(shipped("pca-synth-v1.safetensors")), residual="all")
 
 
+@pytest.mark.slow
 def test_what_is_no_head_goes_on_as_another_method(tmp_path):
     scene = ellipsoid.write_idr_scene(tmp_path / "scene", 4)
     options = ["method=instant", "trainer.accelerator=cpu", "prior.out_of_distribution_mm=0.5"]

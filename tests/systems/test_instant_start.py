@@ -12,6 +12,7 @@ from recon import scene as scenes
 from recon.errors import ConfigError, OutOfDistributionError
 from recon.priors import GridShape, PCAPrior
 from recon.systems import config, run, stages
+from recon.systems.resolvers import run_folder
 from tests.support import ellipsoid
 from tests.support.prior_shape_models import ellipsoid_distance, write_ellipsoids, write_pca
 from tests.support.runs import SMALL_H3DNET as SMALL
@@ -87,9 +88,10 @@ def test_refine_says_where_there_is_nothing_to_refine():
 
 def test_the_folder_of_a_refined_run_says_so():
     cfg = composed("method=instant", "refine=true")
-    assert config._run_folder("runs", _root_=cfg).endswith("demo-instant-refined")
+    assert run_folder("runs", _root_=cfg).endswith("demo-instant-refined")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "name", "offset"), [("h3dnet", "lin+net", 0.0), ("idr", "lin+sphere", 0.3)]
 )
@@ -117,6 +119,7 @@ def test_training_starts_at_the_fitted_head(files, fitted, tmp_path, method, nam
     assert error_mm < (2.0 if method == "h3dnet" else 6.0)  # the network has 40 steps to learn it
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_its_start_and_ends_as_an_uninterrupted_one(files, fitted, tmp_path, monkeypatch):
     options = [*options_of(files, "h3dnet"), "steps=4"]
     whole, _ = trained(files[0], tmp_path / "whole", *options)

@@ -170,6 +170,7 @@ def command(*arguments, folder):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_bad_input_is_one_clear_error_and_leaves_nothing(scene_folder, tmp_path):
     result = command("scene=no_such_scene", folder=tmp_path / "run")
     assert result.returncode == 1

@@ -62,9 +62,9 @@ class RelitSubject:
         drawn = [lamp.direction.round(4).tolist() for lamp in appearance.room.lamps]
         if drawn != [lamp["direction"] for lamp in recipe["lamps"]]:
             raise SceneError(
-                f"{path}: the appearance that this recipe draws has lamps {drawn}, the scene was photographed with "
-                f"{[lamp['direction'] for lamp in recipe['lamps']]}: its appearance was chosen by hand, or drawn by "
-                "another version. Make the scene with scripts/make_scenes.py"
+                f"{path}: the look that this recipe draws has lamps {drawn}, the scene was photographed with "
+                f"{[lamp['direction'] for lamp in recipe['lamps']]}: its look was chosen by hand, or drawn by "
+                "another version. Make the scene with headrecon-make-scenes"
             )
         placement = np.array(recipe["world_from_canonical"], dtype=np.float64)
         split = str(recipe["subject"].get("split", "train"))

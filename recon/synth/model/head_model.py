@@ -1,6 +1,6 @@
 """The head model: reader of the packed public ICT-FaceKit Light model, cut down to what a closed mouth shows.
 
-The packed file (`scripts/get_head_model.py` makes it) holds a neutral head, 100 identity directions scaled
+The packed file (`headrecon-get-head-model` makes it) holds a neutral head, 100 identity directions scaled
 by their standard deviations, and 57 expression directions. This reader keeps the outer skin and the two
 outer eyeballs, in millimetres, and knows the linear map that subdivides the skin once by Loop's scheme and
 closes its four openings (mouth, two eyes, neck), so that every person drawn from the model shares one
@@ -175,14 +175,14 @@ def _load(path: Path) -> HeadModel:
     if not path.is_file():
         raise ConfigError(
             f"synthetic heads need the public ICT-FaceKit head model, and {path} does not exist; run "
-            f"`python scripts/get_head_model.py`, or set {ENVIRONMENT} to a packed model"
+            f"`headrecon-get-head-model`, or set {ENVIRONMENT} to a packed model"
         )
     try:
         with np.load(path, allow_pickle=False) as packed:
             return _unpack(packed, path)
     except (KeyError, ValueError, OSError) as error:
         raise ConfigError(
-            f"{path} is not a packed head model ({error}); make one with `python scripts/get_head_model.py`"
+            f"{path} is not a packed head model ({error}); make one with `headrecon-get-head-model`"
         ) from error
 
 

@@ -9,9 +9,8 @@ from typing import Any
 
 import torch
 
+from recon.resources import CHECKOUT
 from recon.threads import cores
-
-_ROOT = Path(__file__).parents[3]
 
 
 def machine() -> dict[str, Any]:
@@ -29,8 +28,10 @@ def machine() -> dict[str, Any]:
 
 
 def revision() -> str | None:
-    """The commit of this checkout, with `+changes` where tracked files differ from it; None outside of git."""
-    commit = _git("rev-parse", "HEAD")
+    """The commit of this checkout, with `+changes` where tracked files differ from it; None outside of git, and for a
+    package that is installed from a wheel.
+    """
+    commit = CHECKOUT and _git("rev-parse", "HEAD")
     if not commit:
         return None
     return commit + ("+changes" if _git("status", "--porcelain", "--untracked-files=no") else "")
@@ -39,7 +40,7 @@ def revision() -> str | None:
 def _git(*arguments: str) -> str | None:
     try:
         done = subprocess.run(  # noqa: S603 (fixed arguments)
-            ["git", "-C", str(_ROOT), *arguments],  # noqa: S607 (whichever git the user has)
+            ["git", "-C", str(CHECKOUT), *arguments],  # noqa: S607 (whichever git the user has)
             capture_output=True, text=True, timeout=20, check=True,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):

@@ -27,7 +27,7 @@ def check_options(options: Mapping[str, Any]) -> None:
     overrides = options["overrides"] or {}
     for setting in [*options["extra"], *(each for own in overrides.values() for each in own)]:
         if not isinstance(setting, str) or "=" not in setting:
-            raise ConfigError(f"{setting!r} is no option of train.py: expected 'key=value' in quotes")
+            raise ConfigError(f"{setting!r} is no option of headrecon: expected 'key=value' in quotes")
     if unknown := set(overrides) - set(options["methods"]):
         raise ConfigError(
             f"overrides: {', '.join(sorted(unknown))} is not among methods={options['methods']}"

@@ -1,7 +1,7 @@
-"""A benchmark: subjects x views x methods x seeds, each a run of train.py in a process of its own.
+"""A benchmark: subjects x views x methods x seeds, each a run of headrecon in a process of its own.
 
-`<out>/runs/<method>/<views>/<scene>-<seed>/` is the run folder of a cell. Beside what train.py leaves there it
-holds `benchmark.json`: how the run was made. `<scene>-<seed>.log` beside the folder is what train.py printed,
+`<out>/runs/<method>/<views>/<scene>-<seed>/` is the run folder of a cell. Beside what headrecon leaves there it
+holds `benchmark.json`: how the run was made. `<scene>-<seed>.log` beside the folder is what headrecon printed,
 `<scene>-<seed>.failed.json` why there are no numbers. A cell is done when it has a `metrics.json`.
 """
 
@@ -14,7 +14,7 @@ import yaml
 
 from recon.errors import ConfigError
 
-TRAIN = Path(__file__).parents[3] / "train.py"
+TRAIN = (sys.executable, "-P", "-m", "recon.commands.train")  # -P: not what lies in the present folder
 _WHERE_AND_WHAT = ("scene", "views", "seed", "resume", "hydra.run.dir")
 
 
@@ -44,7 +44,7 @@ class Cell:
         return out / "runs" / self.method / str(self.views) / f"{self.scene}-{self.seed}"
 
     def log(self, out: Path) -> Path:
-        """What train.py printed."""
+        """What headrecon printed."""
         return self.folder(out).with_name(f"{self.scene}-{self.seed}.log")
 
     def failure(self, out: Path) -> Path:
@@ -66,8 +66,8 @@ class Plan:
         views: numbers of input views.
         methods: rows of the table.
         seeds: runs of each.
-        preset: of train.py.
-        extra: overrides of train.py for every run.
+        preset: of headrecon.
+        extra: overrides of headrecon for every run.
         overrides: further ones, by method.
         command: the trainer.
     """
@@ -80,7 +80,7 @@ class Plan:
     preset: str = "auto"
     extra: Sequence[str] = ()
     overrides: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    command: Sequence[str] = (sys.executable, str(TRAIN))
+    command: Sequence[str] = TRAIN
 
     def cells(self) -> list[Cell]:
         """All runs, in the order in which they are started: all methods of a subject after one another, so
@@ -95,7 +95,7 @@ class Plan:
         ]
 
     def arguments(self, cell: Cell) -> list[str]:
-        """Arguments of train.py for a cell; of several for one option the last counts."""
+        """Arguments of headrecon for a cell; of several for one option the last counts."""
         settings = [
             f"method={cell.method}",
             f"preset={self.preset}",

@@ -19,6 +19,7 @@ import torch
 
 from recon.errors import ConfigError
 from recon.files import replacing
+from recon.resources import CHECKOUT
 from recon.systems.benchmark.machine import machine, revision
 from recon.systems.benchmark.plan import Cell, Plan, quoted
 
@@ -100,7 +101,7 @@ def run(plan: Plan, cells: Sequence[Cell], workers: int, done: Callable[[Outcome
 
 
 class _Child:
-    """A run of train.py at work."""
+    """A run of headrecon at work."""
 
     def __init__(self, plan: Plan, cell: Cell, slot: int, lock: int, context: Mapping[str, Any]) -> None:
         self.plan, self.cell, self.slot, self.context = plan, cell, slot, context
@@ -117,7 +118,7 @@ class _Child:
         with cell.log(plan.out).open("a" if self.resumed else "w") as log:
             log.write(f"{self.date} {' '.join(self.command)}\n")
             log.flush()
-            self.process = subprocess.Popen(  # noqa: S603 (our own train.py)
+            self.process = subprocess.Popen(  # noqa: S603 (our own headrecon)
                 self.command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -148,8 +149,10 @@ class _Child:
 
 
 def environment(slot: int) -> dict[str, str]:
-    """Variables of a child: one thread on a CPU; with several GPUs, its own."""
+    """Variables of a child: where a checkout imports from; one thread on a CPU; with several GPUs, its own."""
     env = dict(os.environ)
+    if CHECKOUT:
+        env["PYTHONPATH"] = os.pathsep.join([str(CHECKOUT), *filter(None, [env.get("PYTHONPATH")])])
     gpus = torch.cuda.device_count()
     if not gpus:
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
@@ -161,7 +164,7 @@ def environment(slot: int) -> dict[str, str]:
 
 
 def _error(log: Path, code: int) -> str:
-    """The last error that train.py logged, else the last line that it printed."""
+    """The last error that headrecon logged, else the last line that it printed."""
     if code < 0:
         name = signal.Signals(-code).name
         return f"killed by {name}" + (" (memory may have run out)" if code == -signal.SIGKILL else "")

@@ -18,15 +18,15 @@ from recon.systems.benchmark.runs import Outcome
 from recon.threads import cores
 
 
-def context(script: str) -> dict[str, Any]:
+def context(command: str) -> dict[str, Any]:
     """When, how, on what and with which code a report is made.
 
     Args:
-        script: of the command, as one types it: `scripts/benchmark.py`.
+        command: as one types it: `headrecon-benchmark`.
     """
     return {
         "date": benchmark_runs.now(),
-        "command": " ".join(["python", script, *map(shell_word, sys.argv[1:])]),
+        "command": " ".join([command, *map(shell_word, sys.argv[1:])]),
         "revision": revision(),
         "machine": machine(),
     }

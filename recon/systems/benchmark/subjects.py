@@ -112,7 +112,7 @@ def folder(
 
 
 def _make(root: Path, names: list[str], workers: int, say: Callable[[str], None]) -> None:
-    command = f"python scripts/make_scenes.py split=synthheads10 out={root}"
+    command = f"headrecon-make-scenes split=synthheads10 out={root}"
     try:
         load_head_model()
     except ConfigError as error:

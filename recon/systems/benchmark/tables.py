@@ -87,7 +87,7 @@ def _provenance(report: Report) -> Iterator[str]:
             for record in runs
             if not record["resumed"]
         }
-        yield from (f"- {method}: `train.py {each}`" for each in sorted(settings))
+        yield from (f"- {method}: `headrecon {each}`" for each in sorted(settings))
 
 
 def _errors(report: Report, subjects: Collection[str], who: str) -> Iterator[str]:

@@ -1,6 +1,5 @@
 """Configuration of a pretraining, where it differs from that of a reconstruction."""
 
-import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -42,14 +41,6 @@ def prior_folder(root: str, *, _root_: DictConfig) -> str:
     return str(Path(root) / f"{now:%Y-%m-%d}" / f"{now:%H-%M-%S}-prior-{name}")
 
 
-def plain_options(arguments: Sequence[str]) -> list[str]:
-    """Command line arguments in Hydra's terms: `prior=`, which names a group of train.py, is a plain option here,
-    and `size=`, a plain option of make_scenes.py, names the group conf/prior_size.
-    """
-    names = {"prior": "kind", "size": "prior_size@size"}
-    return [re.sub(r"^(prior|size)=", lambda m: f"{names[m[1]]}=", argument) for argument in arguments]
-
-
 def check(cfg: DictConfig) -> None:
     """Refuse what cannot be run.
 
@@ -63,7 +54,7 @@ def check(cfg: DictConfig) -> None:
     if cfg.kind != "deepsdf":
         raise ConfigError(
             f"prior={cfg.kind}: only prior=deepsdf and prior=pca are trained here; the source subject of "
-            "prior=pretrained_epoch is a run of train.py method=idr"
+            "prior=pretrained_epoch is a run of headrecon method=idr"
         )
     if cfg.supervision not in ("auto", "distances", "surface"):
         raise ConfigError(f"supervision={cfg.supervision}: choose auto, distances or surface")

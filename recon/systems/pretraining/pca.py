@@ -92,7 +92,7 @@ def prepare(cfg: DictConfig, folder: Path) -> PCATask:
     if data.lattice_mm is None:
         raise PriorError(
             f"data={cfg.data}: prior=pca needs lattices of distances, which raw scans and samples without "
-            "lattice_mm do not have; make samples with scripts/make_samples.py"
+            "lattice_mm do not have; make samples with headrecon-make-samples"
         )
     if len(data.names) < 3:
         raise PriorError(f"data={cfg.data}: prior=pca needs 3 heads at least, found {len(data.names)}")

@@ -102,7 +102,7 @@ def _about_outlines(fitted: Sequence[Fitted]) -> list[str]:
     return [
         f"The fitted surface does not agree with the photographs ({listed}). Masks or cameras are wrong, or are given "
         "in another order than the photographs, or the method cannot make what they show, such as a hat: look at "
-        "renders/overlay_*.png and run scripts/validate_scene.py."
+        "renders/overlay_*.png and run headrecon-validate."
     ]
 
 

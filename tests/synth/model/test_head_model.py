@@ -1,6 +1,5 @@
 import hashlib
 import http.server
-import importlib.util
 import json
 import threading
 import zipfile
@@ -13,6 +12,7 @@ import trimesh
 from recon.errors import ConfigError
 from recon.synth.model import convert as model_convert
 from recon.synth.model.convert import Layout, cap_strip, convert
+from recon.synth.model.download import get_head_model
 from recon.synth.model.head_model import H3DS_LANDMARKS, load_head_model
 from recon.synth.model.ict_obj import parse_obj, parse_vertices
 from recon.synth.model.source import FOLDER, Source, content_digest
@@ -217,16 +217,7 @@ def test_source_refuses_what_is_no_archive(tmp_path):
         Source(tmp_path / "x.zip")
 
 
-# --- the script --------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def script():
-    path = Path(__file__).parents[3] / "scripts" / "get_head_model.py"
-    spec = importlib.util.spec_from_file_location("get_head_model", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+# --- the download --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -244,28 +235,28 @@ def server(tmp_path):
         running.shutdown()
 
 
-def test_script_downloads_checks_and_packs(script, server, repository, tmp_path, monkeypatch):
+def test_download_downloads_checks_and_packs(server, repository, tmp_path, monkeypatch):
     archive_of(repository, tmp_path / "a.zip")
     monkeypatch.setattr(model_convert, "convert", lambda source: convert(source, LAYOUT))
     out = tmp_path / "cache" / "model.npz"
-    script.get_head_model(out, url=f"{server}/a.zip", sha256=content_digest(Source(repository)))
+    get_head_model(out, url=f"{server}/a.zip", sha256=content_digest(Source(repository)))
     with np.load(out) as packed:
         assert packed["identity_deltas"][0, 4, 1] == 0.5
 
 
-def test_script_writes_nothing_when_the_content_differs(script, server, repository, tmp_path):
+def test_download_writes_nothing_when_the_content_differs(server, repository, tmp_path):
     archive_of(repository, tmp_path / "a.zip")
     out = tmp_path / "cache" / "model.npz"
     with pytest.raises(ConfigError, match="nothing was written"):
-        script.get_head_model(out, url=f"{server}/a.zip")
+        get_head_model(out, url=f"{server}/a.zip")
     assert not out.exists()
 
 
-def test_script_says_what_to_do_without_network(script, server, tmp_path):
+def test_download_says_what_to_do_without_network(server, tmp_path):
     with pytest.raises(ConfigError, match="source="):
-        script.get_head_model(tmp_path / "m.npz", url=f"{server}/missing.zip")
+        get_head_model(tmp_path / "m.npz", url=f"{server}/missing.zip")
     with pytest.raises(ConfigError, match="https"):
-        script.get_head_model(tmp_path / "m.npz", url="http://example.com/a.zip")
+        get_head_model(tmp_path / "m.npz", url="http://example.com/a.zip")
 
 
 # --- the packed model --------------------------------------------------------------------------------------
@@ -273,7 +264,7 @@ def test_script_says_what_to_do_without_network(script, server, tmp_path):
 
 def test_missing_model_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setenv("H3D_HEAD_MODEL", str(tmp_path / "nowhere.npz"))
-    with pytest.raises(ConfigError, match=r"get_head_model\.py") as caught:
+    with pytest.raises(ConfigError, match="headrecon-get-head-model") as caught:
         load_head_model()
     assert "nowhere.npz" in str(caught.value) and "H3D_HEAD_MODEL" in str(caught.value)
 

@@ -1,6 +1,5 @@
 """The benchmark with a trainer that only pretends, numbers worked out by hand, and one small picture grid."""
 
-import importlib.util
 import json
 import os
 import signal
@@ -15,6 +14,7 @@ import trimesh
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
+from recon.commands import benchmark as benchmark_command
 from recon.errors import ConfigError
 from recon.evaluation.published import ROWS
 from recon.synth.datasets import batch
@@ -25,6 +25,7 @@ from recon.systems.benchmark.results import Run, collect
 from recon.systems.benchmark.runs import alone, environment, run
 from recon.systems.benchmark.summary import Report
 from recon.systems.benchmark.tables import markdown
+from recon.systems.help import options as help_options
 from tests.support import ellipsoid
 from tests.support import official_cases as cases
 
@@ -184,7 +185,7 @@ def test_two_benchmarks_do_not_share_a_folder(tmp_path):
 
 CONTEXT = {
     "date": "2026-11-21T12:00:00+00:00",
-    "command": "python scripts/benchmark.py",
+    "command": "headrecon-benchmark",
     "revision": "abc",
     "machine": {"cpu": "a processor", "cores": 2, "memory_gb": 8.0, "gpus": [], "torch": "2.13.0"},
     "notes": ["All files are the published ones."],
@@ -256,20 +257,12 @@ def test_published_rows_stand_apart():
     assert [row["method"] for row in content["published_on_h3ds"]] == [row.method for row in ROWS]
 
 
-@pytest.fixture
-def script():
-    spec = importlib.util.spec_from_file_location("benchmark_script", ROOT / "scripts" / "benchmark.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def configured(*overrides):
     with initialize_config_dir(str(config.CONF), version_base="1.3"):
         return compose("benchmark", overrides=list(overrides))
 
 
-def test_from_the_command_to_tables_and_grid(script, plan, tmp_path, monkeypatch, capsys):
+def test_from_the_command_to_tables_and_grid(plan, tmp_path, monkeypatch, capsys):
     gt, landmarks, regions = cases.ground_truth()
     root = tmp_path / "data"
     scene = cases.write_root(root, gt, landmarks, regions)
@@ -285,14 +278,14 @@ def test_from_the_command_to_tables_and_grid(script, plan, tmp_path, monkeypatch
     trimesh.Trimesh(wavy, gt.faces, process=False).export(root / scene / "prediction.ply")
     command = plan([]).command
     monkeypatch.setattr(
-        script,
+        benchmark_command,
         "plan_of",
         lambda options, out, subjects: Plan(
             out, subjects.folders, options["views"], options["methods"], command=command
         ),
     )
     options = [f"data={root}", f"out={tmp_path / 'out'}", "views=3", "methods=[h3dnet,idr]"]
-    assert script.run(configured(*options)) == 0
+    assert benchmark_command.run(configured(*options)) == 0
     assert "[2/2]" in capsys.readouterr().out
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert results["data"] == "data" and len(results["runs"]) == 2 and results["ratios"][0]["face_mm"] == 1.0
@@ -306,7 +299,7 @@ def test_from_the_command_to_tables_and_grid(script, plan, tmp_path, monkeypatch
     assert max(coloured[1:4]) < 30 < min(coloured[4:])
 
     (tmp_path / "out" / "results.md").unlink()
-    assert script.run(configured(*options, "report_only=true", "grid=false")) == 0
+    assert benchmark_command.run(configured(*options, "report_only=true", "grid=false")) == 0
     assert (tmp_path / "out" / "results.md").is_file() and len(calls(plan([]))) == 2
 
 
@@ -323,15 +316,17 @@ def test_from_the_command_to_tables_and_grid(script, plan, tmp_path, monkeypatch
         ("data=h3ds", "H3DS_ROOT"),
     ],
 )
-def test_bad_options_are_refused_before_any_work(script, tmp_path, monkeypatch, option, message):
+def test_bad_options_are_refused_before_any_work(tmp_path, monkeypatch, option, message):
     monkeypatch.delenv("H3DS_ROOT", raising=False)
     with pytest.raises(ConfigError, match=message):
-        script.run(configured(f"data={tmp_path}/none", f"out={tmp_path}/out", "methods=idr", option))
+        benchmark_command.run(
+            configured(f"data={tmp_path}/none", f"out={tmp_path}/out", "methods=idr", option)
+        )
     assert not (tmp_path / "out").exists()
 
 
 def test_every_option_is_explained():
-    assert all(comment for _, _, comment in config.options(config.CONF / "benchmark.yaml"))
+    assert all(comment for _, _, comment in help_options(config.CONF / "benchmark.yaml"))
 
 
 def test_synthheads_that_are_missing_are_made_and_no_others(tmp_path, monkeypatch):
@@ -355,7 +350,9 @@ def test_synthheads_that_are_missing_are_made_and_no_others(tmp_path, monkeypatc
 
 def test_without_the_head_model_the_commands_are_named(tmp_path, monkeypatch):
     monkeypatch.setenv("H3D_HEAD_MODEL", str(tmp_path / "nowhere.npz"))
-    with pytest.raises(ConfigError, match=r"get_head_model\.py.*make_scenes\.py split=synthheads10 out="):
+    with pytest.raises(
+        ConfigError, match=r"headrecon-get-head-model.*headrecon-make-scenes split=synthheads10 out="
+    ):
         benchmark_data.folder(tmp_path / "data", 1, 1, print)
 
 

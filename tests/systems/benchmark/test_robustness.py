@@ -1,6 +1,5 @@
 """The benchmark of faults with a trainer that only pretends: what is run, what is refused, what tables say."""
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from hydra import compose, initialize_config_dir
 from PIL import Image
 
 import recon.scene
+from recon.commands import robustness as robustness_command
 from recon.errors import ConfigError
 from recon.synth.datasets.faults import FAULTS
 from recon.systems import config
@@ -17,6 +17,7 @@ from recon.systems.benchmark.plan import Cell
 from recon.systems.benchmark.results import Run
 from recon.systems.benchmark.robustness import plan as robustness
 from recon.systems.benchmark.robustness.summary import RobustnessReport, markdown
+from recon.systems.help import options as help_options
 from tests.support import official_cases as cases
 from tests.support.ellipsoid import CENTRE_MM, write_idr_scene
 
@@ -55,17 +56,12 @@ def data(tmp_path_factory):
 
 @pytest.fixture
 def script(tmp_path, monkeypatch):
-    """The script, with the pretender in place of train.py."""
-    spec = importlib.util.spec_from_file_location(
-        "robustness_script", ROOT / "scripts/benchmark_robustness.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    """The command, with the pretender in place of the trainer."""
     (tmp_path / "train.py").write_text(PRETENDER)
     real = robustness.plan
     command = (sys.executable, "-S", str(tmp_path / "train.py"))
     monkeypatch.setattr(robustness, "plan", lambda *given: real(*given, command=command))
-    return module
+    return robustness_command
 
 
 def configured(*overrides):
@@ -108,7 +104,8 @@ def test_from_the_command_to_tables_and_nothing_is_done_twice(script, data, tmp_
     assert jitter["ratios"]["head_mm_strict"] == pytest.approx(1.5)
     # What grew with the world is no error.
     assert pose["errors"]["face_mm"] == pytest.approx(1.0) and pose["ratios"]["face_mm"] == pytest.approx(1)
-    assert {"cpu", "cores"} <= set(results["machine"]) and results["command"].startswith("python scripts/")
+    assert {"cpu", "cores"} <= set(results["machine"])
+    assert results["command"].startswith("headrecon-benchmark-robustness")
     text = (out / "results.md").read_text()
     assert "| mask jitter 5 px | 1.50 / 4.50 | 1.50 / 4.50 |" in text
     assert "single faults cost at most 1.50 (mask_5px) / 1.50 (mask_5px)" in text
@@ -166,7 +163,7 @@ def test_presets():
     assert list(full.variants) == ["all", *(f"no_{mend}" for mend in mends)]
     assert len(full.subjects) == 3 and list(full.faults) == list(FAULTS)
     assert set(quick.subjects) < set(full.subjects)
-    assert all(comment for _, _, comment in config.options(config.CONF / "robustness.yaml"))
+    assert all(comment for _, _, comment in help_options(config.CONF / "robustness.yaml"))
 
 
 def _plain(value):

@@ -55,6 +55,7 @@ def tops(data, path, workers=1):
     return np.stack([np.concatenate([c + r * np.eye(3)[1:], fixed]) for c, r in balls])
 
 
+@pytest.mark.slow
 def test_from_samples_to_a_prior(samples, tmp_path, monkeypatch):
     monkeypatch.setattr(pretraining_pca, "landmarks_of", tops)
     cfg = composed(f"data={samples}")

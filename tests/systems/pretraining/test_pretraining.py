@@ -19,6 +19,7 @@ from recon.priors.data.batches import PointSampler, ShardPool
 from recon.priors.data.dataset import HeadPoints, SampleFolder
 from recon.priors.data.lattices import read_lattices
 from recon.systems import config, run
+from recon.systems.help import options as help_options
 from recon.systems.pretraining import config as pretraining_config
 from recon.systems.pretraining import outputs as pretraining_outputs
 from recon.systems.pretraining import run as pretraining_run
@@ -65,6 +66,7 @@ def curve(folder, column="loss"):
         return [float(row[column]) for row in csv.DictReader(file)]
 
 
+@pytest.mark.slow
 def test_from_samples_to_a_prior(samples, tmp_path):
     task = task_of(tmp_path, samples, "max_steps=160", "size.lattice_share=0.6", "validation.every=80")
     assert pretraining_run.train(task)
@@ -115,6 +117,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(samples, tmp_path, m
         assert torch.equal(value, resumed.system.state_dict()[name]), name
 
 
+@pytest.mark.slow
 def test_scans_are_trained_on_by_surface_and_normals(tmp_path):
     landmarks = {name: np.array(place) for name, place in LANDMARKS_MM.items()}
     for n, ball in enumerate(toys.balls(4)):
@@ -205,7 +208,7 @@ def test_bad_data_are_refused(samples, tmp_path):
 
 def test_every_option_is_explained():
     for path in (config.CONF / "pretrain.yaml", *(config.CONF / "prior_size").glob("*.yaml")):
-        explained = {name: comment for name, _, comment in config.options(path)}
+        explained = {name: comment for name, _, comment in help_options(path)}
         content = yaml.safe_load(path.read_text())
         for key, value in content.items():
             if key not in ("defaults", "hydra"):
@@ -222,12 +225,6 @@ def test_paper_size_is_the_paper(samples):
     assert (arguments["latent_size"], arguments["octaves"], arguments["skip"]) == (256, 6, [4])
     objective = cfg.size.objective
     assert (objective.eikonal_weight, objective.normal_weight, objective.latent_weight) == (0.1, 1.0, 1e-3)
-
-
-def test_prior_is_a_plain_option_here():
-    given = ["prior=deepsdf", "data=x", "size=paper", "size.steps=3"]
-    expected = ["kind=deepsdf", "data=x", "prior_size@size=paper", "size.steps=3"]
-    assert pretraining_config.plain_options(given) == expected
 
 
 CANONICAL = CanonicalFrame((0.0, -25.0, -5.0), 330.0, LANDMARKS_MM)

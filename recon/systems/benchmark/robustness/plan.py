@@ -1,4 +1,4 @@
-"""A benchmark of faults: subjects x faults x variants of one method, each a run of train.py.
+"""A benchmark of faults: subjects x faults x variants of one method, each a run of headrecon.
 
 It is a benchmark (`recon.systems.benchmark.plan`) whose methods are the variants, settings of one method that switch a
 mend off, and whose scenes are the faulty ones, named `<fault>-<subject>`.
@@ -54,7 +54,7 @@ class Choice:
     Attributes:
         subjects: names or number of them, as `benchmark_data.folder` takes them.
         faults: names of `FAULTS`, the clean scene first.
-        variants: overrides of train.py by name; the first is the one without anything switched off.
+        variants: overrides of headrecon by name; the first is the one without anything switched off.
         views: number of input views.
         seed: of faults and runs.
     """
@@ -102,13 +102,15 @@ def _check_settings(options: Mapping[str, Any]) -> None:
         raise ConfigError(f"method_name={options['method_name']}: choose from {', '.join(methods())}")
     for name, settings in {"extra": options["extra"], **options["overrides"]}.items():
         if not isinstance(settings, list) or not all(isinstance(s, str) and "=" in s for s in settings):
-            raise ConfigError(f"{name}: {settings!r} are no options of train.py: expected ['key=value', ...]")
+            raise ConfigError(
+                f"{name}: {settings!r} are no options of headrecon: expected ['key=value', ...]"
+            )
         if not name.replace("_", "").isalnum():
             raise ConfigError(f"overrides: {name!r} is no name for a variant: use letters, digits and '_'")
 
 
 def check(plan: Plan) -> None:
-    """Refuse before any work variants that train.py does not understand.
+    """Refuse before any work variants that headrecon does not understand.
 
     Raises:
         ConfigError: an option of a variant does not exist for the method.

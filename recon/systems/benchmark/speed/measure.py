@@ -24,8 +24,9 @@ from recon.meshing import clean, extract, to_world
 from recon.rendering import RayBatch
 from recon.rendering.cached import CachedTracer, CachedTracing
 from recon.systems import run
-from recon.systems.config import CONF, all_options, build, device_of, register_resolvers, settle
+from recon.systems.config import CONF, build, device_of, register_resolvers, settle
 from recon.systems.graphs import WARM_UPS
+from recon.systems.help import all_options
 from recon.systems.reconstruction import Reconstruction
 
 PAPER = ("method=idr", "preset=paper")
@@ -42,14 +43,14 @@ FAR_ON = 100_000  # a step in the later part of any schedule
 
 
 class Training:
-    """A training of train.py that is stepped by hand.
+    """A training of headrecon that is stepped by hand.
 
     Args:
-        overrides: of train.py.
+        overrides: of headrecon.
         threads: of PyTorch.
 
     Raises:
-        ReconError: if train.py would refuse it.
+        ReconError: if headrecon would refuse it.
     """
 
     def __init__(self, overrides: Sequence[str], threads: int) -> None:
@@ -145,7 +146,7 @@ class Training:
 
 
 def _composed(overrides: Sequence[str]) -> DictConfig:
-    """The configuration of train.py; of several overrides for one option the last counts."""
+    """The configuration of headrecon; of several overrides for one option the last counts."""
     given = list({each.partition("=")[0]: each for each in overrides}.values())
     register_resolvers()
     inside_main = GlobalHydra.instance().is_initialized()

@@ -40,7 +40,7 @@ class Compared:
     """A training that is done with both renderers.
 
     Attributes:
-        overrides: of train.py.
+        overrides: of headrecon.
         before: steps before the renderers part.
         steps: of each after that. The reference does them twice, the second time with other random draws for the
             least distances and the eikonal loss: no other renderer can be expected to stay nearer to it than that.
@@ -107,7 +107,7 @@ class Setting:
 
     Attributes:
         extent: how much is measured.
-        overrides: of train.py for everything, such as scene and device.
+        overrides: of headrecon for everything, such as scene and device.
         views: input views of the headline and of the gap.
         threads: of PyTorch.
         say: told what goes on.

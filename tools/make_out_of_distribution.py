@@ -1,4 +1,4 @@
-"""Makes two scenes outside the world of the shipped prior: `python scripts/make_outsiders.py out=outsiders`.
+"""Makes two scenes outside the world of the shipped prior: `python tools/make_out_of_distribution.py out=outsiders`.
 
 `hat` is a person with a wide-brimmed hat, `bust` a head on a plinth without shoulders; no training head has
 either. They test that a method with a prior is not worse than one without where the prior does not apply.
@@ -14,12 +14,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from recon.commands.command_line import options_of, run_tool
 from recon.geometry import decimate
 from recon.synth import Part, Subject, appearance_of, load_head_model, make_subject, with_truth
 from recon.synth.body import union_mesh
 from recon.synth.datasets import cameras, scenes
 from recon.synth.parts import CLOTH
-from recon.systems.commands import bad_input_named, options_of
 
 DEFAULTS = {"out": "outsiders", "views": 40, "seed": 8100}
 HAT = (
@@ -119,5 +119,4 @@ def lathe(
 
 
 if __name__ == "__main__":
-    with bad_input_named():
-        main(sys.argv[1:])
+    run_tool(main, __doc__)

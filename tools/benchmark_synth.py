@@ -1,4 +1,4 @@
-"""What synthetic heads cost: python scripts/benchmark_synth.py subjects=2 views=16.
+"""What synthetic heads cost: python tools/benchmark_synth.py subjects=2 views=16.
 
 Wall times of one process on the machine as it is, with the compiled code in its cache; `cpu` is the processor time of
 `total`, which says what a quiet machine would take.
@@ -15,6 +15,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from recon.commands.command_line import options_of, run_tool
 from recon.synth import (
     SampleCounts,
     appearance_of,
@@ -28,7 +29,6 @@ from recon.synth import (
     sample_subject,
 )
 from recon.synth.datasets import cameras
-from recon.systems.commands import bad_input_named, options_of
 from recon.threads import cores
 
 DEFAULTS = {"subjects": 3, "views": 16, "size": 512, "samples": 100_000, "split": "train"}
@@ -73,5 +73,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    with bad_input_named():
-        main(sys.argv[1:])
+    run_tool(main, __doc__)

@@ -1,6 +1,6 @@
 """Time our official evaluator against the published package, and compare every distance.
 
-    python scripts/benchmark_evaluator.py [vertices=100000] [predictions=7] [repeats=3] [docs=FILE]
+    python tools/benchmark_evaluator.py [vertices=100000] [predictions=7] [repeats=3] [docs=FILE]
 
 It needs `pip install h3ds` (0.4.0) for the comparison. Head and face of every prediction are scored. The
 published package reads the ground truth and measures both directions in each call; ours is given the same
@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 import torch
 import trimesh
-from omegaconf import OmegaConf
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from recon.commands.command_line import options_of, run_tool
 from recon.evaluation import Evaluator, Prediction
 from recon.files import replacing
 from recon.meshing import clean, extract, to_world
@@ -126,10 +126,10 @@ def timed(repeats: int, function: Callable[..., Any], *arguments: Any) -> tuple[
     return *best, result
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
     """Prints the table, and puts it into the docs if they are named."""
     defaults = {"vertices": 100_000, "predictions": 7, "repeats": 3, "docs": None}
-    options = OmegaConf.merge(OmegaConf.create(defaults), OmegaConf.from_cli())
+    options = options_of(defaults, arguments)
     logging.disable(logging.WARNING)
     truth = mesh_of(0.0, 0, options.vertices)
     errors = np.geomspace(0.06, 0.005, options.predictions)
@@ -180,4 +180,4 @@ def into_docs(path: Path, table: str, marks: tuple[str, str] = MARKS) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main, __doc__)

@@ -1,7 +1,7 @@
-"""Makes the demo subject that ships with the project: `python scripts/make_demo.py out=recon/assets/heads`.
+"""Makes the demo subject that ships with the project: `python tools/make_demo.py out=recon/assets/heads`.
 
 Needs the head model ($H3D_HEAD_MODEL). The same options give the same bytes. Options, as `name=value`: out
-(folder, an H3DS root), seed, style, views, vertices (of the ground truth), look (seed of colours and light).
+(folder, an H3DS root), seed, style, views, vertices (of the ground truth), appearance (seed of colours and light).
 """
 
 import sys
@@ -13,16 +13,16 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from recon.commands.command_line import options_of, run_tool
 from recon.geometry import decimate
 from recon.synth import appearance_of, default_path, load_head_model, make_subject
 from recon.synth.datasets import cameras, scenes
-from recon.systems.commands import bad_input_named, options_of
 
 DEFAULTS = {
     "out": "recon/assets/heads",
     "seed": 14,
     "style": None,
-    "look": 13,
+    "appearance": 13,
     "views": 28,
     "vertices": 20000,
 }
@@ -35,7 +35,7 @@ the ground truth `demo/full_head.obj` is in millimetres. `demo/recipe.json` hold
 
 Made by
 
-    python scripts/make_demo.py {options}
+    python tools/make_demo.py {options}
 
 from the public ICT-FaceKit Light head model (shape only; hair, skin, clothes and light are this project's
 own). The same command gives the same bytes.
@@ -80,5 +80,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    with bad_input_named():
-        main(sys.argv[1:])
+    run_tool(main, __doc__)

@@ -1,25 +1,15 @@
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import trimesh
 from hydra import compose, initialize_config_dir
 
+from recon.commands import evaluate
 from recon.errors import ReconError
 from recon.meshing import save
+from recon.resources import CONF
 from tests.support import official_cases as cases
-
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("evaluate_script", ROOT / "scripts" / "evaluate.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -30,11 +20,12 @@ def data(tmp_path):
 
 
 def configured(*overrides):
-    with initialize_config_dir(config_dir=str(ROOT / "conf"), version_base="1.3"):
+    with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
         return compose("evaluate", overrides=list(overrides))
 
 
-def test_faces_without_occluded_parts_are_said_to_be_no_official_ones(script, data, tmp_path, capsys):
+@pytest.mark.slow
+def test_faces_without_occluded_parts_are_said_to_be_no_official_ones(data, tmp_path, capsys):
     root, scene = data
     gt, _, _ = cases.ground_truth()
     wrong = gt.vertices + 2.0 * np.sin(gt.vertices / 20)
@@ -46,18 +37,18 @@ def test_faces_without_occluded_parts_are_said_to_be_no_official_ones(script, da
         "strict=false",
         "include_occluded=false",
     )
-    assert not script.run(configured(*given))
+    assert not evaluate.run(configured(*given))
     assert "not comparable with official numbers" in capsys.readouterr().out
     assert "include_occluded=false" in (tmp_path / "mine" / "evaluation" / "table.md").read_text()
 
 
-def test_a_folder_becomes_tables(script, data, tmp_path, capsys):
+def test_a_folder_becomes_tables(data, tmp_path, capsys):
     root, scene = data
     gt, _, _ = cases.ground_truth()
     for views, amount in ((3, 3.0), (8, 1.0)):
         wrong = gt.vertices + amount * np.sin(gt.vertices / 20)
         save(trimesh.Trimesh(wrong, gt.faces, process=False), tmp_path / "mine" / f"{scene}_{views}.ply")
-    failed = script.run(
+    failed = evaluate.run(
         configured(f"pred={tmp_path}/mine", f"data={root}", "config=config_v1", "heatmaps=false")
     )
     assert not failed
@@ -69,20 +60,20 @@ def test_a_folder_becomes_tables(script, data, tmp_path, capsys):
     assert {row["protocol"] for row in table} == {"H3DS 0.4.0 official", "strict 1"}
     assert table[0]["views"]["8"]["head"]["mean"] < table[0]["views"]["3"]["head"]["mean"]
     # the tables it wrote are no predictions when the folder is scored again
-    assert not script.run(
+    assert not evaluate.run(
         configured(f"pred={tmp_path}/mine", f"data={root}", "views=3", "heatmaps=false", "strict=false")
     )
 
 
-def test_a_single_mesh_with_views_named(script, data, tmp_path):
+def test_a_single_mesh_with_views_named(data, tmp_path):
     root, _ = data
     save(cases.ground_truth()[0], tmp_path / "head.ply")
     options = ["views=3", f"out={tmp_path}/out", "heatmaps=false", "strict=false"]
-    assert not script.run(configured(f"pred={tmp_path}/head.ply", f"data={root}", *options))
+    assert not evaluate.run(configured(f"pred={tmp_path}/head.ply", f"data={root}", *options))
     assert (tmp_path / "out" / "table.md").is_file()
 
 
-def test_errors_name_the_remedy(script, data, tmp_path):
+def test_errors_name_the_remedy(data, tmp_path):
     root, scene = data
     save(cases.ground_truth()[0], tmp_path / f"{scene}_3.ply")
     pred = f"pred={tmp_path}/{scene}_3.ply"
@@ -92,7 +83,7 @@ def test_errors_name_the_remedy(script, data, tmp_path):
         ([f"data={root}", "scenes=[other]"], "full_head.obj"),
     ):
         with pytest.raises(ReconError, match=message):
-            script.run(configured(pred, *overrides))
+            evaluate.run(configured(pred, *overrides))
     (root / "version.txt").write_text("0.4\n")
     with pytest.raises(ReconError, match="must not be mixed"):
-        script.run(configured(pred, f"data={root}", "config=config_v1"))
+        evaluate.run(configured(pred, f"data={root}", "config=config_v1"))

@@ -1,4 +1,4 @@
-"""A contact sheet of synthetic heads, front, side and back: `python scripts/contact_sheet.py out=sheet.jpg`.
+"""A contact sheet of synthetic heads, front, side and back: `python tools/contact_sheet.py out=sheet.jpg`.
 
 Options, as `name=value`: out (picture), n (subjects), split, first (seed of the first), style (hair family;
 drawn by default), columns (subjects per row), size (pixels of one picture).
@@ -13,11 +13,11 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from recon.commands.command_line import options_of, run_tool
 from recon.scene import Camera
 from recon.synth import appearance_of, expose, load_head_model, make_subject, prepare
 from recon.synth.datasets import cameras
 from recon.synth.render import PreparedSubject, rgb
-from recon.systems.commands import bad_input_named, options_of
 
 DEFAULTS = {
     "out": "sheet.jpg",
@@ -63,5 +63,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    with bad_input_named():
-        main(sys.argv[1:])
+    run_tool(main, __doc__)

@@ -1,4 +1,4 @@
-"""What the two protocols say of predictions whose faults are known: python scripts/evaluation_traps.py [docs=FILE].
+"""What the two protocols say of predictions whose faults are known: python tools/evaluation_traps.py [docs=FILE].
 
 The ground truth is the demo subject reduced to about 2,000 vertices, its faces split into four three times: coarser
 splits of it are the very same surface with fewer vertices.
@@ -13,21 +13,20 @@ from typing import Any
 import numpy as np
 import torch
 import trimesh
-from omegaconf import OmegaConf
 from scipy.spatial.transform import Rotation
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmark_evaluator import into_docs
 
 import recon
+from recon.commands.command_line import options_of, run_tool
 from recon.errors import EvaluationError
 from recon.evaluation import Evaluator, Prediction
 from recon.evaluation.official import official
 from recon.geometry import PointSet, Surface
 from recon.meshing import clean, extract
 from recon.scene import GroundTruth
+from tools.benchmark_evaluator import into_docs
 
 DEMO = Path(recon.__file__).parent / "assets" / "heads" / "demo"
 MARKS = ("<!-- evaluation_traps -->", "<!-- /evaluation_traps -->")
@@ -133,9 +132,9 @@ def line(evaluator: Evaluator, truth: Truth, name: str, mesh: trimesh.Trimesh, l
     return f"| {name} | " + " | ".join(cells) + f" | {notes[0]} | {notes[1]} |"
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
     """Prints the table, and puts it into the docs if they are named."""
-    options = OmegaConf.merge(OmegaConf.create({"docs": None}), OmegaConf.from_cli())
+    options = options_of({"docs": None}, arguments)
     logging.disable(logging.WARNING)
     demo = GroundTruth(DEMO / "full_head.obj", DEMO / "landmarks.txt", DEMO / "regions")
     levels = [coarse_demo(demo)]
@@ -176,4 +175,4 @@ def unit_space(evaluator: Evaluator, exact: trimesh.Trimesh) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main, __doc__)

@@ -1,4 +1,4 @@
-"""Measures drawn heads against adult anatomy: python scripts/check_heads.py n=300 truths=12.
+"""Measures drawn heads against adult anatomy: python tools/check_heads.py n=300 truths=12.
 
 Prints the spread of four measures beside their adult ranges, how many heads have crossed walls that show, and, for
 `truths` whole subjects, whether their ground truth is one closed outward surface. Options, as `name=value`: n, truths,
@@ -12,9 +12,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from recon.commands.command_line import options_of, run_tool
 from recon.synth import HeadModel, draw_identity, load_head_model, make_subject, shape_head
 from recon.synth.model import ADULT_RANGES_MM, TOLERANCE_MM3, anatomy, visible_defects_mm3
-from recon.systems.commands import bad_input_named, options_of
 
 DEFAULTS = {"n": 300, "truths": 12, "split": "train", "spacing": 2.0}
 
@@ -68,5 +68,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    with bad_input_named():
-        sys.exit(main(sys.argv[1:]))
+    run_tool(main, __doc__)

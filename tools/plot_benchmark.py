@@ -1,4 +1,4 @@
-"""Plots error against time of a benchmark's rows: `python scripts/plot_benchmark.py results=results.json out=plot.png`.
+"""Plots error against time of a benchmark's rows: `python tools/plot_benchmark.py results=results.json out=plot.png`.
 
 One point for each method (or label of `overrides=`) and number of views: mean over subjects, official protocol. Needs
 matplotlib (the `dev` extra). Options, as `name=value`: results, out, views (only this number), title.
@@ -14,9 +14,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from recon.commands.command_line import options_of, run_tool
 from recon.errors import ConfigError
 from recon.files import replacing
-from recon.systems.commands import bad_input_named, options_of
 
 DEFAULTS = {"results": "runs/benchmark/results.json", "out": "benchmark.png", "views": None, "title": ""}
 
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> None:
     options = options_of(DEFAULTS, arguments)
     path = Path(options.results)
     if not path.is_file():
-        raise ConfigError(f"results={path} does not exist: scripts/benchmark.py writes it")
+        raise ConfigError(f"results={path} does not exist: headrecon-benchmark writes it")
     points = means(json.loads(path.read_text())["runs"], options.views)
     if not points:
         raise ConfigError(f"{path} holds no run with views={options.views}")
@@ -73,5 +73,4 @@ def draw(points: dict[tuple[str, int], tuple[float, float, float]], out: Path, t
 
 
 if __name__ == "__main__":
-    with bad_input_named():
-        main(sys.argv[1:])
+    run_tool(main, __doc__)

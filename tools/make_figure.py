@@ -1,27 +1,33 @@
-"""The README's picture: python scripts/make_figure.py RUN_FOLDER docs/demo.png.
+"""The README's picture: python tools/make_figure.py run=RUN_FOLDER out=docs/demo.png.
 
 Photographs that the run was given, and below them what it made of views that it never saw.
 """
 
-import argparse
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from recon.commands.command_line import options_of, run_tool
+from recon.errors import ConfigError
 from recon.systems.report.pictures import write_png
 
+DEFAULTS = {"run": None, "out": "docs/demo.png"}
 
-def main() -> None:
+
+def main(arguments: list[str]) -> None:
     """Compose the figure from a run's renders."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path, help="folder of a finished run")
-    parser.add_argument("out", type=Path, help="PNG to write")
-    arguments = parser.parse_args()
-    metrics = json.loads((arguments.run / "metrics.json").read_text())
-    inputs = sorted((arguments.run / "renders").glob("input_*.png"))[:3]
-    others = sorted((arguments.run / "renders").glob("heldout_*.png"))[:5]
+    options = options_of(DEFAULTS, arguments)
+    if options.run is None:
+        raise ConfigError("run= is missing: the folder of a finished run")
+    run = Path(options.run)
+    metrics = json.loads((run / "metrics.json").read_text())
+    inputs = sorted((run / "renders").glob("input_*.png"))[:3]
+    others = sorted((run / "renders").glob("heldout_*.png"))[:5]
     photographs = [_panels(path)[0] for path in inputs]
     rows = [
         _row(f"{len(metrics['views'])} photographs in", photographs, len(others)),
@@ -29,7 +35,7 @@ def main() -> None:
         _row("their surface (normals)", [_panels(path)[2] for path in others], len(others)),
         _row("what a camera would have seen there", [_panels(path)[0] for path in others], len(others)),
     ]
-    write_png(arguments.out, np.concatenate(rows))
+    write_png(Path(options.out), np.concatenate(rows))
 
 
 def _panels(path: Path) -> list[np.ndarray]:
@@ -49,4 +55,4 @@ def _row(title: str, panels: list[np.ndarray], count: int) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main, __doc__)

@@ -9,9 +9,15 @@ import sys
 
 import pytest
 
+from recon.commands.command_line import (
+    exit_codes,
+    hydra_arguments,
+    interrupt_on_signals,
+    options_of,
+    run_tool,
+)
 from recon.errors import ConfigError
 from recon.systems.benchmark.script import clock, context, shell_word, workers_of
-from recon.systems.commands import bad_input_named, exit_codes, interrupt_on_signals, options_of
 
 log = logging.getLogger("a command")
 
@@ -35,8 +41,8 @@ def test_bad_input_is_code_1_and_an_interruption_130_each_with_its_reason(caplog
 def test_a_bug_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError), exit_codes(log):
         _ = 1 / 0
-    with pytest.raises(ZeroDivisionError), bad_input_named():
-        _ = 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        run_tool(lambda arguments: 1 // 0, "a tool")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -51,17 +57,25 @@ def test_signals_interrupt(number):
             signal.signal(each, handler)
 
 
-def test_a_named_error_and_no_traceback_without_importing_torch():
+def test_a_tool_names_its_error_without_importing_torch():
     code = """
 import sys
 from recon.errors import ConfigError
-from recon.systems.commands import bad_input_named
+from recon.commands.command_line import run_tool
 assert "torch" not in sys.modules
-with bad_input_named():
+def main(arguments):
     raise ConfigError("n=0: at least one")
+run_tool(main, "a tool")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1 and done.stderr == "ConfigError: n=0: at least one\n"
+
+
+def test_options_of_a_prior_in_hydras_words():
+    given = ["prior=deepsdf", "data=x", "size=paper", "size.steps=3"]
+    expected = ["kind=deepsdf", "data=x", "prior_size@size=paper", "size.steps=3"]
+    assert hydra_arguments("pretrain", given) == hydra_arguments("pretrain", expected) == expected
+    assert hydra_arguments("train", given) == given
 
 
 @pytest.mark.parametrize(
@@ -69,8 +83,8 @@ with bad_input_named():
 )
 def test_a_recorded_command_can_be_typed_again(argument, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["anything", argument, "views=8"])
-    words = shlex.split(context("scripts/benchmark.py")["command"])
-    assert words == ["python", "scripts/benchmark.py", argument, "views=8"]
+    words = shlex.split(context("headrecon-benchmark")["command"])
+    assert words == ["headrecon-benchmark", argument, "views=8"]
     assert "'\"'\"'" not in shell_word("extra=['a=1']")  # readable, not merely right
 
 

@@ -1,0 +1,126 @@
+"""How command lines begin and end: key=value options, --help, exit codes, and a line that says why.
+
+It needs no torch, as worker processes may import it.
+"""
+
+import logging
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from recon.errors import ConfigError, ReconError
+from recon.resources import CONF
+from recon.systems.help import option_help
+from recon.systems.resolvers import register_resolvers
+
+GROUP_NAMES = {"pretrain": {"prior": "kind", "size": "prior_size@size"}}
+"""Options of a command that Hydra knows by another name: conf/prior is a group of train.yaml, and `size=` names the
+group conf/prior_size of pretrain.yaml alone.
+"""
+
+
+def run(name: str, task: Callable[[DictConfig], None]) -> None:
+    """Run a command under Hydra with the options of `sys.argv`; --help is answered instead.
+
+    Args:
+        name: of its file in conf/.
+        task: gets the configuration.
+    """
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print_help(name)
+        return
+    sys.argv[1:] = hydra_arguments(name, sys.argv[1:])
+    register_resolvers()
+    hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")(task)()
+
+
+def print_help(name: str) -> None:
+    """Print all options with the values that the command line gives them; an unknown one ends the process with 1."""
+    given = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
+    with exit_codes(logging.getLogger(name)):
+        print(option_help(name, hydra_arguments(name, given)))
+
+
+def hydra_arguments(name: str, arguments: Sequence[str]) -> list[str]:
+    """Command line arguments in Hydra's terms.
+
+    Args:
+        name: of the command.
+        arguments: as typed.
+    """
+    names = GROUP_NAMES.get(name, {})
+    return [re.sub(r"^(\w+)(?==)", lambda m: names.get(m[1], m[1]), argument) for argument in arguments]
+
+
+def options_of(defaults: Mapping[str, Any], arguments: Sequence[str]) -> DictConfig:
+    """Options of a program in tools/, which has no file in conf/.
+
+    Args:
+        defaults: All options.
+        arguments: As typed: `n=3`.
+
+    Raises:
+        ConfigError: There is no such option.
+    """
+    options = OmegaConf.merge(dict(defaults), OmegaConf.from_cli(list(arguments)))
+    if unknown := set(options) - set(defaults):
+        raise ConfigError(f"unknown option {sorted(unknown)}: known are {sorted(defaults)}")
+    assert isinstance(options, DictConfig)
+    return options
+
+
+def run_tool(main: Callable[[list[str]], int | None], description: str | None) -> None:
+    """Run a program of tools/ with the options of `sys.argv`; --help is answered with its description.
+
+    Bad input ends the process with code 1, the kind of error and its message on stderr.
+    """
+    arguments = sys.argv[1:]
+    if {"-h", "--help"} & set(arguments):
+        print(description)
+        return
+    try:
+        sys.exit(main(arguments))
+    except ReconError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+@contextmanager
+def exit_codes(log: logging.Logger, stopped: str = "stopped") -> Iterator[None]:
+    """Ends the process with code 1 on bad input and 130 on an interruption.
+
+    Args:
+        log: gets the error's message, or `stopped`.
+        stopped: what an interruption leaves behind, and how to go on.
+    """
+    try:
+        yield
+    except ReconError as error:
+        log.error("%s", error)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        log.error("%s", stopped)
+        sys.exit(130)
+
+
+def interrupt_on_signals() -> None:
+    """Makes a polite kill and a closed terminal the same as Ctrl-C: `KeyboardInterrupt`."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def say(text: str) -> None:
+    """Print a line at once."""
+    print(text, flush=True)

@@ -1,0 +1,1 @@
+"""Programs for makers of this repository; nothing of them is installed."""
