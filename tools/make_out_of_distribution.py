@@ -1,4 +1,4 @@
-"""Makes two scenes outside the world of the shipped prior: `python tools/make_out_of_distribution.py out=outsiders`.
+"""Makes two scenes outside the world of the shipped prior: `python tools/make_out_of_distribution.py out=out_of_distribution`.
 
 `hat` is a person with a wide-brimmed hat, `bust` a head on a plinth without shoulders; no training head has
 either. They test that a method with a prior is not worse than one without where the prior does not apply.
@@ -21,7 +21,7 @@ from recon.synth.body import union_mesh
 from recon.synth.datasets import cameras, scenes
 from recon.synth.parts import CLOTH
 
-DEFAULTS = {"out": "outsiders", "views": 40, "seed": 8100}
+DEFAULTS = {"out": "out_of_distribution", "views": 40, "seed": 8100}
 HAT = (
     (0, 196),
     (70, 194),
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str]) -> None:
             orbit,
             scenes.draw_placement(np.random.default_rng([seed, 0xF0])),
             truth=decimate(subject.truth, 60_000),
-            tags=("outsiders",),
+            tags=("out_of_distribution",),
             overwrite=True,
         )
         print(f"{folder}: {name}")

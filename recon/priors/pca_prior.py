@@ -49,7 +49,7 @@ class PCAPrior:
     """A linear shape model of heads, fitted to the photographs by Gauss–Newton before any training.
 
     Args:
-        path: File of a linear shape model, made by `scripts/pretrain_prior.py prior=pca`.
+        path: File of a linear shape model, made by `headrecon-pretrain prior=pca`.
         sha256: SHA-256 of the file; None for no check, except of shipped files.
         solver: Settings of the solver; `SolverSettings` has the values of those that are not named.
         deviation_scale: Factor of the standard deviations of the fit, measured on validation heads.
@@ -130,7 +130,7 @@ class PCAPrior:
         if not isinstance(prior.network, PCAShapeModel):
             raise PriorError(
                 f"{self.path} holds a {prior.kind} shape model; prior=pca needs a file that "
-                "`scripts/pretrain_prior.py prior=pca` made"
+                "`headrecon-pretrain prior=pca` made"
             )
         shape_model, images = prior.network, observations.images()
         fit = solve(

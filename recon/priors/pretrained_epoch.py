@@ -40,7 +40,7 @@ class PretrainedEpochPrior:
     `prior.load=weights+optimizer prior.schedule_offset=0.25` with IDR's milestones is that run, and the default.
 
     Args:
-        source_subject: A file of scripts/export_source_subject.py, the folder of a run, the name of a file in
+        source_subject: A file of headrecon-export-source-subject, the folder of a run, the name of a file in
             `source_subjects_folder`, a list of these, or `auto` for all files of `source_subjects_folder` whose
             networks have the size configured.
         source_subjects_folder: Where source subjects lie; None for priors/source_subjects of the project.
@@ -120,7 +120,7 @@ class PretrainedEpochPrior:
                 f"prior.source_subject=auto: there is no *.safetensors in {self.folder}. Train a subject "
                 f"from many views "
                 "(python train.py scene=S views=32 method=idr), then prior.source_subject=RUNFOLDER, or put it there: "
-                f"python scripts/export_source_subject.py run=RUNFOLDER out={self.folder}/NAME.safetensors"
+                f"headrecon-export-source-subject run=RUNFOLDER out={self.folder}/NAME.safetensors"
             )
         return found
 
@@ -133,7 +133,7 @@ class PretrainedEpochPrior:
             return named
         known = ", ".join(sorted(file.stem for file in self.folder.glob("*.safetensors"))) or "nothing"
         raise PriorError(
-            f"prior.source_subject={given}: expected a file of scripts/export_source_subject.py, the folder "
+            f"prior.source_subject={given}: expected a file of headrecon-export-source-subject, the folder "
             f"of a run, or a name in "
             f"{self.folder} (it holds {known})"
         )

@@ -103,7 +103,7 @@ def _read(path: Path) -> SourceSubject:
     if not path.is_file():
         raise PriorError(
             f"the source subject {path} does not exist; make one with "
-            "`python scripts/export_source_subject.py run=RUNFOLDER out=FILE`"
+            "`headrecon-export-source-subject run=RUNFOLDER out=FILE`"
         )
     try:
         content = read_tensors(path)
@@ -134,7 +134,7 @@ def source_subject_of_run(folder: str | Path) -> SourceSubject:
         if not path.is_file():
             raise PriorError(
                 f"there is no {path}: a source subject is the folder of a run that has saved a checkpoint, such as "
-                "runs/2026-11-20/18-10-13-demo-idr, or a file of scripts/export_source_subject.py"
+                "runs/2026-11-20/18-10-13-demo-idr, or a file of headrecon-export-source-subject"
             )
     try:
         config = yaml.safe_load(configured.read_text())

@@ -131,7 +131,7 @@ def read_description(path: str | Path, sha256: str | None = None) -> PriorDescri
     if not path.is_file():
         raise PriorError(
             f"the prior {path} does not exist; make one with "
-            "`python scripts/pretrain_prior.py prior=deepsdf data=FOLDER`, or name another: prior.path=FILE"
+            "`headrecon-pretrain prior=deepsdf data=FOLDER`, or name another: prior.path=FILE"
         )
     if sha256 is not None and (found := sha256_of(path)) != sha256:
         raise PriorError(f"{path} has SHA-256 {found}, expected {sha256}: it is broken or another file")
