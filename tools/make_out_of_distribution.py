@@ -1,4 +1,6 @@
-"""Makes two scenes outside the world of the shipped prior: `python tools/make_out_of_distribution.py out=out_of_distribution`.
+"""Makes two scenes that are out of distribution for the shipped prior.
+
+`python tools/make_out_of_distribution.py out=out_of_distribution`.
 
 `hat` is a person with a wide-brimmed hat, `bust` a head on a plinth without shoulders; no training head has
 either. They test that a method with a prior is not worse than one without where the prior does not apply.

@@ -20,9 +20,9 @@ from recon.resources import CONF
 from recon.systems.help import option_help
 from recon.systems.resolvers import register_resolvers
 
-GROUP_NAMES = {"pretrain": {"prior": "kind", "size": "prior_size@size"}}
-"""Options of a command that Hydra knows by another name: conf/prior is a group of train.yaml, and `size=` names the
-group conf/prior_size of pretrain.yaml alone.
+GROUP_NAMES = {"pretrain": {"prior": "pretraining@training", "size": "prior_size@size"}}
+"""Options of a command that Hydra knows by another name: what `prior=` and `size=` name in pretrain.yaml are the groups
+conf/pretraining and conf/prior_size.
 """
 
 

@@ -19,11 +19,8 @@ warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)`")
 
 from recon.commands import command_line
 from recon.errors import ReconError
-from recon.systems import run
+from recon.systems import config, run
 from recon.systems.pretraining import config as pretraining_config
-from recon.systems.pretraining import outputs as pretraining_outputs
-from recon.systems.pretraining import pca as pretraining_pca
-from recon.systems.pretraining import run as pretraining_run
 
 log = logging.getLogger("pretrain")
 
@@ -34,19 +31,11 @@ def command(cfg: DictConfig) -> None:
     folder = Path(job.runtime.output_dir)
     try:
         cfg = pretraining_config.settle(cfg, list(job.overrides.task))
-        if cfg.kind == "pca":
-            components = pretraining_pca.prepare(cfg, folder)
-            run.record(cfg, list(job.overrides.task), folder)
-            pretraining_pca.write(components, pretraining_pca.build(components))
-            return
-        task = pretraining_run.prepare(cfg, folder)
-        run.record(cfg, list(job.overrides.task), folder)
-        finished = pretraining_run.train(task)
-        if finished and task.first_process:
-            pretraining_outputs.write(task)
+        training = config.build(cfg.training)
+        finished = training.run(cfg, folder, lambda: run.record(cfg, list(job.overrides.task), folder))
     except ReconError as error:
         log.error("%s", error)
-        pretraining_run.discard_if_empty(folder)
+        run.discard_if_empty(folder, "pretrain.log")
         sys.exit(1)
     if not finished:
         log.warning("stopped at a signal; go on with: headrecon-pretrain resume=%s", folder)

@@ -43,7 +43,7 @@ OFFSET_VALUES = ("auto", "true", "false")
 CHOICES: Mapping[tuple[str, str], str] = {
     ("prior", "linear"): "pca",
     ("prior@init.pca", "linear"): "pca",
-    ("kind", "linear"): "pca",
+    ("pretraining@training", "linear"): "pca",
 }
 """Choices: option and the value of before, and the present value."""
 

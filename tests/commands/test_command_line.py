@@ -73,7 +73,7 @@ run_tool(main, "a tool")
 
 def test_options_of_a_prior_in_hydras_words():
     given = ["prior=deepsdf", "data=x", "size=paper", "size.steps=3"]
-    expected = ["kind=deepsdf", "data=x", "prior_size@size=paper", "size.steps=3"]
+    expected = ["pretraining@training=deepsdf", "data=x", "prior_size@size=paper", "size.steps=3"]
     assert hydra_arguments("pretrain", given) == hydra_arguments("pretrain", expected) == expected
     assert hydra_arguments("train", given) == given
 

@@ -101,7 +101,7 @@ def test_present_names_are_options():
     inner = ("prior.solver.brightness_", "prior.solver.face_point")  # fields of SolverSettings, given by +
     for name in OPTIONS.values():
         if not name.startswith(inner):
-            assert any(OmegaConf.select(cfg, name, default="none") != "none" for cfg in configs), name
+            assert any(OmegaConf.select(cfg, name, default="missing") != "missing" for cfg in configs), name
     for (option, _), value in CHOICES.items():
         if option == "prior":
             assert (config.CONF / "prior" / f"{value}.yaml").is_file()

@@ -8,8 +8,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from recon.errors import ConfigError
 from recon.systems import config
+from recon.systems.pretraining.training import PriorTraining
 
-GROUPS = ("prior_size@size", "logger")
+GROUPS = ("pretraining@training", "prior_size@size", "logger")
 
 
 def register_resolvers() -> None:
@@ -33,11 +34,11 @@ def settle(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
 
 
 def prior_folder(root: str, *, _root_: DictConfig) -> str:
-    """`root`/<date>/<time>-prior-<size or pca>, or the folder that is resumed; a resolver of conf/pretrain.yaml."""
+    """`root`/<date>/<time>-prior-<size or kind>, or the folder that is resumed; a resolver of conf/pretrain.yaml."""
     if _root_.get("resume"):
         return str(_root_.resume)
     now = datetime.now()
-    name = "pca" if _root_.get("kind") == "pca" else _root_.size.name
+    name = _root_.size.name if _root_.training.name == "deepsdf" else _root_.training.name
     return str(Path(root) / f"{now:%Y-%m-%d}" / f"{now:%H-%M-%S}-prior-{name}")
 
 
@@ -48,36 +49,6 @@ def check(cfg: DictConfig) -> None:
         ConfigError: With what to do.
     """
     config.device_of(cfg)
-    if cfg.kind == "pca":
-        _check_pca(cfg.pca)
-        return
-    if cfg.kind != "deepsdf":
-        raise ConfigError(
-            f"prior={cfg.kind}: only prior=deepsdf and prior=pca are trained here; the source subject of "
-            "prior=pretrained_epoch is a run of headrecon method=idr"
-        )
-    if cfg.supervision not in ("auto", "distances", "surface"):
-        raise ConfigError(f"supervision={cfg.supervision}: choose auto, distances or surface")
-    if cfg.size.init not in ("auto", "components", "sphere"):
-        raise ConfigError(f"size.init={cfg.size.init}: choose auto, components or sphere")
-    if cfg.size.lattice_share > 0 and cfg.size.network.kind != "feature_grid":
-        raise ConfigError("size.lattice_share is for size.network.kind=feature_grid; set it to 0")
-    devices = cfg.trainer.devices
-    world = int(devices) * int(cfg.trainer.num_nodes) if isinstance(devices, int) else 1
-    for name in ("heads", "nodes"):
-        if cfg.size[name] % world:
-            raise ConfigError(
-                f"size.{name}={cfg.size[name]} cannot be shared evenly among {world} processes; "
-                f"choose a multiple of {world}"
-            )
-
-
-def _check_pca(pca: DictConfig) -> None:
-    for name in ("latent_size", "reach_mm", "step_mm", "workers"):
-        if not pca[name] > 0:
-            raise ConfigError(f"pca.{name}={pca[name]}: it must be positive")
-    for name in ("portraits", "brightness_components"):
-        if not pca[name] >= 0:
-            raise ConfigError(f"pca.{name}={pca[name]}: it must not be negative")
-    if not 0 <= pca.share < 1:
-        raise ConfigError(f"pca.share={pca.share}: it is a share of the heads, from 0 to below 1")
+    training = config.build(cfg.training)
+    assert isinstance(training, PriorTraining)
+    training.check(cfg)

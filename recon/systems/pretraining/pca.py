@@ -7,7 +7,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from recon.errors import PriorError
+from recon.errors import ConfigError, PriorError
 from recon.files import replacing
 from recon.fitting.brightness import BrightnessModel
 from recon.geometry.frames import BOX_LOW_MM
@@ -77,6 +77,40 @@ class BuiltShapeModel:
     inside: Bool[np.ndarray, "x y z"]
     codes: Float[Tensor, "heads latent"]
     built: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class PCATraining:
+    """The training of prior=pca; a `recon.systems.pretraining.training.PriorTraining`.
+
+    Attributes:
+        name: What `prior=` names on the command line.
+    """
+
+    name: str
+
+    def check(self, cfg: DictConfig) -> None:
+        """Refuse what cannot be run.
+
+        Raises:
+            ConfigError: With what to do.
+        """
+        pca = cfg.pca
+        for name in ("latent_size", "reach_mm", "step_mm", "workers"):
+            if not pca[name] > 0:
+                raise ConfigError(f"pca.{name}={pca[name]}: it must be positive")
+        for name in ("portraits", "brightness_components"):
+            if not pca[name] >= 0:
+                raise ConfigError(f"pca.{name}={pca[name]}: it must not be negative")
+        if not 0 <= pca.share < 1:
+            raise ConfigError(f"pca.share={pca.share}: it is a share of the heads, from 0 to below 1")
+
+    def run(self, cfg: DictConfig, folder: Path, record: Callable[[], None]) -> bool:
+        """Build and write the prior; returns that it came to its end."""
+        task = prepare(cfg, folder)
+        record()
+        write(task, build(task))
+        return True
 
 
 def prepare(cfg: DictConfig, folder: Path) -> PCATask:
@@ -257,7 +291,7 @@ def _about(task: PCATask, train_s: float) -> dict[str, Any]:
         "recipe": {
             name: OmegaConf.to_container(value) if isinstance(value, DictConfig) else value
             for name, value in task.cfg.items()
-            if name in ("kind", "seed", "split", "pca", "validation")
+            if name in ("training", "seed", "split", "pca", "validation")
         },
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "hardware": f"{platform.machine()}, cpu, {task.cfg.pca.workers} thread(s)",

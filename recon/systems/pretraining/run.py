@@ -1,7 +1,6 @@
 """One pretraining: from a configuration to a trained shape model of heads on disk."""
 
 import logging
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -152,14 +151,6 @@ def network_arguments(network: DictConfig, canonical: CanonicalFrame) -> tuple[s
             [*cells(float(mm)), int(channels)] for mm, channels in arguments.pop("grids_mm")
         ]
     return kind, arguments
-
-
-def discard_if_empty(folder: Path) -> None:
-    """Remove a run folder that holds nothing but its log: a run that was refused leaves nothing behind."""
-    if folder.is_dir() and all(path.name == "pretrain.log" for path in folder.iterdir()):
-        shutil.rmtree(folder)
-        if not any(folder.parent.iterdir()):
-            folder.parent.rmdir()
 
 
 def train(task: PriorTask) -> bool:

@@ -24,7 +24,7 @@ config.register_resolvers()
 pretraining_config.register_resolvers()
 
 OPTIONS = (
-    "kind=pca", "pca.latent_size=3", "pca.reach_mm=30", "pca.full=true", "validation.final_heads=2",
+    "pretraining@training=pca", "pca.latent_size=3", "pca.reach_mm=30", "pca.full=true", "validation.final_heads=2",
     "validation.points=300", "validation.resolution=48", "trainer.accelerator=cpu", "picture_px=24",
 )  # fmt: skip
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra.errors import MissingConfigException
 from PIL import Image
 
 from recon.errors import ConfigError, PriorError
@@ -177,7 +178,6 @@ def test_few_shards_are_held_and_all_are_seen(samples):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["kind=source subject"], "only prior=deepsdf and prior=pca"),
         (["supervision=magic"], "distances"),
         (["trainer.devices=3"], "multiple of 3"),
         (["prior_size@size=paper", "size.lattice_share=0.5"], "lattice_share"),
@@ -187,6 +187,11 @@ def test_few_shards_are_held_and_all_are_seen(samples):
 def test_what_cannot_run_is_refused(overrides, message):
     with pytest.raises(ConfigError, match=message):
         composed("data=x", *overrides)
+
+
+def test_a_prior_without_training_is_refused_with_those_that_have_one():
+    with pytest.raises(MissingConfigException, match=r"(?s)pretrained_epoch.*deepsdf.*pca"):
+        composed("data=x", "pretraining@training=pretrained_epoch")
 
 
 def test_bad_data_are_refused(samples, tmp_path):

@@ -1,0 +1,52 @@
+"""The training of prior=deepsdf: an auto-decoder by gradient descent, checked, trained and written."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from recon.errors import ConfigError
+from recon.systems.pretraining import outputs
+from recon.systems.pretraining.run import prepare, train
+
+
+@dataclass(frozen=True)
+class AutoDecoderTraining:
+    """The training of prior=deepsdf; a `recon.systems.pretraining.training.PriorTraining`.
+
+    Attributes:
+        name: What `prior=` names on the command line.
+    """
+
+    name: str
+
+    def check(self, cfg: DictConfig) -> None:
+        """Refuse what cannot be run.
+
+        Raises:
+            ConfigError: With what to do.
+        """
+        if cfg.supervision not in ("auto", "distances", "surface"):
+            raise ConfigError(f"supervision={cfg.supervision}: choose auto, distances or surface")
+        if cfg.size.init not in ("auto", "components", "sphere"):
+            raise ConfigError(f"size.init={cfg.size.init}: choose auto, components or sphere")
+        if cfg.size.lattice_share > 0 and cfg.size.network.kind != "feature_grid":
+            raise ConfigError("size.lattice_share is for size.network.kind=feature_grid; set it to 0")
+        devices = cfg.trainer.devices
+        world = int(devices) * int(cfg.trainer.num_nodes) if isinstance(devices, int) else 1
+        for name in ("heads", "nodes"):
+            if cfg.size[name] % world:
+                raise ConfigError(
+                    f"size.{name}={cfg.size[name]} cannot be shared evenly among {world} processes; "
+                    f"choose a multiple of {world}"
+                )
+
+    def run(self, cfg: DictConfig, folder: Path, record: Callable[[], None]) -> bool:
+        """Train and write the prior; returns whether the training came to its end."""
+        task = prepare(cfg, folder)
+        record()
+        finished = train(task)
+        if finished and task.first_process:
+            outputs.write(task)
+        return finished

@@ -1,0 +1,41 @@
+"""The seam of pretraining: how a kind of prior is trained, named by a yaml of conf/pretraining."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from omegaconf import DictConfig
+
+
+@runtime_checkable
+class PriorTraining(Protocol):
+    """The training of a kind of prior: one class in a file of this folder, named by `_target_` of its yaml."""
+
+    @property
+    def name(self) -> str:
+        """What `prior=` names on the command line."""
+        ...
+
+    def check(self, cfg: DictConfig) -> None:
+        """Refuse a configuration that cannot be run, before anything is read.
+
+        Raises:
+            ConfigError: With what to do.
+        """
+        ...
+
+    def run(self, cfg: DictConfig, folder: Path, record: Callable[[], None]) -> bool:
+        """Train a prior and write it into a run folder.
+
+        Args:
+            cfg: Settled configuration.
+            folder: Of the run.
+            record: Writes config.yaml and overrides.yaml; to be called when nothing bad is left to be found.
+
+        Returns:
+            Whether the training came to its end; False where a signal stopped it, with its state saved.
+
+        Raises:
+            PriorError: The data cannot be used.
+        """
+        ...
