@@ -12,7 +12,7 @@ from recon.systems.help import option_help, options
 from tests.support.options import leaves
 
 CHOICES = {
-    "prior": "linear",
+    "prior": "pca",
     "method": "instant",
     "field": "hash_appearance",
     "renderer": "sphere_tracing",

@@ -226,7 +226,7 @@ def test_paper_size_is_the_paper(samples):
     kind, arguments = pretraining_run.network_arguments(
         cfg.size.network, SampleFolder(samples, "val").canonical
     )
-    assert kind == "deepsdf" and (arguments["depth"], arguments["width"]) == (8, 512)
+    assert kind == "mlp" and (arguments["depth"], arguments["width"]) == (8, 512)
     assert (arguments["latent_size"], arguments["octaves"], arguments["skip"]) == (256, 6, [4])
     objective = cfg.size.objective
     assert (objective.eikonal_weight, objective.normal_weight, objective.latent_weight) == (0.1, 1.0, 1e-3)
