@@ -70,7 +70,9 @@ def losses(field, points, analytic):
 def test_the_network_of_idr_through_encoding_and_weight_normalisation():
     field = network()
     points = (torch.rand(50, 3, dtype=torch.float64) - 0.5).requires_grad_(True)
-    (sample, gradient, derivatives), (other, theirs, others) = (losses(field, points, a) for a in (True, False))
+    (sample, gradient, derivatives), (other, theirs, others) = (
+        losses(field, points, a) for a in (True, False)
+    )
     torch.testing.assert_close(sample.sdf, other.sdf)
     torch.testing.assert_close(sample.feature, other.feature)
     torch.testing.assert_close(gradient, theirs)
