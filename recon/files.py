@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever sees half of one."""
+"""Atomic writing of files: a reader finds the old file or the new one, never a part."""
 
 import os
 from collections.abc import Iterator
@@ -8,11 +8,10 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path in the same folder that becomes `path` when the block ends well, and vanishes when it
-    does not.
+    """A context with a temporary path in the same folder, which is renamed to `path` if the block ends without error.
 
-    The file is flushed to disk before it is renamed, and its folder after, so that a power cut leaves the old
-    or the new file. The temporary name keeps the suffix, for writers that go by it.
+    After an error it is removed. The file is flushed to disk before it is renamed, and its folder after, so that a
+    power cut leaves the old or the new file. The temporary name keeps the suffix, for writers that go by it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.tmp-{os.getpid()}{path.suffix}")
@@ -26,6 +25,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _flush(path: Path) -> None:
+    """Have a file or folder written to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

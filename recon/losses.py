@@ -1,6 +1,4 @@
-"""The losses of IDR (section 3.3 of the paper), as plain functions. P is the set of sampled pixels of a
-step.
-"""
+"""The losses of IDR (section 3.3 of the paper), as plain functions; P is the set of pixels of a step."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -14,18 +12,18 @@ def colour_loss(
     pixels: int,
     counted: Bool[Tensor, " hits"] | None = None,
 ) -> Float[Tensor, ""]:
-    """1/|P| · Σ ‖I − M‖₁ over the pixels where the traced surface and the mask agree that there is something.
+    """The colour loss 1/|P| · Σ ‖I − M‖₁, over the pixels in the mask whose rays hit the surface.
 
     Args:
-        predicted: colours of those pixels, in [-1, 1].
-        photograph: what the photograph shows there, in [-1, 1].
-        pixels: |P|, all pixels of the step.
-        counted: which of the colours given are of such pixels; None for all. Those of others can be anything finite.
+        predicted: colours M of those pixels, in [-1, 1].
+        photograph: colours I of the photograph there, in [-1, 1].
+        pixels: |P|, number of all pixels of the step.
+        counted: whether each of the given colours is of such a pixel; None for all. The others must be finite.
     """
-    away = (predicted - photograph).abs()
+    difference = (predicted - photograph).abs()
     if counted is not None:
-        away = torch.where(counted[:, None], away, 0.0)
-    return away.sum() / pixels
+        difference = torch.where(counted[:, None], difference, 0.0)
+    return difference.sum() / pixels
 
 
 def mask_loss(
@@ -36,15 +34,15 @@ def mask_loss(
     *,
     fixed: bool = False,
 ) -> Float[Tensor, ""]:
-    """1/(α|P|) · Σ BCE(sigmoid(−α s), mask) over all pixels but the agreed ones (IDR, equation 7).
+    """The mask loss 1/(α|P|) · Σ BCE(sigmoid(−α s), mask), over all pixels except the agreed ones (IDR, equation 7).
 
     Args:
         minimum_sdf: s, the least signed distance along each ray.
-        mask: whether the photograph's mask has the object there.
-        agreed: pixels in P_in: the ray hit the surface and the mask has the object.
-        alpha: sharpness; grows while training.
-        fixed: keep the shapes whatever agrees, so that nothing is read back from a device: the same sum, but for the
-            order of its terms.
+        mask: whether the pixel is in the photograph's mask.
+        agreed: pixels in P_in: in the mask, and the ray hits the surface.
+        alpha: sharpness α; grows while training.
+        fixed: whether shapes are independent of `agreed`, so that nothing is read back from a device; the sum is the
+            same, but for the order of its terms.
     """
     if fixed:
         every = functional.binary_cross_entropy_with_logits(
@@ -57,5 +55,5 @@ def mask_loss(
 
 
 def eikonal_loss(gradient: Float[Tensor, "points 3"]) -> Float[Tensor, ""]:
-    """Mean of (‖∇f‖ − 1)² (Gropp et al., IGR): keeps f a signed distance."""
+    """The eikonal loss, the mean of (‖∇f‖ − 1)², which keeps f a signed distance (Gropp et al., IGR)."""
     return ((torch.linalg.vector_norm(gradient, dim=-1) - 1) ** 2).mean()

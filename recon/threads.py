@@ -1,6 +1,4 @@
-"""The same work on many parts, by one thread or several; nearly all of it is in numpy and compiled code, which lets
-others run.
-"""
+"""Parallel map over parts of some work, in threads: numpy and compiled loops release Python's lock meanwhile."""
 
 import os
 from collections import deque
@@ -13,19 +11,19 @@ Result = TypeVar("Result")
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def mapped(
     work: Callable[[Part], Result], parts: Sequence[Part], workers: int | None = None
 ) -> Iterator[Result]:
-    """Results in the order of the parts, whatever the number of workers; few of them wait at a time.
+    """Results in the order of the parts, whatever the number of workers; few of them are held at a time.
 
     Args:
-        work: What to do with a part; it must not mind other threads.
-        parts: All of them.
-        workers: Number of threads; as many as there are cores without it.
+        work: The function of a part; it must be safe in several threads.
+        parts: All parts.
+        workers: Number of threads; None for one per core.
     """
     workers = max(cores() if workers is None else workers, 1)
     with ThreadPoolExecutor(workers) as pool:
@@ -39,5 +37,5 @@ def mapped(
 
 
 def slices(total: int, step: int) -> list[slice]:
-    """Consecutive runs of up to `step` of `total` things."""
+    """Consecutive slices of up to `step` items that cover `total` items."""
     return [slice(start, min(start + step, total)) for start in range(0, total, step)]

@@ -1,4 +1,4 @@
-"""What is done to a mesh between marching cubes and the file."""
+"""Steps from an extracted mesh to one for a file: cleaning, and the move to the world."""
 
 import logging
 
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 def clean(mesh: trimesh.Trimesh, *, largest_only: bool = True) -> trimesh.Trimesh:
     """Joins the ends of collapsed edges, drops the faces that had them, and keeps the largest component.
 
-    A triangle whose corners are apart but in line is kept: taking it out would open the surface.
+    A triangle whose corners are distinct but collinear is kept: removing it would open the surface.
 
     Args:
         mesh: Any unit.
@@ -88,7 +88,7 @@ def _components(count: int, *edges: Int[np.ndarray, "edges 2"]) -> Int[np.ndarra
 def _without_collapsed(
     vertices: Float[np.ndarray, "vertices 3"], faces: Int[np.ndarray, "faces 3"]
 ) -> tuple[Float[np.ndarray, "joined 3"], Int[np.ndarray, "kept 3"]]:
-    """Joins the ends of edges without length in float32, the type of the files; drops faces that collapse."""
+    """Joins the ends of edges of zero length in float32, the type of the files, and drops faces that collapse."""
     edges = np.concatenate([faces[:, :2], faces[:, 1:], faces[:, ::2]])
     stored = vertices.astype(np.float32)
     short = edges[(stored[edges[:, 0]] == stored[edges[:, 1]]).all(axis=1)]

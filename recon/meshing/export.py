@@ -1,4 +1,4 @@
-"""Mesh files, written whole or not at all: binary PLY and glTF binary (GLB).
+"""Writing of mesh files, atomically: binary PLY and glTF binary (GLB).
 
 Both keep the coordinates of the mesh as they are, for a reconstruction world millimetres. The glTF
 specification reads lengths as metres; `metres=True` puts a root node of scale 0.001 over the mesh for viewers
@@ -9,9 +9,9 @@ COLOR_0 as linear light, so there they are linearised, and stored with 16 bits b
 shadows. Vertex colours were chosen over a texture: an extracted mesh has about one vertex per pixel of the
 photographs, and needs no UV layout.
 
-Further numbers of vertices, such as `std_mm` and `seen`, are scalar properties of the PLY under their own names,
-which trimesh, MeshLab and plyfile read. In the GLB they are attributes of the mesh, the name in capitals after an
-underscore (`_STD_MM`, `_SEEN`), as glTF 2.0 §3.7.2.1 wants it of attributes that it does not know itself.
+Further values of vertices, such as `std_mm` and `seen`, are scalar properties of the PLY under their own names, which
+trimesh, MeshLab and plyfile read. In the GLB they are attributes of the mesh, the name in capitals after an underscore
+(`_STD_MM`, `_SEEN`), as glTF 2.0 §3.7.2.1 requires of application-specific attributes.
 """
 
 import json
@@ -42,15 +42,15 @@ def save(
     metres: bool = False,
     extra: Mapping[str, Extra] | None = None,
 ) -> Path:
-    """Writes a mesh as the suffix of `path` says: `.ply` or `.glb`.
+    """Writes a mesh in the format of the suffix of `path`: `.ply` or `.glb`.
 
     Args:
-        mesh: Its coordinates are written as they are, as float32.
-        path: Where to; an existing file is replaced in one step, and stays whole if anything goes wrong.
+        mesh: The mesh; its coordinates are written as they are, as float32.
+        path: The file; an existing one is replaced atomically, and stays as it is if anything fails.
         colours: sRGB in [0, 1], one per vertex.
         normals: Unit vectors, one per vertex.
         metres: GLB only: a root node that scales mm to the metres of the glTF specification.
-        extra: More numbers of the vertices, by name: floating point, stored as float32, or uint8.
+        extra: Further values of the vertices, by name: floating point, stored as float32, or uint8.
 
     Returns:
         The path.

@@ -1,4 +1,4 @@
-"""From a signed distance function to a closed triangle mesh: marching cubes on a narrow band."""
+"""Extraction of a closed triangle mesh from a signed distance function: marching cubes on a narrow band."""
 
 import logging
 
@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from recon.errors import MeshError
-from recon.meshing.lattice import Field, Level, Sdf, narrow_band
+from recon.meshing.lattice import BoundedDistance, Level, Sdf, narrow_band
 from recon.meshing.tables import EDGE_AXES, EDGE_CORNERS, triangle_table
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ def extract(
 ) -> trimesh.Trimesh:
     """Extracts the zero level of a signed distance function: marching cubes (Lorensen, Cline 1987) on a band.
 
-    Only cells near the surface are ever evaluated (see `recon.meshing.lattice`): memory and time grow with
+    Only cells near the surface are evaluated (see `recon.meshing.lattice`), so memory and time grow with
     the square of the resolution. The mesh is watertight: vertices are welded by the lattice edge that they
     lie on, and where the surface reaches the bounding sphere it is closed with a piece of that sphere.
 
@@ -61,21 +61,21 @@ def extract(
             f"resolution must be at least 4 and bound positive; got resolution={resolution}, bound={bound}"
         )
     margin = 2 * np.sqrt(3) * bound / resolution
-    field = Field(sdf, bound, margin, torch.device(device), dtype, chunk)
-    level = narrow_band(field, resolution=resolution, coarse=coarse, lipschitz=lipschitz)
+    distance = BoundedDistance(sdf, bound, margin, torch.device(device), dtype, chunk)
+    level = narrow_band(distance, resolution=resolution, coarse=coarse, lipschitz=lipschitz)
     active = level.active()
-    if not active.any() or field.largest < 0:
-        raise MeshError(_no_surface(field))
+    if not active.any() or distance.largest < 0:
+        raise MeshError(_no_surface(distance))
     vertices, faces = polygonise(level, level.cells[active], level.corners[active])
     log.info(
         "surface at resolution %d: %d vertices from %d evaluations (%.2f a vertex)",
         resolution,
         len(vertices),
-        field.evaluations,
-        field.evaluations / len(vertices),
+        distance.evaluations,
+        distance.evaluations / len(vertices),
     )
     mesh = trimesh.Trimesh(vertices, faces, process=False)
-    mesh.metadata["evaluations"] = field.evaluations
+    mesh.metadata["evaluations"] = distance.evaluations
     return mesh
 
 
@@ -112,20 +112,19 @@ def _corner_offsets(corners: Int[np.ndarray, " n"]) -> Int[np.ndarray, "n 3"]:
     return np.stack([corners & 1, corners >> 1 & 1, corners >> 2 & 1], axis=1)
 
 
-def _no_surface(field: Field) -> str:
+def _no_surface(distance: BoundedDistance) -> str:
+    """The message for a distance without a zero level."""
     found = (
-        f"the sdf lies between {field.smallest:.4g} and {field.largest:.4g} "
-        f"inside the sphere of radius {field.bound:g}"
+        f"the sdf lies between {distance.smallest:.4g} and {distance.largest:.4g} "
+        f"inside the sphere of radius {distance.bound:g}"
     )
-    if field.largest < 0:
+    if distance.largest < 0:
         return (
             f"no surface to extract: {found}, so everything is inside. The field is not trained, "
-            "its sign is flipped "
-            "(negative must be inside), or the object is larger than the sphere."
+            "its sign is flipped (negative must be inside), or the object is larger than the sphere."
         )
     return (
-        f"no surface to extract: {found}, so nothing is inside. The field is not trained "
-        "or has lost its surface: "
+        f"no surface to extract: {found}, so nothing is inside. The field is not trained or has lost its surface: "
         "look at the masks, at the mask loss, and whether the object lies inside the unit sphere."
     )
 

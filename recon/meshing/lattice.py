@@ -1,18 +1,18 @@
 """The narrow band: the cells of a fine lattice that hold the surface, found with few evaluations.
 
-The lattice is never held whole. Cells are halved from a coarse root down to the wanted size, and at each size
-only those that may hold the surface go on. Two rules choose them:
+The lattice is never held whole. Cells are subdivided from a coarse root down to the wanted size, and at each size only
+those that may hold the surface are kept. Two rules choose them:
 
-* Down to the `coarse` size, a child goes on if its parent's corners change sign, or if |sdf| at the corner
+* Down to the `coarse` size, a child is kept if its parent's corners change sign, or if |sdf| at the corner
   that it shares with its parent is below `lipschitz` times its own diagonal: all of the child is that near
   to this corner, so with a correct Lipschitz bound no part of the surface is lost, not even a small one that
   touches nothing else.
-* Below it, a child goes on if the parent's corner values, interpolated to the child's corners and widened by
+* Below it, a child is kept if the parent's corner values, interpolated to the child's corners and widened by
   a margin for curvature, change sign. This costs about as many evaluations as the surface itself needs, and
   can miss.
 
-What the second rule misses is found by following the surface: where it leaves the kept cells through a face,
-the cell beyond is added, until it leaves none. The result therefore has no open edge.
+What the second rule misses is found by following the surface: where it leaves the kept cells through a face, the cell
+beyond is added, until there is none. The result therefore has no open edge.
 """
 
 import itertools
@@ -40,12 +40,21 @@ _NEIGHBOURS = np.array(
 
 
 @dataclass
-class Field:
-    """The distance as the lattice sees it: evaluated in chunks, counted, and cut by the bounding sphere.
+class BoundedDistance:
+    """A signed distance cut by the bounding sphere, evaluated in chunks, with statistics of its values.
 
-    Outside the sphere of radius `bound` the value is positive: the surface is that of max(sdf, |x| - bound),
-        which closes
-    whatever the sphere cuts with a piece of the sphere.
+    Its value is max(sdf, |x| - bound), so that what the sphere cuts is closed with a piece of the sphere.
+
+    Attributes:
+        sdf: The distance, of points in unit space.
+        bound: Radius of the sphere around the origin, unit space.
+        margin: Distance outside of the sphere from which on the sdf is not evaluated, unit space.
+        device: Where the points are created.
+        dtype: Type of the points.
+        chunk: Most points per call of `sdf`.
+        evaluations: Number of points at which the sdf was evaluated.
+        smallest: Smallest of its values inside the sphere.
+        largest: Largest of them.
     """
 
     sdf: Sdf
@@ -60,7 +69,7 @@ class Field:
 
     @torch.no_grad()
     def __call__(self, points: Float[np.ndarray, "points 3"]) -> Float[np.ndarray, " points"]:
-        """Signed distances, unit space; well beyond the sphere the distance to it stands for the sdf."""
+        """Signed distances at points, unit space; further outside than the margin those of the sphere alone."""
         values = np.linalg.norm(points, axis=1) - self.bound
         near = np.flatnonzero(values < self.margin)
         for start in range(0, len(near), self.chunk):
@@ -78,12 +87,13 @@ class Field:
                     f"the sdf is not finite, for instance at {bad.round(4).tolist()}: "
                     "did the training diverge?"
                 )
-            self._note(distances[values[index] < 0])
+            self._record(distances[values[index] < 0])
             values[index] = np.maximum(values[index], distances)
         self.evaluations += len(near)
         return values
 
-    def _note(self, distances: Float[np.ndarray, " inside"]) -> None:
+    def _record(self, distances: Float[np.ndarray, " inside"]) -> None:
+        """Update the extremes."""
         if len(distances):
             self.smallest = min(self.smallest, float(distances.min()))
             self.largest = max(self.largest, float(distances.max()))
@@ -91,19 +101,30 @@ class Field:
 
 @dataclass
 class Level:
-    """One size of cell: lattice points with known values, and cells in use with their corners' values."""
+    """The lattice of one size of cell: points with known values, and cells in use with the values at their corners.
 
-    distance: Field
+    Attributes:
+        distance: The distance.
+        origin: Coordinate of the first lattice point on every axis, unit space.
+        size: Side of a cell, unit space.
+        per_side: Number of cells along a side.
+        keys: Sorted keys of the points with known values.
+        values: Their signed distances.
+        cells: Cells in use, by the lattice point of their lowest corner.
+        corners: Signed distances at their corners, in the order of `CORNER_OFFSETS`.
+    """
+
+    distance: BoundedDistance
     origin: float
     size: float
     per_side: int
-    keys: Int[np.ndarray, " known"] = field(default_factory=lambda: np.zeros(0, np.int64))  # sorted
+    keys: Int[np.ndarray, " known"] = field(default_factory=lambda: np.zeros(0, np.int64))
     values: Float[np.ndarray, " known"] = field(default_factory=lambda: np.zeros(0))
     cells: Int[np.ndarray, "cells 3"] = field(default_factory=lambda: np.zeros((0, 3), np.int64))
     corners: Float[np.ndarray, "cells 8"] = field(default_factory=lambda: np.zeros((0, 8)))
 
     def point_keys(self, points: Int[np.ndarray, "*any 3"]) -> Int[np.ndarray, "*any"]:
-        """One integer for each lattice point (i, j, k)."""
+        """A key, one integer, for each lattice point (i, j, k)."""
         side = self.per_side + 1
         return (points[..., 0] * side + points[..., 1]) * side + points[..., 2]
 
@@ -117,7 +138,7 @@ class Level:
         return self.origin + self.size * points
 
     def add(self, cells: Int[np.ndarray, "new 3"]) -> Float[np.ndarray, "new 8"]:
-        """Takes cells that are not in use yet; returns the values at their corners, evaluates new ones."""
+        """Adds cells that are not in use yet; returns the values at their corners, and evaluates unknown ones."""
         keys, inverse = np.unique(self.point_keys(cells[:, None] + CORNER_OFFSETS), return_inverse=True)
         unknown = keys[~_in_sorted(keys, self.keys)]
         if len(unknown):
@@ -131,7 +152,7 @@ class Level:
         return corners
 
     def follow(self) -> None:
-        """Adds cells until the surface leaves those in use through no face."""
+        """Adds cells until the surface does not leave those in use through any face."""
         used = np.sort(self.point_keys(self.cells))
         cells, corners = self.cells, self.corners
         for rounds in itertools.count():
@@ -148,11 +169,11 @@ class Level:
             corners = self.add(cells)
 
     def active(self) -> Bool[np.ndarray, " cells"]:
-        """Which cells have corners on both sides of the surface."""
+        """Whether each cell has corners on both sides of the surface."""
         return _mixed(self.corners)
 
     def refined(self, children: Int[np.ndarray, "children 3"]) -> "Level":
-        """The level of half the cell size with the given cells; values at shared lattice points go along."""
+        """The level of half the cell size with the given cells; values at shared lattice points are kept."""
         finer = Level(self.distance, self.origin, self.size / 2, self.per_side * 2)
         finer.keys = finer.point_keys(2 * self.point_indices(self.keys))  # still sorted
         finer.values = self.values
@@ -172,18 +193,18 @@ class Level:
         margin = _CURVATURE_MARGIN * self.size
         keep = (self.corners.min(axis=1) < margin) & (self.corners.max(axis=1) > -margin)
         cells, corners = self.cells[keep], self.corners[keep]
-        half = _halved(corners)  # (cells, 3, 3, 3), indexed z, y, x
+        nodes = _subdivided(corners)  # (cells, 3, 3, 3), indexed z, y, x
         children = []
         for offset in CORNER_OFFSETS:
             x, y, z = offset
-            block = half[:, z : z + 2, y : y + 2, x : x + 2].reshape(-1, 8)
+            block = nodes[:, z : z + 2, y : y + 2, x : x + 2].reshape(-1, 8)
             chosen = (block.min(axis=1) < margin) & (block.max(axis=1) > -margin)
             children.append(2 * cells[chosen] + offset)
         return np.concatenate(children)
 
 
-def _halved(corners: Float[np.ndarray, "cells 8"]) -> Float[np.ndarray, "cells 3 3 3"]:
-    """Trilinear values at the corners, edge middles, face middles and centre of each cell."""
+def _subdivided(corners: Float[np.ndarray, "cells 8"]) -> Float[np.ndarray, "cells 3 3 3"]:
+    """Trilinear values at the 27 nodes of cells subdivided in two along each axis."""
     block = corners.reshape(-1, 2, 2, 2)
     for axis in (1, 2, 3):
         low, high = np.take(block, [0], axis), np.take(block, [1], axis)
@@ -203,12 +224,11 @@ def _in_sorted(keys: Int[np.ndarray, " keys"], table: Int[np.ndarray, " known"])
     return table[np.minimum(np.searchsorted(table, keys), len(table) - 1)] == keys
 
 
-def narrow_band(distance: Field, *, resolution: int, coarse: int, lipschitz: float) -> Level:
+def narrow_band(distance: BoundedDistance, *, resolution: int, coarse: int, lipschitz: float) -> Level:
     """Finds the cells that hold the surface.
 
     Args:
-        distance: The distance; its `bound` is the radius of the sphere that the lattice covers with a cell to
-            spare.
+        distance: The distance; the lattice covers its bounding sphere with a margin of one cell.
         resolution: Cells per diameter of the sphere.
         coarse: Cells per diameter down to which the Lipschitz rule holds.
         lipschitz: Upper bound of the sdf's gradient norm, with whatever safety the caller wants.

@@ -36,9 +36,9 @@ def store():
 def expected_batch(batch, store):
     """What `FakeView` shows at the batch's pixels: the colours that tell them, and the mask there."""
     x, y = batch.pixels.floor().long().T
-    told = torch.stack([y, x, batch.views], dim=1) / 127.5 - 1
+    colour = torch.stack([y, x, batch.views], dim=1) / 127.5 - 1
     masks = zip(batch.views.tolist(), y.tolist(), x.tolist(), strict=True)
-    return told, torch.tensor([bool(store.masks[view][row, column]) for view, row, column in masks])
+    return colour, torch.tensor([bool(store.masks[view][row, column]) for view, row, column in masks])
 
 
 @pytest.mark.parametrize("sampler", [ImageSampler, SceneSampler])

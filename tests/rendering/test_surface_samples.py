@@ -30,7 +30,7 @@ class Ellipsoid(Field):
 
 @pytest.fixture(scope="module")
 def view(tmp_path_factory):
-    scene = scenes.open(ellipsoid.write_idr_scene(tmp_path_factory.mktemp("baked") / "scene", 4))
+    scene = scenes.open(ellipsoid.write_idr_scene(tmp_path_factory.mktemp("samples") / "scene", 4))
     return scene, scene.views[0]
 
 
