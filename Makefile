@@ -39,8 +39,8 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-house:
-	$(PYTHON) tools/draw_house.py
+house: $(VENV)/.core
+	$(BIN)/python tools/draw_house.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build *.egg-info

@@ -3,6 +3,7 @@
 It needs no torch, as worker processes may import it.
 """
 
+import functools
 import logging
 import re
 import signal
@@ -17,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from recon.errors import ConfigError, ReconError
 from recon.resources import CONF
-from recon.systems.help import option_help
+from recon.systems.help import option_help, options
 from recon.systems.resolvers import register_resolvers
 
 GROUP_NAMES = {"pretrain": {"prior": "pretraining@training", "size": "prior_size@size"}}
@@ -38,7 +39,26 @@ def run(name: str, task: Callable[[DictConfig], None]) -> None:
         return
     sys.argv[1:] = hydra_arguments(name, sys.argv[1:])
     register_resolvers()
-    hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")(task)()
+
+    @functools.wraps(task)
+    def checked(cfg: DictConfig) -> None:
+        with exit_codes(logging.getLogger(name)):
+            if "resume" not in cfg:  # a resumed training takes over what is missing, and checks for itself
+                require_all(name, cfg)
+        task(cfg)
+
+    hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")(checked)()
+
+
+def require_all(name: str, cfg: DictConfig) -> None:
+    """Refuse a command line without an option that has no default.
+
+    Raises:
+        ConfigError: with what the option is.
+    """
+    comments = {option.name: option.comment for option in options(CONF / f"{name}.yaml")}
+    for missing in sorted(OmegaConf.missing_keys(cfg), key=list(comments).index):
+        raise ConfigError(f"{missing}= is missing: {comments[missing]}")
 
 
 def print_help(name: str) -> None:

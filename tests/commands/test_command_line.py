@@ -8,16 +8,20 @@ import subprocess
 import sys
 
 import pytest
+from hydra import compose, initialize_config_dir
 
 from recon.commands.command_line import (
     exit_codes,
     hydra_arguments,
     interrupt_on_signals,
     options_of,
+    require_all,
     run_tool,
 )
 from recon.errors import ConfigError
+from recon.resources import CONF
 from recon.systems.benchmark.script import clock, context, shell_word, workers_of
+from recon.systems.resolvers import register_resolvers
 
 log = logging.getLogger("a command")
 
@@ -69,6 +73,15 @@ run_tool(main, "a tool")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1 and done.stderr == "ConfigError: n=0: at least one\n"
+
+
+def test_an_option_that_is_missing_is_named_and_explained():
+    register_resolvers()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("export_scene", overrides=["format=idr"])
+        with pytest.raises(ConfigError, match="scene= is missing: demo, a scene folder"):
+            require_all("export_scene", cfg)
+        require_all("export_scene", compose("export_scene", overrides=["scene=demo", "format=idr", "out=o"]))
 
 
 def test_options_of_a_prior_in_hydras_words():
