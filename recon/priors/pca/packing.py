@@ -1,5 +1,6 @@
 """Compression of a `PCAShapeModel` for its file, and decompression, whose result is kept in the user's cache folder."""
 
+import json
 import logging
 import os
 from collections.abc import Callable, Mapping
@@ -11,7 +12,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from recon.files import replacing
@@ -24,8 +24,14 @@ log = logging.getLogger(__name__)
 
 CODEC = "dct8-1"
 """Name of the compression, as files state it."""
-DECODED = "dct8-1 coarse brightness"
-"""Name of the decoded state, as files in the cache folder state it."""
+DECODED = "dct8-1 coarse brightness 2"
+"""Name of the decoded state and its layout, as files in the cache folder state it."""
+DTYPES = {torch.float32: "F32", torch.int32: "I32", torch.float16: "F16"}
+PREFIXES = ("coarse.", "landmark_", "brightness_", "mean.", "row")
+DATA_START = 56
+"""Layout of files in the cache folder: tensors by type, then by the beginnings of their names, from a byte that is this
+modulo 64. Matrix products of tensors that are mapped from a file depend in their last digits on where these begin, so
+the layout may not depend on what tensors are called."""
 MEAN_STEP_MM = 0.02
 """Quantisation step of the mean head."""
 FACE_SHARE, SHOULDER_FACTOR, SHOULDERS_MM = 0.5, 2.0, -135.0
@@ -148,19 +154,52 @@ def cached(sha256: str, decode: Callable[[], dict[str, Tensor]]) -> dict[str, Te
     path = folder / f"{sha256}.safetensors"
     if path.is_file():
         try:
-            with safe_open(path, framework="pt") as file:  # its header must fit its size
-                if (file.metadata() or {}).get("codec") == DECODED:
-                    return {name: file.get_tensor(name) for name in file.keys()}
+            found = _read_decoded(path)
+            if found is not None:
+                return found
         except (SafetensorError, OSError) as error:
             log.warning("%s is broken (%s) and is made anew", path, error)
     log.info("decoding a prior, once: a few seconds")
     tensors = decode()
     try:
         with replacing(path) as temporary:
-            save_file(tensors, temporary, {"codec": DECODED})
+            _write_decoded(temporary, tensors)
+        return _read_decoded(path) or tensors  # as the next process will read it, to the last digit
     except (OSError, SafetensorError) as error:
         log.warning("the decoded prior cannot be kept in %s: %s", folder, error)
     return tensors
+
+
+def _read_decoded(path: Path) -> dict[str, Tensor] | None:
+    """Reads the decoded tensors of a file; None if it is of another codec or layout."""
+    with safe_open(path, framework="pt") as file:  # its header must fit its size
+        if (file.metadata() or {}).get("codec") != DECODED:
+            return None
+        return {name: file.get_tensor(name) for name in file.keys()}
+
+
+def _write_decoded(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Writes decoded tensors as safetensors, in the layout of `DATA_START`."""
+
+    def place(name: str) -> tuple[int, int, str]:
+        prefix = next(n for n, prefix in enumerate(PREFIXES) if name.startswith(prefix))
+        return list(DTYPES).index(tensors[name].dtype), prefix, name
+
+    names, end = sorted(tensors, key=place), 0
+    header: dict[str, Any] = {"__metadata__": {"codec": DECODED}}
+    for name in names:
+        start, end = end, end + tensors[name].nbytes
+        header[name] = {
+            "dtype": DTYPES[tensors[name].dtype],
+            "shape": list(tensors[name].shape),
+            "data_offsets": [start, end],
+        }
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * ((DATA_START - 8 - len(text)) % 64)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in names:
+            file.write(tensors[name].contiguous().numpy().data)
 
 
 def everywhere(shape: tuple[int, ...]) -> codec.Blocks:
