@@ -22,7 +22,7 @@ $(VENV)/.dev: $(VENV)/.core
 	touch $@
 
 demo: $(VENV)/.core
-	$(BIN)/headrecon scene=demo views=3
+	$(BIN)/python train.py scene=demo views=3
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest --durations=10

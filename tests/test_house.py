@@ -1,8 +1,11 @@
 """The rules of the house: floors import only downwards, the core knows no shell, optional packages stay optional."""
 
 import ast
+import importlib
+import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,21 @@ LONGER = {
     "recon/scene/h3ds/writer.py: write_scene": "18 options with a line of explanation each; 14 lines of code",
 }
 """What may be longer than `MOST_LINES`, and why."""
+LEAST_LINES, MOST_FILES = 40, 16
+SHORTER = {
+    "recon/compiled.py": "the one place that knows numba",
+    "recon/errors.py": "the exceptions of all rooms",
+    "recon/fields/encoding.py": "shared by three kinds of network",
+    "recon/files.py": "writing whole files, for all rooms",
+    "recon/resources.py": "where conf/ and priors/ lie, for all rooms",
+}
+"""Modules that may be shorter than `LEAST_LINES`, and why."""
+ROOMS = [
+    "recon.evaluation", "recon.fields", "recon.fitting", "recon.geometry", "recon.meshing", "recon.priors",
+    "recon.priors.data", "recon.priors.pca", "recon.rendering", "recon.scene", "recon.scene.h3ds", "recon.synth",
+    "recon.synth.body", "recon.synth.datasets", "recon.synth.hair", "recon.synth.model", "recon.synth.render",
+]  # fmt: skip
+"""Packages that others use through the names that they export."""
 
 
 def imported(path):
@@ -47,6 +65,73 @@ def test_arrows_go_down_and_the_core_knows_no_shell(path):
             assert parts[0] not in {"pytorch_lightning", "lightning_fabric", "hydra", "omegaconf"}, (
                 f"{path} imports {name}"
             )
+
+
+def module_of(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def test_no_module_imports_itself_in_a_circle():
+    modules = {module_of(path): path for path in MODULES}
+
+    def nearest(name):
+        while name and name not in modules:
+            name = name.rpartition(".")[0]
+        return name
+
+    # A package's own __init__ only exports; what counts is which module needs which.
+    needs = {
+        name: {nearest(each) for each in imported(path) if each.startswith("recon")} - {name, ""}
+        for name, path in modules.items()
+        if path.name != "__init__.py"
+    }
+    needs = {name: found & needs.keys() for name, found in needs.items()}
+    while free := {name for name, found in needs.items() if not found}:
+        needs = {name: found - free for name, found in needs.items() if name not in free}
+    assert needs == {}, "these import each other in a circle, or one that does"
+
+
+def test_folders_and_modules_are_neither_crowded_nor_crumbs():
+    folders = Counter(
+        path.parent.relative_to(ROOT).as_posix() for path in MODULES if path.name != "__init__.py"
+    )
+    assert [folder for folder, count in folders.items() if count > MOST_FILES] == []
+    short = {
+        path.relative_to(ROOT).as_posix()
+        for path in MODULES
+        if path.name != "__init__.py" and len(path.read_text().splitlines()) < LEAST_LINES
+    }
+    assert sorted(short - set(SHORTER)) == [], "let the file that uses them take them up"
+    assert sorted(set(SHORTER) - short) == [], "these are no short files any more"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_public_names_of_a_room_are_those_of_all(room):
+    module = importlib.import_module(room)
+    names = list(module.__all__)
+    assert names == sorted(set(names), key=names.index) and len(names) >= 3
+    assert [name for name in names if not hasattr(module, name)] == []
+    assert [name for name in names if name.startswith("_")] == []
+    tree = ast.parse(Path(module.__file__).read_text())
+    exported = {
+        alias.asname or alias.name
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert exported <= {*names, "annotations", "TYPE_CHECKING", "Any", "import_module", "Mapping"}, (
+        "exported, but not in __all__"
+    )
+
+
+def test_tests_share_by_support_and_assert_no_time():
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        text = path.read_text()
+        if path.name != "test_house.py":
+            assert not re.search(r"^from tests\.(\w+\.)*test_|^from \.test_", text, re.M), (
+                f"{path} imports a test"
+            )
+            assert not re.search(r"assert .*(process_time|perf_counter)\(", text), f"{path} asserts a time"
 
 
 def too_long(path):
