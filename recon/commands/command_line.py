@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from recon.errors import ConfigError, ReconError
 from recon.resources import CONF
+from recon.systems.aliases import present_arguments
 from recon.systems.help import option_help, options
 from recon.systems.resolvers import register_resolvers
 
@@ -76,7 +77,8 @@ def hydra_arguments(name: str, arguments: Sequence[str]) -> list[str]:
         arguments: as typed.
     """
     names = GROUP_NAMES.get(name, {})
-    return [re.sub(r"^(\w+)(?==)", lambda m: names.get(m[1], m[1]), argument) for argument in arguments]
+    typed = [re.sub(r"^(\w+)(?==)", lambda m: names.get(m[1], m[1]), argument) for argument in arguments]
+    return present_arguments(typed, name)
 
 
 def options_of(defaults: Mapping[str, Any], arguments: Sequence[str]) -> DictConfig:

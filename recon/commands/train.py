@@ -25,7 +25,7 @@ warnings.filterwarnings(
 
 from recon.commands import command_line
 from recon.errors import ReconError
-from recon.systems import aliases, config, run
+from recon.systems import config, run
 from recon.systems.timeline import Timeline, process_age_s
 
 gc.freeze()
@@ -57,7 +57,7 @@ def command(cfg: DictConfig) -> None:
 def main() -> None:
     """Run the command with the options of `sys.argv`."""
     try:
-        sys.argv[1:] = config.expand_tags(aliases.present_arguments(sys.argv[1:]))
+        sys.argv[1:] = config.expand_tags(sys.argv[1:])
     except ReconError as error:
         sys.exit(str(error))
     command_line.run("train", command)

@@ -37,6 +37,16 @@ OPTIONS: Mapping[str, str] = {
 }
 """Options of train.py: the name of before and the present one; options below a renamed one move with it."""
 
+COMMAND_OPTIONS: Mapping[str, Mapping[str, str]] = {
+    "evaluate": {"hidden": "include_occluded"},
+    "pretrain": {
+        "kind": "pretraining@training",
+        "linear.likeness_components": "pca.brightness_components",
+        "linear": "pca",
+    },
+}
+"""Options of other commands, by the name of their file in conf/."""
+
 OFFSET_VALUES = ("auto", "true", "false")
 """What `prior.residual` could be when it was the offset of the fitted signed distances, now `prior.sdf_offset`."""
 
@@ -53,10 +63,16 @@ TARGETS: Mapping[str, str] = {
 """Classes that configurations of before name."""
 
 
-def present_arguments(arguments: Sequence[str]) -> list[str]:
-    """A command line with present names in place of those of before; one warning names all of them."""
+def present_arguments(arguments: Sequence[str], command: str = "train") -> list[str]:
+    """A command line with present names in place of those of before; one warning names all of them.
+
+    Args:
+        arguments: As typed.
+        command: Name of the command's file in conf/.
+    """
     found: dict[str, str] = {}
-    present = [_present_override(argument, found) for argument in arguments]
+    options = OPTIONS if command == "train" else COMMAND_OPTIONS.get(command, {})
+    present = [_present_override(argument, options, found) for argument in arguments]
     _warn("the command line", found)
     return present
 
@@ -78,13 +94,13 @@ def present_config(config: DictConfig, source: str) -> DictConfig:
     return renamed
 
 
-def _present_override(argument: str, found: dict[str, str]) -> str:
+def _present_override(argument: str, options: Mapping[str, str], found: dict[str, str]) -> str:
     """One `key=value` of a command line, `+key=value` and `~key` included."""
     match = re.fullmatch(r"(\+{0,2}|~)([A-Za-z_][\w./@]*)(=.*)?", argument, re.DOTALL)
     if match is None:
         return argument
     prefix, key, rest = match[1], match[2], match[3] or ""
-    present = _present_key(key, rest.removeprefix("="))
+    present = _present_key(key, rest.removeprefix("="), options)
     if rest:
         values = [CHOICES.get((present, value), value) for value in rest[1:].split(",")]
         rest = "=" + ",".join(values)
@@ -94,12 +110,12 @@ def _present_override(argument: str, found: dict[str, str]) -> str:
     return result
 
 
-def _present_key(key: str, value: Any) -> str:
+def _present_key(key: str, value: Any, options: Mapping[str, str] = OPTIONS) -> str:
     """The present name of an option, with those of its parents."""
     before = None
     while before != key:
         before = key
-        for old, new in OPTIONS.items():
+        for old, new in options.items():
             if key == old or key.startswith(old + "."):
                 key = new + key.removeprefix(old)
     offset = str(value).lower() in OFFSET_VALUES

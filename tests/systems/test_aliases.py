@@ -38,6 +38,20 @@ def test_old_overrides_are_read_with_one_warning(before, now, caplog):
 
 
 @pytest.mark.parametrize(
+    ("command", "before", "now"),
+    [
+        ("evaluate", "hidden=false", "include_occluded=false"),
+        ("pretrain", "linear.latent_size=40", "pca.latent_size=40"),
+        ("pretrain", "linear.likeness_components=6", "pca.brightness_components=6"),
+        ("pretrain", "kind=linear", "pretraining@training=pca"),
+    ],
+)
+def test_old_options_of_other_commands_are_read(command, before, now):
+    assert present_arguments([before], command) == [now]
+    assert present_arguments([now], command) == [now]
+
+
+@pytest.mark.parametrize(
     "override",
     [
         "scene=prior.donor",

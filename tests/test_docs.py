@@ -1,0 +1,54 @@
+"""The pages of the project: links resolve, and what they tell users to type exists."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "priors").rglob("*.md")),
+]
+COMMANDS = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"])
+
+
+def name(page):
+    return page.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_of_a_page_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        path, _, anchor = target.partition("#")
+        if re.match(r"[a-z]+:", target):
+            continue
+        linked = (page.parent / path).resolve() if path else page
+        assert linked.exists(), f"{name(page)} links {target}"
+        if anchor and linked.suffix == ".md":
+            titles = re.findall(r"^#+ (.*)$", linked.read_text(), re.M)
+            anchors = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+            assert anchor in anchors, f"{name(page)} links {target}"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if "results" not in page.parts], ids=name)
+def test_commands_and_programs_of_a_page_exist(page):
+    text = page.read_text()
+    typed = {command.rstrip("-") for command in re.findall(r"\bheadrecon(?:-[a-z]+)+", text)}
+    assert typed <= COMMANDS | {"headrecon-shape-prior", "headrecon-samples"}, (
+        f"{name(page)}: {typed - COMMANDS}"
+    )
+    if page.name != "glossary.md":  # which has commands of before
+        for program in re.findall(r"\b(?:scripts|tools)/[a-z]\w*\.py\b", text):
+            assert (ROOT / program).is_file(), f"{name(page)} names {program}"
+    for module in re.findall(r"`(recon(?:/\w+)+\.py)`", text):
+        assert (ROOT / module).is_file(), f"{name(page)} names {module}"
+
+
+def test_the_readme_is_a_page_and_has_both_commands():
+    text = (ROOT / "README.md").read_text()
+    assert 400 < len(text.split()) < 800
+    assert "make demo" in text and "make test" in text
