@@ -81,7 +81,7 @@ def test_from_samples_to_a_prior(samples, tmp_path):
         assert np.asarray(Image.open(tmp_path / "pictures" / f"{name}.png")).min() < 200
 
 
-def test_the_codes_of_a_finished_family_are_standard(samples, tmp_path):
+def test_the_codes_of_a_finished_shape_model_are_standard(samples, tmp_path):
     system = task_of(tmp_path, samples, "max_steps=10").system
     system.codes.data = system.codes * torch.tensor([3.0, 0.2, 1.0, 0.0]) + 1.5
     points = torch.rand(50, 3) - 0.5
@@ -218,7 +218,7 @@ def test_paper_size_is_the_paper(samples):
     kind, arguments = pretraining_run.network_arguments(
         cfg.size.network, SampleFolder(samples, "val").canonical
     )
-    assert kind == "deepsdf" and (arguments["depth"], arguments["width"]) == (8, 512)
+    assert kind == "mlp" and (arguments["depth"], arguments["width"]) == (8, 512)
     assert (arguments["latent_size"], arguments["octaves"], arguments["skip"]) == (256, 6, [4])
     objective = cfg.size.objective
     assert (objective.eikonal_weight, objective.normal_weight, objective.latent_weight) == (0.1, 1.0, 1e-3)
