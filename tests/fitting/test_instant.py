@@ -172,10 +172,10 @@ def test_what_hides_the_head_is_left_out_where_it_is_marked():
     hidden = [images[0], np.where(bar[..., None], 0.9, images[1]).astype(np.float32), images[2]]
     nothing = np.zeros_like(bar)
     arguments = (BallWithNose(), cameras, hidden_masks, hidden, np.zeros(3), UNIT_MM)
-    told = solve(*arguments, SolverSettings(pixels=900), ignored=[nothing, bar, nothing])
+    with_marks = solve(*arguments, SolverSettings(pixels=900), ignored=[nothing, bar, nothing])
     without_marks = solve(*arguments, SolverSettings(pixels=900, weights=False))
-    assert surface_mm(told) < 0.7
-    assert surface_mm(without_marks) > 2 * surface_mm(told)
+    assert surface_mm(with_marks) < 0.7
+    assert surface_mm(without_marks) > 2 * surface_mm(with_marks)
 
 
 def test_masks_without_outlines_are_refused():

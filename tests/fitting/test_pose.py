@@ -102,17 +102,17 @@ def test_outlines_and_pixels_of_an_ignored_bar_are_left_out(cut_out):
     ball = (rows - 80) ** 2 + (columns - 80) ** 2 < 50**2
     cut, bar = barred(ball, 90, 110)
     mask = cut if cut_out else ball | bar
-    told = contour_rays([view], [mask], [bar])
-    pixels, _ = view.project(told.origins + 1000 * told.directions)
+    marked = contour_rays([view], [mask], [bar])
+    pixels, _ = view.project(marked.origins + 1000 * marked.directions)
     assert np.abs(np.hypot(*(pixels - 80).T) - 50).max() < 1.0  # nothing but the ball's outline
     assert ((pixels[:, 0] < 87.5) | (pixels[:, 0] > 112.5)).all()
     assert (pixels[:, 0] > 112.5).sum() > 30  # beyond the bar too
-    lattice, _ = view.project(told.inside_origins + 1000 * told.inside_directions)
+    lattice, _ = view.project(marked.inside_origins + 1000 * marked.inside_directions)
     assert ((lattice[:, 0] < 90) | (lattice[:, 0] > 110)).all()
-    np.testing.assert_array_equal(told.inside, np.hypot(*(lattice - 80).T) < 50)
+    np.testing.assert_array_equal(marked.inside, np.hypot(*(lattice - 80).T) < 50)
     # unmarked, the bar's edges are taken for the head's outline
-    untold = contour_rays([view], [mask])
-    edges, _ = view.project(untold.origins + 1000 * untold.directions)
+    unmarked = contour_rays([view], [mask])
+    edges, _ = view.project(unmarked.origins + 1000 * unmarked.directions)
     assert (np.abs(np.hypot(*(edges - 80).T) - 50) > 5).sum() > 50
 
 

@@ -22,7 +22,7 @@ NETWORKS = Networks(
 
 @pytest.fixture(scope="module")
 def prior_file(tmp_path_factory):
-    return write_ellipsoids(tmp_path_factory.mktemp("prior") / "family.safetensors")
+    return write_ellipsoids(tmp_path_factory.mktemp("prior") / "shapes.safetensors")
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +41,9 @@ def surface(count: int = 500) -> torch.Tensor:
     return torch.from_numpy(direction * SEMI_AXES_MM / RADIUS_MM).float()
 
 
-def test_the_head_of_the_family_is_found_where_the_masks_show_it(prior_file, observations):
+def test_the_head_of_the_shape_model_is_found_where_the_masks_show_it(prior_file, observations):
     ((name, start),) = DeepSDFPrior(str(prior_file)).starts(NETWORKS, observations).items()
-    assert name == "family"
+    assert name == "shapes"
     error_mm = start.field.sdf(surface()).abs() * RADIUS_MM
     assert error_mm.mean() < 1.0
     assert set(start.field.parameter_groups()) == {"geometry", "appearance", "pose", "code"}
@@ -69,7 +69,7 @@ def test_a_bar_before_the_head_that_the_evidence_marks_leaves_it_alone(prior_fil
 
 
 def test_the_mean_head_has_no_code_to_learn(prior_file, observations):
-    start = MeanHeadPrior(str(prior_file)).starts(NETWORKS, observations)["family"]
+    start = MeanHeadPrior(str(prior_file)).starts(NETWORKS, observations)["shapes"]
     assert "code" not in start.field.parameter_groups()
     assert start.field.code.abs().sum() == 0
 
@@ -81,7 +81,7 @@ def test_landmarks_give_the_pose_to_begin_with(prior_file, observations):
     with_landmarks = SceneObservations(
         observations.cameras, observations.masks, observations.world_from_unit, landmarks=lambda: world
     )
-    start = DeepSDFPrior(str(prior_file), pose="landmarks").starts(NETWORKS, with_landmarks)["family"]
+    start = DeepSDFPrior(str(prior_file), pose="landmarks").starts(NETWORKS, with_landmarks)["shapes"]
     linear, _ = start.field.canonical_from_unit()
     assert np.allclose(linear.detach() / linear.detach().norm(dim=1), turn, atol=0.03)
     with pytest.raises(PriorError, match="pose=masks"):

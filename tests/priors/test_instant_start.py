@@ -218,7 +218,7 @@ def test_shape_models_of_different_frames_are_refused(pca_file, observations, tm
         InstantStart(Fitted(pca_file), DeepSDFPrior(str(other))).starts(NETWORKS, observations)
 
 
-def test_a_head_out_of_distribution_is_told_to_do_without_the_fit(pca_file, observations):
+def test_a_head_out_of_distribution_names_the_option_to_do_without_the_fit(pca_file, observations):
     class OutOfDistribution(Fitted):
         def fit(self, observations):
             raise OutOfDistributionError("no head looks like the masks")

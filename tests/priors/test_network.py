@@ -63,7 +63,7 @@ def test_the_eikonal_loss_reaches_all_that_shapes_the_surface(make):
     assert len(reached) >= len(list(network.parameters())) - 1  # the last bias alone has no part in it
 
 
-def test_the_linear_family_is_feature_grid():
+def test_the_feature_grid_network_is_linear_in_the_code():
     network = feature_grid()
     first, second = torch.randn(2, 5)
     mixed = 0.3 * network(POINTS, first) + 0.7 * network(POINTS, second)

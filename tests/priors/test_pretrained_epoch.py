@@ -81,7 +81,7 @@ def run(tmp_path_factory):
 
 
 @pytest.fixture
-def donor_file(run, tmp_path):
+def source_file(run, tmp_path):
     path = tmp_path / "anna.safetensors"
     save_source_subject(path, source_subject_of_run(run[0]))
     return path
@@ -93,9 +93,9 @@ def only(starts):
 
 
 @pytest.mark.parametrize("from_file", [True, False])
-def test_a_donor_loads_back_to_the_same_networks_bit_for_bit(run, donor_file, from_file):
+def test_a_source_subject_loads_back_to_the_same_networks_bit_for_bit(run, source_file, from_file):
     folder, system, _ = run
-    source_subject = donor_file if from_file else folder
+    source_subject = source_file if from_file else folder
     starts = PretrainedEpochPrior(source_subject=str(source_subject)).starts(networks(), observations())
     assert list(starts) == ["pretrained_epoch:anna"]
     start = only(starts)
@@ -112,10 +112,10 @@ def test_a_donor_loads_back_to_the_same_networks_bit_for_bit(run, donor_file, fr
 
 
 @pytest.mark.parametrize("from_file", [True, False])
-def test_adam_goes_on_where_the_donor_was(run, donor_file, from_file):
+def test_adam_goes_on_where_the_source_subject_was(run, source_file, from_file):
     folder, system, optimizer = run
     start = only(
-        PretrainedEpochPrior(source_subject=donor_file if from_file else folder).starts(
+        PretrainedEpochPrior(source_subject=source_file if from_file else folder).starts(
             networks(), observations()
         )
     )
@@ -134,9 +134,9 @@ def test_adam_goes_on_where_the_donor_was(run, donor_file, from_file):
             assert torch.equal(continued.state[ours]["exp_avg"], optimizer.state[theirs]["exp_avg"])
 
 
-def test_weights_alone_start_adam_afresh(donor_file):
+def test_weights_alone_start_adam_afresh(source_file):
     start = only(
-        PretrainedEpochPrior(source_subject=donor_file, load="weights", schedule_offset=0.0).starts(
+        PretrainedEpochPrior(source_subject=source_file, load="weights", schedule_offset=0.0).starts(
             networks(), observations()
         )
     )
@@ -155,9 +155,9 @@ def test_weights_alone_start_adam_afresh(donor_file):
         (1999, 1600, 2.5e-5),
     ],
 )
-def test_default_offset_is_the_resumed_run_of_the_published_code(donor_file, epoch, alpha, rate):
+def test_default_offset_is_the_resumed_run_of_the_published_code(source_file, epoch, alpha, rate):
     """By methods.md 4.2: epochs counted from 500 on, α milestones 250 ... 1250, rate milestones 1000, 1500."""
-    start = only(PretrainedEpochPrior(source_subject=donor_file).starts(networks(), observations()))
+    start = only(PretrainedEpochPrior(source_subject=source_file).starts(networks(), observations()))
     idr = Objective()
     progress = start.schedule_offset + epoch / 2000
     assert idr.alpha * stepped(progress, idr.alpha_milestones, idr.alpha_factor) == alpha
@@ -165,14 +165,14 @@ def test_default_offset_is_the_resumed_run_of_the_published_code(donor_file, epo
     assert idr.learning_rate * factor == pytest.approx(rate)
 
 
-def test_the_file_says_where_the_donor_comes_from(run, donor_file):
-    about = load_source_subject(donor_file).about
+def test_the_file_says_where_the_source_subject_comes_from(run, source_file):
+    about = load_source_subject(source_file).about
     assert (about["method"], about["views"], about["steps"], about["progress"]) == ("idr", 3, TRAINED, 0.25)
     assert about["scene"] == str(run[0] / "scene")
-    assert load_source_subject(donor_file).fields["sdf"]["width"] == 48
+    assert load_source_subject(source_file).fields["sdf"]["width"] == 48
 
 
-def test_a_donor_of_a_donor_has_passed_more(run, tmp_path):
+def test_a_source_subject_of_a_source_subject_has_passed_more(run, tmp_path):
     folder = tmp_path / "second"
     (folder / "checkpoints").mkdir(parents=True)
     (folder / "checkpoints" / "last.ckpt").write_bytes((run[0] / "checkpoints" / "last.ckpt").read_bytes())
@@ -192,9 +192,9 @@ def test_a_donor_of_a_donor_has_passed_more(run, tmp_path):
         ({"sdf": {"beta": 10.0}}, r"other settings.*field.sdf.beta=100"),
     ],
 )
-def test_networks_that_do_not_fit_are_refused_with_the_remedy(donor_file, ours, message):
+def test_networks_that_do_not_fit_are_refused_with_the_remedy(source_file, ours, message):
     with pytest.raises(PriorError, match=message):
-        PretrainedEpochPrior(source_subject=donor_file).starts(networks(**ours), observations())
+        PretrainedEpochPrior(source_subject=source_file).starts(networks(**ours), observations())
 
 
 def test_moments_that_are_missing_are_named(run, tmp_path):
@@ -207,7 +207,7 @@ def test_moments_that_are_missing_are_named(run, tmp_path):
         prior.starts(networks(), observations())
 
 
-def test_auto_takes_all_donors_that_fit(run, tmp_path, caplog):
+def test_auto_takes_all_source_subjects_that_fit(run, tmp_path, caplog):
     source_subject = source_subject_of_run(run[0])
     for name in ("bert", "anna"):
         save_source_subject(tmp_path / f"{name}.safetensors", source_subject)
@@ -229,7 +229,7 @@ def test_auto_takes_all_donors_that_fit(run, tmp_path, caplog):
     assert list(named) == ["pretrained_epoch:bert"]
 
 
-def test_bad_donors_are_refused(run, tmp_path, donor_file):
+def test_bad_source_subjects_are_refused(run, tmp_path, source_file):
     def refused(match, source_subject, **options):
         with pytest.raises(PriorError, match=match):
             PretrainedEpochPrior(source_subject, tmp_path / "source_subjects", **options).starts(
@@ -237,10 +237,10 @@ def test_bad_donors_are_refused(run, tmp_path, donor_file):
             )
 
     refused("no \\*.safetensors", "auto")
-    refused("no_such_donor: expected a file", "no_such_donor")
-    refused("two source subjects are called anna", [str(donor_file), str(run[0])])
+    refused("no_such_subject: expected a file", "no_such_donor")
+    refused("two source subjects are called anna", [str(source_file), str(run[0])])
     refused("config.yaml: a source subject is the folder of a run", str(tmp_path))
-    (tmp_path / "broken.safetensors").write_bytes(donor_file.read_bytes()[:1000])
+    (tmp_path / "broken.safetensors").write_bytes(source_file.read_bytes()[:1000])
     refused("broken.safetensors cannot be read", tmp_path / "broken.safetensors")
     source_subject = source_subject_of_run(run[0])
     evil = {part: {"_target_": "os.system", "command": "true"} for part in ("sdf", "colour")}
@@ -251,7 +251,7 @@ def test_bad_donors_are_refused(run, tmp_path, donor_file):
     refused("not finite", tmp_path / "nan.safetensors")
 
 
-def test_a_run_of_another_kind_of_field_is_no_donor(run, tmp_path):
+def test_a_run_of_another_kind_of_field_is_no_source_subject(run, tmp_path):
     (tmp_path / "checkpoints").mkdir()
     checkpoint = load_checkpoint(run[0] / "checkpoints" / "last.ckpt")
     checkpoint["state_dict"] = {
@@ -269,7 +269,7 @@ def test_bad_options_are_refused(option, value):
         PretrainedEpochPrior("auto", **{option: value})
 
 
-def test_another_normalisation_is_told(run, tmp_path, caplog):
+def test_another_normalisation_is_warned_of(run, tmp_path, caplog):
     source_subject = source_subject_of_run(run[0])
     about = {"world_from_unit": np.diag([160.0, 160, 160, 1]).tolist()}
     save_source_subject(
@@ -284,7 +284,7 @@ def test_another_normalisation_is_told(run, tmp_path, caplog):
     assert "160 mm" in caplog.text and "320 mm" in caplog.text
 
 
-def test_donors_lie_at_the_top_of_the_project():
+def test_source_subjects_lie_at_the_top_of_the_project():
     assert (
         SOURCE_SUBJECTS.parts[-2:] == ("priors", "source_subjects")
         and (SOURCE_SUBJECTS.parents[1] / "train.py").is_file()

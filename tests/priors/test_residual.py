@@ -24,7 +24,7 @@ def posed(network=None, code=None):
 
 @pytest.fixture
 def head(tmp_path):
-    return posed(load_shape_prior(write_ellipsoids(tmp_path / "family.safetensors")).network)
+    return posed(load_shape_prior(write_ellipsoids(tmp_path / "shapes.safetensors")).network)
 
 
 def residual(kind=DenseField):
@@ -76,7 +76,7 @@ def test_the_lattice_follows_the_code(head):
     torch.testing.assert_close(field.sdf(points), before)
 
 
-def test_a_family_without_a_box_is_sampled_in_the_unit_ball():
+def test_a_shape_model_without_a_box_is_sampled_in_the_unit_ball():
     torch.manual_seed(0)
     network, code = DeepSDFNetwork(4, 32, 2, (), 0), torch.randn(4)
     shape, points = GridShape.from_network(network, code, 40), draw() * 1.5

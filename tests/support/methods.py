@@ -33,13 +33,13 @@ START = ["init=instant", "init.regression.steps=5", "init.regression.sample_poin
 METHODS = {
     "idr": ["method=idr"],
     "idr, cameras too": ["method=idr", "method.refine_cameras=true"],
-    "idr, from the fit": ["method=idr", *START, "init.pca.path=LINEAR"],
-    "baseh3dnet": ["method=baseh3dnet", "prior.source_subject=DONOR"],
-    "h3dnet": ["method=h3dnet", "prior.path=FAMILY"],
-    "mean head": ["method=h3dnet", "prior=mean_head", "prior.path=FAMILY"],
-    "instant_h3dnet": ["method=instant_h3dnet", "init.pca.path=LINEAR", "prior.path=FAMILY"],
-    "instant_grid": ["method=instant_grid", "prior.path=LINEAR"],
-    "instant": ["method=instant", "prior.path=LINEAR", "method.surface_points=128"],
+    "idr, from the fit": ["method=idr", *START, "init.pca.path=PCA"],
+    "baseh3dnet": ["method=baseh3dnet", "prior.source_subject=SOURCE"],
+    "h3dnet": ["method=h3dnet", "prior.path=SHAPES"],
+    "mean head": ["method=h3dnet", "prior=mean_head", "prior.path=SHAPES"],
+    "instant_h3dnet": ["method=instant_h3dnet", "init.pca.path=PCA", "prior.path=SHAPES"],
+    "instant_grid": ["method=instant_grid", "prior.path=PCA"],
+    "instant": ["method=instant", "prior.path=PCA", "method.surface_points=128"],
 }
 EVERY = [
     *((method, field) for method in ("idr", "h3dnet") for field in FIELDS),
@@ -96,8 +96,8 @@ class Cases:
         }
         self.scene = ellipsoid.write_idr_scene(folder / "ellipsoid", 4)
         self.files = {
-            "LINEAR": write_pca(folder / "linear.safetensors", ellipsoid_distance),
-            "FAMILY": write_ellipsoids(folder / "family.safetensors"),
+            "PCA": write_pca(folder / "linear.safetensors", ellipsoid_distance),
+            "SHAPES": write_ellipsoids(folder / "family.safetensors"),
         }
 
     def __call__(self, method: str, field: str) -> Case:
@@ -109,7 +109,7 @@ class Cases:
     def _make(self, method: str, field: str) -> Case:
         options = [*METHODS[method], *FIELDS[field], *CACHED, *TINY]
         if method == "baseh3dnet":
-            self.files["DONOR"] = self._source_subject(field)
+            self.files["SOURCE"] = self._source_subject(field)
         for name, path in self.files.items():
             options = [option.replace(name, str(path)) for option in options]
         cfg, folder = configured(self.scene, self.folder / f"{method} {field}", *options)

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from recon.errors import PriorError
 from recon.priors import CanonicalFrame, ShapePrior, load_shape_prior
 from recon.priors.pca.codec import Blocks, pack, packed_bits, unpacked_bits, unpacked_rows
+from recon.priors.pca.packing import DATA_START
 from recon.priors.pca.shape_model import nearest_rows
 from recon.priors.shipped import hash_of
 from recon.priors.shipped import shipped as shipped_file
@@ -115,12 +116,23 @@ def test_it_is_decoded_once(shipped, tmp_path, monkeypatch):
         assert torch.equal(second.network.state_dict()[name], value), name
 
 
+def test_decoded_tensors_begin_where_they_always_did(shipped):
+    """Last digits of products depend on it: neither names nor a first run may change them."""
+    path, digest, _ = shipped
+    for _ in range(2):
+        state = load_shape_prior(path, digest).network.state_dict()
+        assert state["coarse.mean.values"].data_ptr() % 64 == DATA_START
+        ends = {name: value.data_ptr() + value.nbytes for name, value in state.items()}
+        assert state["landmark_basis"].data_ptr() == ends["coarse.mean.values"]
+        assert state["rows"].data_ptr() == ends["coarse.rows"]
+
+
 def test_a_broken_cache_is_made_anew(shipped, tmp_path):
     path, digest, _ = shipped
-    first = load_shape_prior(path, digest)
+    rows = load_shape_prior(path, digest).network.rows.clone()  # it is mapped from the file
     kept = tmp_path / "cache" / "headrecon" / f"{digest}.safetensors"
     kept.write_bytes(kept.read_bytes()[:-100])
-    assert torch.equal(load_shape_prior(path, digest).network.rows, first.network.rows)
+    assert torch.equal(load_shape_prior(path, digest).network.rows, rows)
     assert set(load_file(kept)) >= {"rows", "row_of"}
 
 

@@ -138,7 +138,7 @@ def test_absorbed_variables_change_the_code_alone():
     torch.testing.assert_close(shape_model.landmarks(CODE), landmarks, atol=1e-4, rtol=0)
 
 
-def test_a_family_comes_back_from_its_file_as_it_was(shape_model, tmp_path):
+def test_a_shape_model_comes_back_from_its_file_as_it_was(shape_model, tmp_path):
     arguments = {
         "latent_size": LATENT, "low": LOW, "high": HIGH, "cells": CELLS,
         "band": len(shape_model.rows), "landmarks": list(shape_model.landmark_names),

@@ -6,19 +6,19 @@ import torch
 from recon.fitting.shading import harmonics
 from recon.systems.pretraining.brightness import Brightness, fit_brightness, tied
 
-MARKS, PORTRAITS, NOISE = 240, 90, 0.02
+POINTS, PORTRAITS, NOISE = 240, 90, 0.02
 
 
 def portraits():
     rng = np.random.default_rng(0)
-    normals = rng.normal(size=(MARKS, 3))
+    normals = rng.normal(size=(POINTS, 3))
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     own = harmonics(torch.from_numpy(normals)).numpy()
-    light = np.concatenate([own, np.full((MARKS, 1), 2.0)], axis=1)
-    mean, components = rng.normal(size=MARKS) * 0.4, rng.normal(size=(MARKS, 2)) * [0.3, 0.15]
+    light = np.concatenate([own, np.full((POINTS, 1), 2.0)], axis=1)
+    mean, components = rng.normal(size=POINTS) * 0.4, rng.normal(size=(POINTS, 2)) * [0.3, 0.15]
     codes = rng.normal(size=(PORTRAITS, 2))
     lit = rng.normal(size=(PORTRAITS, 10)) * 0.5 @ light.T
-    values = mean + codes @ components.T + lit + rng.normal(size=(PORTRAITS, MARKS)) * NOISE
+    values = mean + codes @ components.T + lit + rng.normal(size=(PORTRAITS, POINTS)) * NOISE
     visible = rng.uniform(size=values.shape) < 0.7
     values[~visible] = 9.0  # whatever a portrait has where it does not show the mark
     return light, mean, components, values, visible
@@ -49,8 +49,8 @@ def test_what_codes_tell_is_split_from_the_rest():
     rng = np.random.default_rng(1)
     heads, face_points = 200, 30
     codes = rng.normal(size=(heads, 6))
-    told = 0.8 * codes[:, 1] - 0.5 * codes[:, 4]
-    own = np.stack([told + rng.normal(size=heads) * 0.3, rng.normal(size=heads)], axis=1)
+    explained = 0.8 * codes[:, 1] - 0.5 * codes[:, 4]
+    own = np.stack([explained + rng.normal(size=heads) * 0.3, rng.normal(size=heads)], axis=1)
     owners = np.arange(heads).repeat(2)
     scores = own[owners]
     components, mean = rng.normal(size=(face_points, 2)), rng.normal(size=face_points)

@@ -84,7 +84,7 @@ def test_from_samples_to_a_prior(samples, tmp_path):
         assert np.asarray(Image.open(tmp_path / "pictures" / f"{name}.png")).min() < 200
 
 
-def test_the_codes_of_a_finished_family_are_standard(samples, tmp_path):
+def test_the_codes_of_a_finished_shape_model_are_standard(samples, tmp_path):
     system = task_of(tmp_path, samples, "max_steps=10").system
     system.codes.data = system.codes * torch.tensor([3.0, 0.2, 1.0, 0.0]) + 1.5
     points = torch.rand(50, 3) - 0.5
