@@ -1,10 +1,8 @@
 """A `PCAShapeModel` that ships compressed: decoded once, and kept in the user's cache folder."""
 
 import logging
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from recon.files import replacing
+from recon.files import cache_folder, replacing
 from recon.fitting.brightness import BrightnessModel
 from recon.priors.pca import codec
 from recon.priors.pca.shape_model import halved_resolution, nearest_rows
@@ -77,7 +75,7 @@ def cached(sha256: str, decode: Callable[[], dict[str, Tensor]]) -> dict[str, Te
     The folder is `$XDG_CACHE_HOME/headrecon`, by default `~/.cache/headrecon`. Where it cannot be written to,
     every process decodes for itself. A file that is broken or of another codec is made anew.
     """
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headrecon"
+    folder = cache_folder()
     path = folder / f"{sha256}.safetensors"
     if path.is_file():
         try:

@@ -1,0 +1,1 @@
+"""What networks see in one photograph."""
