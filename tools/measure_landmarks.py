@@ -19,6 +19,7 @@ from scipy.spatial import cKDTree
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from recon.errors import EvaluationError
 from recon.perception.mediapipe import MediaPipeFaceDetector, MediaPipeFaceLandmarker
 from recon.perception.photograph import Photograph
 from recon.scene import Camera
@@ -49,6 +50,8 @@ LEAST_SCORE = 0.9
 MEAN_HEADS = 150
 """People whose mean places are taken: heads are cheap where no picture is rendered."""
 DEGREE, YAW_UNIT_DEG = 4, 45.0
+RIGHT_EYE, LEFT_EYE = 33, 263
+"""Outer corners of the eyes."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -130,7 +133,7 @@ def measured(model: HeadModel, seen: dict[str, np.ndarray], split: str) -> dict[
     sure = seen["score"] > LEAST_SCORE
     frontal = sure & (np.abs(yaw) < FRONTAL_DEG)
     template = np.nanmedian(seen["template"][frontal], axis=0)
-    mirror = mirrored(template)
+    mirror = mirrored(seen["pixels"][frontal])
     template = (template + template[mirror] * [-1, 1, 1]) / 2
     vertices, weights = anchors(model, template)
     heads = [shape_head(model, draw_identity(model, seed, split)) for seed in range(MEAN_HEADS)]
@@ -151,11 +154,20 @@ def measured(model: HeadModel, seen: dict[str, np.ndarray], split: str) -> dict[
     }
 
 
-def mirrored(places: Float[np.ndarray, "points 3"]) -> np.ndarray:
-    """The number of each point's mirror image."""
-    other = places * [-1, 1, 1]
-    distance = np.linalg.norm(places[:, None] - other[None], axis=2)
+def mirrored(pixels: Float[np.ndarray, "views points 2"]) -> np.ndarray:
+    """The number of each point's mirror image, by where points are seen on upright frontal faces in the mean."""
+    upright = []
+    for seen in pixels:
+        eyes = seen[LEFT_EYE] - seen[RIGHT_EYE]
+        turn = np.array([[eyes[0], -eyes[1]], [eyes[1], eyes[0]]]) / (eyes @ eyes)
+        upright.append((seen - (seen[LEFT_EYE] + seen[RIGHT_EYE]) / 2) @ turn)
+    mean = np.mean([*upright], axis=0)
+    middle = mean[:, 0].mean()
+    other = mean * [-1, 1] + [2 * middle, 0]
+    distance = np.linalg.norm(mean[:, None] - other[None], axis=2)
     pairs: np.ndarray = linear_sum_assignment(distance**2)[1]
+    if (pairs[pairs] != np.arange(len(pairs))).any():
+        raise EvaluationError("the points' mirror images are ambiguous: measure more heads")
     return pairs
 
 
