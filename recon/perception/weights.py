@@ -1,7 +1,8 @@
 """MediaPipe's networks, brought once from its wheel on PyPI into the user's cache (Apache License 2.0).
 
 `mediapipe` 0.10.21 is the last release that carries its networks, and needs an older NumPy: pip downloads the wheel
-without installing it, and the three files are taken out of it. Their SHA-256 is checked whenever they are brought.
+without installing it, and the three files are taken out of it. Their SHA-256 is checked
+whenever they are brought or loaded.
 `python -m recon.perception.weights` brings them now; otherwise they are brought when a photograph is first looked at.
 """
 
@@ -87,7 +88,7 @@ def network_path(network: NetworkFile) -> Path:
 def present(network: NetworkFile) -> bool:
     """The network is in the user's cache, whole."""
     path = networks_folder() / network.name
-    return path.is_file() and path.stat().st_size == network.size
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == network.sha256
 
 
 def bring_networks() -> None:
