@@ -144,6 +144,8 @@ class SolverSettings:
         colour_sigma: Of the logarithm of luminance.
         face_point_sigma_mm: Of the place of a face point of the face, given the code.
         landmark_sigma_px: Standard deviation of landmarks that are marked in photographs.
+        camera_turn_sigma_deg: How well the orientations of cameras are known, the scale of a Student's t.
+        camera_shift_sigma_mm: How well their places are known, the same.
         outline_count: As how many independent numbers the outline of one photograph counts.
         pixel_count: As how many the pixels of one photograph count.
         brightness_count: As how many the points of the face in one photograph count, if there are at most three.
@@ -166,6 +168,8 @@ class SolverSettings:
     colour_sigma: float = 0.05
     face_point_sigma_mm: float = 0.74
     landmark_sigma_px: float = 5.0
+    camera_turn_sigma_deg: float = 0.1
+    camera_shift_sigma_mm: float = 0.5
     outline_count: float = 60.0
     pixel_count: float = 600.0
     brightness_count: float = 80.0

@@ -24,9 +24,9 @@ from recon.threads import mapped
 
 BRIGHTNESS_VIEWS = 3
 """What faces look like counts no more in more photographs than in so many."""
-TURN_SIGMA, SHIFT_SIGMA_MM, TAIL = np.radians(0.1), 0.5, 6.0
-"""How well cameras are known: scales of their turn and of their place, and degrees of freedom of a Student's t. Most
-cameras are good, and then the head must not bend them; where one is bad, heavy tails let it go.
+TAIL = 6.0
+"""Degrees of freedom of a Student's t for what cameras are off by. Most cameras are good, and then the head must not
+bend them; where one is bad, heavy tails let it go.
 """
 
 
@@ -142,7 +142,8 @@ class GaussNewtonProblem:
         gradient[layout.similarity] = torch.from_numpy(pull)
         linear = variables.pose[:3, :3]
         scale = np.cbrt(np.linalg.det(linear))
-        sigma = np.repeat([TURN_SIGMA, SHIFT_SIGMA_MM * scale], 3)
+        turn_sigma = np.radians(self.settings.camera_turn_sigma_deg)
+        sigma = np.repeat([turn_sigma, self.settings.camera_shift_sigma_mm * scale], 3)
         if not self.settings.cameras:
             sigma = sigma * 1e-4
         for index, (view, pose) in enumerate(zip(self.views, variables.cameras, strict=True)):
