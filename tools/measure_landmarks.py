@@ -50,6 +50,7 @@ LEAST_SCORE = 0.9
 MEAN_HEADS = 150
 """People whose mean places are taken: heads are cheap where no picture is rendered."""
 DEGREE, YAW_UNIT_DEG = 4, 45.0
+SIGMA_YAWS_DEG = np.arange(-75.0, 76.0, 15.0)
 RIGHT_EYE, LEFT_EYE = 33, 263
 """Outer corners of the eyes."""
 
@@ -128,7 +129,7 @@ def on_template(
 
 
 def measured(model: HeadModel, seen: dict[str, np.ndarray], split: str) -> dict[str, np.ndarray]:
-    """The table: `places_mm` (468, 3), `bias_mm` (468, 2, 5), `mirror` (468,)."""
+    """The table: `places_mm` (468, 3), `bias_mm` (468, 2, 5), `relative_sigma` (468, 11), `mirror` (468,)."""
     yaw = np.array([yaw_deg(model, split, int(s), c) for s, c in zip(seen["seed"], seen["centre"], strict=True)])
     sure = seen["score"] > LEAST_SCORE
     frontal = sure & (np.abs(yaw) < FRONTAL_DEG)
@@ -146,10 +147,12 @@ def measured(model: HeadModel, seen: dict[str, np.ndarray], split: str) -> dict[
         ]
     )
     bias = fit_bias(yaw[sure], residual[sure], mirror)
-    report(yaw[sure], seen["seed"][sure], residual[sure], mirror)
+    left = left_out(yaw[sure], seen["seed"][sure], residual[sure], mirror)
+    report(yaw[sure], residual[sure], left)
     return {
         "places_mm": places.astype(np.float32),
         "bias_mm": bias.astype(np.float32),
+        "relative_sigma": relative_sigma(yaw[sure], left, mirror).astype(np.float32),
         "mirror": mirror.astype(np.int16),
     }
 
@@ -243,19 +246,36 @@ def fit_bias(yaw: np.ndarray, residual: np.ndarray, mirror: np.ndarray) -> Float
     return np.moveaxis(np.linalg.solve(matrix, side.reshape(DEGREE + 1, -1)).reshape(side.shape), 0, 2)
 
 
-def report(yaw: np.ndarray, seed: np.ndarray, residual: np.ndarray, mirror: np.ndarray) -> None:
-    """Prints errors with and without a bias that was fitted to the other people."""
+def left_out(
+    yaw: np.ndarray, seed: np.ndarray, residual: np.ndarray, mirror: np.ndarray
+) -> Float[np.ndarray, "views points 2"]:
+    """What is left of residuals by a bias that was fitted to the other people."""
     left = residual.copy()
     for person in np.unique(seed):
         bias = fit_bias(yaw[seed != person], residual[seed != person], mirror)
         own = seed == person
         powers = np.vander(yaw[own] / YAW_UNIT_DEG, DEGREE + 1, increasing=True)
         left[own] -= np.einsum("vk,pdk->vpd", powers, bias)
+    return left
+
+
+def relative_sigma(yaw: np.ndarray, left: np.ndarray, mirror: np.ndarray) -> Float[np.ndarray, "points yaws"]:
+    """How much noisier than the middle one (median) each point is, from -75 to 75 degrees of yaw."""
+    both_yaw = np.concatenate([yaw, -yaw])
+    square = (np.concatenate([left, left[:, mirror]]) ** 2).mean(axis=2)
+    near = np.exp(-(((SIGMA_YAWS_DEG[:, None] - both_yaw) / 12.0) ** 2) / 2)
+    sigma = np.sqrt((near @ square) / near.sum(axis=1, keepdims=True)).T
+    found: np.ndarray = np.clip(sigma / np.median(sigma, axis=0), 0.5, 4.0)
+    return found
+
+
+def report(yaw: np.ndarray, residual: np.ndarray, left: np.ndarray) -> None:
+    """Prints errors with and without the bias."""
     for low, high in ((0, 10), (10, 20), (20, 30), (30, 42), (42, 54), (54, 65), (65, 80)):
         here = (np.abs(yaw) >= low) & (np.abs(yaw) < high)
         if here.any():
-            before, after = (np.sqrt((r[here] ** 2).mean()) for r in (residual, left))
-            print(f"{low:2}-{high:2} deg, {here.sum():3} views: {before:.2f} mm, without bias {after:.2f} mm each axis")
+            before, after = (np.median(np.linalg.norm(r[here], axis=2)) for r in (residual, left))
+            print(f"{low:2}-{high:2} deg, {here.sum():3} views: median {before:.2f} mm, without bias {after:.2f} mm")
 
 
 if __name__ == "__main__":

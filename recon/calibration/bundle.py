@@ -210,12 +210,13 @@ class BundleProblem:
         """A pose after some steps on one photograph alone, and its cost."""
         alone = replace(
             self,
+            model=self.model.of_components(0),
             views=[self.views[index]],
             group=(0,),
             focal_mean=self.focal_mean[[self.group[index]]],
             focal_sigma=self.focal_sigma[[self.group[index]]],
         )
-        state = BundleState(np.zeros(self.model.components), pose[None], alone.focal_mean.copy())
+        state = BundleState(np.zeros(0), pose[None], alone.focal_mean.copy())
         own = alone.pose_at(0)
         for _ in range(steps):
             matrix, gradient = alone.normal_equations(state)
@@ -272,28 +273,35 @@ class BundleProblem:
         focals = np.arange(self.size - len(self.focal_mean), self.size)
         matrix[focals, focals] = self.focal_sigma**-2
         gradient[focals] = (state.log_focals - self.focal_mean) / self.focal_sigma**2
-        for index, view in enumerate(self.views):
+        for index in range(len(self.views)):
             residual, jacobian = self.residuals(state, index)
-            weight = np.repeat(self._weights(residual, view) / view.sigma_px**2, 2)
+            sigma = self.sigma_px(state, index)
+            weight = np.repeat(self._weights(residual, sigma) / sigma**2, 2)
             rows = jacobian.reshape(-1, self.size)
             matrix += (rows * weight[:, None]).T @ rows
             gradient += rows.T @ (weight * residual.ravel())
         return matrix, gradient
 
-    def _weights(self, residual: np.ndarray, view: LandmarkView) -> Float[np.ndarray, " points"]:
-        share = min(1.0, self.settings.count / len(residual))
-        return share / (1 + self._squares(residual, view)) ** 2
+    def sigma_px(self, state: BundleState, index: int) -> Float[np.ndarray, " points"]:
+        """Standard deviations of a photograph's landmarks: what the network says, more where a side is turned away."""
+        yaw, _ = yaw_and_derivative(state.poses[index, :3, :3], state.poses[index, :3, 3])
+        sigma: np.ndarray = self.views[index].sigma_px * self.model.noise(yaw)
+        return sigma
 
-    def _squares(self, residual: np.ndarray, view: LandmarkView) -> Float[np.ndarray, " points"]:
+    def _weights(self, residual: np.ndarray, sigma: np.ndarray) -> Float[np.ndarray, " points"]:
+        share = min(1.0, self.settings.count / len(residual))
+        return share / (1 + self._squares(residual, sigma)) ** 2
+
+    def _squares(self, residual: np.ndarray, sigma: np.ndarray) -> Float[np.ndarray, " points"]:
         """Squared residuals in units of where they begin to lose their say."""
-        return (residual**2).sum(axis=1) / (self.settings.robust_sigmas * view.sigma_px) ** 2
+        return (residual**2).sum(axis=1) / (self.settings.robust_sigmas * sigma) ** 2
 
     def cost(self, state: BundleState) -> float:
         """Half the sum of what `normal_equations` has the derivative of (Geman–McClure)."""
         share = min(1.0, self.settings.count / len(self.model.places))
         total = float((state.code**2).sum() + (((state.log_focals - self.focal_mean) / self.focal_sigma) ** 2).sum())
-        for index, view in enumerate(self.views):
-            square = self._squares(self.residuals(state, index)[0], view)
+        for index in range(len(self.views)):
+            square = self._squares(self.residuals(state, index)[0], self.sigma_px(state, index))
             total += share * self.settings.robust_sigmas**2 * float((square / (1 + square)).sum())
         return total / 2
 
@@ -317,7 +325,7 @@ class BundleProblem:
             )
             residual, _ = self.residuals(state, index)
             typical.append(float(np.median(np.linalg.norm(residual, axis=1)) * shift[2] / focal))
-            lost.append(float((self._squares(residual, view) > 1).mean()))
+            lost.append(float((self._squares(residual, self.sigma_px(state, index)) > 1).mean()))
             yaws.append(float(np.degrees(yaw_and_derivative(rotation, shift)[0])))
         return Bundle(
             state.code, tuple(cameras), tuple(uncertain), tuple(typical), tuple(lost), tuple(yaws)

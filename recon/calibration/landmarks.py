@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,12 +31,14 @@ class LandmarkModel:
         basis: (468, 3, components) how they move with the code.
         bias: (468, 2, powers) how far right of and above its place the network sees a point, millimetres on the head,
             as polynomials of the yaw in units of 45 degrees.
+        relative_sigma: (468, 11) how much noisier each point is than the middle one, at yaws from -75 to 75 degrees.
         mirror: (468,) number of the mirror image of each point.
     """
 
     places: Float[np.ndarray, "points 3"]
     basis: Float[np.ndarray, "points 3 components"]
     bias: Float[np.ndarray, "points 2 powers"]
+    relative_sigma: Float[np.ndarray, "points yaws"]
     mirror: np.ndarray
 
     @classmethod
@@ -57,12 +59,16 @@ class LandmarkModel:
         nodes, node_basis = face_nodes(prior, components)
         with np.load(table) as file:
             places, bias = file["places_mm"].astype(float), file["bias_mm"].astype(float)
-            mirror = file["mirror"].astype(int)
+            noise, mirror = file["relative_sigma"].astype(float), file["mirror"].astype(int)
         distance, near = cKDTree(nodes).query(places, k=NEIGHBOURS)
         weight = 1 / (distance + 0.5) ** 2
         weight /= weight.sum(axis=1, keepdims=True)
         basis = np.einsum("pk,pkdc->pdc", weight, node_basis[near])
-        return cls(places, basis, bias if biased else np.zeros_like(bias), mirror)
+        return cls(places, basis, bias if biased else np.zeros_like(bias), noise, mirror)
+
+    def of_components(self, components: int) -> LandmarkModel:
+        """The same landmarks moving with fewer components."""
+        return replace(self, basis=self.basis[..., :components])
 
     @property
     def components(self) -> int:
@@ -89,6 +95,15 @@ class LandmarkModel:
         vertical = np.array([0.0, 1.0, 0.0])
         offset = right[:, None] * across + up[:, None] * vertical
         return offset, right_by[:, None] * across + right[:, None] * across_by + up_by[:, None] * vertical
+
+    def noise(self, yaw: float) -> Float[np.ndarray, " points"]:
+        """How much noisier each landmark is than the middle one, for a camera's yaw in radians."""
+        last = self.relative_sigma.shape[1] - 1
+        at = np.clip((np.degrees(yaw) + 75.0) / 150.0, 0, 1) * last
+        low = min(int(at), last - 1)
+        share = at - low
+        result: np.ndarray = (1 - share) * self.relative_sigma[:, low] + share * self.relative_sigma[:, low + 1]
+        return result
 
 
 def face_nodes(

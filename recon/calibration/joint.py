@@ -1,0 +1,144 @@
+"""The last step of calibration: head and cameras together from outlines, photographs and landmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+
+from recon.calibration.landmarks import LandmarkModel
+from recon.calibration.observing import ObservedPhotograph
+from recon.fitting import Shape, SolverSettings, solve
+from recon.fitting.residuals import MarkedLandmarks
+from recon.priors.pca.shape_model import PCAShapeModel
+from recon.priors.weights import Canonical, ShapePrior
+from recon.scene import Camera
+
+COLLAR_MM, NECK_DEPTH_MM = -114.0, 20.0
+"""Height of the collar and depth of the neck's axis in the canonical frame; below it clothes and bodies differ."""
+SETTINGS = SolverSettings(
+    camera_turn_sigma_deg=2.0, camera_shift_sigma_mm=20.0, landmark_sigma_px=5.0, blurs_px=(4.0, 4.0, 3.0, 3.0, 2.0, 2.0)
+)
+
+
+@dataclass(frozen=True, eq=False)
+class JointFit:
+    """A head with the cameras that see it, in its canonical frame.
+
+    Attributes:
+        shape: The head, canonical unit space.
+        code: Of it.
+        cameras: Canonical mm.
+        outline_mm: Typical distance between the outlines of head and masks.
+    """
+
+    shape: Shape
+    code: Float[np.ndarray, " latent"]
+    cameras: tuple[Camera, ...]
+    outline_mm: float
+
+
+def joint_fit(
+    prior: ShapePrior,
+    landmarks: LandmarkModel,
+    photographs: Sequence[ObservedPhotograph],
+    cameras: Sequence[Camera],
+    with_landmarks: Sequence[bool],
+    settings: SolverSettings = SETTINGS,
+) -> JointFit:
+    """The head and the cameras that photographs show, about cameras that are nearly right.
+
+    Args:
+        prior: A linear shape model.
+        landmarks: The points that networks see, on its heads.
+        photographs: With masks.
+        cameras: Of them, canonical mm.
+        with_landmarks: For each photograph whether its landmarks count.
+        settings: Of the solver.
+
+    Raises:
+        PriorError: The masks have no outline inside the pictures.
+    """
+    network, canonical = prior.network, prior.canonical
+    assert isinstance(network, PCAShapeModel)
+    marked = [
+        _marked(landmarks, photograph, camera, canonical, network.latent_size) if counts else None
+        for photograph, camera, counts in zip(photographs, cameras, with_landmarks, strict=True)
+    ]
+    ignored = [
+        np.zeros_like(each.mask) if each.ignored is None else each.ignored for each in photographs
+    ]
+    fit = solve(
+        network,
+        cameras,
+        [each.mask for each in photographs],
+        [each.image for each in photographs],
+        np.array(canonical.centre_mm),
+        canonical.radius_mm,
+        settings,
+        ignored=ignored,
+        marked=marked,
+        start=np.linalg.inv(canonical.mm_from_unit),
+    )
+    to_canonical = canonical.mm_from_unit @ fit.canonical_from_world
+    return JointFit(
+        network.at(fit.code),
+        fit.code.double().numpy(),
+        tuple(camera.transformed(to_canonical) for camera in fit.cameras),
+        fit.outline_mm,
+    )
+
+
+def _marked(
+    model: LandmarkModel,
+    photograph: ObservedPhotograph,
+    camera: Camera,
+    canonical: Canonical,
+    latent: int,
+) -> MarkedLandmarks | None:
+    """Landmarks of a photograph as the solver takes them: about as many as count independently, the bias put into
+    their places.
+    """
+    if photograph.landmarks is None:
+        return None
+    offset, _ = model.offset(float(np.arctan2(camera.centre[0], camera.centre[2])))
+    chosen = spread_points(model)
+    places = (model.places + offset - np.array(canonical.centre_mm)) / canonical.radius_mm
+    basis = np.zeros((len(chosen), 3, latent))
+    basis[..., : model.components] = model.basis[chosen] / canonical.radius_mm
+    return MarkedLandmarks(
+        torch.from_numpy(places[chosen]).float(),
+        torch.from_numpy(basis).float(),
+        torch.from_numpy(photograph.landmarks.points[chosen]).float(),
+    )
+
+
+def spread_points(model: LandmarkModel, count: int = 60) -> np.ndarray:
+    """Numbers of points spread over the face, each the farthest from those before; the first is the foremost."""
+    chosen = [int(model.places[:, 2].argmax())]
+    nearest = np.full(len(model.places), np.inf)
+    while len(chosen) < count:
+        nearest = np.minimum(nearest, np.linalg.norm(model.places - model.places[chosen[-1]], axis=1))
+        chosen.append(int(nearest.argmax()))
+    return np.sort(np.array(chosen))
+
+
+def below_collar(camera: Camera, collar_mm: float = COLLAR_MM) -> Bool[np.ndarray, "height width"]:
+    """Pixels whose rays pass the neck's axis below the collar, for a camera in the canonical frame, mm."""
+    columns, rows = np.meshgrid(np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5)
+    origins, directions = camera.rays(np.stack([columns.ravel(), rows.ravel()], axis=1))
+    away = np.array([0.0, NECK_DEPTH_MM]) - origins[:, [0, 2]]
+    flat = directions[:, [0, 2]]
+    along = (away * flat).sum(axis=1) / np.maximum((flat**2).sum(axis=1), 1e-9)
+    height = origins[:, 1] + along * directions[:, 1]
+    return (height < collar_mm).reshape(camera.height, camera.width)
+
+
+def without_body(photograph: ObservedPhotograph, camera: Camera) -> ObservedPhotograph:
+    """The photograph with what lies below the collar ignored."""
+    below = below_collar(camera)
+    ignored = below if photograph.ignored is None else photograph.ignored | below
+    return replace(photograph, ignored=ignored)
