@@ -2,7 +2,7 @@
 
 Renders portraits of synthetic heads of which the geometry is known, looks at them with the network, and writes
 `recon/calibration/landmarks468.npz`: the mean place of every point on the canonical head, and its bias by yaw.
-Needs the head model ($H3D_HEAD_MODEL) and the network, and takes some ten minutes. Options, as `name=value`: heads
+Needs the head model ($H3D_HEAD_MODEL) and the network, and takes some twenty minutes. Options, as `name=value`: heads
 (number of people), first (seed of the first), split, seen (a file of detections, made where it is not there, read
 where it is), out.
 """
@@ -36,7 +36,7 @@ from recon.synth.render.raster import draw, sample
 from recon.systems.commands import bad_input_named, options_of
 
 DEFAULTS = {
-    "heads": 8,
+    "heads": 18,
     "first": 7000,
     "split": "train",
     "seen": "landmarks468_seen.npz",
