@@ -109,7 +109,9 @@ def portrait_camera(yaw_deg: float, rng: np.random.Generator) -> Camera:
     distance = rng.uniform(550.0, 1300.0)
     pose = look_at(np.array([0.0, 10.0, 40.0]), yaw_deg + turn, 2.0 + rise, distance, roll)
     focal, middle = SIZE_PX * distance / WIDTH_MM, SIZE_PX / 2
-    return Camera(np.array([[focal, 0.0, middle], [0.0, focal, middle], [0.0, 0.0, 1.0]]), pose, SIZE_PX, SIZE_PX)
+    return Camera(
+        np.array([[focal, 0.0, middle], [0.0, focal, middle], [0.0, 0.0, 1.0]]), pose, SIZE_PX, SIZE_PX
+    )
 
 
 def on_template(
@@ -130,7 +132,9 @@ def on_template(
 
 def measured(model: HeadModel, seen: dict[str, np.ndarray], split: str) -> dict[str, np.ndarray]:
     """The table: `places_mm` (468, 3), `bias_mm` (468, 2, 5), `relative_sigma` (468, 11), `mirror` (468,)."""
-    yaw = np.array([yaw_deg(model, split, int(s), c) for s, c in zip(seen["seed"], seen["centre"], strict=True)])
+    yaw = np.array(
+        [yaw_deg(model, split, int(s), c) for s, c in zip(seen["seed"], seen["centre"], strict=True)]
+    )
     sure = seen["score"] > LEAST_SCORE
     frontal = sure & (np.abs(yaw) < FRONTAL_DEG)
     template = np.nanmedian(seen["template"][frontal], axis=0)
@@ -142,7 +146,15 @@ def measured(model: HeadModel, seen: dict[str, np.ndarray], split: str) -> dict[
     places = (places + places[mirror] * [-1, 1, 1]) / 2
     residual = np.stack(
         [
-            residual_mm(model, split, int(seen["seed"][i]), seen["projection"][i], seen["pixels"][i], vertices, weights)
+            residual_mm(
+                model,
+                split,
+                int(seen["seed"][i]),
+                seen["projection"][i],
+                seen["pixels"][i],
+                vertices,
+                weights,
+            )
             for i in range(len(yaw))
         ]
     )
@@ -223,7 +235,7 @@ def residual_mm(
     points = canonical(model, head, vertices, weights)
     shown = np.c_[points, np.ones(len(points))] @ projection.T
     middle = points.mean(axis=0)
-    above = np.c_[middle + [[0, 0, 0], [0, 1, 0]], np.ones(2)] @ projection.T
+    above = np.c_[np.stack([middle, middle + np.array([0, 1, 0])]), np.ones(2)] @ projection.T
     up = np.diff(above[:, :2] / above[:, 2:], axis=0)[0]
     up /= np.linalg.norm(up)
     axes = np.stack([[-up[1], up[0]], up])
@@ -235,7 +247,9 @@ def residual_mm(
     return found
 
 
-def fit_bias(yaw: np.ndarray, residual: np.ndarray, mirror: np.ndarray) -> Float[np.ndarray, "points 2 powers"]:
+def fit_bias(
+    yaw: np.ndarray, residual: np.ndarray, mirror: np.ndarray
+) -> Float[np.ndarray, "points 2 powers"]:
     """Polynomials of yaw for each point, by least squares, of the views and their mirror images."""
     both_yaw = np.concatenate([yaw, -yaw])
     both = np.concatenate([residual, residual[:, mirror] * [-1, 1]])
@@ -275,7 +289,9 @@ def report(yaw: np.ndarray, residual: np.ndarray, left: np.ndarray) -> None:
         here = (np.abs(yaw) >= low) & (np.abs(yaw) < high)
         if here.any():
             before, after = (np.median(np.linalg.norm(r[here], axis=2)) for r in (residual, left))
-            print(f"{low:2}-{high:2} deg, {here.sum():3} views: median {before:.2f} mm, without bias {after:.2f} mm")
+            print(
+                f"{low:2}-{high:2} deg, {here.sum():3} views: median {before:.2f} mm, without bias {after:.2f} mm"
+            )
 
 
 if __name__ == "__main__":

@@ -300,7 +300,9 @@ class BundleProblem:
     def cost(self, state: BundleState) -> float:
         """Half the sum of what `normal_equations` has the derivative of (Geman–McClure)."""
         share = min(1.0, self.settings.count / len(self.model.places))
-        total = float((state.code**2).sum() + (((state.log_focals - self.focal_mean) / self.focal_sigma) ** 2).sum())
+        total = float(
+            (state.code**2).sum() + (((state.log_focals - self.focal_mean) / self.focal_sigma) ** 2).sum()
+        )
         for index in range(len(self.views)):
             square = self._squares(self.residuals(state, index)[0], self.sigma_px(state, index))
             total += share * self.settings.robust_sigmas**2 * float((square / (1 + square)).sum())
@@ -328,12 +330,12 @@ class BundleProblem:
             typical.append(float(np.median(np.linalg.norm(residual, axis=1)) * shift[2] / focal))
             lost.append(float((self._squares(residual, self.sigma_px(state, index)) > 1).mean()))
             yaws.append(float(np.degrees(yaw_and_derivative(rotation, shift)[0])))
-        return Bundle(
-            state.code, tuple(cameras), tuple(uncertain), tuple(typical), tuple(lost), tuple(yaws)
-        )
+        return Bundle(state.code, tuple(cameras), tuple(uncertain), tuple(typical), tuple(lost), tuple(yaws))
 
 
-def centre_by_pose(rotation: Float[np.ndarray, "3 3"], shift: Float[np.ndarray, " 3"]) -> Float[np.ndarray, "3 6"]:
+def centre_by_pose(
+    rotation: Float[np.ndarray, "3 3"], shift: Float[np.ndarray, " 3"]
+) -> Float[np.ndarray, "3 6"]:
     """Derivative of a camera's centre −Rᵀt by a turn and a shift in its own frame."""
     cross = np.array([[0, -shift[2], shift[1]], [shift[2], 0, -shift[0]], [-shift[1], shift[0], 0]])
     return np.concatenate([-rotation.T @ cross, -rotation.T], axis=1)

@@ -69,7 +69,9 @@ def write_check_sheet(
 
 def head_mesh(head: Shape, canonical: Canonical) -> trimesh.Trimesh:
     """The surface of a head, canonical mm."""
-    mesh = extract(lambda points: head.sdf(points.float()).to(points.dtype), resolution=RESOLUTION, dtype=torch.float32)
+    mesh = extract(
+        lambda points: head.sdf(points.float()).to(points.dtype), resolution=RESOLUTION, dtype=torch.float32
+    )
     mesh.apply_transform(canonical.mm_from_unit)
     return mesh
 
@@ -82,7 +84,9 @@ def silhouette(mesh: trimesh.Trimesh, camera: Camera) -> Bool[np.ndarray, "heigh
     return covered
 
 
-def _photograph(photograph: ObservedPhotograph, camera: Camera, mesh: trimesh.Trimesh, name: str) -> Image.Image:
+def _photograph(
+    photograph: ObservedPhotograph, camera: Camera, mesh: trimesh.Trimesh, name: str
+) -> Image.Image:
     width, height = photograph.size
     scale = TILE / max(width, height)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -91,7 +95,10 @@ def _photograph(photograph: ObservedPhotograph, camera: Camera, mesh: trimesh.Tr
         pixels[photograph.ignored] //= 2
     page = Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS)
     pen = ImageDraw.Draw(page)
-    for shown, colour, wide in ((photograph.mask, MASK_COLOUR, 3), (silhouette(mesh, camera), HEAD_COLOUR, 1)):
+    for shown, colour, wide in (
+        (photograph.mask, MASK_COLOUR, 3),
+        (silhouette(mesh, camera), HEAD_COLOUR, 1),
+    ):
         for curve in outlines(shown):
             pen.line([tuple(point) for point in (curve * scale).tolist()], fill=colour, width=wide)
     if photograph.landmarks is not None:

@@ -75,9 +75,7 @@ def joint_fit(
         _marked(landmarks, photograph, camera, canonical, network.latent_size) if counts else None
         for photograph, camera, counts in zip(photographs, cameras, with_landmarks, strict=True)
     ]
-    ignored = [
-        np.zeros_like(each.mask) if each.ignored is None else each.ignored for each in photographs
-    ]
+    ignored = [np.zeros_like(each.mask) if each.ignored is None else each.ignored for each in photographs]
     fit = solve(
         network,
         cameras,

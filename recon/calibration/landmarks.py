@@ -102,7 +102,9 @@ class LandmarkModel:
         at = np.clip((np.degrees(yaw) + 75.0) / 150.0, 0, 1) * last
         low = min(int(at), last - 1)
         share = at - low
-        result: np.ndarray = (1 - share) * self.relative_sigma[:, low] + share * self.relative_sigma[:, low + 1]
+        result: np.ndarray = (1 - share) * self.relative_sigma[:, low] + share * self.relative_sigma[
+            :, low + 1
+        ]
         return result
 
 

@@ -9,7 +9,11 @@ import torch
 from jaxtyping import Bool, Float
 from scipy.ndimage import uniform_filter
 
-from recon.perception.mediapipe import MediaPipeFaceDetector, MediaPipeFaceLandmarker, MediaPipePersonSegmenter
+from recon.perception.mediapipe import (
+    MediaPipeFaceDetector,
+    MediaPipeFaceLandmarker,
+    MediaPipePersonSegmenter,
+)
 from recon.perception.networks import Face, FaceDetector, FaceLandmarker, FaceLandmarks, PersonSegmenter
 from recon.perception.photograph import Photograph
 
@@ -132,9 +136,7 @@ class Window:
         return np.array([[x, 0, -x * self.left], [0, y, -y * self.top], [0, 0, 1.0]])
 
 
-def window_about(
-    points: Float[np.ndarray, "points 2"], width: int, height: int, long_side: int
-) -> Window:
+def window_about(points: Float[np.ndarray, "points 2"], width: int, height: int, long_side: int) -> Window:
     """The part of a photograph that holds some points, no longer than `long_side` pixels; it is never enlarged."""
     low = np.clip(np.floor(points.min(axis=0)), 0, [width - 2, height - 2]).astype(int)
     high = np.clip(np.ceil(points.max(axis=0)), low + 2, [width, height]).astype(int)
@@ -153,7 +155,10 @@ def within(observed: ObservedPhotograph, window: Window) -> ObservedPhotograph:
     if landmarks is not None:
         points = landmarks.points @ window.matrix[:2, :2].T + window.matrix[:2, 2]
         landmarks = replace(
-            landmarks, points=points, sigma_px=landmarks.sigma_px * scale, px_per_mm=landmarks.px_per_mm * scale
+            landmarks,
+            points=points,
+            sigma_px=landmarks.sigma_px * scale,
+            px_per_mm=landmarks.px_per_mm * scale,
         )
     ignored = observed.ignored
     return replace(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from recon.errors import PriorError
 from recon.fitting import HeadFit, Shape, fit_head
+from recon.fitting.pose import POSE, THOROUGH, Effort
 from recon.fitting.shape_model import ShapeModel
 from recon.priors.weights import Canonical
 from recon.scene import Camera
@@ -23,6 +24,8 @@ BUST_SHARE = 0.55
 """A head's height as a share of the mask's of a bust, for the first guess of its distance."""
 HEAD_MM, CROWN_MM = 260.0, 120.0
 """Height of a head with its neck, and of its crown in the canonical frame."""
+OTHER_SIDE_DEG = 25.0
+"""Sides that are further apart are different answers."""
 MOST_OUTLINE_MM, LEAST_OVERLAP = 4.0, 0.9
 """What a photograph must reach to be accepted."""
 
@@ -119,26 +122,24 @@ def join_by_outline(
     camera = Camera(intrinsics, np.eye(4), width, height)
     upper = columns[rows < top + 0.6 * tall]
     crown = np.array([upper.mean() - width / 2, top - height / 2, focal_px]) * distance / focal_px
-    centre = crown + [0.0, CROWN_MM - canonical.centre_mm[1], 0.0]
+    centre = crown + np.array([0.0, CROWN_MM - canonical.centre_mm[1], 0.0])
     model: ShapeModel = FixedHead(head)  # type: ignore[assignment]
     unknown = None if ignored is None else [ignored]
-    found = []
-    for yaw in sorted({side * yaw for yaw in yaws_deg for side in (-1, 1)}):
-        start = _facing(yaw, centre, canonical.radius_mm)
-        fit = fit_head(model, [camera], [mask], centre, canonical.radius_mm, start=start, ignored=unknown)
-        seen = _camera_about(fit, canonical, camera)
-        found.append((fit, seen, _yaw_deg(seen)))
-    found.sort(key=lambda each: each[0].misfit_mm + 20 * (1 - each[0].overlap))
-    best, seen, yaw = found[0]
-    others = [each for each in found[1:] if abs((each[2] - yaw + 180) % 360 - 180) > 25]
-    return OutlineView(
-        seen,
-        best.outline_mm,
-        best.overlap,
-        yaw,
-        others[0][2] if others else None,
-        others[0][0].outline_mm if others else None,
-    )
+
+    def fitted(start: Float[np.ndarray, "4 4"], effort: Effort) -> HeadFit:
+        arguments = model, [camera], [mask], centre, canonical.radius_mm
+        return fit_head(*arguments, start=start, effort=effort, ignored=unknown)
+
+    angles = sorted({side * yaw for yaw in yaws_deg for side in (-1, 1)})
+    found = [fitted(_facing(yaw, centre, canonical.radius_mm), POSE) for yaw in angles]
+    found.sort(key=lambda fit: fit.misfit_mm + 20 * (1 - fit.overlap))
+    best = fitted(found[0].canonical_from_world, THOROUGH)
+    seen = _camera_about(best, canonical, camera)
+    yaw = _yaw_deg(seen)
+    others = [(fit.outline_mm, _yaw_deg(_camera_about(fit, canonical, camera))) for fit in found[1:]]
+    others = [each for each in others if abs((each[1] - yaw + 180) % 360 - 180) > OTHER_SIDE_DEG]
+    near, side = min(others) if others else (None, None)
+    return OutlineView(seen, best.outline_mm, best.overlap, yaw, side, near)
 
 
 def _facing(yaw_deg: float, centre: np.ndarray, unit_mm: float) -> Float[np.ndarray, "4 4"]:

@@ -12,19 +12,19 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from recon.calibration.bundle import Bundle, BundleSettings, CameraUncertainty, LandmarkView, bundle_adjust
+from recon.calibration.bundle import BundleSettings, CameraUncertainty
 from recon.calibration.check_sheet import write_check_sheet
 from recon.calibration.joint import JointFit, joint_fit, without_body
 from recon.calibration.landmarks import LandmarkModel
-from recon.calibration.observing import ObservedPhotograph, Window, window_about, within
-from recon.calibration.outline_views import (
-    BACK_YAWS_DEG,
-    LEAST_OVERLAP,
-    MOST_OUTLINE_MM,
-    PROFILE_YAWS_DEG,
-    join_by_outline,
+from recon.calibration.observing import ObservedPhotograph
+from recon.calibration.placing import (
+    LEAST_SCORE,
+    SOLVER_LONG_SIDE,
+    PlacedPhotograph,
+    placed_by_landmarks,
+    placed_by_outlines,
+    windowed,
 )
-from recon.errors import PriorError, SceneError
 from recon.files import replacing
 from recon.priors.pca.shape_model import PCAShapeModel
 from recon.priors.weights import ShapePrior
@@ -34,15 +34,8 @@ from recon.scene.annotations import write_pixels
 
 log = logging.getLogger(__name__)
 
-LEAST_SCORE = 0.9
-"""Landmarks of less are not used: they are right or worthless, with little between."""
-MOST_RESIDUAL_MM, MOST_OUTLIERS = 5.0, 0.35
-"""A photograph whose landmarks fit the common head no better is refused."""
 SIZE_SIGMA = 0.06
 """Standard deviation of people's sizes about the mean head's (logarithm)."""
-BUST_LOW_MM, BUST_HIGH_MM = (-190.0, -215.0, -140.0), (190.0, 165.0, 135.0)
-"""What of the canonical frame a scene's pictures show."""
-SOLVER_LONG_SIDE = 640
 REPORT, SHEET = "calibration.json", "calibration.png"
 
 
@@ -141,159 +134,46 @@ def scene_from_photographs(
         PriorError: The prior is not a linear one with face points.
     """
     model = landmarks or LandmarkModel.from_prior(prior)
-    placed, refused = _by_landmarks(photographs, model, bundle or BundleSettings())
-    placed, more = _by_outlines(photographs, placed, refused, prior)
+    placed, refused = placed_by_landmarks(photographs, model, bundle or BundleSettings())
+    placed, still = placed_by_outlines(photographs, placed, refused, prior, model)
     order = sorted(placed)
-    views = [_windowed(photographs[index], placed[index].camera, long_side) for index in order]
-    small = [_windowed(photographs[index], placed[index].camera, min(long_side, SOLVER_LONG_SIDE)) for index in order]
-    fit = joint_fit(
-        prior,
-        model,
-        [each for each, _ in small],
-        [camera for _, camera in small],
-        [placed[index].residual_mm is not None for index in order],
-    )
+    fit = _fitted(photographs, placed, order, prior, model)
+    views = [windowed(photographs[index], placed[index].camera, long_side) for index in order]
+    cameras = [
+        replace(camera, world_from_camera=fitted.world_from_camera)
+        for fitted, (_, camera) in zip(fit.cameras, views, strict=True)
+    ]
+    shown = [without_body(view, camera) for (view, _), camera in zip(views, cameras, strict=True)]
     scale, size = _size(prior, fit, interpupillary_mm)
     world = np.diag([scale, scale, scale, 1.0])
-    final = [
-        _at_resolution(fitted, camera) for fitted, (_, camera) in zip(fit.cameras, views, strict=True)
-    ]
-    reports = _reports(photographs, placed, refused | more, order, final)
-    shown = [without_body(view, camera) for (view, _), camera in zip(views, final, strict=True)]
-    folder = _write(
-        Path(out), shown, [camera.transformed(world) for camera in final], world, prior, model, fit, overwrite
-    )
+    folder = _write(Path(out), shown, cameras, world, prior, model, fit, overwrite)
     result = CalibratedScene(
         open_scene(folder),
-        np.linalg.inv(prior.canonical.mm_from_unit) @ np.linalg.inv(world),
+        np.linalg.inv(world @ prior.canonical.mm_from_unit),
         fit.code,
-        tuple(reports),
+        tuple(_reports(photographs, placed, refused | still, order, cameras)),
         fit.outline_mm,
         size,
     )
     _write_report(folder, result, scale)
-    write_check_sheet(folder / SHEET, shown, final, fit.shape, prior.canonical, [r.name for r in reports if r.view is not None], result.lines())
+    names = [photographs[index].name for index in order]
+    write_check_sheet(folder / SHEET, shown, cameras, fit.shape, prior.canonical, names, result.lines())
     for line in result.lines():
         log.info("%s", line)
     return result
 
 
-@dataclass(frozen=True, eq=False)
-class _Placed:
-    """A photograph whose camera is known, canonical mm."""
-
-    camera: Camera
-    how: str
-    residual_mm: float | None = None
-    uncertainty: CameraUncertainty | None = None
-    remarks: tuple[str, ...] = ()
-
-
-def _by_landmarks(
-    photographs: Sequence[ObservedPhotograph], model: LandmarkModel, settings: BundleSettings
-) -> tuple[dict[int, _Placed], dict[int, str]]:
-    """Cameras of the photographs that show the face, by bundle adjustment; one that disagrees is left out, and the rest
-    adjusted again.
-    """
-    refused = {}
-    usable = []
-    for index, each in enumerate(photographs):
-        if each.landmarks is None:
-            refused[index] = "no face was found in it"
-        elif each.landmarks.score < LEAST_SCORE:
-            refused[index] = f"its face shows too little for landmarks (score {each.landmarks.score:.2f})"
-        else:
-            usable.append(index)
-    if not usable:
-        names = "; ".join(f"{photographs[index].name}: {why}" for index, why in refused.items())
-        raise SceneError(
-            f"no photograph shows a face from before, so that cameras cannot be found ({names}): add one that does"
-        )
-    while True:
-        found = bundle_adjust(model, [_landmark_view(photographs[index]) for index in usable], settings)
-        worst = int(np.argmax(found.residual_mm))
-        bad = found.residual_mm[worst] > MOST_RESIDUAL_MM or found.outliers[worst] > MOST_OUTLIERS
-        if not bad or len(usable) == 1:
-            break
-        refused[usable.pop(worst)] = (
-            f"its landmarks are {found.residual_mm[worst]:.1f} mm off a head that fits the other photographs: another "
-            "person, another expression, or a face that is partly hidden"
-        )
-    return {index: _placed(found, number) for number, index in enumerate(usable)}, refused
-
-
-def _placed(found: Bundle, number: int) -> _Placed:
-    return _Placed(found.cameras[number], "landmarks", found.residual_mm[number], found.uncertainties[number])
-
-
-def _landmark_view(photograph: ObservedPhotograph) -> LandmarkView:
-    assert photograph.landmarks is not None
-    seen = photograph.landmarks
-    return LandmarkView(seen.points, seen.sigma_px, *photograph.size, photograph.focal_px)
-
-
-def _by_outlines(
+def _fitted(
     photographs: Sequence[ObservedPhotograph],
-    placed: Mapping[int, _Placed],
-    refused: Mapping[int, str],
+    placed: Mapping[int, PlacedPhotograph],
+    order: Sequence[int],
     prior: ShapePrior,
-) -> tuple[dict[int, _Placed], dict[int, str]]:
-    """The other photographs, about the head that those with landmarks show; with why some cannot be used."""
-    wanted = [index for index, why in refused.items() if "landmarks are" not in why]
-    result, still = dict(placed), {}
-    if not wanted:
-        return result, still
-    model = LandmarkModel.from_prior(prior)
-    network = prior.network
-    assert isinstance(network, PCAShapeModel)
-    order = sorted(placed)
-    views = [_windowed(photographs[index], placed[index].camera, SOLVER_LONG_SIDE) for index in order]
-    head = joint_fit(prior, model, [v for v, _ in views], [c for _, c in views], [True] * len(order))
-    per_pixel = [placed[index].camera.intrinsics[0, 0] / max(photographs[index].size) for index in order]
-    for index in wanted:
-        each = photographs[index]
-        focal = each.focal_px or float(np.median(per_pixel)) * max(each.size)
-        yaws = BACK_YAWS_DEG if each.face is None else PROFILE_YAWS_DEG
-        try:
-            found = join_by_outline(head.shape, prior.canonical, each.mask, each.ignored, focal, yaws)
-        except PriorError as error:
-            still[index] = f"{refused[index]}, and {error}"
-            continue
-        if found.outline_mm > MOST_OUTLINE_MM or found.overlap < LEAST_OVERLAP:
-            still[index] = (
-                f"{refused[index]}, and its outline is {found.outline_mm:.1f} mm off the head of the other photographs "
-                f"(overlap {100 * found.overlap:.0f} %)"
-            )
-            continue
-        remarks = (f"{refused[index]}: placed by its outline ({found.outline_mm:.1f} mm)",)
-        if found.other_outline_mm is not None and found.other_outline_mm < found.outline_mm + 1.0:
-            remarks += (
-                f"its outline fits nearly as well from {found.other_yaw_deg:+.0f} degrees: look at the check sheet",
-            )
-        result[index] = _Placed(found.camera, "outline", remarks=remarks)
-    return result, still
-
-
-def _windowed(
-    photograph: ObservedPhotograph, camera: Camera, long_side: int
-) -> tuple[ObservedPhotograph, Camera]:
-    """The part of a photograph that shows the bust, below the collar ignored, with its camera."""
-    corners = np.array(np.meshgrid(*zip(BUST_LOW_MM, BUST_HIGH_MM, strict=True))).reshape(3, -1).T
-    pixels, _ = camera.project(corners)
-    window = window_about(pixels, camera.width, camera.height, long_side)
-    seen = _in_window(camera, window)
-    return without_body(within(photograph, window), seen), seen
-
-
-def _in_window(camera: Camera, window: Window) -> Camera:
-    return replace(
-        camera, intrinsics=window.matrix @ camera.intrinsics, width=window.out[0], height=window.out[1]
-    )
-
-
-def _at_resolution(fitted: Camera, window: Camera) -> Camera:
-    """The fitted pose with the intrinsics of a picture of the scene."""
-    return replace(window, world_from_camera=fitted.world_from_camera)
+    model: LandmarkModel,
+) -> JointFit:
+    """The joint fit, on pictures of a size that it needs no more than."""
+    views = [windowed(photographs[index], placed[index].camera, SOLVER_LONG_SIDE) for index in order]
+    counts = [placed[index].how == "landmarks" for index in order]
+    return joint_fit(prior, model, [view for view, _ in views], [camera for _, camera in views], counts)
 
 
 def _size(prior: ShapePrior, fit: JointFit, interpupillary_mm: float | None) -> tuple[float, str]:
@@ -316,7 +196,7 @@ def _size(prior: ShapePrior, fit: JointFit, interpupillary_mm: float | None) -> 
 
 def _reports(
     photographs: Sequence[ObservedPhotograph],
-    placed: Mapping[int, _Placed],
+    placed: Mapping[int, PlacedPhotograph],
     refused: Mapping[int, str],
     order: Sequence[int],
     final: Sequence[Camera],
@@ -328,7 +208,9 @@ def _reports(
             continue
         own, camera = placed[index], final[order.index(index)]
         turn = camera.world_from_camera[:3, :3] @ own.camera.world_from_camera[:3, :3].T
-        source = each.focal_source if each.focal_px else f"a guess ({each.focal_source or 'nothing tells it'})"
+        source = (
+            each.focal_source if each.focal_px else f"a guess ({each.focal_source or 'nothing tells it'})"
+        )
         result.append(
             PhotographReport(
                 each.name,
@@ -356,10 +238,10 @@ def _write(
     fit: JointFit,
     overwrite: bool,
 ) -> Path:
-    """Writes the scene, and returns its folder."""
+    """Writes the scene, and returns its folder. Cameras are those of the canonical frame."""
 
     def extras(folder: Path) -> None:
-        for index, (view, camera) in enumerate(zip(shown, fit.cameras, strict=True)):
+        for index, (view, camera) in enumerate(zip(shown, cameras, strict=True)):
             marks = named_landmarks(view, camera, prior, model, fit.code)
             if marks:
                 write_pixels(marks, folder / "landmarks" / f"img_{index:04d}.json")
@@ -369,7 +251,7 @@ def _write(
         out.name,
         images=[view.image for view in shown],
         masks=[view.mask for view in shown],
-        cameras=list(cameras),
+        cameras=[camera.transformed(world) for camera in cameras],
         scale_mat=world @ prior.canonical.mm_from_unit,
         mesh=None,
         ignored={index: view.ignored for index, view in enumerate(shown) if view.ignored is not None},
@@ -394,7 +276,7 @@ def named_landmarks(
 
     Args:
         view: The photograph.
-        camera: Canonical mm, of any resolution.
+        camera: Canonical mm.
         prior: A linear shape model.
         model: The points that the network sees.
         code: Of the head.
@@ -404,7 +286,6 @@ def named_landmarks(
         return {}
     network = prior.network
     assert isinstance(network, PCAShapeModel)
-    camera = camera.resized_to(*view.size)
     mean = network.landmark_mean.numpy().astype(float)
     places = mean + network.landmark_basis.numpy() @ code
     offset, _ = model.offset(math.atan2(camera.centre[0], camera.centre[2]))
@@ -417,7 +298,8 @@ def named_landmarks(
     return {
         name: pixels[number]
         for number, name in enumerate(network.landmark_names)
-        if inside[number] and number > 16  # the first 17 are the outline of the jaw, which is another in every view
+        if inside[number]
+        and number > 16  # the first 17 are the outline of the jaw, which is another in every view
     }
 
 

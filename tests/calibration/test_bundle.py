@@ -56,7 +56,7 @@ def test_cameras_and_head_are_found_from_exact_landmarks(model):
     poses = [pose_from(yaw) for yaw in (0, -40, 50)]
     settings = BundleSettings(count=4000.0)
     found = bundle_adjust(model, [view_of(model, pose, code) for pose in poses], settings)
-    for camera, pose, yaw in zip(found.cameras, poses, found.yaw_deg, strict=True):
+    for camera, pose in zip(found.cameras, poses, strict=True):
         assert turned_deg(camera, pose) < 0.2
         assert np.linalg.norm(camera.centre - np.linalg.inv(pose)[:3, 3]) < 8
     assert found.yaw_deg == pytest.approx([0, -40, 50], abs=3)
@@ -77,7 +77,7 @@ def test_uncertainty_is_that_of_repeated_noise(model):
     rng, pose = np.random.default_rng(1), pose_from(10.0)
     settings = BundleSettings(count=float(POINTS), robust_sigmas=50.0)
     turns, told = [], []
-    for _ in range(25):
+    for _ in range(15):
         code = rng.normal(size=COMPONENTS)
         found = bundle_adjust(model, [view_of(model, pose, code, noise=2.0, rng=rng)], settings)
         turns.append(turned_deg(found.cameras[0], pose))
@@ -136,7 +136,9 @@ def test_derivatives_of_a_pose():
         step[unknown] = 1e-6
         rotation = Rotation.from_rotvec(step[:3]).as_matrix() @ pose[:3, :3]
         shift = pose[:3, 3] + step[3:]
-        assert yaw_by[unknown] == pytest.approx((yaw_and_derivative(rotation, shift)[0] - yaw) / 1e-6, abs=1e-4)
+        assert yaw_by[unknown] == pytest.approx(
+            (yaw_and_derivative(rotation, shift)[0] - yaw) / 1e-6, abs=1e-4
+        )
         change = (-rotation.T @ shift + pose[:3, :3].T @ pose[:3, 3]) / 1e-6
         np.testing.assert_allclose(by_pose[:, unknown], change, rtol=1e-3, atol=1e-2)
 
