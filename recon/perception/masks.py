@@ -181,7 +181,9 @@ def _region(person: Bool[np.ndarray, "height width"], face: Face | None) -> Bool
     return labels == counts.argmax()
 
 
-def _without_holes(mask: Bool[np.ndarray, "height width"], largest: float) -> Bool[np.ndarray, "height width"]:
+def _without_holes(
+    mask: Bool[np.ndarray, "height width"], largest: float
+) -> Bool[np.ndarray, "height width"]:
     """The mask with holes of up to so many pixels closed."""
     holes, count = ndimage.label(ndimage.binary_fill_holes(mask) & ~mask)
     small = np.bincount(holes.ravel(), minlength=count + 1) <= largest
@@ -208,7 +210,9 @@ def mask_paths(folder: Path, photographs: Sequence[Path]) -> dict[Path, Path]:
                 f"{photographs[0].stem}.png for {photographs[0].name}"
             )
         if photograph in found:
-            raise SceneError(f"{found[photograph]} and {path.name} are both masks of {photograph.name}: take one away")
+            raise SceneError(
+                f"{found[photograph]} and {path.name} are both masks of {photograph.name}: take one away"
+            )
         found[photograph] = path
     return found
 

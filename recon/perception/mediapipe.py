@@ -28,7 +28,12 @@ SAME_FACE = 0.3
 PART_OF_FACE = 0.6
 """A box of which more lies within a larger one is a part of that face, cut off by the border of a window."""
 LANDMARK_CROP = 1.5
-JITTERS = ((0.0, 0.0, 1.0, 0.0), (0.02, -0.015, 1.05, 2.0), (-0.02, 0.015, 0.96, -2.0), (0.015, 0.02, 1.02, -1.0))
+JITTERS = (
+    (0.0, 0.0, 1.0, 0.0),
+    (0.02, -0.015, 1.05, 2.0),
+    (-0.02, 0.015, 0.96, -2.0),
+    (0.015, 0.02, 1.02, -1.0),
+)
 """Crops whose landmarks are averaged: shift in sides of the crop, factor of the side, degrees."""
 SEGMENTATION_CROPS = 2.3, 2.7, 3.2
 """Sides of the crops in sizes of the face. Measured above the chin on seven views of the demo head before strong clutter
@@ -243,7 +248,9 @@ class MediaPipePersonSegmenter:
         return result
 
 
-def paste(picture: Float[np.ndarray, "height width"], values: Float[np.ndarray, "size size"], crop: Crop) -> None:
+def paste(
+    picture: Float[np.ndarray, "height width"], values: Float[np.ndarray, "size size"], crop: Crop
+) -> None:
     """Writes a crop into a picture, by bilinear interpolation, where the picture is within the crop."""
     corners = crop.to_photograph(np.array([[0, 0], [0, 1], [1, 0], [1, 1]]) * float(crop.size))
     x0, y0 = np.maximum(np.floor(corners.min(axis=0)).astype(int), 0)

@@ -75,7 +75,10 @@ class Face:
     @cached_property
     def _rotation(self) -> Float[np.ndarray, "3 3"]:
         """camera_from_head, by a scaled orthographic fit of the six points of an average head."""
-        head, seen = AVERAGE_POINTS_MM - AVERAGE_POINTS_MM.mean(axis=0), self.points - self.points.mean(axis=0)
+        head, seen = (
+            AVERAGE_POINTS_MM - AVERAGE_POINTS_MM.mean(axis=0),
+            self.points - self.points.mean(axis=0),
+        )
         u, _, vt = np.linalg.svd(np.linalg.lstsq(head, seen, rcond=None)[0].T, full_matrices=False)
         rows = u @ vt
         return np.vstack([rows, np.cross(rows[0], rows[1])])

