@@ -43,6 +43,11 @@ class Face:
         return (self.box[:2] + self.box[2:]) / 2
 
     @property
+    def place(self) -> tuple[float, float]:
+        """Middle of the box, (x, y)."""
+        return float(self.centre[0]), float(self.centre[1])
+
+    @property
     def size(self) -> float:
         """The longer side of the box, pixels; about 150 mm of a grown-up's face."""
         return float(max(self.box[2] - self.box[0], self.box[3] - self.box[1]))

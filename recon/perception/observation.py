@@ -164,7 +164,7 @@ def warnings_of(
         yield PhotographWarning("no person", f"{name}: no person was found")
     elif face is not None and (side := _cut_side(mask, face)):
         yield PhotographWarning("cut off", f"{name}: the head is cut off by the picture's {side} border")
-    if float(np.ptp(photograph.image, axis=2).mean()) < COLOURLESS:
+    if float(np.ptp(photograph.image[::4, ::4], axis=2).mean()) < COLOURLESS:
         yield PhotographWarning("black-and-white", f"{name}: it has no colours, and the head will have none")
 
 
@@ -228,7 +228,7 @@ def _cut_side(mask: PersonMask, face: Face) -> str:
 
 def sharpness(photograph: Photograph, face: Face) -> float:
     """Share of fine detail in the face's brightness at 192 pixels: that of its Laplacian in its standard deviation."""
-    crop = Crop(*face.centre, face.size, face.roll, 192)
+    crop = Crop(*face.place, face.size, face.roll, 192)
     grey: Float[np.ndarray, "192 192"] = (
         pyramid_of(photograph).crops([crop], border=True)[0].numpy().mean(axis=2)
     )

@@ -58,7 +58,7 @@ class OnnxPersonSegmenter:
         width, height = photograph.size
         crop = Crop(width / 2, height / 2, max(width, height), 0.0, self.size)
         if face is not None:
-            crop = Crop(*face.centre, self.side * face.size, face.roll, self.size)
+            crop = Crop(*face.place, self.side * face.size, face.roll, self.size)
         picture = (pyramid_of(photograph).crops([crop], border=True).numpy() - self.mean) / self.std
         feed = {self._session.get_inputs()[0].name: np.ascontiguousarray(picture.transpose(0, 3, 1, 2))}
         values = np.asarray(self._session.run(None, feed)[0], np.float32)

@@ -1,5 +1,5 @@
-"""Stand-ins for the networks, in closed form, that work on synthetic pictures: a face is a region of skin's colours before
-a plain backdrop. They show what a network must have, and test what is built on them where MediaPipe's cannot be had.
+"""Stand-ins for the networks, in closed form, for synthetic pictures: a face is a region of skin's colours before a
+plain backdrop. They show what a network must have, and test what is built on them where MediaPipe's cannot be had.
 """
 
 from __future__ import annotations

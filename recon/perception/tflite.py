@@ -9,8 +9,8 @@ Why not `ai-edge-litert` 2.3, which reads the same files: measured with one thre
 | face landmarks, 192² | 2.0 | 9.8 | 28 |
 | segmentation, 256² | 5.9 | 9.9 | 24 |
 
-It is faster by 0.1 s a photograph, which takes a second to prepare; it would add 60 MB and six packages, takes 0.24 s to
-import, and has no wheel for Macs with Intel processors. Outputs agree to 1e-4 pixels and 1e-6 of a probability.
+It is faster by 0.1 s a photograph, which takes a second to prepare; it would add 60 MB and six packages, takes 0.24 s
+to import, and has no wheel for Macs with Intel processors. Outputs agree to 1e-4 pixels and 1e-6 of a probability.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float
 from torch import Tensor
 

