@@ -43,6 +43,11 @@ class Face:
         return (self.box[:2] + self.box[2:]) / 2
 
     @property
+    def place(self) -> tuple[float, float]:
+        """Middle of the box, (x, y)."""
+        return float(self.centre[0]), float(self.centre[1])
+
+    @property
     def size(self) -> float:
         """The longer side of the box, pixels; about 150 mm of a grown-up's face."""
         return float(max(self.box[2] - self.box[0], self.box[3] - self.box[1]))
@@ -75,7 +80,10 @@ class Face:
     @cached_property
     def _rotation(self) -> Float[np.ndarray, "3 3"]:
         """camera_from_head, by a scaled orthographic fit of the six points of an average head."""
-        head, seen = AVERAGE_POINTS_MM - AVERAGE_POINTS_MM.mean(axis=0), self.points - self.points.mean(axis=0)
+        head, seen = (
+            AVERAGE_POINTS_MM - AVERAGE_POINTS_MM.mean(axis=0),
+            self.points - self.points.mean(axis=0),
+        )
         u, _, vt = np.linalg.svd(np.linalg.lstsq(head, seen, rcond=None)[0].T, full_matrices=False)
         rows = u @ vt
         return np.vstack([rows, np.cross(rows[0], rows[1])])

