@@ -3,8 +3,6 @@
 from recon.calibration.bundle import BundleSettings as BundleSettings
 from recon.calibration.landmarks import LandmarkModel as LandmarkModel
 from recon.calibration.observing import ObservedPhotograph as ObservedPhotograph
-from recon.calibration.observing import PhotographNetworks as PhotographNetworks
-from recon.calibration.observing import observe_photograph as observe_photograph
 from recon.calibration.photographs import CalibratedScene as CalibratedScene
 from recon.calibration.photographs import PhotographReport as PhotographReport
 from recon.calibration.photographs import scene_from_photographs as scene_from_photographs

@@ -29,6 +29,8 @@ SETTINGS = SolverSettings(
     fine_steps=4,
 )
 """Cameras are freer than the bundle adjustment is good to: on synthetic heads the fit then ends nearer the truth."""
+ONE_VIEW = replace(SETTINGS, camera_turn_sigma_deg=0.1, camera_shift_sigma_mm=0.5)
+"""With one photograph the head's own pose says all that a camera's could."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +56,7 @@ def joint_fit(
     photographs: Sequence[ObservedPhotograph],
     cameras: Sequence[Camera],
     with_landmarks: Sequence[bool],
-    settings: SolverSettings = SETTINGS,
+    settings: SolverSettings | None = None,
 ) -> JointFit:
     """The head and the cameras that photographs show, about cameras that are nearly right.
 
@@ -64,7 +66,7 @@ def joint_fit(
         photographs: With masks.
         cameras: Of them, canonical mm.
         with_landmarks: For each photograph whether its landmarks count.
-        settings: Of the solver.
+        settings: Of the solver; `SETTINGS`, or `ONE_VIEW` of a single photograph, by default.
 
     Raises:
         PriorError: The masks have no outline inside the pictures.
@@ -83,7 +85,7 @@ def joint_fit(
         [each.image for each in photographs],
         np.array(canonical.centre_mm),
         canonical.radius_mm,
-        settings,
+        settings or (SETTINGS if len(photographs) > 1 else ONE_VIEW),
         ignored=ignored,
         marked=marked,
         start=np.linalg.inv(canonical.mm_from_unit),

@@ -1,39 +1,15 @@
-"""What networks see in a photograph, put together for calibration."""
+"""Photographs as calibration takes them, and parts of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from scipy.ndimage import uniform_filter
 
-from recon.perception.mediapipe import (
-    MediaPipeFaceDetector,
-    MediaPipeFaceLandmarker,
-    MediaPipePersonSegmenter,
-)
-from recon.perception.networks import Face, FaceDetector, FaceLandmarker, FaceLandmarks, PersonSegmenter
-from recon.perception.photograph import Photograph
-
-FILTER_FACES, FILTER_EPSILON = 0.06, 1e-4
-"""Radius of the guided filter in sizes of the face, and its regularisation."""
-
-
-@dataclass(frozen=True, eq=False)
-class PhotographNetworks:
-    """The networks that look at photographs.
-
-    Attributes:
-        detector: Finds faces.
-        landmarker: Finds points on a face.
-        segmenter: Tells persons from what is behind them.
-    """
-
-    detector: FaceDetector = field(default_factory=MediaPipeFaceDetector)
-    landmarker: FaceLandmarker = field(default_factory=MediaPipeFaceLandmarker)
-    segmenter: PersonSegmenter = field(default_factory=MediaPipePersonSegmenter)
+from recon.perception import Face, FaceLandmarks, PhotographObservation
+from recon.perception.photograph import FILM_DIAGONAL_MM
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +25,7 @@ class ObservedPhotograph:
         focal_px: Focal length where something tells it; None where it is to be guessed.
         focal_source: What tells it, or why nothing does.
         ignored: (h, w) pixels that say nothing of the head; None where all count.
+        warnings: What is wrong with it, as sentences.
     """
 
     name: str
@@ -59,56 +36,39 @@ class ObservedPhotograph:
     focal_px: float | None = None
     focal_source: str = ""
     ignored: Bool[np.ndarray, "height width"] | None = None
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def from_observation(
+        cls, seen: PhotographObservation, focal_mm: float | None = None
+    ) -> ObservedPhotograph:
+        """What perception sees in a photograph.
+
+        Args:
+            seen: By perception.
+            focal_mm: Focal length as the user gives it, equivalent to that of 35 mm film (by the diagonal); None for
+                the file's, if it has one.
+        """
+        photograph = seen.photograph
+        focal_px, source = photograph.focal_px, photograph.focal_source
+        if focal_mm is not None:
+            focal_px, source = focal_mm / FILM_DIAGONAL_MM * float(np.hypot(*photograph.size)), "given"
+        return cls(
+            photograph.path.name,
+            photograph.image,
+            seen.mask.mask,
+            seen.face,
+            seen.landmarks,
+            focal_px,
+            source,
+            seen.mask.ignore,
+            tuple(warning.message for warning in seen.warnings),
+        )
 
     @property
     def size(self) -> tuple[int, int]:
         """(width, height)."""
         return self.image.shape[1], self.image.shape[0]
-
-
-def observe_photograph(
-    photograph: Photograph,
-    networks: PhotographNetworks,
-    *,
-    person: int = 1,
-    mask: Bool[np.ndarray, "height width"] | None = None,
-    focal_px: float | None = None,
-) -> ObservedPhotograph:
-    """Looks at a photograph.
-
-    Args:
-        photograph: The photograph.
-        networks: What looks.
-        person: Which of several faces, 1 is the largest.
-        mask: The user's mask, which wins; None to find one.
-        focal_px: The user's focal length, in pixels of the photograph; None for that of the file, if it has one.
-    """
-    faces = networks.detector.detect(photograph)
-    face = faces[person - 1] if len(faces) >= person else None
-    landmarks = networks.landmarker.landmarks(photograph, face) if face is not None else None
-    if mask is None:
-        probability = networks.segmenter.mask(photograph, face)
-        size = face.size if face is not None else min(photograph.size) / 3
-        mask = guided(photograph.image, probability, FILTER_FACES * size) > 0.5
-    focal, source = (focal_px, "given") if focal_px else (photograph.focal_px, photograph.focal_source)
-    return ObservedPhotograph(photograph.path.name, photograph.image, mask, face, landmarks, focal, source)
-
-
-def guided(
-    image: Float[np.ndarray, "height width 3"], values: Float[np.ndarray, "height width"], radius_px: float
-) -> Float[np.ndarray, "height width"]:
-    """Values as a linear function of the image's luminance in every window (guided filter, He et al. 2013)."""
-    side = 2 * max(1, round(radius_px)) + 1
-    guide = image.mean(axis=2, dtype=np.float32)
-
-    def mean(picture: np.ndarray) -> np.ndarray:
-        smooth: np.ndarray = uniform_filter(picture, side)
-        return smooth
-
-    middle, level = mean(guide), mean(values)
-    slope = (mean(guide * values) - middle * level) / (mean(guide * guide) - middle**2 + FILTER_EPSILON)
-    result: np.ndarray = mean(slope) * guide + mean(level - slope * middle)
-    return result
 
 
 @dataclass(frozen=True)

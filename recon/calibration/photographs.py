@@ -26,6 +26,7 @@ from recon.calibration.placing import (
     windowed,
 )
 from recon.files import replacing
+from recon.perception import PhotographObservation
 from recon.priors.pca.shape_model import PCAShapeModel
 from recon.priors.weights import ShapePrior
 from recon.scene import Camera, Scene, h3ds
@@ -100,15 +101,16 @@ class CalibratedScene:
                 f"{each.name}: view {each.view}, by {each.how}, seen from {each.yaw_deg:+.0f} degrees{known}, "
                 f"focal length: {each.focal_source}"
             )
-            result += [f"{each.name}: {remark}" for remark in each.remarks]
+            result += each.remarks
         return [*result, f"outlines {self.outline_mm:.1f} mm apart", self.size]
 
 
 def scene_from_photographs(
-    photographs: Sequence[ObservedPhotograph],
+    seen: Sequence[PhotographObservation],
     out: Path | str,
     prior: ShapePrior,
     *,
+    focal_mm: float | None = None,
     interpupillary_mm: float | None = None,
     long_side: int = 1024,
     bundle: BundleSettings | None = None,
@@ -120,9 +122,10 @@ def scene_from_photographs(
     The world is upright, in millimetres, the head at its middle and of the mean head's size, unless a length is given.
 
     Args:
-        photographs: As `observe_photograph` sees them, of one person.
+        seen: Photographs of one person, as perception sees them.
         out: Folder of the scene; the one that holds it becomes an H3DS root.
         prior: A linear shape model with face points, such as the shipped one.
+        focal_mm: Focal length of all of them, equivalent to that of 35 mm film; None for what each file tells.
         interpupillary_mm: Distance of the person's pupils, where it is known.
         long_side: Most pixels of the scene's pictures, which show the bust alone.
         bundle: How landmarks are put together.
@@ -133,6 +136,7 @@ def scene_from_photographs(
         SceneError: No photograph shows a face from before, or the scene exists.
         PriorError: The prior is not a linear one with face points.
     """
+    photographs = [ObservedPhotograph.from_observation(each, focal_mm) for each in seen]
     model = landmarks or LandmarkModel.from_prior(prior)
     placed, refused = placed_by_landmarks(photographs, model, bundle or BundleSettings())
     placed, still = placed_by_outlines(photographs, placed, refused, prior, model)
@@ -204,7 +208,9 @@ def _reports(
     result = []
     for index, each in enumerate(photographs):
         if index not in placed:
-            result.append(PhotographReport(each.name, None, refused[index], each.focal_source))
+            result.append(
+                PhotographReport(each.name, None, refused[index], each.focal_source, remarks=each.warnings)
+            )
             continue
         own, camera = placed[index], final[order.index(index)]
         turn = camera.world_from_camera[:3, :3] @ own.camera.world_from_camera[:3, :3].T
@@ -222,7 +228,7 @@ def _reports(
                 own.uncertainty,
                 math.degrees(math.acos(np.clip((np.trace(turn) - 1) / 2, -1, 1))),
                 float(np.linalg.norm(camera.centre - own.camera.centre)),
-                own.remarks,
+                own.remarks + each.warnings,
             )
         )
     return result

@@ -126,10 +126,13 @@ def placed_by_outlines(
                 f"(overlap {100 * found.overlap:.0f} %)"
             )
             continue
-        remarks: tuple[str, ...] = (f"{refused[index]}: placed by its outline ({found.outline_mm:.1f} mm)",)
+        remarks: tuple[str, ...] = (
+            f"{each.name}: {refused[index]}, so it is placed by its outline ({found.outline_mm:.1f} mm)",
+        )
         if found.other_outline_mm is not None and found.other_outline_mm < found.outline_mm + 1.0:
             remarks += (
-                f"its outline fits nearly as well from {found.other_yaw_deg:+.0f} degrees: look at the check sheet",
+                f"{each.name}: its outline fits nearly as well from {found.other_yaw_deg:+.0f} degrees: look at the "
+                "check sheet",
             )
         result[index] = PlacedPhotograph(found.camera, "outline", remarks=remarks)
     return result, still

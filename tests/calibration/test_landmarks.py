@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 
 from recon.calibration.landmarks import TABLE, LandmarkModel
 from recon.errors import PriorError
-from recon.priors.network import NETWORKS
 from recon.priors.shipped import shipped
-from recon.priors.weights import Canonical, ShapePrior, load_shape_prior
+from recon.priors.weights import load_shape_prior
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +35,6 @@ def test_table_is_small_and_mirror_symmetric():
 
 
 def test_landmarks_lie_on_the_mean_head_and_move_as_its_own_landmarks_do(prior, model):
-    import torch
-
     unit = (
         torch.from_numpy(model.places).float() - torch.tensor(prior.canonical.centre_mm)
     ) / prior.canonical.radius_mm
@@ -48,7 +46,7 @@ def test_landmarks_lie_on_the_mean_head_and_move_as_its_own_landmarks_do(prior, 
 
 
 def test_offset_has_its_derivative(model):
-    offset, by_yaw = model.offset(0.6)
+    _, by_yaw = model.offset(0.6)
     quotient = (model.offset(0.6 + 1e-6)[0] - model.offset(0.6 - 1e-6)[0]) / 2e-6
     np.testing.assert_allclose(by_yaw, quotient, atol=1e-5)
     assert not model.of_components(3).basis[..., 3:].size
@@ -61,7 +59,5 @@ def test_noise_is_between_the_yaws_of_the_table(model):
 
 
 def test_other_priors_are_refused():
-    network = NETWORKS["deepsdf"](latent_size=4) if "deepsdf" in NETWORKS else next(iter(NETWORKS.values()))()
-    other = ShapePrior(network, Canonical((0.0, 0.0, 0.0), 1.0), "other", {}, {})
     with pytest.raises(PriorError, match="linear shape model with face points"):
-        LandmarkModel.from_prior(other)
+        LandmarkModel.from_prior(load_shape_prior(shipped("deepsdf-synth-v1.safetensors")))

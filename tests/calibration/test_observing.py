@@ -4,32 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from recon.calibration.observing import (
-    ObservedPhotograph,
-    PhotographNetworks,
-    guided,
-    observe_photograph,
-    window_about,
-    within,
-)
-from recon.perception.networks import Face, FaceLandmarks
+from recon.calibration.observing import ObservedPhotograph, window_about, within
+from recon.perception import FaceLandmarks, PersonMask, PhotographObservation, PhotographWarning
 from recon.perception.photograph import Photograph
-
-
-class Stub:
-    """Networks of which two faces are known."""
-
-    def __init__(self, count=2):
-        self.count = count
-
-    def detect(self, photograph):
-        return [Face(np.array([10.0, 10, 50 - k, 50 - k]), np.zeros((6, 2)), 0.9) for k in range(self.count)]
-
-    def landmarks(self, photograph, face):
-        return landmarks(score=face.box[2] / 50)
-
-    def mask(self, photograph, face):
-        return (photograph.image[..., 0] > 0.5).astype(np.float32)
 
 
 def landmarks(score=1.0):
@@ -43,32 +20,25 @@ def picture(width=80, height=60):
     return image
 
 
-def networks(count=2):
-    return PhotographNetworks(Stub(count), Stub(count), Stub(count))
+def observation(focal_px=100.0):
+    photograph = Photograph(picture(), Path("one.jpg"), focal_px=focal_px, focal_source="EXIF")
+    mask = picture()[..., 0] > 0.5
+    person = PersonMask(mask, ~mask, mask.astype(np.float32), "network")
+    return PhotographObservation(
+        photograph, None, landmarks(), person, warnings=(PhotographWarning("blurred", "one.jpg: blurred"),)
+    )
 
 
-def test_a_photograph_is_looked_at():
-    photograph = Photograph(picture(), Path("one.jpg"), focal_px=100.0, focal_source="EXIF")
-    seen = observe_photograph(photograph, networks())
-    assert seen.name == "one.jpg" and seen.size == (80, 60)
-    assert seen.landmarks.score == 1.0 and seen.focal_px == 100.0 and seen.focal_source == "EXIF"
-    assert (seen.mask == (photograph.image[..., 0] > 0.5)).mean() > 0.97
-    second = observe_photograph(photograph, networks(), person=2, focal_px=70.0, mask=np.ones((60, 80), bool))
-    assert second.landmarks.score < 1.0 and second.focal_px == 70.0 and second.focal_source == "given"
-    assert second.mask.all()
+def test_what_perception_sees_is_taken_over():
+    seen = ObservedPhotograph.from_observation(observation())
+    assert seen.name == "one.jpg" and seen.size == (80, 60) and seen.warnings == ("one.jpg: blurred",)
+    assert seen.focal_px == 100.0 and seen.focal_source == "EXIF"
+    assert seen.mask[30, 40] and not seen.ignored[30, 40] and seen.ignored[0, 0]
 
 
-def test_a_photograph_without_a_face_has_no_landmarks():
-    seen = observe_photograph(Photograph(picture(), Path("back.jpg")), networks(0))
-    assert seen.face is None and seen.landmarks is None and seen.mask.any()
-
-
-def test_the_guided_filter_moves_soft_borders_to_those_of_the_photograph():
-    image = picture()
-    coarse = np.zeros((60, 80), np.float32)
-    coarse[13:, 17:63] = 1.0  # too large by 2 to 3 pixels
-    mask = guided(image, coarse, 4.0) > 0.5
-    assert (mask != (image[..., 0] > 0.5)).sum() < (coarse.astype(bool) != (image[..., 0] > 0.5)).sum() / 2
+def test_a_given_focal_length_is_that_of_film_by_the_diagonal():
+    seen = ObservedPhotograph.from_observation(observation(), focal_mm=np.hypot(36, 24) / 2)
+    assert seen.focal_px == 50.0 and seen.focal_source == "given"
 
 
 def test_windows_carry_everything_along():
