@@ -22,8 +22,8 @@ COLLAR_MM, NECK_DEPTH_MM = -114.0, 20.0
 MOST_NOISE = 1.5
 """Landmarks that are noisier than the middle one by more do not count."""
 SETTINGS = SolverSettings(
-    camera_turn_sigma_deg=5.0,
-    camera_shift_sigma_mm=60.0,
+    camera_turn_sigma_deg=3.0,
+    camera_shift_sigma_mm=40.0,
     landmark_sigma_px=10.0,
     blurs_px=(4.0, 4.0, 3.0, 3.0, 2.0, 2.0, 1.4, 1.0),
     fine_steps=4,

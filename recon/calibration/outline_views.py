@@ -18,12 +18,14 @@ from recon.priors.weights import Canonical
 from recon.scene import Camera
 
 PROFILE_YAWS_DEG = (60.0, 80.0, 100.0)
-BACK_YAWS_DEG = (100.0, 130.0, 160.0, 180.0)
+BACK_YAWS_DEG = (75.0, 100.0, 130.0, 160.0, 180.0)
 """From which sides, left and right, the search begins where a face was found without landmarks, and where none was."""
 BUST_SHARE = 0.55
 """A head's height as a share of the mask's of a bust, for the first guess of its distance."""
 HEAD_MM, CROWN_MM = 260.0, 120.0
 """Height of a head with its neck, and of its crown in the canonical frame."""
+FINALISTS = 3
+"""So many of the best starts are refined."""
 OTHER_SIDE_DEG = 25.0
 """Sides that are further apart are different answers."""
 MOST_OUTLINE_MM, LEAST_OVERLAP = 4.0, 0.9
@@ -132,8 +134,8 @@ def join_by_outline(
 
     angles = sorted({side * yaw for yaw in yaws_deg for side in (-1, 1)})
     found = [fitted(_facing(yaw, centre, canonical.radius_mm), POSE) for yaw in angles]
-    found.sort(key=lambda fit: fit.misfit_mm + 20 * (1 - fit.overlap))
-    best = fitted(found[0].canonical_from_world, THOROUGH)
+    found.sort(key=_cost_mm)
+    best = min((fitted(fit.canonical_from_world, THOROUGH) for fit in found[:FINALISTS]), key=_cost_mm)
     seen = _camera_about(best, canonical, camera)
     yaw = _yaw_deg(seen)
     others = [(fit.outline_mm, _yaw_deg(_camera_about(fit, canonical, camera))) for fit in found[1:]]
@@ -153,6 +155,11 @@ def _facing(yaw_deg: float, centre: np.ndarray, unit_mm: float) -> Float[np.ndar
     pose[:3, :3] = axes / unit_mm
     pose[:3, 3] = -pose[:3, :3] @ centre
     return pose
+
+
+def _cost_mm(fit: HeadFit) -> float:
+    """By what sides are compared."""
+    return fit.misfit_mm + 20 * (1 - fit.overlap)
 
 
 def _camera_about(fit: HeadFit, canonical: Canonical, camera: Camera) -> Camera:
