@@ -96,6 +96,7 @@ def change_mm(residual, points: torch.Tensor) -> torch.Tensor:
     return residual.change(points)[:, 0] * UNIT_MM
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lights", [SAME, MOVING])
 def test_a_bump_is_found_where_it_is_seen_under_fixed_and_moving_light(lights):
     residual = found(HEIGHT_MM, lights)
@@ -107,16 +108,19 @@ def test_a_bump_is_found_where_it_is_seen_under_fixed_and_moving_light(lights):
     assert residual.kept > 0.5 and residual.typical_mm > 0.2
 
 
+@pytest.mark.slow
 def test_nothing_changes_where_nothing_is_seen():
     back = surface((0.0, 0.1, -1.0), 0.2)
     assert change_mm(found(HEIGHT_MM), back).abs().max() == 0.0
 
 
+@pytest.mark.slow
 def test_a_head_without_a_bump_is_left_alone():
     change = change_mm(found(0.0), surface((0.0, 0.35, 1.0))).abs()
     assert change.mean() < 0.08 and change.max() < 0.8  # a pixel is 2.4 mm here
 
 
+@pytest.mark.slow
 def test_noise_in_place_of_paint_moves_little():
     residual = found(HEIGHT_MM, noise=True)
     front = surface((0.0, 0.35, 1.0), 0.3)

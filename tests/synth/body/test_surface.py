@@ -28,6 +28,7 @@ def box_distance(points: np.ndarray, low, high) -> np.ndarray:
 # --- fields on grids ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_field_of_a_box_is_exact_in_its_band():
     vertices, faces = box([-10.3, -7.1, -5.2], [9.4, 8.8, 6.6])
     grid = Grid.around(vertices.min(0), vertices.max(0), 1.5, 6.0)
@@ -99,6 +100,7 @@ def test_mesh_from_a_field_is_closed_and_outward():
 # --- exact distances ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_distance_to_a_box_is_exact_everywhere():
     low, high = [-10.0, -4.0, -7.0], [10.0, 5.0, 7.0]
     distance = MeshDistance(*box(low, high))
@@ -155,6 +157,7 @@ def test_smoothing_takes_noise_and_keeps_size():
     assert enclosed_volume(smooth, faces) == pytest.approx(enclosed_volume(vertices, faces), rel=0.01)
 
 
+@pytest.mark.slow
 def test_simplified_ball_stays_a_ball():
     mesh = trimesh.Trimesh(*ball(50, level=5), process=False)
     small = decimate(mesh, 600)
