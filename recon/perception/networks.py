@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -112,6 +112,7 @@ class FaceLandmarks:
     topology: str = MEDIAPIPE_468
 
 
+@runtime_checkable
 class FaceDetector(Protocol):
     """A network that finds faces."""
 
@@ -119,6 +120,7 @@ class FaceDetector(Protocol):
         """All faces, the largest first; each once."""
 
 
+@runtime_checkable
 class FaceLandmarker(Protocol):
     """A network that finds points on a face."""
 
@@ -126,6 +128,7 @@ class FaceLandmarker(Protocol):
         """Its points, whatever their score."""
 
 
+@runtime_checkable
 class PersonSegmenter(Protocol):
     """A network that tells persons from what is behind them."""
 
