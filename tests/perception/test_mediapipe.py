@@ -47,8 +47,8 @@ def test_each_face_once():
 
 def test_noise_grows_with_yaw_and_where_faces_move():
     assert not set(LIPS) & set(JAW)
-    assert sigma_mm(0)[[4, 13, 152]] == pytest.approx([0.6, 1.5, 0.9])
-    assert sigma_mm(-45)[4] == pytest.approx(1.9)
+    assert sigma_mm(0.0)[[4, 13, 152]] == pytest.approx([0.6, 1.5, 0.9])
+    assert sigma_mm(-45.0)[4] == pytest.approx(1.9)
 
 
 @pytest.mark.parametrize(("number", "yaw", "most_mm"), [(14, 0, 1.5), (9, 45, 2.2), (19, -45, 2.2)])
@@ -91,6 +91,7 @@ def test_faces_in_turned_photographs_are_found(networks, quarters):
         expected, height, width = np.stack([height - expected[:, 1], expected[:, 0]], axis=1), width, height
     assert np.linalg.norm(turned.landmarks.points - expected, axis=1).mean() < 2
     assert np.degrees(turned.face.roll) % 360 == pytest.approx(90 * quarters, abs=8)
+    assert abs(turned.face.yaw_deg) < 8
     assert "turned" in [w.kind for w in turned.warnings]
 
 

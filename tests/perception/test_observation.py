@@ -22,7 +22,7 @@ def test_turn_of_a_face_by_its_six_points(yaw, roll):
     points = (AVERAGE_POINTS_MM @ turn.T)[:, :2] @ np.array([[np.cos(b), np.sin(b)], [-np.sin(b), np.cos(b)]])
     face = Face(np.array([-1.0, -1, 1, 1]), points, 1.0)
     assert face.yaw_deg == pytest.approx(yaw, abs=1e-6)
-    assert np.degrees(face.roll) % 360 == pytest.approx(roll % 360, abs=1e-6)
+    assert (np.degrees(face.roll) - roll + 180) % 360 == pytest.approx(180, abs=1e-6)
 
 
 def test_a_good_picture_gives_no_warning(stand_in, photograph_of):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 
 from recon.errors import PerceptionError
 from recon.perception.tflite import TFLiteNetwork, _padded
