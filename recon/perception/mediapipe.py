@@ -27,6 +27,8 @@ SAME_FACE = 0.3
 """Boxes that overlap by more, as a share of their union, are of one face."""
 PART_OF_FACE = 0.6
 """A box of which more lies within a larger one is a part of that face, cut off by the border of a window."""
+AGAIN = 2.5
+"""Side of the crop in which a face is looked at again, in sizes of the face."""
 LANDMARK_CROP = 1.5
 JITTERS = (
     (0.0, 0.0, 1.0, 0.0),
@@ -75,7 +77,21 @@ class MediaPipeFaceDetector:
             found = one_each(found + self._search(pyramid, turned))
         if not found:
             found = self._search(pyramid, windows(*photograph.size, shares=(0.25,)))
-        return sorted(found, key=lambda face: -face.size)
+        return one_each([self._looked_at_again(pyramid, face) for face in found])
+
+    def _looked_at_again(self, pyramid: Pyramid, face: Face) -> Face:
+        """The face in a crop of its own, turned upright: there the detector is surest of place, size and turn."""
+        for _ in range(2):
+            crop = Crop(*face.place, AGAIN * face.size, face.roll, 128)
+            nearest = min(
+                self._search(pyramid, [crop]),
+                key=lambda f: np.linalg.norm(f.centre - face.centre),
+                default=face,
+            )
+            if overlap(nearest, face)[0] < SAME_FACE or nearest.score < face.score - 0.1:
+                break
+            face = nearest
+        return face
 
     def _search(self, pyramid: Pyramid, crops: Sequence[Crop]) -> list[Face]:
         pictures = pyramid.crops(crops, border=False) * 2 - 1
@@ -111,9 +127,9 @@ def _face(values: np.ndarray, anchor: np.ndarray, score: float, crop: Crop) -> F
 def windows(width: int, height: int, shares: Sequence[float]) -> list[Crop]:
     """Square windows that cover a picture: all of it, its short side, and shares of its long side, half overlapping."""
     long, short = max(width, height), min(width, height)
-    found = [Crop(width / 2, height / 2, long, 0.0, 128)]
+    found = [Crop(width / 2, height / 2, float(long), 0.0, 128)]
     sides = [short] if short < 0.9 * long else []
-    for side in [*sides, *(share * long for share in shares if share * long > 64)]:
+    for side in map(float, [*sides, *(share * long for share in shares if share * long > 64)]):
         xs, ys = (_places(length, side) for length in (width, height))
         found += [Crop(x, y, side, 0.0, 128) for y in ys for x in xs]
     return found
@@ -232,7 +248,7 @@ class MediaPipePersonSegmenter:
         """(height, width) float32 probability of a person; 0 beyond the widest crop."""
         width, height = photograph.size
         if face is None:
-            crops = [Crop(width / 2, height / 2, max(width, height), 0.0, 256)]
+            crops = [Crop(width / 2, height / 2, float(max(width, height)), 0.0, 256)]
         else:
             crops = [Crop(*face.place, side * face.size, face.roll, 256) for side in self.sides]
         with torch.inference_mode():

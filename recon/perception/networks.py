@@ -65,7 +65,8 @@ class Face:
         On synthetic heads it is right to 5 degrees up to 50, and short by 10 from 70 to 100 degrees.
         """
         forward = -self._rotation[:, 2]
-        return math.degrees(math.atan2(forward[0], -forward[2]))
+        across = forward[0] * math.cos(self.roll) + forward[1] * math.sin(self.roll)
+        return math.degrees(math.atan2(across, -forward[2]))
 
     @property
     def down(self) -> Float[np.ndarray, " 2"]:

@@ -56,7 +56,7 @@ class OnnxPersonSegmenter:
     def mask(self, photograph: Photograph, face: Face | None) -> Float[np.ndarray, "height width"]:
         """(height, width) float32 probability of a person; 0 beyond the crop."""
         width, height = photograph.size
-        crop = Crop(width / 2, height / 2, max(width, height), 0.0, self.size)
+        crop = Crop(width / 2, height / 2, float(max(width, height)), 0.0, self.size)
         if face is not None:
             crop = Crop(*face.place, self.side * face.size, face.roll, self.size)
         picture = (pyramid_of(photograph).crops([crop], border=True).numpy() - self.mean) / self.std

@@ -12,14 +12,14 @@ def test_guided_filter_finds_the_edge_of_the_picture():
     guide[:, 30:] = 0.8
     blurred = np.clip((np.arange(60) - 20) / 20, 0, 1).astype(np.float32) * np.ones((60, 1), np.float32)
     for factor in (1.0, 2.0):
-        result = guided_filter(guide, blurred, 8, 1e-4, factor)
+        result = guided_filter(guide, blurred, 8.0, 1e-4, factor)
         assert result[30, 27] < 0.5 < result[30, 32]
         assert result[30, 31] - result[30, 28] > 0.25 > blurred[30, 31] - blurred[30, 28]
 
 
 def test_constant_values_stay():
     guide = np.random.default_rng(0).random((30, 40, 3)).astype(np.float32)
-    assert guided_filter(guide, np.full((30, 40), 0.7, np.float32), 4, 1e-4) == pytest.approx(0.7, abs=1e-4)
+    assert guided_filter(guide, np.full((30, 40), 0.7, np.float32), 4.0, 1e-4) == pytest.approx(0.7, abs=1e-4)
 
 
 def test_only_the_person_of_the_face_is_in_the_mask_and_nothing_is_said_below_the_collar(
@@ -38,7 +38,7 @@ def test_only_the_person_of_the_face_is_in_the_mask_and_nothing_is_said_below_th
 def test_persons_that_touch_are_parted(photograph_of, stand_in):
     photograph = photograph_of(drawn(600, 400, ((220, 120, 50), (330, 120, 48))))
     seen = stand_in.see(photograph)
-    assert seen.mask.mask[120, 220] and not seen.mask.mask[:, 285:].any()
+    assert seen.mask.mask[120, 220] and not seen.mask.mask[:180, 285:].any()
 
 
 def test_wide_doubt_is_ignored_and_an_edge_is_not(photograph_of, stand_in):
