@@ -82,12 +82,13 @@ def test_length_is_measured(tmp_path, monkeypatch):
 
 
 def test_optional_packages_are_imported_only_where_they_are_asked_for():
-    blocked = ["wandb", "tensorboard", "tinycudann", "gdown", "h3ds", "cv2", "beartype"]
+    blocked = ["wandb", "tensorboard", "tinycudann", "gdown", "h3ds", "cv2", "beartype", "pillow_heif", "onnxruntime"]
     code = f"""
 import sys
 for name in {blocked}:
     sys.modules[name] = None
 import recon.scene, recon.scene.export, recon.fields, recon.rendering, recon.losses, recon.meshing, recon.evaluation
+import recon.perception, recon.perception.onnx
 import recon.systems.config, recon.systems.report.outputs, recon.systems.run
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=120)
