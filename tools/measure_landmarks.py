@@ -62,10 +62,10 @@ def main(arguments: Sequence[str]) -> None:
     model = load_head_model()
     seen = Path(options.seen)
     if not seen.is_file():
-        np.savez_compressed(seen, **detections(model, options.split, options.first, options.heads))
+        np.savez_compressed(seen, **detections(model, options.split, options.first, options.heads))  # type: ignore[arg-type]
     with np.load(seen) as file:
         table = measured(model, dict(file), options.split)
-    np.savez_compressed(options.out, **table)
+    np.savez_compressed(options.out, **table)  # type: ignore[arg-type]
     print(f"{options.out}: {Path(options.out).stat().st_size / 1024:.0f} KB")
 
 

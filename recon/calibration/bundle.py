@@ -248,7 +248,7 @@ class BundleProblem:
         focal = np.exp(state.log_focals[self.group[index]])
         yaw, yaw_by = yaw_and_derivative(rotation, shift)
         offset, offset_by = model.offset(yaw)
-        turned = (model.at(state.code) + offset) @ rotation.T
+        turned = (model.points_of(state.code) + offset) @ rotation.T
         local = turned + shift
         depth = np.maximum(local[:, 2], 1.0)
         shown = focal * local[:, :2] / depth[:, None]

@@ -15,10 +15,9 @@ from PIL import Image, ImageDraw, ImageFont
 from recon.calibration.observing import ObservedPhotograph
 from recon.files import replacing
 from recon.fitting import Shape
-from recon.geometry.outlines import outlines
+from recon.geometry.frames import CanonicalFrame
 from recon.geometry.raster import rasterise
 from recon.meshing import extract
-from recon.priors.weights import Canonical
 from recon.scene import Camera
 
 MASK_COLOUR, HEAD_COLOUR, LANDMARK_COLOUR = (0, 215, 255), (255, 95, 0), (120, 255, 90)
@@ -32,7 +31,7 @@ def write_check_sheet(
     photographs: Sequence[ObservedPhotograph],
     cameras: Sequence[Camera],
     head: Shape,
-    canonical: Canonical,
+    canonical: CanonicalFrame,
     names: Sequence[str],
     lines: Sequence[str],
 ) -> None:
@@ -67,7 +66,7 @@ def write_check_sheet(
         sheet.save(temporary)
 
 
-def head_mesh(head: Shape, canonical: Canonical) -> trimesh.Trimesh:
+def head_mesh(head: Shape, canonical: CanonicalFrame) -> trimesh.Trimesh:
     """The surface of a head, canonical mm."""
     mesh = extract(
         lambda points: head.sdf(points.float()).to(points.dtype), resolution=RESOLUTION, dtype=torch.float32
@@ -99,7 +98,7 @@ def _photograph(
         (photograph.mask, MASK_COLOUR, 3),
         (silhouette(mesh, camera), HEAD_COLOUR, 1),
     ):
-        for curve in outlines(shown):
+        for curve in mask_outlines(shown):
             pen.line([tuple(point) for point in (curve * scale).tolist()], fill=colour, width=wide)
     if photograph.landmarks is not None:
         for x, y in photograph.landmarks.points * scale:

@@ -13,8 +13,9 @@ from recon.calibration.landmarks import LandmarkModel
 from recon.calibration.observing import ObservedPhotograph
 from recon.fitting import Shape, SolverSettings, solve
 from recon.fitting.residuals import MarkedLandmarks
+from recon.geometry.frames import CanonicalFrame
 from recon.priors.pca.shape_model import PCAShapeModel
-from recon.priors.weights import Canonical, ShapePrior
+from recon.priors.weights import ShapePrior
 from recon.scene import Camera
 
 COLLAR_MM, NECK_DEPTH_MM = -114.0, 20.0
@@ -92,7 +93,7 @@ def joint_fit(
     )
     to_canonical = canonical.mm_from_unit @ fit.canonical_from_world
     return JointFit(
-        network.at(fit.code),
+        network.shape_of(fit.code),
         fit.code.double().numpy(),
         tuple(camera.transformed(to_canonical) for camera in fit.cameras),
         fit.outline_mm,
@@ -103,7 +104,7 @@ def _marked(
     model: LandmarkModel,
     photograph: ObservedPhotograph,
     camera: Camera,
-    canonical: Canonical,
+    canonical: CanonicalFrame,
     latent: int,
 ) -> MarkedLandmarks | None:
     """Landmarks of a photograph as the solver takes them: about as many as count independently, the bias put into

@@ -75,7 +75,7 @@ class LandmarkModel:
         """Number of components of the code that the landmarks move with."""
         return self.basis.shape[2]
 
-    def at(self, code: Float[np.ndarray, " components"]) -> Float[np.ndarray, "points 3"]:
+    def points_of(self, code: Float[np.ndarray, " components"]) -> Float[np.ndarray, "points 3"]:
         """Where the landmarks of a head are, canonical mm."""
         return self.places + self.basis @ code
 

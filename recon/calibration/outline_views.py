@@ -14,7 +14,7 @@ from recon.errors import PriorError
 from recon.fitting import HeadFit, Shape, fit_head
 from recon.fitting.pose import POSE, THOROUGH, Effort
 from recon.fitting.shape_model import ShapeModel
-from recon.priors.weights import Canonical
+from recon.geometry.frames import CanonicalFrame
 from recon.scene import Camera
 
 PROFILE_YAWS_DEG = (60.0, 80.0, 100.0)
@@ -49,7 +49,7 @@ class FixedHead:
         """Itself."""
         return self
 
-    def at(self, code: Float[Tensor, " 0"]) -> FixedHead:
+    def shape_of(self, code: Float[Tensor, " 0"]) -> FixedHead:
         """The head."""
         return self
 
@@ -91,7 +91,7 @@ class OutlineView:
 
 def join_by_outline(
     head: Shape,
-    canonical: Canonical,
+    canonical: CanonicalFrame,
     mask: Bool[np.ndarray, "height width"],
     ignored: Bool[np.ndarray, "height width"] | None,
     focal_px: float,
@@ -162,7 +162,7 @@ def _cost_mm(fit: HeadFit) -> float:
     return fit.misfit_mm + 20 * (1 - fit.overlap)
 
 
-def _camera_about(fit: HeadFit, canonical: Canonical, camera: Camera) -> Camera:
+def _camera_about(fit: HeadFit, canonical: CanonicalFrame, camera: Camera) -> Camera:
     """The camera in the head's canonical frame, mm."""
     return camera.transformed(canonical.mm_from_unit @ fit.canonical_from_world)
 

@@ -295,7 +295,7 @@ def named_landmarks(
     mean = network.landmark_mean.numpy().astype(float)
     places = mean + network.landmark_basis.numpy() @ code
     offset, _ = model.offset(math.atan2(camera.centre[0], camera.centre[2]))
-    seen = model.at(code[: model.components]) + offset
+    seen = model.points_of(code[: model.components]) + offset
     distance = np.linalg.norm(mean[:, None] - model.places[None], axis=2)
     nearest = distance.argmin(axis=1)
     moved = camera.project(places)[0] - camera.project(seen[nearest])[0]

@@ -39,7 +39,7 @@ def pose_from(yaw_deg, pitch_deg=3.0, roll_deg=2.0, distance=900.0):
 
 def view_of(model, pose, code, focal=1500.0, known=True, noise=0.0, rng=None):
     yaw, _ = yaw_and_derivative(pose[:3, :3], pose[:3, 3])
-    local = (model.at(code) + model.offset(yaw)[0]) @ pose[:3, :3].T + pose[:3, 3]
+    local = (model.points_of(code) + model.offset(yaw)[0]) @ pose[:3, :3].T + pose[:3, 3]
     pixels = focal * local[:, :2] / local[:, 2:] + [300, 400]
     if noise:
         pixels = pixels + noise * rng.normal(size=pixels.shape)

@@ -38,7 +38,9 @@ def test_landmarks_lie_on_the_mean_head_and_move_as_its_own_landmarks_do(prior, 
     unit = (
         torch.from_numpy(model.places).float() - torch.tensor(prior.canonical.centre_mm)
     ) / prior.canonical.radius_mm
-    away = prior.network.at(torch.zeros(prior.network.latent_size)).sdf(unit) * prior.canonical.radius_mm
+    away = (
+        prior.network.shape_of(torch.zeros(prior.network.latent_size)).sdf(unit) * prior.canonical.radius_mm
+    )
     assert away.abs().median() < 0.4 and away.abs().max() < 2
     number = prior.network.landmark_names.index("left_eye")
     own = prior.network.landmark_basis[number, :, : model.components].numpy()

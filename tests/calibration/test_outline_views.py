@@ -8,12 +8,12 @@ from recon.calibration.outline_views import FixedHead, join_by_outline
 from recon.errors import PriorError
 from recon.fitting import ShapeModel
 from recon.fitting.tracing import nearest_pass
-from recon.priors.weights import Canonical
+from recon.geometry.frames import CanonicalFrame
 from recon.scene import Camera
 from recon.synth.datasets.cameras import look_at
 from tests.support.fit_shape_models import BallWithNose
 
-CANONICAL = Canonical((0.0, 0.0, 0.0), 330.0)
+CANONICAL = CanonicalFrame((0.0, 0.0, 0.0), 330.0)
 
 
 def mask_of(head, camera):
@@ -25,16 +25,16 @@ def mask_of(head, camera):
 
 
 def test_a_fixed_head_is_a_shape_model_without_a_code():
-    head = FixedHead(BallWithNose().at(torch.zeros(2)))
+    head = FixedHead(BallWithNose().shape_of(torch.zeros(2)))
     assert isinstance(head, ShapeModel)
     points = torch.rand(5, 3)
-    assert head.at(torch.zeros(0)).basis(points).shape == (5, 0)
+    assert head.shape_of(torch.zeros(0)).basis(points).shape == (5, 0)
     assert head.coarse_level.sdf(points).shape == (5,)
 
 
 @pytest.mark.parametrize("yaw", [-85.0, 95.0])
 def test_profiles_are_found(yaw):
-    head = BallWithNose().at(torch.zeros(2))
+    head = BallWithNose().shape_of(torch.zeros(2))
     intrinsics = np.array([[260.0, 0, 64], [0, 260.0, 64], [0, 0, 1]])
     true = Camera(intrinsics, look_at(np.zeros(3), yaw, 0.0, 800.0), 128, 128)
     found = join_by_outline(head, CANONICAL, mask_of(head, true), None, 260.0, (60.0, 80.0, 100.0))
@@ -44,6 +44,6 @@ def test_profiles_are_found(yaw):
 
 
 def test_a_photograph_of_nobody_is_refused():
-    head = BallWithNose().at(torch.zeros(2))
+    head = BallWithNose().shape_of(torch.zeros(2))
     with pytest.raises(PriorError, match="no person"):
         join_by_outline(head, CANONICAL, np.zeros((64, 64), bool), None, 200.0, (90.0,))
