@@ -16,6 +16,7 @@ from recon.calibration.observing import ObservedPhotograph
 from recon.files import replacing
 from recon.fitting import Shape
 from recon.geometry.frames import CanonicalFrame
+from recon.geometry.outlines import mask_outlines
 from recon.geometry.raster import rasterise
 from recon.meshing import extract
 from recon.scene import Camera
