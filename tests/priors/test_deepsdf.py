@@ -93,7 +93,7 @@ def test_landmarks_give_the_pose_to_begin_with(prior_file, observations):
 def test_unknown_choices_and_missing_files_are_refused(prior_file, observations):
     with pytest.raises(PriorError, match="landmarks"):
         DeepSDFPrior(str(prior_file), pose="guess")
-    with pytest.raises(PriorError, match="pretrain_prior"):
+    with pytest.raises(PriorError, match="headrecon-pretrain"):
         DeepSDFPrior(str(prior_file.with_name("no.safetensors"))).starts(NETWORKS, observations)
     with pytest.raises(PriorError, match="SHA-256"):
         DeepSDFPrior(str(prior_file), sha256="0" * 64).starts(NETWORKS, observations)
