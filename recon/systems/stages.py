@@ -23,7 +23,7 @@ from recon.systems.checkpoint import CHECKPOINT, AtomicCheckpointIO
 from recon.systems.config import build, device_of, preset_of, without_prior
 from recon.systems.data import RayData
 from recon.systems.reconstruction import Reconstruction
-from recon.systems.surface_mesh import SurfaceMesh
+from recon.systems.report.surface_mesh import SurfaceMesh
 from recon.systems.timeline import Timeline
 from recon.systems.trial import choose
 

@@ -7,7 +7,7 @@ import torch
 from recon.calibration.outline_views import FixedHead, join_by_outline
 from recon.errors import PriorError
 from recon.fitting import ShapeModel
-from recon.fitting.tracing import nearest_pass
+from recon.fitting.tracing import closest_approach
 from recon.geometry.frames import CanonicalFrame
 from recon.scene import Camera
 from recon.synth.datasets.cameras import look_at
@@ -20,7 +20,7 @@ def mask_of(head, camera):
     columns, rows = np.meshgrid(np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5)
     origins, directions = camera.rays(np.stack([columns.ravel(), rows.ravel()], axis=1))
     origins = torch.from_numpy(origins / CANONICAL.radius_mm).float()
-    points = nearest_pass(head, origins, torch.from_numpy(directions).float())
+    points = closest_approach(head, origins, torch.from_numpy(directions).float())
     return (head.sdf(points) < 0).numpy().reshape(camera.height, camera.width)
 
 

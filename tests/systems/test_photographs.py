@@ -52,5 +52,5 @@ def test_without_a_word_three_views_of_a_scene_are_taken_and_all_of_photographs(
 
 
 def test_masks_that_are_no_folder_are_named(tmp_path):
-    with pytest.raises(SceneError, match="masks=.*expected auto, alpha, or a folder"):
+    with pytest.raises(SceneError, match=r"masks=.*expected auto, alpha, or a folder"):
         _given_masks(tmp_path / "none", [tmp_path / "a.jpg"])
