@@ -25,7 +25,6 @@ SHORTER = {
     "recon/compiled.py": "the one place that knows numba",
     "recon/errors.py": "the exceptions of all rooms",
     "recon/fields/encoding.py": "shared by three kinds of network",
-    "recon/files.py": "writing whole files, for all rooms",
     "recon/resources.py": "where conf/ and priors/ lie, for all rooms",
 }
 """Modules that may be shorter than `LEAST_LINES`, and why."""
