@@ -25,6 +25,7 @@ demo: $(VENV)/.core
 	$(BIN)/python train.py scene=demo views=3
 
 test: $(VENV)/.dev
+	-$(BIN)/python -m recon.perception.weights  # networks that look at photographs; without them their tests skip
 	$(BIN)/python -m pytest --durations=10
 
 test-fast: $(VENV)/.dev

@@ -9,6 +9,10 @@ class SceneError(ReconError):
     """A scene on disk that cannot be used: images, masks, cameras, ids."""
 
 
+class PerceptionError(ReconError):
+    """A network that looks at photographs and cannot be had, read or run."""
+
+
 class ConfigError(ReconError):
     """A configuration that cannot be run."""
 

@@ -6,6 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+def cache_folder() -> Path:
+    """The user's cache of this package: `$XDG_CACHE_HOME/headrecon`, by default `~/.cache/headrecon`; it may not be
+    there yet.
+    """
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headrecon"
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A context with a temporary path in the same folder, which is renamed to `path` if the block ends without error.

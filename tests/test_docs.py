@@ -38,9 +38,7 @@ def test_links_of_a_page_lead_somewhere(page):
 def test_commands_and_programs_of_a_page_exist(page):
     text = page.read_text()
     typed = {command.rstrip("-") for command in re.findall(r"\bheadrecon(?:-[a-z]+)+", text)}
-    assert typed <= COMMANDS | {"headrecon-shape-prior", "headrecon-samples"}, (
-        f"{name(page)}: {typed - COMMANDS}"
-    )
+    assert typed <= COMMANDS, f"{name(page)}: {typed - COMMANDS}"
     if page.name != "glossary.md":  # which has commands of before
         for program in re.findall(r"\b(?:scripts|tools)/[a-z]\w*\.py\b", text):
             assert (ROOT / program).is_file(), f"{name(page)} names {program}"

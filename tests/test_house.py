@@ -161,7 +161,17 @@ def test_length_is_measured(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_optional_packages_are_imported_only_where_they_are_asked_for():
-    blocked = ["wandb", "tensorboard", "tinycudann", "gdown", "h3ds", "cv2", "beartype"]
+    blocked = [
+        "wandb",
+        "tensorboard",
+        "tinycudann",
+        "gdown",
+        "h3ds",
+        "cv2",
+        "beartype",
+        "pillow_heif",
+        "onnxruntime",
+    ]
     code = f"""
 import sys
 for name in {blocked}:

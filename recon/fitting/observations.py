@@ -144,6 +144,8 @@ class SolverSettings:
         colour_sigma: Standard deviation of the logarithm of luminance.
         face_point_sigma_mm: Standard deviation of the position of a face point, given the code.
         landmark_sigma_px: Standard deviation of landmarks that are marked in photographs.
+        camera_turn_sigma_deg: Uncertainty of the orientations of given cameras, the scale of a Student's t.
+        camera_shift_sigma_mm: Uncertainty of their positions, likewise.
         outline_count: Number of independent residuals that the outline of one photograph counts for.
         pixel_count: Number of independent residuals that the pixels of one photograph count for.
         brightness_count: Number of independent residuals that the face points of one photograph count for, where
@@ -167,6 +169,8 @@ class SolverSettings:
     colour_sigma: float = 0.05
     face_point_sigma_mm: float = 0.74
     landmark_sigma_px: float = 5.0
+    camera_turn_sigma_deg: float = 0.1
+    camera_shift_sigma_mm: float = 0.5
     outline_count: float = 60.0
     pixel_count: float = 600.0
     brightness_count: float = 80.0

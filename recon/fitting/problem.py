@@ -24,9 +24,9 @@ from recon.threads import mapped
 
 BRIGHTNESS_VIEWS = 3
 """The brightness of face points counts no more in more photographs than in this number of them."""
-TURN_SIGMA, SHIFT_SIGMA_MM, TAIL = np.radians(0.1), 0.5, 6.0
-"""Uncertainty of the given cameras: scales of turn (radians) and shift, and degrees of freedom of a Student's t. Most
-cameras are good, and the head must not distort them; a bad one can move under the heavy tails.
+TAIL = 6.0
+"""Degrees of freedom of a Student's t for the errors of given cameras. Most cameras are good, and the head must not
+distort them; a bad one can move under the heavy tails.
 """
 
 
@@ -157,7 +157,8 @@ class GaussNewtonProblem:
         gradient[layout.similarity] = torch.from_numpy(pose_gradient)
         linear = variables.pose[:3, :3]
         scale = np.cbrt(np.linalg.det(linear))
-        sigma = np.repeat([TURN_SIGMA, SHIFT_SIGMA_MM * scale], 3)
+        turn_sigma = np.radians(self.settings.camera_turn_sigma_deg)
+        sigma = np.repeat([turn_sigma, self.settings.camera_shift_sigma_mm * scale], 3)
         if not self.settings.cameras:
             sigma = sigma * 1e-4
         for index, (view, pose) in enumerate(zip(self.views, variables.cameras, strict=True)):

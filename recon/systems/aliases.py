@@ -54,6 +54,11 @@ CHOICES: Mapping[tuple[str, str], str] = {
     ("prior", "linear"): "pca",
     ("prior@init.pca", "linear"): "pca",
     ("pretraining@training", "linear"): "pca",
+    ("size.network.kind", "linear"): "feature_grid",
+    ("size.network.kind", "deepsdf"): "mlp",
+    ("start", "linear-synth-v1"): "pca-synth-v1",
+    ("start", "linear-synth-v1+deepsdf-synth-v1"): "pca-synth-v1+deepsdf-synth-v1",
+    ("start", "linear-synth-v1+sphere"): "pca-synth-v1+sphere",
 }
 """Choices: option and the value of before, and the present value."""
 
@@ -132,6 +137,9 @@ def _present_tree(node: Any, path: str, found: dict[str, str]) -> Any:
         if path.endswith("_target_") and node in TARGETS:
             found[str(node)] = TARGETS[node]
             return TARGETS[node]
+        if (choice := CHOICES.get((path, str(node)))) is not None:
+            found[f"{path}={node}"] = f"{path}={choice}"
+            return choice
         return node
     renamed: dict[str, Any] = {}
     # What `residual` was is settled before `learned` takes its name.

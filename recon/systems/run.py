@@ -9,8 +9,9 @@ from omegaconf import DictConfig, OmegaConf
 from recon import scene as scenes
 from recon.errors import ConfigError, OutOfDistributionError
 from recon.systems.checkpoint import CHECKPOINT
+from recon.systems.photographs import calibrated_scene, plain_photographs
 from recon.systems.report.reporter import Reporter
-from recon.systems.stages import Run, fall_back, initialise, observe, open_scene, train
+from recon.systems.stages import Run, fall_back, initialise, observe, open_scene, select_views, train
 from recon.systems.timeline import Timeline
 
 
@@ -58,9 +59,16 @@ def prepare(cfg: DictConfig, folder: Path, timeline: Timeline | None = None) -> 
             "remove this one."
         )
     timeline = timeline or Timeline()
-    scene, views = open_scene(cfg)
-    scenes.validate(scene, views)
-    timeline.lap("open")
+    photographs = plain_photographs(cfg)
+    if photographs:
+        timeline.lap("open")
+        scene = calibrated_scene(cfg, photographs, folder)
+        views = select_views(scene, cfg.views, all_by_default=True)
+        scenes.validate(scene, views)
+    else:
+        scene, views = open_scene(cfg)
+        scenes.validate(scene, views)
+        timeline.lap("open")
     observations = observe(scene, views)
     timeline.lap("observe")
     try:

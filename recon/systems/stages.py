@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -22,11 +23,14 @@ from recon.systems.checkpoint import CHECKPOINT, AtomicCheckpointIO
 from recon.systems.config import build, device_of, preset_of, without_prior
 from recon.systems.data import RayData
 from recon.systems.reconstruction import Reconstruction
-from recon.systems.surface_mesh import SurfaceMesh
+from recon.systems.report.surface_mesh import SurfaceMesh
 from recon.systems.timeline import Timeline
 from recon.systems.trial import choose
 
 log = logging.getLogger(__name__)
+
+DEFAULT_VIEWS = 3
+"""How many views of a scene are taken where `views=` says nothing."""
 
 
 @dataclass
@@ -80,12 +84,23 @@ def open_scene(cfg: DictConfig) -> tuple[Scene, list[int]]:
         scene = scenes.open(where, h3ds_root=cfg.data.h3ds_root, pixel_centre=cfg.data.pixel_centre)
     except SceneError as error:
         raise SceneError(f"{error} (configured scenes: {', '.join(cfg.scenes)})") from error
-    wanted = cfg.views
+    return scene, select_views(scene, cfg.views)
+
+
+def select_views(scene: Scene, wanted: Any, all_by_default: bool = False) -> list[int]:
+    """The views that `views=` asks for; null is 3, or all.
+
+    Raises:
+        SceneError: There are no such views.
+        ConfigError: `views` is neither a number nor a list.
+    """
+    if wanted is None:
+        wanted = scene.available() if all_by_default else DEFAULT_VIEWS
     if isinstance(wanted, (ListConfig, Sequence)) and not isinstance(wanted, str):
-        return scene, scene.select([int(view) for view in wanted])
+        return scene.select([int(view) for view in wanted])
     if not isinstance(wanted, int):
         raise ConfigError(f"views={wanted}: expected a number (views=3) or a list (views=[0,18,65]).")
-    return scene, scene.select(wanted)
+    return scene.select(wanted)
 
 
 def observe(scene: Scene, views: Sequence[int]) -> SceneObservations:

@@ -72,6 +72,7 @@ def fitted(views, masks, images, **settings):
     )
 
 
+@pytest.mark.slow
 def test_photographs_bring_the_surface_back_to_a_fraction_of_a_millimetre():
     cameras, masks, images = scene(SAME)
     fit = fitted(cameras, masks, images)
@@ -81,6 +82,7 @@ def test_photographs_bring_the_surface_back_to_a_fraction_of_a_millimetre():
     assert len(fit.covariance) == 9 and (torch.linalg.eigvalsh(fit.covariance) > 0).all()
 
 
+@pytest.mark.slow
 def test_light_that_moves_costs_little_with_the_shading_model_and_much_without():
     cameras, masks, images = scene(MOVING)
     with_shading = surface_mm(fitted(cameras, masks, images))
@@ -89,6 +91,7 @@ def test_light_that_moves_costs_little_with_the_shading_model_and_much_without()
     assert without > 1.5 * with_shading
 
 
+@pytest.mark.slow
 def test_wrong_cameras_are_corrected():
     cameras, masks, images = scene(SAME)
     bent = cameras[1].world_from_camera.copy()
@@ -105,6 +108,7 @@ def test_one_photograph_is_fitted_by_its_outline():
     assert fit.colour_misfit is None and fit.outline_mm < 1.0
 
 
+@pytest.mark.slow
 def test_one_photograph_leaves_the_distance_open():
     cameras, masks, images = scene(SAME)
     alone, both = fitted(cameras[:1], masks[:1], images[:1]), fitted(cameras, masks, images)
@@ -164,6 +168,7 @@ def test_landmarks_show_where_a_head_turns():
     assert (without_marks - pixels).abs().max() > 2.0
 
 
+@pytest.mark.slow
 def test_what_hides_the_head_is_left_out_where_it_is_marked():
     cameras, masks, images = scene(SAME)
     bar = np.zeros((SIZE, SIZE), bool)

@@ -30,6 +30,7 @@ def error(found: np.ndarray, true: np.ndarray) -> tuple[float, float]:
     return float(angle), float(np.linalg.norm(centre))
 
 
+@pytest.mark.slow
 def test_pose_size_and_shape_come_back_from_three_masks_without_any_start():
     shape_model, code = BallWithNose(), torch.tensor([0.8, -0.7])
     centre = np.array([40.0, -30.0, 25.0])
@@ -78,6 +79,7 @@ def test_masks_without_an_outline_are_refused():
         )
 
 
+@pytest.mark.slow
 def test_one_mask_of_a_large_head_does_not_bring_it_nearer():
     # One photograph cannot tell a head 8 % larger than the mean from one 90 mm nearer: the centre decides.
     shape_model, code = BallWithNose(), torch.tensor([0.8, 0.0])
@@ -127,6 +129,7 @@ def test_marks_that_ignore_nothing_change_nothing():
             np.testing.assert_array_equal(getattr(marked, name), getattr(plain, name))
 
 
+@pytest.mark.slow
 def test_a_bar_that_is_marked_leaves_the_pose_alone():
     shape_model, code = BallWithNose(), torch.tensor([0.8, -0.7])
     pose = placed((40.0, 8.0, -5.0), 1.04, np.array([40.0, -30.0, 25.0]))

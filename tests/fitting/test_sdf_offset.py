@@ -95,6 +95,7 @@ def offset_mm(offset, points: torch.Tensor) -> torch.Tensor:
     return offset.offset(points)[:, 0] * UNIT_MM
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lights", [SAME, MOVING])
 def test_a_bump_is_found_where_it_is_seen_under_fixed_and_moving_light(lights):
     offset = found(HEIGHT_MM, lights)
@@ -106,16 +107,19 @@ def test_a_bump_is_found_where_it_is_seen_under_fixed_and_moving_light(lights):
     assert offset.kept > 0.5 and offset.rms_mm > 0.2
 
 
+@pytest.mark.slow
 def test_nothing_changes_where_nothing_is_seen():
     back = surface((0.0, 0.1, -1.0), 0.2)
     assert offset_mm(found(HEIGHT_MM), back).abs().max() == 0.0
 
 
+@pytest.mark.slow
 def test_a_head_without_a_bump_is_left_alone():
     change = offset_mm(found(0.0), surface((0.0, 0.35, 1.0))).abs()
     assert change.mean() < 0.08 and change.max() < 0.8  # a pixel is 2.4 mm here
 
 
+@pytest.mark.slow
 def test_noise_in_place_of_paint_moves_little():
     offset = found(HEIGHT_MM, noise=True)
     front = surface((0.0, 0.35, 1.0), 0.3)

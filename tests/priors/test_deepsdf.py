@@ -41,6 +41,7 @@ def surface(count: int = 500) -> torch.Tensor:
     return torch.from_numpy(direction * SEMI_AXES_MM / RADIUS_MM).float()
 
 
+@pytest.mark.slow
 def test_the_head_of_the_shape_model_is_found_where_the_masks_show_it(prior_file, observations):
     ((name, start),) = DeepSDFPrior(str(prior_file)).starts(NETWORKS, observations).items()
     assert name == "shapes"
@@ -68,6 +69,7 @@ def test_a_bar_before_the_head_that_the_evidence_marks_leaves_it_alone(prior_fil
     assert errors_mm[0] < 1.0 and errors_mm[1] > 3 * errors_mm[0]
 
 
+@pytest.mark.slow
 def test_the_mean_head_has_no_code_to_learn(prior_file, observations):
     start = MeanHeadPrior(str(prior_file)).starts(NETWORKS, observations)["shapes"]
     assert "code" not in start.field.parameter_groups()
@@ -91,7 +93,7 @@ def test_landmarks_give_the_pose_to_begin_with(prior_file, observations):
 def test_unknown_choices_and_missing_files_are_refused(prior_file, observations):
     with pytest.raises(PriorError, match="landmarks"):
         DeepSDFPrior(str(prior_file), pose="guess")
-    with pytest.raises(PriorError, match="pretrain_prior"):
+    with pytest.raises(PriorError, match="headrecon-pretrain"):
         DeepSDFPrior(str(prior_file.with_name("no.safetensors"))).starts(NETWORKS, observations)
     with pytest.raises(PriorError, match="SHA-256"):
         DeepSDFPrior(str(prior_file), sha256="0" * 64).starts(NETWORKS, observations)

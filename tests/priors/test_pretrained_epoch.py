@@ -237,7 +237,7 @@ def test_bad_source_subjects_are_refused(run, tmp_path, source_file):
             )
 
     refused("no \\*.safetensors", "auto")
-    refused("no_such_subject: expected a file", "no_such_donor")
+    refused("no_such_subject: expected a file", "no_such_subject")
     refused("two source subjects are called anna", [str(source_file), str(run[0])])
     refused("config.yaml: a source subject is the folder of a run", str(tmp_path))
     (tmp_path / "broken.safetensors").write_bytes(source_file.read_bytes()[:1000])

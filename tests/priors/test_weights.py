@@ -44,7 +44,7 @@ def test_the_same_prior_gives_the_same_file(prior, tmp_path):
 
 
 def test_a_missing_file_says_how_to_make_one(tmp_path):
-    with pytest.raises(PriorError, match=r"pretrain_prior\.py"):
+    with pytest.raises(PriorError, match="headrecon-pretrain"):
         load_shape_prior(tmp_path / "none.safetensors")
 
 

@@ -82,6 +82,7 @@ def test_a_stored_configuration_of_before_is_read(caplog):
                 "residual_settings": {"amplitude_mm": 1.5},
             },
             "method": {"name": "instant", "outside": "idr"},
+            "start": "linear-synth-v1",
             "views": [3, 4],
         }
     )
@@ -96,6 +97,7 @@ def test_a_stored_configuration_of_before_is_read(caplog):
             "sdf_offset_settings": {"amplitude_mm": 1.5},
         },
         "method": {"name": "instant", "fallback": "idr"},
+        "start": "pca-synth-v1",
         "views": [3, 4],
     }
     assert len(caplog.records) == 1 and "runs/a/config.yaml" in caplog.text

@@ -16,7 +16,9 @@ GROUPS = {
 @pytest.mark.parametrize("choice", [f"{group}={name}" for group, names in GROUPS.items() for name in names])
 def test_every_choice_of_every_group_composes(choice):
     group, _, name = choice.partition("=")
-    if group == "prior_size":
+    if group == "pretraining":
+        assert composed(f"pretraining@training={name}", name="pretrain").training.name == name
+    elif group == "prior_size":
         assert composed(f"prior_size@size={name}", name="pretrain").size.name == name
     else:
         assert composed(choice)[group] is not None

@@ -35,6 +35,7 @@ def test_the_default_device_is_noticed():
         _ = (torch.zeros(3) + torch.ones(3, device=CPU)).tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fixed", [False, True])
 def test_steps_of_training(case, fixed):
     system, batch = case.copy(fixed_shapes=fixed), case.batch()

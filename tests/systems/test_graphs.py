@@ -11,7 +11,7 @@ import torch
 from recon.errors import ConfigError
 from recon.fields import feature_grid as grid
 from recon.rendering import RayBatch
-from recon.systems import run
+from recon.systems import run, stages
 from recon.systems.graphs import WARM_UPS, CudaRecorder, GraphedSteps
 from recon.systems.objective import StepTerms
 from tests.support import ellipsoid
@@ -242,8 +242,8 @@ def test_graphs_are_refused_where_there_is_no_gpu_and_where_losses_are_scaled(sc
     ):
         run.prepare(cfg, folder)
     with pytest.raises(ConfigError, match=r"trainer\.precision=32-true, not of 16-mixed"):
-        run._refuse_graphs_where_there_are_none(torch.device("cuda"), "16-mixed")
-    run._refuse_graphs_where_there_are_none(torch.device("cuda"), "32-true")
+        stages._refuse_graphs_where_there_are_none(torch.device("cuda"), "16-mixed")
+    stages._refuse_graphs_where_there_are_none(torch.device("cuda"), "32-true")
 
 
 @needs_gpu

@@ -80,6 +80,7 @@ def test_idr_learns_and_resumes_within_the_fade(name, files, tmp_path, monkeypat
     assert same(dict(whole.system.state_dict()), dict(system.state_dict()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_h3dnet_has_a_residual_and_resumes_into_the_second_phase(name, files, tmp_path, monkeypatch):
     options = [*TINY, "method=h3dnet", f"field={name}", f"prior.path={files[1]}", "steps=6"]
@@ -111,6 +112,7 @@ def test_the_second_phase_leaves_prior_and_code_alone(files, tmp_path):
         assert "sdf.head.correction" in changed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_a_fitted_head_is_taught_to_the_grids(name, files, tmp_path):
     options = [*TINY, f"field={name}", "init=instant", f"init.pca.path={files[2]}"]
@@ -129,6 +131,7 @@ def test_a_fitted_head_is_taught_to_the_grids(name, files, tmp_path):
     assert isinstance(run.prepare(cfg, folder).system.sdf, ResidualField)
 
 
+@pytest.mark.slow
 def test_grids_carry_the_appearance_of_the_instant_method(files, tmp_path):
     options = [
         *TINY,

@@ -35,6 +35,7 @@ def changed(before, after) -> set[str]:
     return {name for name in before if not torch.equal(before[name], after[name])}
 
 
+@pytest.mark.slow
 def test_first_the_prior_is_frozen_then_everything_learns(scene_folder, prior_file, tmp_path):
     options = [*SMALL, f"prior.path={prior_file}", "steps=6", "method.objective.frozen=0.5"]
     cfg, folder = configured(scene_folder, tmp_path, *options)
@@ -56,6 +57,7 @@ def test_first_the_prior_is_frozen_then_everything_learns(scene_folder, prior_fi
         assert any(name.startswith("sdf.shape.") for name in names) == (step >= 3), step
 
 
+@pytest.mark.slow
 def test_each_part_learns_at_its_own_rate(scene_folder, prior_file, tmp_path):
     rates = {"geometry": 3e-5, "code": 2e-2, "pose": 4e-4}
     options = [f"method.objective.{name}_learning_rate={rate}" for name, rate in rates.items()]
@@ -66,6 +68,7 @@ def test_each_part_learns_at_its_own_rate(scene_folder, prior_file, tmp_path):
     assert found == [3e-5, 7e-4, 2e-2, 4e-4]  # geometry, appearance, code, pose
 
 
+@pytest.mark.slow
 def test_the_penalty_is_the_squared_length_of_the_code(scene_folder, prior_file, tmp_path):
     totals = []
     for weight in (0.0, 0.5):

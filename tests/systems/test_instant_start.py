@@ -101,7 +101,7 @@ def test_training_starts_at_the_fitted_head(files, fitted, tmp_path, method, nam
     )
     task = run.prepare(cfg, folder)
     assert task.start_name == cfg.start == name and task.cfg.method.name == method
-    assert task.system.schedule_offset == offset and task.life_size is not None
+    assert task.system.schedule_offset == offset and task.start.life_size is not None
     rates = [group["lr"] for group in task.system.configure_optimizers()["optimizer"].param_groups]
     geometry = next(iter(task.system.sdf.parameter_groups()["geometry"]))
     learns = [task.system.set_phase(step) or geometry.requires_grad for step in range(4)]

@@ -122,6 +122,7 @@ def stepped_without_lightning(system, batch, step, monkeypatch):
     return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "field"), EVERY)
 def test_a_step_neither_reads_back_nor_mixes_devices(cases, method, field, monkeypatch):
     case = cases(method, field)

@@ -60,6 +60,7 @@ def test_ellipsoid_is_recovered_from_four_views(tmp_path):
     assert metrics["mask_iou_input"] > 0.97 and metrics["psnr_input"] > 20
 
 
+@pytest.mark.slow
 def test_a_run_folder_holds_what_the_contract_says(scene_folder, tmp_path):
     task, finished = trained(scene_folder, tmp_path, *TINY, "render.heldout=1")
     metrics = reported(task)
@@ -141,6 +142,7 @@ def test_stopped_and_resumed_equals_never_stopped_bit_for_bit(scene_folder, tmp_
         assert [int(row["step"]) for row in csv.DictReader(file)] == [2, 4, 6, 8]
 
 
+@pytest.mark.slow
 def test_same_seed_same_weights_other_seed_others(scene_folder, tmp_path):
     states = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):

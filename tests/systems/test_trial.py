@@ -49,6 +49,7 @@ def state(start):
     return {**start.field.state_dict(), **start.colour.state_dict()}
 
 
+@pytest.mark.slow
 def test_the_sphere_of_the_right_size_wins_wherever_it_stands(make_system, sampler):
     right = ellipsoid.SEMI_AXES_MM.mean() / ellipsoid.RADIUS_MM
     wrong = {"small": sphere(0.25), "large": sphere(0.9)}
@@ -56,6 +57,7 @@ def test_the_sphere_of_the_right_size_wins_wherever_it_stands(make_system, sampl
         assert choose(order, make_system, sampler, STEPS) == "right"
 
 
+@pytest.mark.slow
 def test_the_same_trial_gives_the_same_scores(make_system, sampler):
     starts = {"a": sphere(0.5), "b": sphere(0.7)}
     first = compare(starts, make_system, sampler, STEPS)

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -14,7 +13,7 @@ from jaxtyping import Bool, Float
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from recon.files import replacing
+from recon.files import cache_folder, replacing
 from recon.fitting.brightness import BrightnessModel
 from recon.geometry.frames import BOX_HIGH_MM, BOX_LOW_MM, FACE_RADIUS_MM, LANDMARKS_MM
 from recon.priors.pca import codec
@@ -150,7 +149,7 @@ def cached(sha256: str, decode: Callable[[], dict[str, Tensor]]) -> dict[str, Te
     The folder is `$XDG_CACHE_HOME/headrecon`, by default `~/.cache/headrecon`. Where it cannot be written to,
     every process decodes for itself. A file that is broken or of another codec is written again.
     """
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headrecon"
+    folder = cache_folder()
     path = folder / f"{sha256}.safetensors"
     if path.is_file():
         try:

@@ -184,7 +184,8 @@ def _compared(
     """Agreement of one view; a pixel is as wide as on the plane through the middle of the mesh."""
     depth = float(camera.project(np.asarray(mesh.vertices).mean(axis=0, keepdims=True))[1][0])
     pixel_mm = abs(depth) / float(camera.intrinsics[0, 0])
-    measured: Agreement = agreement(mask, found.silhouette)
+    counted = ~view.ignored()
+    measured: Agreement = agreement(mask & counted, found.silhouette & counted)
     return Fitted(view.index, measured, pixel_mm)
 
 

@@ -14,8 +14,8 @@ from typing import Any, Literal, NamedTuple
 
 from recon.files import replacing
 from recon.systems.report import diagnostics, mesh_files, renders, scores
+from recon.systems.report.surface_mesh import SurfaceMesh, extract_surface
 from recon.systems.stages import Run
-from recon.systems.surface_mesh import SurfaceMesh, extract_surface
 
 log = logging.getLogger(__name__)
 

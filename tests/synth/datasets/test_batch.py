@@ -33,6 +33,7 @@ def toys(monkeypatch):
     return built
 
 
+@pytest.mark.slow
 def test_scenes_are_made_once_and_listed(toys, tmp_path):
     first = list(batch.make_scenes(tmp_path, recipes("ann", "bob"), SETTINGS))
     assert [(made.name, made.new, made.done, made.total) for made in first] == [

@@ -55,7 +55,7 @@ def test_jitter_moves_the_outline_smoothly_by_its_rms(rms):
 
 def test_a_tenth_of_the_contour_is_wrong_by_ten_to_twenty_pixels():
     for view in range(4):
-        off = radii(faults.mislaid(disc(), 0.1, seed=3, view=view)) - RADIUS
+        off = radii(faults.with_wrong_stretches(disc(), 0.1, seed=3, view=view)) - RADIUS
         wrong = np.abs(off) > 5
         assert wrong.mean() == pytest.approx(0.1, abs=0.025)
         assert np.quantile(np.abs(off[~wrong]), 0.98) < 2 and np.abs(off[~wrong]).mean() < 0.5

@@ -159,8 +159,8 @@ def test_presets():
     quick = robustness.choice(options)
     assert list(quick.variants) == ["all"] and len(quick.faults) == 13 and quick.faults[0] == "clean"
     full = robustness.choice({**options, "preset": "full"})
-    mends = ("shading", "cameras", "weights", "photometric", "brightness_model", "residual")
-    assert list(full.variants) == ["all", *(f"no_{mend}" for mend in mends)]
+    mitigations = ("shading", "cameras", "weights", "photometric", "brightness", "sdf_offset")
+    assert list(full.variants) == ["all", *(f"no_{name}" for name in mitigations)]
     assert len(full.subjects) == 3 and list(full.faults) == list(FAULTS)
     assert set(quick.subjects) < set(full.subjects)
     assert all(comment for _, _, comment in help_options(config.CONF / "robustness.yaml"))

@@ -18,8 +18,8 @@ from recon.rendering import CameraBundle, SurfaceBounds
 from recon.systems import config, run
 from recon.systems.report import diagnostics, overlays
 from recon.systems.report.overlays import FIT_COLOUR, MASK_COLOUR
+from recon.systems.report.surface_mesh import SurfaceMesh
 from recon.systems.report.warnings import Fitted, warnings
-from recon.systems.surface_mesh import SurfaceMesh
 from tests.support import ellipsoid
 
 config.register_resolvers()

@@ -1,0 +1,8 @@
+"""From photographs without cameras and masks to a scene."""
+
+from recon.calibration.bundle import BundleSettings as BundleSettings
+from recon.calibration.landmarks import LandmarkModel as LandmarkModel
+from recon.calibration.observing import ObservedPhotograph as ObservedPhotograph
+from recon.calibration.photographs import CalibratedScene as CalibratedScene
+from recon.calibration.photographs import PhotographReport as PhotographReport
+from recon.calibration.photographs import scene_from_photographs as scene_from_photographs

@@ -1,0 +1,132 @@
+"""The check sheet: what calibration found, drawn over every photograph, and the cameras from above."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import trimesh
+from jaxtyping import Bool, Float
+from PIL import Image, ImageDraw, ImageFont
+
+from recon.calibration.observing import ObservedPhotograph
+from recon.files import replacing
+from recon.fitting import Shape
+from recon.geometry.frames import CanonicalFrame
+from recon.geometry.outlines import mask_outlines
+from recon.geometry.raster import rasterise
+from recon.meshing import extract
+from recon.scene import Camera
+
+MASK_COLOUR, HEAD_COLOUR, LANDMARK_COLOUR = (0, 215, 255), (255, 95, 0), (120, 255, 90)
+TILE, COLUMNS = 480, 3
+RESOLUTION = 128
+"""Cells across the canonical ball of the mesh that outlines are drawn of."""
+
+
+def write_check_sheet(
+    path: Path,
+    photographs: Sequence[ObservedPhotograph],
+    cameras: Sequence[Camera],
+    head: Shape,
+    canonical: CanonicalFrame,
+    names: Sequence[str],
+    lines: Sequence[str],
+) -> None:
+    """Writes a PNG with a tile for each photograph (landmarks green, mask blue, fitted head orange, what is ignored
+    darkened) and one of the cameras from above, with text below.
+
+    Args:
+        path: Of the picture.
+        photographs: Those of the scene.
+        cameras: Of them, canonical mm.
+        head: The fitted one, canonical unit space.
+        canonical: Its frame.
+        names: Of the photographs.
+        lines: Of text.
+    """
+    mesh = head_mesh(head, canonical)
+    tiles = [
+        _photograph(photograph, camera, mesh, name)
+        for photograph, camera, name in zip(photographs, cameras, names, strict=True)
+    ]
+    tiles.append(_from_above(cameras, mesh))
+    columns = min(COLUMNS, len(tiles))
+    rows = -(-len(tiles) // columns)
+    wrapped = [part for line in lines for part in textwrap.wrap(line, columns * TILE // 9)]
+    sheet = Image.new("RGB", (columns * TILE, rows * TILE + 22 * len(wrapped) + 16), "white")
+    for number, tile in enumerate(tiles):
+        sheet.paste(tile, (number % columns * TILE, number // columns * TILE))
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
+    for number, line in enumerate(wrapped):
+        pen.text((10, rows * TILE + 8 + 22 * number), line, fill="black", font=font)
+    with replacing(path) as temporary:
+        sheet.save(temporary)
+
+
+def head_mesh(head: Shape, canonical: CanonicalFrame) -> trimesh.Trimesh:
+    """The surface of a head, canonical mm."""
+    mesh = extract(
+        lambda points: head.sdf(points.float()).to(points.dtype), resolution=RESOLUTION, dtype=torch.float32
+    )
+    mesh.apply_transform(canonical.mm_from_unit)
+    return mesh
+
+
+def silhouette(mesh: trimesh.Trimesh, camera: Camera) -> Bool[np.ndarray, "height width"]:
+    """Where a camera sees a mesh."""
+    pixels, depth = camera.project(np.asarray(mesh.vertices, float))
+    points = np.concatenate([pixels, depth[:, None]], axis=1)
+    covered: np.ndarray = rasterise(points, np.asarray(mesh.faces), camera.height, camera.width).face >= 0
+    return covered
+
+
+def _photograph(
+    photograph: ObservedPhotograph, camera: Camera, mesh: trimesh.Trimesh, name: str
+) -> Image.Image:
+    width, height = photograph.size
+    scale = TILE / max(width, height)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    pixels = np.rint(np.clip(photograph.image, 0, 1) * 255).astype(np.uint8)
+    if photograph.ignored is not None:
+        pixels[photograph.ignored] //= 2
+    page = Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS)
+    pen = ImageDraw.Draw(page)
+    for shown, colour, wide in (
+        (photograph.mask, MASK_COLOUR, 3),
+        (silhouette(mesh, camera), HEAD_COLOUR, 1),
+    ):
+        for curve in mask_outlines(shown):
+            pen.line([tuple(point) for point in (curve * scale).tolist()], fill=colour, width=wide)
+    if photograph.landmarks is not None:
+        for x, y in photograph.landmarks.points * scale:
+            pen.point((x, y), fill=LANDMARK_COLOUR)
+    tile = Image.new("RGB", (TILE, TILE), "black")
+    tile.paste(page, (0, 0))
+    ImageDraw.Draw(tile).text((6, TILE - 22), name, fill="white", font=ImageFont.load_default(15))
+    return tile
+
+
+def _from_above(cameras: Sequence[Camera], mesh: trimesh.Trimesh) -> Image.Image:
+    """Head and cameras from above, the face downwards."""
+    tile = Image.new("RGB", (TILE, TILE), "white")
+    pen, font = ImageDraw.Draw(tile), ImageFont.load_default(13)
+    places = np.stack([camera.centre for camera in cameras])
+    reach = 1.15 * max(float(np.abs(places[:, [0, 2]]).max()), 300.0)
+
+    def at(points: Float[np.ndarray, "points 3"]) -> list[tuple[float, float]]:
+        flat = points[:, [0, 2]] / reach * TILE / 2 + TILE / 2
+        return [(float(x), float(y)) for x, y in flat]
+
+    for x, y in at(np.asarray(mesh.vertices)[::7]):
+        pen.point((x, y), fill=(190, 190, 190))
+    for number, camera in enumerate(cameras):
+        ahead = camera.centre + 0.25 * reach * camera.world_from_camera[:3, 2]
+        (x, y), end = at(np.stack([camera.centre, ahead]))
+        pen.line([(x, y), end], fill=HEAD_COLOUR, width=2)
+        pen.ellipse((x - 4, y - 4, x + 4, y + 4), fill=HEAD_COLOUR)
+        pen.text((x + 7, y - 7), f"{number}: {np.linalg.norm(camera.centre):.0f} mm", fill="black", font=font)
+    return tile

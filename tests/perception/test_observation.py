@@ -1,0 +1,71 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import ndimage
+
+from recon.errors import SceneError
+from recon.perception import read_photograph
+from recon.perception.networks import AVERAGE_POINTS_MM, Face
+from tests.perception.conftest import drawn
+
+
+def kinds(observation):
+    return [warning.kind for warning in observation.warnings]
+
+
+@pytest.mark.parametrize(("yaw", "roll"), [(0, 0), (40, 0), (-70, 20), (0, 180), (10, -90)])
+def test_turn_of_a_face_by_its_six_points(yaw, roll):
+    a, b = np.radians([yaw, roll])
+    turn = np.array([[np.cos(a), 0, -np.sin(a)], [0, 1, 0], [np.sin(a), 0, np.cos(a)]])
+    points = (AVERAGE_POINTS_MM @ turn.T)[:, :2] @ np.array([[np.cos(b), np.sin(b)], [-np.sin(b), np.cos(b)]])
+    face = Face(np.array([-1.0, -1, 1, 1]), points, 1.0)
+    assert face.yaw_deg == pytest.approx(yaw, abs=1e-6)
+    assert (np.degrees(face.roll) - roll + 180) % 360 == pytest.approx(180, abs=1e-6)
+
+
+def test_a_good_picture_gives_no_warning(stand_in, photograph_of):
+    noise = np.random.default_rng(0).normal(0, 0.03, (800, 640, 3))
+    seen = stand_in.see(photograph_of(np.clip(drawn(640, 800, ((320, 300, 100),)) + noise, 0, 1)))
+    assert kinds(seen) == [] and seen.landmarks.points.shape == (468, 2)
+    assert seen.mask.source == "network"
+
+
+def test_warnings_name_what_is_wrong(stand_in, photograph_of):
+    assert "no face" in kinds(stand_in.see(photograph_of(np.full((200, 200, 3), 0.6))))
+    assert {"no face", "black-and-white"} <= set(
+        kinds(stand_in.see(photograph_of(drawn().mean(2)[..., None] + [0, 0, 0])))
+    )
+    assert "cut off" in kinds(stand_in.see(photograph_of(drawn(heads=((160, 35, 60),)))))
+    small = stand_in.see(photograph_of(drawn()))
+    assert {"small", "blurred"} == set(kinds(small)) or "small" in kinds(small)
+    assert all(message.startswith("a.png: ") for _, message in small.warnings)
+
+
+def test_another_person_can_be_asked_for_and_one_who_is_not_there_is_an_error(stand_in, photograph_of):
+    photograph = photograph_of(drawn(600, 400, ((150, 120, 40), (400, 130, 50))))
+    assert stand_in.see(photograph, 2).face.centre[0] == pytest.approx(150, abs=2)
+    with pytest.raises(SceneError, match="2 faces"):
+        stand_in.see(photograph, 3)
+
+
+def test_masks_of_the_user_win(stand_in, photograph_of, tmp_path):
+    mine = np.zeros((400, 320), np.float32)
+    mine[:30, :30] = 1
+    seen = stand_in.see(photograph_of(drawn(), alpha=mine))
+    assert seen.mask.source == "alpha" and (seen.mask.mask == (mine > 0)).all()
+    with pytest.raises(SceneError, match="no alpha"):
+        stand_in.see(photograph_of(drawn()), masks="alpha")
+    Image.fromarray(np.uint8(mine * 255)).save(tmp_path / "a.png")
+    seen = stand_in.see(photograph_of(drawn(), alpha=1 - mine), masks=tmp_path)
+    assert (seen.mask.mask == (mine > 0)).all() and seen.mask.source.endswith("a.png")
+
+
+DEMO = Path(__file__).parents[2] / Path("recon/assets/heads/demo")
+
+
+def test_blur_is_noticed(networks):
+    photograph = read_photograph(DEMO / "image/img_0014.jpg")
+    object.__setattr__(photograph, "image", ndimage.gaussian_filter(photograph.image, (3, 3, 0)))
+    assert "blurred" in kinds(networks.see(photograph))
