@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -50,3 +51,30 @@ def test_the_readme_is_a_page_and_has_both_commands():
     text = (ROOT / "README.md").read_text()
     assert 400 < len(text.split()) < 800
     assert "make demo" in text and "make test" in text
+
+
+def names_of_options():
+    """Names of all options of all commands, with the groups of conf/."""
+    found = {"hydra.run.dir"}
+    for path in (ROOT / "conf").rglob("*.yaml"):
+        group = path.parent.name if path.parent != ROOT / "conf" else ""
+        content = yaml.safe_load(path.read_text()) or {}
+        found |= {group, group.partition("_")[2], *keys(content, f"{group}." if group else "")}
+    return found
+
+
+def keys(node, prefix):
+    for key, value in node.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from keys(value, f"{prefix}{key}.")
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs/usage.md"], ids=name)
+def test_options_of_a_page_exist(page):
+    text = page.read_text()
+    commands = [line for line in re.findall(r"`?(headrecon[^`\n#]*=[^`\n#]*)", text)]
+    typed = [*re.findall(r"`([^`\n]*)`", text), *commands]
+    found = {key for code in typed for key in re.findall(r"(?:^| )\+?([a-z]\w*(?:\.\w+)*)=", code)}
+    assert {"scene", "views", "method"} <= found
+    assert sorted(found - names_of_options() - {"key"}) == []
