@@ -66,7 +66,7 @@ def landmark_paths(folder: Path, images: Sequence[Path]) -> list[Path | None]:
     return [by_stem.get(image.stem) for image in images]
 
 
-def read_image_landmarks(path: Path, width: int, height: int) -> dict[str, Float[np.ndarray, " 2"]]:
+def read_pixels(path: Path, width: int, height: int) -> dict[str, Float[np.ndarray, " 2"]]:
     """Landmarks of a photograph by name, (x, y) in pixels.
 
     Args:
@@ -92,8 +92,8 @@ def read_image_landmarks(path: Path, width: int, height: int) -> dict[str, Float
     return found
 
 
-def write_image_landmarks(landmarks: Mapping[str, Float[np.ndarray, " 2"]], path: Path) -> None:
-    """Write landmarks of a photograph in the form that `read_image_landmarks` reads; the folder is made."""
+def write_pixels(landmarks: Mapping[str, Float[np.ndarray, " 2"]], path: Path) -> None:
+    """Write landmarks of a photograph in the form that `read_pixels` reads; the folder is made."""
     path.parent.mkdir(exist_ok=True)
     table = {name: [round(float(value), 3) for value in place] for name, place in landmarks.items()}
     path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")

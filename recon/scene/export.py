@@ -19,7 +19,7 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from recon.errors import SceneError
-from recon.scene.annotations import IGNORE_FOLDER, LANDMARKS_FOLDER, write_image_landmarks
+from recon.scene.annotations import IGNORE_FOLDER, LANDMARKS_FOLDER, write_pixels
 from recon.scene.camera import Camera
 from recon.scene.cameras_npz import CAMERA_FILE
 from recon.scene.h3ds.writer import move_in_place, write_npz
@@ -63,7 +63,7 @@ def export_idr(scene: Scene, folder: Path | str, views: Sequence[int] | None = N
             if (ignored := view.ignored()).any():
                 _write_mask(ignored, work / IGNORE_FOLDER / image.name)
             if landmarks := view.landmarks():
-                write_image_landmarks(landmarks, work / LANDMARKS_FOLDER / f"{image.stem}.json")
+                write_pixels(landmarks, work / LANDMARKS_FOLDER / f"{image.stem}.json")
             world = np.vstack([view.camera.projection_for(0.0), [0.0, 0.0, 0.0, 1.0]])
             arrays[f"world_mat_{number}"] = world
             arrays[f"scale_mat_{number}"] = np.asarray(scene.scale_mat)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
-from recon.scene.annotations import read_image_landmarks
+from recon.scene.annotations import read_pixels
 from recon.scene.camera import Camera
 from recon.scene.images import image_size, read_image, read_mask
 
@@ -96,4 +96,4 @@ class View:
         """
         if self.landmarks_path is None:
             return {}
-        return read_image_landmarks(self.landmarks_path, *image_size(self.image_path))
+        return read_pixels(self.landmarks_path, *image_size(self.image_path))
