@@ -1,4 +1,4 @@
-"""What is reconstructed: cameras, views, scenes; one reader per format on disk; validation. Numpy only."""
+"""Scenes: cameras, views and ground truth, one reader per format on disk, and validation. Numpy only."""
 
 from recon.scene.camera import Camera
 from recon.scene.opening import open

@@ -1,12 +1,13 @@
-"""What belongs to one photograph besides its mask: pixels to ignore, and landmarks.
+"""Annotations of single photographs: ignored pixels, and landmarks.
 
-`ignore/` holds pictures, each named like the mask that it belongs to: where they are not black, photograph and mask say
-nothing of the head. They are files of their own because grey in a mask means something else: programs that cut out
-heads write soft edges and half transparent hair, in bands of any width.
+`ignore/` holds pictures, each named like the mask that it belongs to. Their bright pixels are ignored: photograph and
+mask are no evidence of the head there, as behind a hand. They are files of their own because grey in a mask means
+something else: programs that cut out heads write soft edges and half transparent hair, in bands of any width.
 
-`landmarks/img_0007.json` holds {"nose_tip": [x, y], ...} in pixels of the photograph, (0, 0) its upper left corner, so
-that the middle of the first pixel is at (0.5, 0.5). Names are those of H3DS (right_eye, left_eye, nose_tip, nose_base,
-right_lips, left_lips; left and right are the subject's) or landmark_00 to landmark_67 in the order of Multi-PIE.
+`landmarks/<name of the photograph>.json` holds {"nose_tip": [x, y], ...} in pixels, (0, 0) the photograph's upper left
+corner, so that the middle of the first pixel is at (0.5, 0.5). Names are those of H3DS (right_eye, left_eye, nose_tip,
+nose_base, right_lips, left_lips; left and right are the subject's) or landmark_00 to landmark_67 in the order of
+Multi-PIE.
 """
 
 from __future__ import annotations
@@ -66,15 +67,15 @@ def landmark_paths(folder: Path, images: Sequence[Path]) -> list[Path | None]:
 
 
 def read_pixels(path: Path, width: int, height: int) -> dict[str, Float[np.ndarray, " 2"]]:
-    """Landmarks of a photograph by name, pixels (x, y).
+    """Landmarks of a photograph by name, (x, y) in pixels.
 
     Args:
-        path: The file.
-        width: Of the photograph.
-        height: Of the photograph.
+        path: The file of landmarks.
+        width: Width of the photograph in pixels.
+        height: Height of the photograph in pixels.
 
     Raises:
-        SceneError: The file is no such table, or a landmark lies outside the photograph.
+        SceneError: The file holds something else, or a landmark lies outside the photograph.
     """
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
@@ -91,8 +92,8 @@ def read_pixels(path: Path, width: int, height: int) -> dict[str, Float[np.ndarr
     return found
 
 
-def write_pixels(marks: Mapping[str, Float[np.ndarray, " 2"]], path: Path) -> None:
-    """Writes landmarks of a photograph as `read_pixels` reads them; makes the folder."""
+def write_pixels(landmarks: Mapping[str, Float[np.ndarray, " 2"]], path: Path) -> None:
+    """Write landmarks of a photograph in the form that `read_pixels` reads; the folder is made."""
     path.parent.mkdir(exist_ok=True)
-    table = {name: [round(float(value), 3) for value in place] for name, place in marks.items()}
+    table = {name: [round(float(value), 3) for value in place] for name, place in landmarks.items()}
     path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")

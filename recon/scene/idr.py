@@ -3,8 +3,7 @@
 Images in alphabetical order belong to world_mat_0, world_mat_1, ...: that is how IDR and NeuS pair them. A
 mask belongs to the image with the same name or, failing that, with the same last number in its name
 (`000012.png` and `012.png`, `img_0012.jpg` and `mask_0012.png`). Only folders whose names share nothing are
-paired in order. Pictures in `ignore/` have the names of the masks, files
-in `landmarks/` those of the images.
+paired in order. Pictures in `ignore/` have the names of the masks, files in `landmarks/` those of the images.
 """
 
 from __future__ import annotations
@@ -79,6 +78,7 @@ class IDRReader:
 
 
 def _subfolder(folder: Path, names: tuple[str, ...]) -> Path | None:
+    """The first of some subfolders that exists."""
     return next((folder / name for name in names if (folder / name).is_dir()), None)
 
 

@@ -1,4 +1,4 @@
-"""Decoding of photographs and masks, whatever mode the file has."""
+"""Pictures: decoding of photographs and masks of any mode, conversion to 8 bits, log luminance, and masked blurring."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from scipy.ndimage import gaussian_filter
 from recon.errors import SceneError
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)  # of linear RGB (IEC 61966-2-1)
+DARKEST = 0.01
+"""Offset of the luminance before the logarithm, so that noise in shadows is not amplified."""
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """Image files in alphabetical order, none where there is no folder; hidden files are passed over."""
+    """Image files of a folder in alphabetical order, without hidden ones; none where there is no folder."""
     if not folder.is_dir():
         return []
     return sorted(
@@ -24,7 +27,7 @@ def pictures_in(folder: Path) -> list[Path]:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """(width, height) from the file's header, without decoding the pixels.
+    """Width and height from the file's header, without decoding the pixels.
 
     Raises:
         SceneError: The file is missing or not an image.
@@ -71,7 +74,7 @@ def read_mask(path: Path) -> Bool[np.ndarray, "h w"]:
 
 
 def to_uint8(image: np.ndarray | Image.Image, what: str) -> np.ndarray:
-    """(h, w, 3) uint8 of an RGB picture given as uint8, as floats in [0, 1], or as a PIL image.
+    """The (h, w, 3) uint8 array of an RGB picture given as uint8, as floats in [0, 1], or as a PIL image.
 
     Raises:
         SceneError: Another shape or type, or floats that are not finite.
@@ -84,6 +87,23 @@ def to_uint8(image: np.ndarray | Image.Image, what: str) -> np.ndarray:
     if not np.issubdtype(array.dtype, np.floating) or not np.isfinite(array).all():
         raise SceneError(f"{what}: expected uint8 or finite floats in [0, 1], got {array.dtype}")
     return np.round(np.clip(array, 0, 1) * 255).astype(np.uint8)
+
+
+def log_luminance(image: Float[np.ndarray, "height width 3"]) -> Float[np.ndarray, "height width"]:
+    """Logarithm of the linear luminance of an sRGB picture in [0, 1] (IEC 61966-2-1)."""
+    linear = np.where(image <= 0.04045, image / 12.92, ((np.maximum(image, 0.04045) + 0.055) / 1.055) ** 2.4)
+    result: np.ndarray = np.log(linear.astype(np.float32) @ LUMINANCE + DARKEST)
+    return result
+
+
+def blurred_within(
+    picture: Float[np.ndarray, "height width"], mask: Bool[np.ndarray, "height width"], sigma_px: float
+) -> Float[np.ndarray, "height width"]:
+    """The picture blurred within its mask by normalised convolution, so that the background does not leak in."""
+    share = gaussian_filter(mask.astype(np.float32), sigma_px)
+    smooth = gaussian_filter(np.where(mask, picture, 0).astype(np.float32), sigma_px)
+    result: np.ndarray = np.where(share > 1e-3, smooth / np.maximum(share, 1e-3), picture)
+    return result
 
 
 def _load(path: Path, kind: str, pixels: bool = True) -> Image.Image:
@@ -110,25 +130,3 @@ def _full_scale(image: Image.Image) -> float:
     if image.mode == "F":
         return 1.0
     return 255.0
-
-
-LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
-DARKEST = 0.01
-"""Added to luminance before the logarithm, so that noise in shadows does not count for more than light does."""
-
-
-def log_luminance(image: Float[np.ndarray, "height width 3"]) -> Float[np.ndarray, "height width"]:
-    """Logarithm of the linear luminance of an sRGB picture in [0, 1] (IEC 61966-2-1)."""
-    linear = np.where(image <= 0.04045, image / 12.92, ((np.maximum(image, 0.04045) + 0.055) / 1.055) ** 2.4)
-    result: np.ndarray = np.log(linear.astype(np.float32) @ LUMINANCE + DARKEST)
-    return result
-
-
-def blurred_within(
-    picture: Float[np.ndarray, "height width"], mask: Bool[np.ndarray, "height width"], sigma_px: float
-) -> Float[np.ndarray, "height width"]:
-    """The picture blurred within its mask: what is outside has no say, so that the backdrop does not leak in."""
-    share = gaussian_filter(mask.astype(np.float32), sigma_px)
-    smooth = gaussian_filter(np.where(mask, picture, 0).astype(np.float32), sigma_px)
-    result: np.ndarray = np.where(share > 1e-3, smooth / np.maximum(share, 1e-3), picture)
-    return result

@@ -1,4 +1,4 @@
-"""What is reconstructed: views with cameras, photographs and masks, and the truth where it is known."""
+"""Scenes: views with cameras, photographs and masks, and the ground truth where it is known."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from recon.scene.view import View
 
 @dataclass(frozen=True, eq=False)
 class GroundTruth:
-    """The scanned or generated surface of a scene, read when asked for.
+    """The scanned or generated surface of a scene; files are read on use.
 
     Attributes:
         mesh_path: Wavefront OBJ in world mm.
-        landmarks_path: `name vertex_index` per line; the file may be missing.
+        landmarks_path: File with `name vertex_index` per line; it may be missing.
         regions_folder: Folder of `<region>.txt`, one vertex index per line; it may be missing.
     """
 
@@ -121,7 +121,7 @@ class Scene:
         return np.linalg.inv(self.scale_mat)
 
     def available(self) -> list[int]:
-        """Views whose image and mask are there: all of them, but for a partial copy."""
+        """Indices of the views whose image and mask exist; in a partial copy not all do."""
         return [view.index for view in self.views if view.available]
 
     def select(self, views: int | Sequence[Any]) -> list[int]:
@@ -173,7 +173,7 @@ class Scene:
         return None
 
     def _checked(self, views: Sequence[Any]) -> list[int]:
-        """An explicit list: indices of views, each named once."""
+        """The indices of an explicit list of views, after checks."""
         indices: list[int] = []
         count = len(self.views)
         for view in views:
@@ -192,7 +192,7 @@ class Scene:
 
 
 def parse_views(text: str) -> int | list[int]:
-    """What a command line calls views: `3` or `views=3` is a number, `[0,18,65]` or `0,18,65` a list.
+    """The views that a command line names: `3` or `views=3` is a number, `[0,18,65]` or `0,18,65` a list.
 
     Raises:
         SceneError: It is neither.
@@ -239,6 +239,7 @@ def read_indices(path: Path) -> Integer[np.ndarray, " indices"]:
 
 
 def _text(path: Path) -> str:
+    """The content of a text file."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

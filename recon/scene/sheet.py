@@ -18,8 +18,9 @@ SPHERE_COLOUR = (64, 220, 255)
 
 
 def contact_sheet(scene: Scene, view_ids: Sequence[int], tile: int = 256, columns: int = 6) -> Image.Image:
-    """Photographs with the mask's outline (pink) and the unit sphere's outline (blue); the rest is darkened, and
-    ignored pixels are tinted yellow.
+    """A sheet of photographs with the outlines of mask (pink) and unit sphere (blue).
+
+    The background is darkened, and ignored pixels are tinted yellow.
 
     Args:
         scene: The scene.

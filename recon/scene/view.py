@@ -15,16 +15,15 @@ from recon.scene.images import image_size, read_image, read_mask
 
 
 class View:
-    """One photograph of a scene, with its mask and camera; nothing is read before it is asked for.
+    """One photograph of a scene, with its mask and camera; files are read on use.
 
     Attributes:
         index: Position in the scene's views.
         name: The image's file name without extension.
-        image_path: The photograph; it may be missing in a partial copy.
-        mask_path: The foreground mask; it may be missing too, which is an error as soon as it is asked for.
-        ignore_path: Bright where the photograph says nothing of the head, such as a hand before it; None where all
-            of it counts.
-        landmarks_path: Where its landmarks are written down (see `recon.scene.annotations`); None where they are not.
+        image_path: File of the photograph; it may be missing in a partial copy.
+        mask_path: File of the foreground mask; it may be missing too, which is an error on use.
+        ignore_path: Picture of the pixels to ignore, such as a hand before the head; None where there are none.
+        landmarks_path: File of its landmarks (see `recon.scene.annotations`); None where there are none.
     """
 
     def __init__(
@@ -50,7 +49,7 @@ class View:
 
     @property
     def available(self) -> bool:
-        """Both files are there."""
+        """Whether photograph and mask exist."""
         return self.image_path.is_file() and self.mask_path.is_file()
 
     @cached_property
@@ -79,7 +78,7 @@ class View:
         return read_mask(self.mask_path)
 
     def ignored(self) -> Bool[np.ndarray, "h w"]:
-        """Pixels of which photograph and mask say nothing, whatever they hold; decoded on each call.
+        """The pixels at which photograph and mask do not count, decoded on each call.
 
         Raises:
             SceneError: The file, or without one the mask, is missing or cannot be read.
@@ -90,7 +89,7 @@ class View:
         return np.zeros((height, width), dtype=bool)
 
     def landmarks(self) -> dict[str, Float[np.ndarray, " 2"]]:
-        """Pixels (x, y) of the landmarks that are marked in the photograph, by name; empty where none are.
+        """Positions (x, y) in pixels of the landmarks known in the photograph, by name; empty where there are none.
 
         Raises:
             SceneError: The file of landmarks, or the photograph, is broken.

@@ -29,7 +29,7 @@ class H3DS:
     """Access to a copy of H3DS, or to a generated data set like it, with the methods of `h3ds.dataset.H3DS`.
 
     Names, arguments, return types and orders are those of the published package 0.4.0. Scenes that are on
-    disk can be loaded from a partial copy. These faults of the published package are mended:
+    disk can be loaded from a partial copy. These faults of the published package are corrected:
 
     * `load_region` and `evaluate_scene` work with every NumPy (it uses `np.int`, gone since 1.24).
     * Importing it leaves the process's logging alone, and no log message raises an exception.

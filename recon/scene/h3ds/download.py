@@ -1,4 +1,4 @@
-"""Downloading H3DS with an access token: hash first, then unpack, as a whole."""
+"""Download of H3DS with an access token: the hash is checked first, then the archive is unpacked as a whole."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def download(config: Mapping[str, Any], root: Path, token: str) -> None:
 
 
 def _fetch_verified(file_id: str, expected: str, archive: Path) -> None:
-    """Have the archive in place with the right hash."""
+    """Download the archive unless it is there, and check its hash."""
     partial = archive.with_suffix(".part")
     by_hand = (
         f"or download https://drive.google.com/file/d/{file_id}/view in a browser and put it at {archive}"

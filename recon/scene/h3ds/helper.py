@@ -1,4 +1,4 @@
-"""What a copy of H3DS should hold and where: the description (toml or built-in table) and the paths."""
+"""The contents that a copy of H3DS should have: its description (toml or built-in table) and its paths."""
 
 from __future__ import annotations
 

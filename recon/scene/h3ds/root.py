@@ -1,4 +1,4 @@
-"""What an H3DS root says of its scenes: `config.toml` and `version.txt`, which several processes may write."""
+"""The descriptions of an H3DS root, `config.toml` and `version.txt`, which several processes may write."""
 
 import json
 import os
@@ -13,10 +13,10 @@ from recon.scene.h3ds.layout import CONFIG_FILE, VERSION_FILE, read_config, read
 
 
 def check_version(root: Path, version: str) -> None:
-    """A root holds one data version.
+    """Check that a root, if it exists, holds this data version.
 
     Raises:
-        SceneError: it holds another.
+        SceneError: It holds another.
     """
     present = read_version(root)
     if present is not None and present != version:
@@ -28,7 +28,7 @@ def check_version(root: Path, version: str) -> None:
 
 @contextmanager
 def locked(root: Path) -> Iterator[None]:
-    """One writer at a time in a root, across processes (where the system has advisory locks)."""
+    """A context with one writer at a time in a root, across processes where the system has advisory locks."""
     try:
         import fcntl
     except ImportError:  # Windows: generate with one process there

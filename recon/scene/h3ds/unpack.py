@@ -1,4 +1,4 @@
-"""Unpacking an encrypted zip archive: as a whole or not at all, and never outside of its folder."""
+"""Unpacking of encrypted zip archives: completely or not at all, and never outside of their folder."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def write_scene(
         landmarks: Name to vertex index of `mesh`.
         regions: Name to vertex indices of `mesh`.
         default_views: Number of views to view indices, in order.
-        ignored: View index to (h, w) bool, pixels that say nothing of the head, for views that have such.
+        ignored: View index to (h, w) bool, the pixels to ignore, for views that have such.
         tags: Data set tags of the scene.
         version: Data version of the whole root; must agree with a root that exists.
         jpeg_quality: 1 to 100; from 90 on, colour is not subsampled.
@@ -227,7 +227,7 @@ def _write_places(paths: Paths, landmarks: Mapping[str, int], regions: Mapping[s
 
 @contextlib.contextmanager
 def _hidden_folder(root: Path, name: str) -> Iterator[Path]:
-    """A folder beside a scene's place, gone in the end unless it was moved."""
+    """A context with a temporary folder beside a scene's place, removed at the end unless it was moved."""
     work = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=root))
     try:
         work.chmod(0o755)
@@ -237,7 +237,7 @@ def _hidden_folder(root: Path, name: str) -> Iterator[Path]:
 
 
 def move_in_place(work: Path, target: Path) -> None:
-    """Put a finished file or folder in its place; an old folder is moved aside first, then removed."""
+    """Move a finished file or folder to its place; an old folder is moved aside first, then removed."""
     if not target.is_dir():
         os.replace(work, target)
         return
