@@ -222,7 +222,9 @@ def mask_paths(folder: Path, photographs: Sequence[Path]) -> dict[Path, Path]:
         SceneError: There is no such folder, or a mask belongs to no photograph, or two to one.
     """
     if not folder.is_dir():
-        raise SceneError(f"masks: {folder} is not a folder")
+        raise SceneError(
+            f"masks={folder}: expected auto, alpha, or a folder of masks named like the photographs"
+        )
     names = {path.stem.casefold(): path for path in photographs}
     names |= {f"mask_{n.removeprefix('img_')}": p for n, p in list(names.items()) if n.startswith("img_")}
     found: dict[Path, Path] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -91,28 +91,43 @@ class Perception:
         self.landmarker = landmarker or MediaPipeFaceLandmarker()
         self.segmenter = segmenter or MediaPipePersonSegmenter()
 
-    def see(
-        self, photograph: Photograph, person: int = 1, masks: str | Path = "auto"
-    ) -> PhotographObservation:
-        """What is seen in a photograph.
+    def see_all(
+        self, photographs: Sequence[Photograph], person: int = 1, masks: str | Path = "auto"
+    ) -> list[PhotographObservation]:
+        """What is seen in photographs of one set, whose masks may lie in one folder.
 
         Args:
-            photograph: Upright and scaled.
+            photographs: Upright and scaled.
             person: 1 is the largest face, 2 the second largest.
-            masks: `auto` takes the photograph's own alpha where it has one, else the network; `alpha` its alpha; any
+            masks: `auto` takes a photograph's own alpha where it has one, else the network; `alpha` its alpha; any
                 other word is a folder of masks, in which photographs that have none there are as with `auto`.
 
         Raises:
             SceneError: There is no such person, or no such mask.
             PerceptionError: The networks cannot be had.
         """
+        given: Mapping[Path, Path] = {}
+        if masks not in ("auto", "alpha"):
+            given = mask_paths(Path(masks), [photograph.path for photograph in photographs])
+        return [self._see(each, person, given.get(each.path), masks == "alpha") for each in photographs]
+
+    def see(
+        self, photograph: Photograph, person: int = 1, masks: str | Path = "auto"
+    ) -> PhotographObservation:
+        """What is seen in a photograph that is a set of its own; see `see_all`."""
+        return self.see_all([photograph], person, masks)[0]
+
+    def _see(
+        self, photograph: Photograph, person: int, given: Path | None, alpha: bool
+    ) -> PhotographObservation:
+        """What is seen in a photograph, with the file of its mask where it has one."""
         found = self._persons(photograph)
         if not 1 <= person <= max(len(found), 1):
             raise SceneError(f"{photograph.path} has {len(found)} faces: person={person} is not there")
         chosen = found[person - 1] if found else None
         face, points = chosen or (None, None)
         others = tuple(each for each, _ in found if each is not face)
-        mask = self._mask(photograph, face, others, masks)
+        mask = self._mask(photograph, face, others, given, alpha)
         if points is not None and points.score < WORTHLESS:
             points = None
         warnings = tuple(warnings_of(photograph, face, points, others, person, mask))
@@ -129,15 +144,18 @@ class Perception:
         return sure or found[:1]
 
     def _mask(
-        self, photograph: Photograph, face: Face | None, others: Sequence[Face], masks: str | Path
+        self,
+        photograph: Photograph,
+        face: Face | None,
+        others: Sequence[Face],
+        given: Path | None,
+        alpha: bool,
     ) -> PersonMask:
-        if masks not in ("auto", "alpha"):
-            path = mask_paths(Path(masks), [photograph.path]).get(photograph.path)
-            if path is not None:
-                return given_mask(photograph, read_given_mask(path, photograph), face, str(path))
+        if given is not None:
+            return given_mask(photograph, read_given_mask(given, photograph), face, str(given))
         if photograph.alpha is not None:
             return given_mask(photograph, photograph.alpha > 0.5, face, "alpha")
-        if masks == "alpha":
+        if alpha:
             raise SceneError(
                 f"{photograph.path} has no alpha channel that could be its mask: masks=auto makes one"
             )

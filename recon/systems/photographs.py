@@ -1,16 +1,14 @@
 """Plain photographs, without cameras and masks, become a scene: what the stage observe does for them."""
 
 import logging
-from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from recon import scene as scenes
 from recon.calibration import scene_from_photographs
-from recon.errors import SceneError
 from recon.perception import Perception, photographs_in, read_photograph
-from recon.perception.masks import given_mask, mask_paths, read_given_mask
+from recon.perception.photograph import EXTENSIONS
 from recon.priors import load_shape_prior
 from recon.priors.shipped import hash_of, shipped
 from recon.scene import Scene
@@ -18,9 +16,6 @@ from recon.scene.readers import reader_of
 from recon.systems.config import build
 
 log = logging.getLogger(__name__)
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".heic", ".heif")
-"""Endings of a single photograph that `scene=` may name."""
 
 
 def plain_photographs(cfg: DictConfig) -> list[Path]:
@@ -33,7 +28,7 @@ def plain_photographs(cfg: DictConfig) -> list[Path]:
         SceneError: Two photographs of the folder have the same stem.
     """
     path = Path(str(cfg.scenes.get(str(cfg.scene), cfg.scene))).expanduser()
-    if path.is_file() and path.suffix.lower() in SUFFIXES:
+    if path.is_file() and path.suffix.lower() in EXTENSIONS:
         return [path]
     if not path.is_dir() or reader_of(path) is not None:
         return []
@@ -62,19 +57,12 @@ def calibrated_scene(cfg: DictConfig, photographs: list[Path], folder: Path) -> 
     if out.is_dir():
         return scenes.open(out)
     perception: Perception = build(cfg.perception)
-    masks = str(cfg.masks)
-    read = [read_photograph(path) for path in photographs]
-    given = {} if masks in ("auto", "alpha") else _given_masks(Path(masks), photographs)
-    seen = []
-    for photograph in read:
-        found = perception.see(photograph, int(cfg.person), "alpha" if masks == "alpha" else "auto")
-        if photograph.path in given:
-            mask = read_given_mask(given[photograph.path], photograph)
-            source = str(given[photograph.path])
-            found = replace(found, mask=given_mask(photograph, mask, found.face, source))
+    seen = perception.see_all(
+        [read_photograph(path) for path in photographs], int(cfg.person), str(cfg.masks)
+    )
+    for found in seen:
         for warning in found.warnings:
-            log.warning("%s: %s", photograph.path.name, warning.message)
-        seen.append(found)
+            log.warning("%s", warning.message)
     path = shipped("pca-synth-v1.safetensors")
     calibrated = scene_from_photographs(
         seen,
@@ -85,12 +73,3 @@ def calibrated_scene(cfg: DictConfig, photographs: list[Path], folder: Path) -> 
     )
     log.info("cameras and masks are estimates: look at %s", out / "calibration.png")
     return calibrated.scene
-
-
-def _given_masks(folder: Path, photographs: list[Path]) -> dict[Path, Path]:
-    """The user's masks by photograph."""
-    if not folder.is_dir():
-        raise SceneError(
-            f"masks={folder}: expected auto, alpha, or a folder of masks named like the photographs"
-        )
-    return mask_paths(folder, photographs)

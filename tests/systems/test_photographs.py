@@ -8,8 +8,9 @@ from PIL import Image
 
 from recon import scene as scenes
 from recon.errors import ConfigError, SceneError
+from recon.perception.masks import mask_paths
 from recon.systems import config
-from recon.systems.photographs import _given_masks, plain_photographs
+from recon.systems.photographs import plain_photographs
 from recon.systems.stages import select_views
 from tests.support import ellipsoid
 from tests.support.runs import ROOT, composed
@@ -53,4 +54,4 @@ def test_without_a_word_three_views_of_a_scene_are_taken_and_all_of_photographs(
 
 def test_masks_that_are_no_folder_are_named(tmp_path):
     with pytest.raises(SceneError, match=r"masks=.*expected auto, alpha, or a folder"):
-        _given_masks(tmp_path / "none", [tmp_path / "a.jpg"])
+        mask_paths(tmp_path / "none", [tmp_path / "a.jpg"])
