@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import torch
-import yaml
 from hydra import compose, initialize_config_dir
 
 from recon.systems import config, run, stages
@@ -66,20 +65,6 @@ def resumed(folder):
         again = config.settle(compose("train", overrides=[f"resume={folder}"]), [f"resume={folder}"])
     task = run.prepare(again, folder)
     return task, stages.train(task)
-
-
-def leaves(path, prefix):
-    def walk(node, name):
-        if isinstance(node, dict) and node:
-            for key, value in node.items():
-                yield from walk(value, f"{name}{key}.")
-        else:
-            yield name.rstrip(".")
-
-    content = yaml.safe_load(path.read_text())
-    for dropped in ("defaults", "hydra"):
-        content.pop(dropped, None)
-    return [name for name in walk(content, prefix) if not name.endswith("_target_")]
 
 
 def same(a, b):
