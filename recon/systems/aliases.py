@@ -13,22 +13,24 @@ from omegaconf import DictConfig, OmegaConf
 
 log = logging.getLogger(__name__)
 
+PCA_PRIOR_OPTIONS: Mapping[str, str] = {
+    "outside_mm": "out_of_distribution_mm",
+    "learned": "residual",
+    "residual_settings": "sdf_offset_settings",
+    "solver.likeness": "solver.brightness",
+    "solver.likeness_blurs_px": "solver.brightness_blurs_px",
+    "solver.likeness_count": "solver.brightness_count",
+    "solver.mark_sigma_mm": "solver.face_point_sigma_mm",
+}
+"""Options of the PCA prior, which stand below each of `PCA_PRIORS`."""
+PCA_PRIORS = ("prior", "init.pca")
+
 OPTIONS: Mapping[str, str] = {
+    "init.linear": "init.pca",
+    **{f"{place}.{old}": f"{place}.{new}" for place in PCA_PRIORS for old, new in PCA_PRIOR_OPTIONS.items()},
     "method.outside": "method.fallback",
-    "prior.outside_mm": "prior.out_of_distribution_mm",
     "prior.donor": "prior.source_subject",
     "prior.donors_folder": "prior.source_subjects_folder",
-    "prior.learned": "prior.residual",
-    "prior.residual_settings": "prior.sdf_offset_settings",
-    "prior.solver.likeness": "prior.solver.brightness",
-    "prior.solver.likeness_blurs_px": "prior.solver.brightness_blurs_px",
-    "prior.solver.likeness_count": "prior.solver.brightness_count",
-    "prior.solver.mark_sigma_mm": "prior.solver.face_point_sigma_mm",
-    "init.linear": "init.pca",
-    "init.pca.outside_mm": "init.pca.out_of_distribution_mm",
-    "init.pca.learned": "init.pca.residual",
-    "init.pca.residual_settings": "init.pca.sdf_offset_settings",
-    "init.pca.solver.likeness": "init.pca.solver.brightness",
     "init.regression.lesson_points": "init.regression.sample_points",
     "renderer.pace": "renderer.refresh_interval",
     "renderer.every": "renderer.longest_refresh_interval",
@@ -124,7 +126,7 @@ def _present_key(key: str, value: Any, options: Mapping[str, str] = OPTIONS) -> 
             if key == old or key.startswith(old + "."):
                 key = new + key.removeprefix(old)
     offset = str(value).lower() in OFFSET_VALUES
-    if offset and key in ("prior.residual", "init.pca.residual"):
+    if offset and key in [f"{place}.residual" for place in PCA_PRIORS]:
         return key.replace("residual", "sdf_offset")
     return key
 

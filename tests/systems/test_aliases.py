@@ -22,6 +22,7 @@ config.register_resolvers()
         ("+prior.outside_mm=3", "+prior.out_of_distribution_mm=3"),
         ("init.linear.path=a.safetensors", "init.pca.path=a.safetensors"),
         ("init.linear.solver.likeness=false", "init.pca.solver.brightness=false"),
+        ("init.linear.solver.mark_sigma_mm=1", "init.pca.solver.face_point_sigma_mm=1"),
         ("prior.residual=false", "prior.sdf_offset=false"),
         ("prior.residual=auto", "prior.sdf_offset=auto"),
         ("prior.learned=field", "prior.residual=field"),
@@ -114,7 +115,11 @@ def test_present_names_are_options():
             ["method=baseh3dnet"],
         ]
         configs = [compose("train", overrides=choice) for choice in choices]
-    inner = ("prior.solver.brightness_", "prior.solver.face_point")  # fields of SolverSettings, given by +
+    inner = tuple(  # fields of SolverSettings, given by +
+        f"{place}.solver.{field}"
+        for place in ("prior", "init.pca")
+        for field in ("brightness_", "face_point")
+    )
     for name in OPTIONS.values():
         if not name.startswith(inner):
             assert any(OmegaConf.select(cfg, name, default="missing") != "missing" for cfg in configs), name
