@@ -18,9 +18,9 @@ from recon.calibration.joint import JointFit, joint_fit, without_body
 from recon.calibration.landmarks import LandmarkModel
 from recon.calibration.observing import ObservedPhotograph
 from recon.calibration.placing import (
-    LEAST_SCORE,
     SOLVER_LONG_SIDE,
     PlacedPhotograph,
+    has_landmarks,
     placed_by_landmarks,
     placed_by_outlines,
     windowed,
@@ -288,8 +288,9 @@ def named_landmarks(
         code: Of the head.
         near_mm: Landmarks without a point so near on the mean head are left out.
     """
-    if view.landmarks is None or view.landmarks.score < LEAST_SCORE:
+    if not has_landmarks(view):
         return {}
+    assert view.landmarks is not None
     network = prior.network
     assert isinstance(network, PCAShapeModel)
     mean = network.landmark_mean.numpy().astype(float)

@@ -50,6 +50,11 @@ class PlacedPhotograph:
     remarks: tuple[str, ...] = ()
 
 
+def has_landmarks(photograph: ObservedPhotograph) -> bool:
+    """Whether a photograph's landmarks are good enough to be used."""
+    return photograph.landmarks is not None and photograph.landmarks.score >= LEAST_SCORE
+
+
 def placed_by_landmarks(
     photographs: Sequence[ObservedPhotograph], model: LandmarkModel, settings: BundleSettings
 ) -> tuple[dict[int, PlacedPhotograph], dict[int, str]]:
@@ -59,12 +64,12 @@ def placed_by_landmarks(
     refused = {}
     usable = []
     for index, each in enumerate(photographs):
-        if each.landmarks is None:
-            refused[index] = "no face was found in it"
-        elif each.landmarks.score < LEAST_SCORE:
-            refused[index] = f"its face shows too little for landmarks (score {each.landmarks.score:.2f})"
-        else:
+        if has_landmarks(each):
             usable.append(index)
+        elif each.landmarks is None:
+            refused[index] = "no face was found in it"
+        else:
+            refused[index] = f"its face shows too little for landmarks (score {each.landmarks.score:.2f})"
     if not usable:
         names = "; ".join(f"{photographs[index].name}: {why}" for index, why in refused.items())
         raise SceneError(
@@ -103,7 +108,8 @@ def placed_by_outlines(
     model: LandmarkModel,
 ) -> tuple[dict[int, PlacedPhotograph], dict[int, str]]:
     """The other photographs, about the head that those with landmarks show; with why some cannot be used."""
-    wanted = [index for index, why in refused.items() if "landmarks are" not in why]
+    # One whose landmarks disagree with the others is no better by its outline.
+    wanted = [index for index in refused if not has_landmarks(photographs[index])]
     result, still = dict(placed), dict[int, str]()
     if not wanted:
         return result, still
