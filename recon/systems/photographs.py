@@ -12,7 +12,7 @@ from recon.perception.photograph import EXTENSIONS
 from recon.priors import load_shape_prior
 from recon.priors.shipped import hash_of, shipped
 from recon.scene import Scene
-from recon.scene.readers import reader_of
+from recon.scene.readers import READERS
 from recon.systems.config import build
 
 log = logging.getLogger(__name__)
@@ -30,13 +30,22 @@ def plain_photographs(cfg: DictConfig) -> list[Path]:
     path = Path(str(cfg.scenes.get(str(cfg.scene), cfg.scene))).expanduser()
     if path.is_file() and path.suffix.lower() in EXTENSIONS:
         return [path]
-    if not path.is_dir() or reader_of(path) is not None:
+    if not path.is_dir() or not _holds_photographs_alone(path):
         return []
     found = photographs_in(path)
     for unused, reason in found.unused.items():
-        if found.photographs:
-            log.warning("%s is not used: %s", unused, reason)
+        log.warning("%s is not used: %s", unused, reason)
     return list(found.photographs)
+
+
+def _holds_photographs_alone(folder: Path) -> bool:
+    """Whether a folder holds photographs and nothing by which a format of scenes is known; a scene of which a part is
+    missing is no folder of photographs, and opening it says what is missing.
+    """
+    files = [pattern for reader in READERS for pattern in reader.looked_for if not pattern.endswith("/")]
+    return any(path.suffix.lower() in EXTENSIONS for path in folder.iterdir()) and not any(
+        any(folder.glob(pattern)) for pattern in files
+    )
 
 
 def calibrated_scene(cfg: DictConfig, photographs: list[Path], folder: Path) -> Scene:
@@ -54,7 +63,7 @@ def calibrated_scene(cfg: DictConfig, photographs: list[Path], folder: Path) -> 
         PerceptionError: The networks cannot be had.
     """
     out = folder / "scene" / "photographs"
-    if out.is_dir():
+    if cfg.resume is not None and out.is_dir():
         return scenes.open(out)
     perception: Perception = build(cfg.perception)
     seen = perception.see_all(
@@ -70,6 +79,7 @@ def calibrated_scene(cfg: DictConfig, photographs: list[Path], folder: Path) -> 
         load_shape_prior(path, hash_of(path)),
         focal_mm=cfg.focal_mm,
         interpupillary_mm=cfg.interpupillary_mm,
+        overwrite=True,  # what a run that was stopped before its training left behind
     )
     log.info("cameras and masks are estimates: look at %s", out / "calibration.png")
     return calibrated.scene

@@ -36,6 +36,17 @@ def test_scenes_and_names_are_no_plain_photographs(tmp_path):
     assert photographs(ellipsoid.write_idr_scene(tmp_path / "scene", 3)) == []
 
 
+def test_what_is_no_folder_of_photographs_is_left_to_the_readers_and_their_errors(tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").write_text("nothing to see")
+    scenes_root = tmp_path / "root"
+    scene = ellipsoid.write_idr_scene(scenes_root / "scene", 3)
+    assert photographs(tmp_path / "notes") == photographs(scenes_root) == []
+    (scene / "image").rename(scene / "pictures")
+    shutil.copy(DEMO / "image" / "img_0014.jpg", scene / "sheet.jpg")
+    assert photographs(scene) == []  # a scene that lacks its images, with a picture beside them
+
+
 def test_two_photographs_of_one_stem_are_refused(tmp_path):
     for suffix in ("jpg", "png"):
         Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / f"a.{suffix}")
