@@ -25,7 +25,9 @@ WIDTH, MARGIN, GAP, BETWEEN = 900, 24, 22, 44
 """Pixels: of the picture, at its sides, between the boxes of a floor, and between floors."""
 BOX, LANE, LINE, LETTER = 250, 8, 15, 6.5
 """Pixels: widest box, width of an arrow that passes a floor, height of a line of text, mean width of a letter."""
-FILLS = ("#f3efe6", "#eaf1e4", "#e2f0ea", "#e0eff3", "#e2e9f6", "#e8e4f5", "#f3e4f1", "#f8e6e6")
+ROOMY = 190
+"""Pixels: in a narrower box the number of lines would run into the name."""
+FILLS = ("#f3efe6", "#eaf1e4", "#e2f0ea", "#e0eff3", "#e2e9f6", "#e5e7f6", "#e8e4f5", "#f3e4f1", "#f8e6e6")
 """Colours of the floors, from the lowest."""
 
 
@@ -224,7 +226,9 @@ def _text(room: Room, width: float) -> list[str]:
 
 def _box(place: Place, room: Room, lines: Sequence[str], top: float, height: float) -> Iterator[str]:
     left = place.x - place.width / 2
-    size = f"{room.files} file{'s' if room.files > 1 else ''}, {max(round(room.lines, -2), 100):,} lines"
+    size = f"{room.files} file{'s' if room.files > 1 else ''}"
+    if place.width >= ROOMY:
+        size += f", {max(round(room.lines, -2), 100):,} lines"
     yield (
         f'<g class="room" id="{room.name}"><rect x="{left:g}" y="{top:g}" width="{place.width:g}" height="{height:g}" '
         f'rx="6" fill="{FILLS[room.floor % len(FILLS)]}" stroke="#889"/>'

@@ -9,7 +9,8 @@ FLOORS = (
     ("evaluation",),
     ("scene",),
     ("perception", "fitting", "rendering", "synth"),
-    ("priors", "calibration", "morphable", "hair", "appearance"),
+    ("priors",),
+    ("calibration", "morphable", "hair", "appearance"),
     ("systems",),
     ("commands",),
 )
