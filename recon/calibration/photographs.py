@@ -25,6 +25,7 @@ from recon.calibration.placing import (
     placed_by_outlines,
     windowed,
 )
+from recon.errors import SceneError
 from recon.files import replacing
 from recon.perception import PhotographObservation
 from recon.priors.pca.shape_model import PCAShapeModel
@@ -308,6 +309,20 @@ def named_landmarks(
         if inside[number]
         and number > 16  # the first 17 are the outline of the jaw, which is another in every view
     }
+
+
+def read_pose(folder: Path) -> Float[np.ndarray, "4 4"]:
+    """`CalibratedScene.canonical_from_world` of a scene that was written before.
+
+    Raises:
+        SceneError: The folder's report cannot be read.
+    """
+    try:
+        table = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+        pose = np.array(table["canonical_from_world"], dtype=np.float64).reshape(4, 4)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise SceneError(f"{folder / REPORT} cannot be read: {error}") from error
+    return pose
 
 
 def _write_report(folder: Path, result: CalibratedScene, scale: float) -> None:

@@ -72,22 +72,28 @@ def solve(
         settings: Settings of the solver.
         ignored: Pixels that are not valid, for each photograph.
         marked: Landmarks marked in each photograph; None or empty where there are none.
-        start: Initial canonical_from_world, if the pose is known.
+        start: Initial canonical_from_world, if the pose is known. With landmarks it is kept until they count;
+            without, it is refined by outlines first.
 
     Raises:
         PriorError: The masks have no outline inside the pictures.
     """
     settings = settings or SolverSettings()
     coarse = shape_model.coarse_level
-    found = fit_head(coarse, cameras, masks, centre_mm, unit_mm, start=start, effort=POSE, ignored=ignored)
+    if start is not None and any(marks is not None for marks in marked):
+        # Landmarks hold the pose; outlines alone could turn the head away, where hair hides its shape.
+        pose, code = start, torch.zeros(shape_model.latent_size)
+    else:
+        found = fit_head(
+            coarse, cameras, masks, centre_mm, unit_mm, start=start, effort=POSE, ignored=ignored
+        )
+        pose, code = found.canonical_from_world, found.code
     views = observe_views(cameras, masks, images, ignored, settings)
     pose_prior = PosePrior(up_of(cameras), np.asarray(centre_mm, dtype=float), unit_mm)
     brightness_model = shape_model.brightness_model if settings.brightness else None
     problem = GaussNewtonProblem(shape_model, brightness_model, views, pose_prior, settings, marked)
     coarse_problem = replace(problem, shape_model=coarse)
-    variables = Variables(
-        found.canonical_from_world, found.code, [camera.world_from_camera for camera in cameras]
-    )
+    variables = Variables(pose, code, [camera.world_from_camera for camera in cameras])
     compared = settings.photometric and len(views) > 1
     steps = _schedule(settings, compared, brightness_model is not None)
     for number, step in enumerate(steps):

@@ -104,7 +104,9 @@ class DeepSDFPrior:
         return head if self.residual == "none" else ResidualField(head, networks.sdf())
 
     def _fit(self, prior: ShapePrior, observations: SceneObservations) -> HeadFit:
-        start = _pose_by_landmarks(prior, observations) if self.pose == "landmarks" else None
+        start = observations.canonical_from_world
+        if self.pose == "landmarks":
+            start = _pose_by_landmarks(prior, observations)
         return fit_head(
             prior.network,
             observations.cameras,

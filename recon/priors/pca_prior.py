@@ -143,6 +143,7 @@ class PCAPrior:
             self.settings,
             ignored=observations.ignored,
             marked=[marked_landmarks(prior, pixels) for pixels in observations.marked],
+            start=observations.canonical_from_world,
         )
         log.info(
             "fitted: outlines %.2f mm apart, colours %s",

@@ -31,6 +31,8 @@ class SceneObservations:
             empty where every pixel is valid.
         marked: For each view pixels (x, y) of the landmarks marked in its photograph, by name; empty where there are
             none.
+        canonical_from_world: Pose of the head, world mm to canonical unit space, where the cameras were found about a
+            head; fits begin there instead of searching for it. None where it is not known.
     """
 
     cameras: Sequence[Camera]
@@ -40,6 +42,7 @@ class SceneObservations:
     landmarks: Callable[[], Mapping[str, Float[np.ndarray, " 3"]]] = dict
     ignored: Sequence[Bool[np.ndarray, "_ _"]] = ()
     marked: Sequence[Mapping[str, Float[np.ndarray, " 2"]]] = ()
+    canonical_from_world: Float[np.ndarray, "4 4"] | None = None
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,12 @@
 import logging
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Float
 from omegaconf import DictConfig
 
 from recon import scene as scenes
-from recon.calibration import scene_from_photographs
+from recon.calibration import read_pose, scene_from_photographs
 from recon.perception import Perception, photographs_in, read_photograph
 from recon.perception.photograph import EXTENSIONS
 from recon.priors import load_shape_prior
@@ -48,8 +50,11 @@ def _holds_photographs_alone(folder: Path) -> bool:
     )
 
 
-def calibrated_scene(cfg: DictConfig, photographs: list[Path], folder: Path) -> Scene:
-    """A scene made of plain photographs, with the cameras and masks that were found, in the run folder.
+def calibrated_scene(
+    cfg: DictConfig, photographs: list[Path], folder: Path
+) -> tuple[Scene, Float[np.ndarray, "4 4"]]:
+    """A scene made of plain photographs, with the cameras and masks that were found, in the run folder; and the pose of
+    the head, canonical_from_world.
 
     A resumed run opens the one that its start has made.
 
@@ -64,7 +69,7 @@ def calibrated_scene(cfg: DictConfig, photographs: list[Path], folder: Path) -> 
     """
     out = folder / "scene" / "photographs"
     if cfg.resume is not None and out.is_dir():
-        return scenes.open(out)
+        return scenes.open(out), read_pose(out)
     perception: Perception = build(cfg.perception)
     seen = perception.see_all(
         [read_photograph(path) for path in photographs], int(cfg.person), str(cfg.masks)
@@ -82,4 +87,4 @@ def calibrated_scene(cfg: DictConfig, photographs: list[Path], folder: Path) -> 
         overwrite=True,  # what a run that was stopped before its training left behind
     )
     log.info("cameras and masks are estimates: look at %s", out / "calibration.png")
-    return calibrated.scene
+    return calibrated.scene, calibrated.canonical_from_world

@@ -103,9 +103,11 @@ def select_views(scene: Scene, wanted: Any, all_by_default: bool = False) -> lis
     return scene.select(wanted)
 
 
-def observe(scene: Scene, views: Sequence[int]) -> SceneObservations:
+def observe(
+    scene: Scene, views: Sequence[int], canonical_from_world: Float[np.ndarray, "4 4"] | None = None
+) -> SceneObservations:
     """Gather what a prior may look at before training: cameras, masks, ignored pixels and landmarks of the input
-    views.
+    views, and the pose of the head where it is known.
     """
     inputs = [scene.views[view] for view in views]
 
@@ -124,6 +126,7 @@ def observe(scene: Scene, views: Sequence[int]) -> SceneObservations:
         landmarks,
         [view.ignored() for view in inputs],
         [view.landmarks() for view in inputs],
+        canonical_from_world,
     )
 
 

@@ -168,6 +168,23 @@ def test_landmarks_show_where_a_head_turns():
     assert (without_marks - pixels).abs().max() > 2.0
 
 
+def test_an_outline_that_looks_turned_does_not_turn_a_head_that_landmarks_hold():
+    """Hair can give a frontal head the outline of a profile: here the mask is that of the head turned by 60 degrees."""
+    code, view = torch.zeros(2), camera(0.0, np.zeros(3))
+    image, _ = photograph(view, (-0.5, 0.4, 0.8), code)
+    _, profile = photograph(camera(60.0, np.zeros(3)), (-0.5, 0.4, 0.8), code)
+    places = torch.tensor([[0.1, 0.05, 0.33], [-0.12, 0.1, 0.31], [0.0, -0.05, 0.34], [0.15, -0.1, 0.3]])
+    pixels, _ = Pinhole.from_camera(view, POSE).project(places)
+    marked = MarkedLandmarks(places, torch.zeros(4, 3, 2), pixels)
+    arguments = (BallWithNose(), [view], [profile], [image], np.zeros(3), UNIT_MM)
+    off = []
+    for marks in ([marked], []):
+        fit = solve(*arguments, SolverSettings(landmark_sigma_px=1.0), marked=marks, start=POSE)
+        shown, _ = Pinhole.from_camera(view, fit.canonical_from_world).project(places)
+        off.append(float((shown - pixels).abs().max()))
+    assert off[0] < 1.0 and off[1] > 5.0
+
+
 @pytest.mark.slow
 def test_what_hides_the_head_is_left_out_where_it_is_marked():
     cameras, masks, images = scene(SAME)

@@ -1,5 +1,6 @@
 """Plain photographs at the door of a run: what counts as such, and which views are taken."""
 
+import json
 import shutil
 
 import numpy as np
@@ -7,11 +8,12 @@ import pytest
 from PIL import Image
 
 from recon import scene as scenes
+from recon.calibration import read_pose
 from recon.errors import ConfigError, SceneError
 from recon.perception.masks import mask_paths
 from recon.systems import config
 from recon.systems.photographs import plain_photographs
-from recon.systems.stages import select_views
+from recon.systems.stages import observe, select_views
 from tests.support import ellipsoid
 from tests.support.runs import ROOT, composed
 
@@ -61,6 +63,18 @@ def test_without_a_word_three_views_of_a_scene_are_taken_and_all_of_photographs(
     assert select_views(scene, [4, 0]) == [4, 0]
     with pytest.raises(ConfigError, match="views=three"):
         select_views(scene, "three")
+
+
+def test_the_pose_that_calibration_found_is_what_a_prior_begins_with(tmp_path):
+    scene = scenes.open(ellipsoid.write_idr_scene(tmp_path / "scene", 3))
+    assert observe(scene, [0, 1]).canonical_from_world is None
+    pose = np.diag([2.0, 2.0, 2.0, 1.0])
+    assert observe(scene, [0, 1], pose).canonical_from_world is pose
+    (tmp_path / "calibration.json").write_text(json.dumps({"canonical_from_world": pose.tolist()}))
+    np.testing.assert_array_equal(read_pose(tmp_path), pose)
+    (tmp_path / "calibration.json").write_text('{"canonical_from_world": [1, 2]}')
+    with pytest.raises(SceneError, match=r"calibration.json cannot be read"):
+        read_pose(tmp_path)
 
 
 def test_masks_that_are_no_folder_are_named(tmp_path):
