@@ -92,26 +92,36 @@ def solve(
     pose_prior = PosePrior(up_of(cameras), np.asarray(centre_mm, dtype=float), unit_mm)
     brightness_model = shape_model.brightness_model if settings.brightness else None
     problem = GaussNewtonProblem(shape_model, brightness_model, views, pose_prior, settings, marked)
-    coarse_problem = replace(problem, shape_model=coarse)
     variables = Variables(pose, code, [camera.world_from_camera for camera in cameras])
-    compared = settings.photometric and len(views) > 1
-    steps = _schedule(settings, compared, brightness_model is not None)
+    steps = _schedule(settings, settings.photometric and len(views) > 1, brightness_model is not None)
+    levels = {False: replace(problem, shape_model=coarse), True: problem}
     for number, step in enumerate(steps):
-        level = coarse_problem if number < len(steps) - settings.fine_steps else problem
+        level = levels[number >= len(steps) - settings.fine_steps]
         variables = level.moved(variables, level.linearised(variables, step))
     last = problem.linearised(variables, steps[-1])
-    count = shape_model.latent_size + 7
-    covariance = torch.linalg.inv(last.matrix)[:count, :count]
-    if len(views) == 1:
-        covariance[-7:, -7:] += _along_rays(variables, ALONE_MM / unit_mm)
     return InstantFit(
         variables.pose,
         variables.code,
         [replace(camera, world_from_camera=p) for camera, p in zip(cameras, variables.cameras, strict=True)],
-        covariance,
+        _covariance(last.matrix, variables, ALONE_MM / unit_mm),
         last.outline * unit_mm,
         last.colour,
     )
+
+
+def _covariance(matrix: Float[Tensor, "_ _"], variables: Variables, depth: float) -> Float[Tensor, "_ _"]:
+    """Covariance of code and pose; a photograph alone does not show how far away the head is.
+
+    Args:
+        matrix: Normal matrix of the last step: code, pose, cameras.
+        variables: What was solved for.
+        depth: Standard deviation of the depth where there is one photograph, canonical unit.
+    """
+    count = len(variables.code) + 7
+    covariance = torch.linalg.inv(matrix)[:count, :count]
+    if len(variables.cameras) == 1:
+        covariance[-7:, -7:] += _along_rays(variables, depth)
+    return covariance
 
 
 def _along_rays(variables: Variables, sigma: float) -> Float[Tensor, "7 7"]:
