@@ -7,6 +7,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+JOBS   ?= -n logical --maxprocesses=4 --dist=worksteal  # tests side by side; JOBS= runs them one by one
 
 .PHONY: demo test test-fast lint format house clean
 
@@ -26,10 +27,10 @@ demo: $(VENV)/.core
 
 test: $(VENV)/.dev
 	-$(BIN)/python -m recon.perception.weights  # networks that look at photographs; without them their tests skip
-	$(BIN)/python -m pytest --durations=10
+	$(BIN)/python -m pytest $(JOBS) --durations=10
 
 test-fast: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest $(JOBS) -m "not slow"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -143,6 +143,7 @@ def too_long(path):
             yield f"{name}: {node.name}"
 
 
+@pytest.mark.slow
 def test_modules_and_functions_are_short():
     found = {each for path in [*MODULES, *SHELL] for each in too_long(path)}
     assert sorted(found - set(LONGER)) == [], "split them by meaning"

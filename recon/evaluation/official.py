@@ -1,4 +1,4 @@
-"""The published H3DS protocol (docs/evaluation.md), with the diagnostics that the published package lacks.
+"""The published H3DS protocol (docs/results/evaluation.md), with the diagnostics that the published package lacks.
 
 What it measures: the mean over ground-truth vertices of the distance to the nearest predicted *vertex*, after
 an ICP with free scale and reflection. It rewards dense predictions and forgives a wrong scale;

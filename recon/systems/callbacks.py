@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -166,7 +166,7 @@ class LastCheckpoint(pl.Callback):
 
 class CurveFile(pl.Callback):
     """Training curves in a CSV file: a row every so many steps; a resumed run goes on in the same file. The first
-    process alone writes it.
+    process alone writes it. A figure called loss_… that a method logs of its own gets a column of its own.
 
     Args:
         path: of the file.
@@ -196,16 +196,9 @@ class CurveFile(pl.Callback):
         """Keep the rows up to the step reached; drop later ones, which a resumed run draws again."""
         if not trainer.is_global_zero:
             return
-        rows = []
-        if trainer.global_step and self.path.is_file():
-            with self.path.open(newline="") as file:
-                rows = [row for row in csv.DictReader(file) if int(row["step"]) <= trainer.global_step]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, self.columns, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        with replacing(self.path) as temporary:
-            temporary.write_text(text.getvalue())
+        kept = [row for row in self._read() if int(row["step"]) <= trainer.global_step]
+        rows = kept if trainer.global_step else []
+        self._write(rows)
         self.before_s = float(rows[-1]["train_s"]) if rows else 0.0
         self.started = time.monotonic()
 
@@ -221,7 +214,28 @@ class CurveFile(pl.Callback):
         row["step"] = trainer.global_step
         row["learning_rate"] = f"{trainer.optimizers[0].param_groups[0]['lr']:.6g}"
         row["train_s"] = f"{self.before_s + time.monotonic() - self.started:.2f}"
+        if any(name.startswith("loss_") and name not in self.columns for name in row):
+            self._write([*self._read(), row])
+            return
         with self.path.open("a", newline="") as file:
             csv.DictWriter(
                 file, self.columns, restval="", extrasaction="ignore", lineterminator="\n"
             ).writerow(row)
+
+    def _read(self) -> list[dict[str, Any]]:
+        """Rows of the file; none where there is no file."""
+        if not self.path.is_file():
+            return []
+        with self.path.open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    def _write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write the whole file anew, with a column for each loss of its rows."""
+        losses = (name for row in rows for name in row if name.startswith("loss_"))
+        self.columns = tuple(dict.fromkeys([*self.columns, *losses]))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self.columns, restval="", extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        with replacing(self.path) as temporary:
+            temporary.write_text(text.getvalue())

@@ -42,6 +42,7 @@ def test_faces_without_occluded_parts_are_said_to_be_no_official_ones(data, tmp_
     assert "include_occluded=false" in (tmp_path / "mine" / "evaluation" / "table.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_folder_becomes_tables(data, tmp_path, capsys):
     root, scene = data
     gt, _, _ = cases.ground_truth()

@@ -24,6 +24,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_scores_and_failures_in_one_process_or_two(folder):
     truth = cases.Truth(*cases.ground_truth())
     truths = {"one": truth, "two": pickle.loads(pickle.dumps(truth))}

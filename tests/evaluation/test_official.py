@@ -25,6 +25,7 @@ def test_equals_the_stored_numbers_of_the_published_package(seed):
     np.testing.assert_allclose(result.distances_pred[::5], backward, rtol=0, atol=TOLERANCE_MM)
 
 
+@pytest.mark.slow
 def test_equals_the_published_package(tmp_path):
     pytest.importorskip("h3ds", reason="the published package is not installed: pip install h3ds")
     for seed in range(100, 100 + cases.COUNT):  # other cases than the stored ones

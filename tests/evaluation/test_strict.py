@@ -47,6 +47,7 @@ def test_landmarks_start_what_is_far_away(evaluator, truth):
     assert evaluator.evaluate(Prediction(pred, landmarks=truth.landmarks), mode="strict").mean_mm < 1e-3
 
 
+@pytest.mark.slow
 def test_scale_and_mirror_are_judged(evaluator):
     scaled = moved(evaluator.mesh, scale=1.05)
     assert evaluator.evaluate(scaled).mean_mm < 1e-6
@@ -58,6 +59,7 @@ def test_scale_and_mirror_are_judged(evaluator):
     assert evaluator.evaluate(mirrored, mode="strict").mean_mm > 2
 
 
+@pytest.mark.slow
 def test_exact_surface_at_three_densities():
     # one polyhedron, its faces split into four, twice and three times: the surface is the same point by point
     base, landmarks, _ = cases.ground_truth(31, 64)  # 1986 vertices

@@ -1,6 +1,7 @@
 """What of a ground truth is seen from outside."""
 
 import numpy as np
+import pytest
 import trimesh
 
 from recon.evaluation.visible_truth import VisibleGroundTruth, visible_vertices
@@ -17,6 +18,7 @@ def ball_with_a_hidden_wall() -> tuple[trimesh.Trimesh, int]:
     return trimesh.util.concatenate([outer, inner]), len(outer.vertices)
 
 
+@pytest.mark.slow
 def test_the_outer_ball_is_seen_and_the_wall_behind_a_slit_is_not():
     mesh, outer = ball_with_a_hidden_wall()
     seen = visible_vertices(mesh)
@@ -25,12 +27,14 @@ def test_the_outer_ball_is_seen_and_the_wall_behind_a_slit_is_not():
     assert not seen[outer:].any()
 
 
+@pytest.mark.slow
 def test_a_bowl_is_seen_inside_and_outside():
     bowl = trimesh.creation.icosphere(subdivisions=4, radius=50.0)
     bowl.update_faces(bowl.triangles_center[:, 2] < 10.0)
     assert visible_vertices(bowl)[np.unique(bowl.faces)].all()
 
 
+@pytest.mark.slow
 def test_regions_keep_the_order_of_what_is_seen_and_the_mesh_stays_whole():
     mesh, outer = ball_with_a_hidden_wall()
     truth = VisibleGroundTruth(

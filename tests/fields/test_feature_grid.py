@@ -62,6 +62,7 @@ def test_gradient_is_continuous_across_cells():
     torch.testing.assert_close(*gradients, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_derivatives_of_both_orders():
     made, x = grid(), points(4).requires_grad_(True)
 

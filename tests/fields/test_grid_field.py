@@ -41,6 +41,7 @@ def test_a_field_starts_as_a_sphere(make, radius):
     assert field.sdf(torch.zeros(1, 3)).item() == pytest.approx(-radius, abs=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 @pytest.mark.parametrize("progress", [0.3, 1.0])
 def test_distance_alone_is_that_of_the_sample(name, progress):
@@ -49,6 +50,7 @@ def test_distance_alone_is_that_of_the_sample(name, progress):
     torch.testing.assert_close(field.sdf(points), field(points).sdf)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 @pytest.mark.parametrize("backend", ["torch", "numba"])
 def test_a_whole_field_has_derivatives_of_both_orders(name, backend):

@@ -64,6 +64,7 @@ def test_backends_agree_inside_and_outside(name):
     torch.testing.assert_close(numba(points, 1), plain(points)[:, : numba.features])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", GRIDS)
 def test_derivatives_of_both_orders(name, backend):

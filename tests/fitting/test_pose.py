@@ -46,6 +46,7 @@ def test_pose_size_and_shape_come_back_from_three_masks_without_any_start():
     assert fit.overlap > 0.97 and fit.outline_mm < 1.5
 
 
+@pytest.mark.slow
 def test_a_given_start_is_refined_and_headings_are_not_searched():
     shape_model, code = BallWithNose(), torch.zeros(2)
     pose = placed((0.0, 0.0, 0.0), 1.0, np.zeros(3))

@@ -8,6 +8,7 @@ from recon.geometry.signed_distance import MeshDistance
 from tests.support.head_model import ball
 
 
+@pytest.mark.slow
 def test_simplified_ball_stays_a_ball():
     mesh = trimesh.Trimesh(*ball(50, level=5), process=False)
     small = decimate(mesh, 600)

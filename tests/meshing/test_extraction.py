@@ -52,6 +52,7 @@ def test_a_box_keeps_its_planes():
     np.testing.assert_allclose(mesh.bounds, [[-0.3, -0.4, -0.5], [0.3, 0.4, 0.5]], atol=1e-6)
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10**6), resolution=st.integers(20, 48))
 def test_rough_fields_give_manifold_closed_meshes(seed, resolution):
@@ -73,6 +74,7 @@ def test_rough_fields_give_manifold_closed_meshes(seed, resolution):
     assert np.linalg.norm(np.cross(b - a, c - a), axis=1).min() > 0
 
 
+@pytest.mark.slow
 def test_equals_the_full_cube():
     # the narrow band must leave out nothing that evaluating every lattice point would find
     mesh = extract(torus, resolution=96)
@@ -81,6 +83,7 @@ def test_equals_the_full_cube():
     np.testing.assert_array_equal(np.sort(mesh.faces, axis=0), np.sort(full.faces, axis=0))
 
 
+@pytest.mark.slow
 def test_cost_stays_near_the_surface():
     mesh = extract(sphere(0.5), resolution=512)
     assert len(mesh.vertices) > 300_000

@@ -51,6 +51,7 @@ def test_noise_grows_with_yaw_and_where_faces_move():
     assert sigma_mm(-45.0)[4] == pytest.approx(1.9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "yaw", "most_mm"), [(14, 0, 1.5), (9, 45, 2.2), (19, -45, 2.2)])
 def test_landmarks_are_where_the_demo_head_has_them(networks, demo, number, yaw, most_mm):
     view, truth = demo.views[number], demo.ground_truth
@@ -69,6 +70,7 @@ def test_landmarks_are_where_the_demo_head_has_them(networks, demo, number, yaw,
     assert [w.kind for w in observation.warnings] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [6, 9, 14, 19])
 def test_masks_are_those_of_the_demo_head_above_the_chin(networks, demo, number):
     view = demo.views[number]
@@ -80,6 +82,7 @@ def test_masks_are_those_of_the_demo_head_above_the_chin(networks, demo, number)
     assert (mask.ignore & above).mean() < 0.01 and mask.ignore[-1].all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quarters", [1, 2, 3])
 def test_faces_in_turned_photographs_are_found(networks, quarters):
     upright = read_photograph(DEMO / "image/img_0014.jpg")
@@ -95,6 +98,7 @@ def test_faces_in_turned_photographs_are_found(networks, quarters):
     assert "turned" in [w.kind for w in turned.warnings]
 
 
+@pytest.mark.slow
 def test_profiles_have_a_face_without_landmarks_and_backs_have_none(networks):
     profile = networks.see(read_photograph(DEMO / "image/img_0005.jpg"))
     assert profile.landmarks is None and abs(profile.face.yaw_deg) > 75

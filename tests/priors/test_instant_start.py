@@ -183,6 +183,7 @@ def test_the_mean_head_of_the_shape_model_where_no_code_is_wanted(network_file, 
     assert radius_mm(start.field)[0] == pytest.approx(RADIUS * 330.0, abs=0.3)
 
 
+@pytest.mark.slow
 def test_the_network_of_idr_starts_as_the_fitted_head(pca_file, observations):
     settings = {"steps": 150, "points": 128, "sample_points": 8000}
     given = InstantStart(Fitted(pca_file), SpherePrior(), settings, schedule_offset=0.3)
@@ -227,6 +228,7 @@ def test_a_head_out_of_distribution_names_the_option_to_do_without_the_fit(pca_f
         InstantStart(OutOfDistribution(pca_file), SpherePrior()).starts(NETWORKS, observations)
 
 
+@pytest.mark.slow
 def test_the_fit_is_a_stage_of_its_own(network_file, pca_file, observations):
     """A head that `fit` returned is used as it is, and the start is the same as without one."""
     for prior in (DeepSDFPrior(str(network_file)), SpherePrior()):

@@ -24,6 +24,7 @@ def test_sphere_depths_even_where_the_distance_is_wrong_by_a_factor(scale):
     assert error.max() < 1e-3 and error.mean() < 2e-4
 
 
+@pytest.mark.slow
 def test_torus_takes_the_first_of_its_crossings():
     origins, directions = unit_rays(3000, seed=1)
     t = torch.linspace(1.9, 4.2, 4001, dtype=torch.float64)

@@ -13,6 +13,7 @@ GROUPS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("choice", [f"{group}={name}" for group, names in GROUPS.items() for name in names])
 def test_every_choice_of_every_group_composes(choice):
     group, _, name = choice.partition("=")

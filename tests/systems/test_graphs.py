@@ -75,6 +75,7 @@ WINDOWS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "field", "steps", "recordings"), WINDOWS)
 def test_recorded_steps_are_those_that_python_does(cases, method, field, steps, recordings):
     case = cases(method, field)
@@ -134,6 +135,7 @@ def test_a_bad_step_in_a_recording_reaches_no_weights(cases):
     assert [int(each.bad_steps.in_a_row) for each in (eager, system)] == [0, 0]
 
 
+@pytest.mark.slow
 def test_what_does_not_learn_has_no_gradient_in_a_replayed_step(cases):
     case = cases("h3dnet", "mlp")
     system, made = recorded(case)
@@ -209,6 +211,7 @@ def scene(tmp_path_factory):
 FIXED = [*TINY, "renderer=cached", "renderer.cells=16", "renderer.fixed_shapes=true", "steps=10"]
 
 
+@pytest.mark.slow
 def test_lightning_trains_by_recordings_to_the_same_weights_and_curves(scene, tmp_path):
     states, curves = [], []
     for name in ("eager", "recorded"):

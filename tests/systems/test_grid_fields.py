@@ -68,6 +68,7 @@ def interrupted_and_resumed(scene, folder, options, at, monkeypatch):
     return task.system
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_idr_learns_and_resumes_within_the_fade(name, files, tmp_path, monkeypatch):
     options = [*TINY, "method=idr", f"field={name}", "steps=8", "field.sdf.radius=0.55"]
@@ -92,6 +93,7 @@ def test_h3dnet_has_a_residual_and_resumes_into_the_second_phase(name, files, tm
     assert same(dict(whole.system.state_dict()), dict(system.state_dict()))
 
 
+@pytest.mark.slow
 def test_the_second_phase_leaves_prior_and_code_alone(files, tmp_path):
     options = [*TINY, "method=h3dnet", "field=dense", f"prior.path={files[1]}", "steps=6"]
     cfg, folder = configured(files[0], tmp_path, *options)
@@ -144,6 +146,7 @@ def test_grids_carry_the_appearance_of_the_instant_method(files, tmp_path):
     assert trained(files[0], tmp_path / "run", *options)[1]
 
 
+@pytest.mark.slow
 def test_donors_hand_over_grids_and_other_kinds_are_refused(files, tmp_path):
     options = [*TINY, "method=idr", "steps=4"]
     source_subject, _ = trained(files[0], tmp_path / "source_subject", *options, "field=hash")

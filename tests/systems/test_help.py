@@ -57,6 +57,7 @@ def test_every_command_explains_its_options(path):
         assert f"\n  {name}=" in text
 
 
+@pytest.mark.slow
 def test_values_are_those_of_the_method_that_is_chosen():
     cpu = ("method=idr", "preset=cpu")
     assert shown("train", "prior", *cpu) == "sphere"

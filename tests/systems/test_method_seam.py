@@ -1,7 +1,6 @@
 """A method is one yaml; one with other losses is one file more, which the yaml names."""
 
-import sys
-import types
+import csv
 
 import pytest
 import torch
@@ -10,6 +9,7 @@ from hydra import compose, initialize_config_dir
 from recon.systems import config, run, stages
 from recon.systems.objective import Objective, StepTerms
 from tests.support import ellipsoid
+from tests.support.seams import add_module, add_yaml
 
 config.register_resolvers()
 
@@ -45,23 +45,19 @@ objective:
 @pytest.fixture
 def masks_only(tmp_path, monkeypatch):
     """The two files of the new method: its losses, as if they lay in recon/systems/, and its yaml."""
-    module = types.ModuleType("recon.systems.masks_only")
-    monkeypatch.setitem(sys.modules, "recon.systems.masks_only", module)
-    monkeypatch.setattr(sys.modules["recon.systems"], "masks_only", module, raising=False)
-    exec(compile(LOSSES, "masks_only.py", "exec"), module.__dict__)
-    (tmp_path / "conf" / "method").mkdir(parents=True)
-    (tmp_path / "conf" / "method" / "masks_only.yaml").write_text(METHOD)
-    return tmp_path / "conf"
+    add_module(monkeypatch, "recon.systems.masks_only", LOSSES)
+    return add_yaml(tmp_path, "method", "masks_only", METHOD)
 
 
 def test_a_method_with_losses_of_its_own(tmp_path, masks_only):
     scene = ellipsoid.write_idr_scene(tmp_path / "scene", 4)
     small = [
         "trainer.accelerator=cpu", "field.sdf.width=32", "field.sdf.depth=2", "field.sdf.skip=[]",
-        "field.sdf.feature_size=8", "field.colour.width=16", "field.colour.depth=1", "data.sampler.rays=64", "steps=2",
+        "field.sdf.feature_size=8", "field.colour.width=16", "field.colour.depth=1", "data.sampler.rays=64",
+        "steps=2", "trainer.log_every=1",
     ]  # fmt: skip
     with initialize_config_dir(str(config.CONF), version_base="1.3"):
-        overrides = [f"hydra.searchpath=[file://{masks_only}]", "method=masks_only", f"scene={scene}", *small]
+        overrides = [masks_only, "method=masks_only", f"scene={scene}", *small]
         cfg = compose("train", overrides=overrides)
     cfg = config.settle(cfg, [])
     prepared = run.prepare(cfg, tmp_path / "run")
@@ -72,3 +68,8 @@ def test_a_method_with_losses_of_its_own(tmp_path, masks_only):
     torch.testing.assert_close(terms.shown["loss_silhouette"], 200.0 * terms.shown["loss_mask"])
     run.record(cfg, [], tmp_path / "run")
     assert stages.train(prepared)
+    with (tmp_path / "run" / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["1", "2"]
+    for row in rows:
+        assert float(row["loss_silhouette"]) == pytest.approx(200 * float(row["loss_mask"]), rel=1e-4)

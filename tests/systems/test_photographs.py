@@ -33,6 +33,7 @@ def test_a_folder_of_pictures_is_photographs_in_their_natural_order(tmp_path):
     assert photographs(tmp_path / "IMG_9.JPG") == ["IMG_9.JPG"]
 
 
+@pytest.mark.slow
 def test_scenes_and_names_are_no_plain_photographs(tmp_path):
     assert photographs(DEMO) == photographs("demo") == photographs("nowhere") == []
     assert photographs(ellipsoid.write_idr_scene(tmp_path / "scene", 3)) == []

@@ -49,6 +49,7 @@ def learned(system, batch, step):
     return terms, {name: p.grad for name, p in system.named_parameters() if p.grad is not None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "field"), RAYS)
 def test_fixed_shapes_have_the_losses_and_gradients_of_the_others(cases, method, field):
     case, batch = cases(method, field), doubled(cases(method, field).batch())
@@ -134,6 +135,7 @@ def test_a_step_neither_reads_back_nor_mixes_devices(cases, method, field, monke
         assert gradients and all(gradient.device == META for gradient in gradients)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "field"), EVERY)
 def test_what_a_recording_repeats_is_all_on_its_device(cases, method, field):
     case = cases(method, field)

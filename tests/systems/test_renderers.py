@@ -26,6 +26,7 @@ def scene_folder(tmp_path_factory):
     return ellipsoid.write_idr_scene(tmp_path_factory.mktemp("scenes") / "ellipsoid", 4)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_equals_one_that_was_never_stopped(scene_folder, tmp_path, monkeypatch):
     whole, _ = trained(scene_folder, tmp_path / "whole", *CACHED)
     assert isinstance(whole.system.tracer, CachedTracer)
@@ -55,6 +56,7 @@ def test_all_settings_of_the_reference_are_there():
     assert set(composed("renderer=sphere_tracing").renderer) <= set(composed("renderer=cached").renderer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fixed", ["false", "true"])
 def test_a_run_of_bad_losses_ends_the_training_with_good_weights(scene_folder, tmp_path, monkeypatch, fixed):
     options = [*CACHED, f"renderer.fixed_shapes={fixed}", "steps=70"]

@@ -109,6 +109,7 @@ def test_a_folder_that_holds_a_run_is_refused(scene_folder, tmp_path):
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_equals_never_stopped_bit_for_bit(scene_folder, tmp_path, monkeypatch):
     refined = [*TINY, "method.refine_cameras=true"]
     trained(scene_folder, tmp_path / "whole", *refined)

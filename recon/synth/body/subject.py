@@ -11,9 +11,9 @@ from recon.errors import ConfigError
 from recon.synth.body.bust import Bust, draw_bust, garment_mesh
 from recon.synth.body.truth import mark_regions, nearest_vertices, union_mesh
 from recon.synth.hair.build import Growth, Skin, build_hair, collision_field
-from recon.synth.hair.families import SHORT_FAMILIES, draw_beard, draw_style
+from recon.synth.hair.parameters import HairStyle
 from recon.synth.hair.scalp import Hairline, draw_hairline, scalp_mask
-from recon.synth.hair.styles import HairStyle
+from recon.synth.hair.styles import SHORT_FAMILIES, draw_beard, draw_style
 from recon.synth.model.head_model import H3DS_LANDMARKS, HeadModel, load_head_model
 from recon.synth.model.identity import HeadShape, Identity, draw_identity, generator, shape_head
 from recon.synth.model.regions import beard_distance_mm, brow_mask, face_zone, lip_mask, nose_zone

@@ -7,14 +7,14 @@ from recon.synth.hair.build import collision_field as collision_field
 from recon.synth.hair.curves import Curves as Curves
 from recon.synth.hair.face_hair import grow_brows as grow_brows
 from recon.synth.hair.face_hair import grow_lashes as grow_lashes
-from recon.synth.hair.families import BEARD_COVERAGE as BEARD_COVERAGE
-from recon.synth.hair.families import FAMILIES as FAMILIES
-from recon.synth.hair.families import SHORT_FAMILIES as SHORT_FAMILIES
-from recon.synth.hair.families import draw_beard as draw_beard
-from recon.synth.hair.families import draw_style as draw_style
+from recon.synth.hair.parameters import HairStyle as HairStyle
 from recon.synth.hair.scalp import Hairline as Hairline
 from recon.synth.hair.scalp import draw_hairline as draw_hairline
-from recon.synth.hair.styles import HairStyle as HairStyle
+from recon.synth.hair.styles import BEARD_COVERAGE as BEARD_COVERAGE
+from recon.synth.hair.styles import FAMILIES as FAMILIES
+from recon.synth.hair.styles import SHORT_FAMILIES as SHORT_FAMILIES
+from recon.synth.hair.styles import draw_beard as draw_beard
+from recon.synth.hair.styles import draw_style as draw_style
 
 __all__ = [
     "BEARD_COVERAGE",

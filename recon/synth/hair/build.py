@@ -12,8 +12,8 @@ from recon.geometry.distance_grid import RegularGrid, signed_distance_grid
 from recon.geometry.tidy import vertex_normals
 from recon.synth.hair.flow import off_the_face
 from recon.synth.hair.grow import CollisionField, clump, curl, frizz, grow_guides, interpolate_children
+from recon.synth.hair.parameters import HairStyle
 from recon.synth.hair.scalp import Hairline, Roots, sample_roots
-from recon.synth.hair.styles import HairStyle
 from recon.synth.hair.volume import hair_surface
 from recon.synth.model.head_model import HeadModel
 from recon.synth.model.regions import beard_distance_mm

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 if TYPE_CHECKING:
-    from recon.synth.hair.styles import HairStyle
+    from recon.synth.hair.parameters import HairStyle
 
 CROWN_MM = np.array([0.0, 128.0, -48.0])
 

@@ -11,8 +11,8 @@ from scipy.spatial import cKDTree
 
 from recon.geometry.distance_grid import RegularGrid
 from recon.synth.hair.flow import flow_direction
+from recon.synth.hair.parameters import HairStyle
 from recon.synth.hair.scalp import Roots
-from recon.synth.hair.styles import HairStyle
 
 _DOWN = np.array([0.0, -1.0, 0.0])
 

@@ -13,6 +13,7 @@ def subject():
     return make_subject(3, style="side_parted", spacing_mm=2.5)
 
 
+@pytest.mark.slow
 @needs_model
 def test_truth_is_one_closed_bust_in_millimetres(subject):
     truth = subject.truth
@@ -59,6 +60,7 @@ def test_simplified_truth_keeps_landmarks_and_regions(subject):
     assert small.landmarks is subject.landmarks
 
 
+@pytest.mark.slow
 @needs_model
 def test_same_recipe_same_bytes():
     recipe = draw_recipe(11, split="val", style="short")

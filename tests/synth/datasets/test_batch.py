@@ -51,6 +51,7 @@ def test_scenes_are_made_once_and_listed(toys, tmp_path):
         assert (tmp_path / name / "depth" / "depth_0002.png").is_file()
 
 
+@pytest.mark.slow
 def test_a_scene_that_was_stopped_half_way_is_made_again(toys, tmp_path):
     list(batch.make_scenes(tmp_path, recipes("ann"), SETTINGS))
     hashes = batch.file_hashes(tmp_path / "ann")

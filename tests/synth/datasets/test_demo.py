@@ -32,6 +32,7 @@ def test_views_and_lists(demo):
     recon.scene.validate(demo, range(len(demo.views)))
 
 
+@pytest.mark.slow
 def test_masks_are_the_silhouettes_of_the_truth(demo):
     truth = demo.ground_truth.mesh()
     assert truth.is_watertight and truth.volume > 0

@@ -4,7 +4,7 @@ import json
 
 from recon.synth.datasets import named
 from recon.synth.hair.build import Growth
-from recon.synth.hair.families import SHORT_FAMILIES
+from recon.synth.hair.styles import SHORT_FAMILIES
 from recon.synth.model.identity import Identity, split_of_identity
 
 PEOPLE = {

@@ -14,6 +14,7 @@ def face_points():
     return FacePoints.from_model(load_head_model())
 
 
+@pytest.mark.slow
 @needs_model
 def test_marks_are_spread_over_the_face_and_move_with_it(face_points):
     model = load_head_model()
@@ -29,6 +30,7 @@ def test_marks_are_spread_over_the_face_and_move_with_it(face_points):
     assert ((normals * towards).sum(axis=1) > 0).mean() > 0.9  # they point outwards
 
 
+@pytest.mark.slow
 @needs_model
 def test_brows_are_darker_than_the_forehead_and_blur_levels_them(face_points):
     model = load_head_model()

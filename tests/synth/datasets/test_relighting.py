@@ -48,6 +48,7 @@ def brighter_half(image):
     return grey[:, 68:85].mean() - grey[:, 43:60].mean()
 
 
+@pytest.mark.slow
 def test_light_on_the_camera_falls_the_same_way_in_each_view(sitting):
     scene, relit_subject = sitting
     still = [brighter_half(view.image()) for view in scene.views]
@@ -133,6 +134,7 @@ def test_a_look_that_was_chosen_by_hand_is_refused(sitting, monkeypatch):
         RelitSubject.from_scene(scene)
 
 
+@pytest.mark.slow
 @needs_model
 def test_a_person_of_make_scenes_sits_again(tmp_path):
     recipe = draw_recipe(3, split="val", style="bald")

@@ -26,6 +26,7 @@ def ball_subject(seed: int = 0, scale: float = 1.0) -> Subject:
     return Subject(seed, f"ball-{seed}", (), truth, {}, MEAN * scale, {}, {}, None, {})
 
 
+@pytest.mark.slow
 def test_distances_are_those_of_the_ball_in_the_canonical_frame():
     # a head of 1.25 times the size comes back to 100 mm
     drawn = sample_subject(ball_subject(scale=1.25), mean=MEAN, counts=COUNTS)
@@ -133,6 +134,7 @@ def test_damage_is_found(balls, tmp_path):
         SampleFolder(tmp_path, "test")
 
 
+@pytest.mark.slow
 @needs_model
 def test_heads_meet_in_the_canonical_frame():
     subjects = [make_subject(seed, style="bald", spacing_mm=6.0) for seed in (0, 1)]

@@ -9,7 +9,6 @@ from recon.geometry.distance_grid import RegularGrid, signed_distance_grid
 from recon.geometry.signed_distance import MeshDistance
 from recon.synth.body.subject import build_subject, draw_recipe, make_subject
 from recon.synth.hair.build import Growth
-from recon.synth.hair.families import BEARD_COVERAGE, FAMILIES, SHARES, SHORT_FAMILIES, draw_beard, draw_style
 from recon.synth.hair.flow import flow_direction, off_the_face
 from recon.synth.hair.grow import (
     CollisionField,
@@ -20,8 +19,9 @@ from recon.synth.hair.grow import (
     grow_guides,
     interpolate_children,
 )
+from recon.synth.hair.parameters import HairStyle
 from recon.synth.hair.scalp import Hairline, Roots, draw_hairline, sample_roots, scalp_mask
-from recon.synth.hair.styles import HairStyle
+from recon.synth.hair.styles import BEARD_COVERAGE, FAMILIES, SHARES, SHORT_FAMILIES, draw_beard, draw_style
 from recon.synth.hair.volume import hair_surface, strand_density
 from recon.synth.model.head_model import load_head_model
 from recon.synth.model.identity import generator, split_of_quantile
@@ -321,6 +321,7 @@ def bob():
     return build_subject(recipe, spacing_mm=6.0)
 
 
+@pytest.mark.slow
 @needs_model
 def test_strands_of_a_subject_do_not_enter_the_head(bob):
     skin = bob.part("skin")

@@ -59,6 +59,7 @@ def test_adult_ranges_decide():
     assert not is_adult({**middle, "interpupillary": 80.0})
 
 
+@pytest.mark.slow
 @needs_model
 def test_identities_belong_to_their_split_and_repeat():
     model = load_head_model()
@@ -79,6 +80,7 @@ def test_recipe_survives_json_exactly():
     assert np.array_equal(read.identity, drawn.identity) and read.expression == drawn.expression
 
 
+@pytest.mark.slow
 @needs_model
 def test_anatomy_is_adult_and_varied():
     model = load_head_model()

@@ -81,6 +81,7 @@ def calls(out):
     return [json.loads(line) for line in (out / "calls").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_from_the_command_to_tables_and_nothing_is_done_twice(script, data, tmp_path):
     out = tmp_path / "out"
     options = ["preset=full", "faults=[mask_5px,pose]", *VARIANTS]

@@ -60,6 +60,7 @@ def test_twins_begin_alike_and_take_turns():
     )
 
 
+@pytest.mark.slow
 def test_recorded_steps_are_replayed_before_they_are_timed(monkeypatch):
     first = Training(CACHED, 1)
     first.steps(2)
@@ -143,6 +144,7 @@ print("unknown" if before is None else memory.mb() - before)
 """
 
 
+@pytest.mark.slow
 def test_peak_memory_forgets_what_was_before():
     # In a process of its own: what a long one has freed may or may not count as held.
     said = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True, cwd=ROOT)
@@ -204,6 +206,7 @@ def test_curves_are_drawn_even_where_a_point_has_no_score(tmp_path):
     assert (tmp_path / "c.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_growth_goes_to_as_many_views_as_the_scene_has():
     extent = replace(speed_parts.PRESETS["quick"], views=(1, 500, 1000), sizes=(), cells=(), few=2)
     overrides = [

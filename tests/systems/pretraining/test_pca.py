@@ -82,6 +82,7 @@ def test_from_samples_to_a_prior(samples, tmp_path, monkeypatch):
     assert path.stat().st_size < 0.2 * (tmp_path / "prior-full.safetensors").stat().st_size
 
 
+@pytest.mark.slow
 def test_a_resumed_run_gives_the_same_file(samples, tmp_path, monkeypatch):
     def made(folder):
         task = pretraining_pca.prepare(composed(f"data={samples}", "pictures=false"), folder)

@@ -194,6 +194,7 @@ def test_a_prior_without_training_is_refused_with_those_that_have_one():
         composed("data=x", "pretraining@training=pretrained_epoch")
 
 
+@pytest.mark.slow
 def test_bad_data_are_refused(samples, tmp_path):
     with pytest.raises(ConfigError, match="data= is missing"):
         composed()

@@ -18,6 +18,7 @@ def write_cameras(prepared):
     return {"cameras_written": len(prepared.views)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["early", "beside", "in turn"])
 def test_a_writer_is_added_by_one_entry(tmp_path, monkeypatch, when):
     scene = ellipsoid.write_idr_scene(tmp_path / "scene", 4)
@@ -29,6 +30,7 @@ def test_a_writer_is_added_by_one_entry(tmp_path, monkeypatch, when):
     assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == metrics
 
 
+@pytest.mark.slow
 def test_every_stage_has_a_function_and_a_time(tmp_path):
     scene = ellipsoid.write_idr_scene(tmp_path / "scene", 4)
     cfg, folder = configured(scene, tmp_path / "run", *TINY, "steps=1", "render.heldout=0", "render.step=8")
