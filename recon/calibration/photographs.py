@@ -311,6 +311,11 @@ def named_landmarks(
     }
 
 
+def is_calibrated(folder: Path) -> bool:
+    """Whether `scene_from_photographs` made the scene of a folder."""
+    return (folder / REPORT).is_file()
+
+
 def read_pose(folder: Path) -> Float[np.ndarray, "4 4"]:
     """`CalibratedScene.canonical_from_world` of a scene that was written before.
 

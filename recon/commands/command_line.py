@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -26,6 +27,9 @@ GROUP_NAMES = {"pretrain": {"prior": "pretraining@training", "size": "prior_size
 """Options of a command that Hydra knows by another name: what `prior=` and `size=` name in pretrain.yaml are the groups
 conf/pretraining and conf/prior_size.
 """
+
+LISTED = {"photos": "photographs"}
+"""For a command whose arguments may be paths: the option that lists them."""
 
 
 def run(name: str, task: Callable[[DictConfig], None]) -> None:
@@ -77,8 +81,24 @@ def hydra_arguments(name: str, arguments: Sequence[str]) -> list[str]:
         arguments: as typed.
     """
     names = GROUP_NAMES.get(name, {})
+    if name in LISTED:
+        arguments = _with_paths_listed(LISTED[name], arguments)
     typed = [re.sub(r"^(\w+)(?==)", lambda m: names.get(m[1], m[1]), argument) for argument in arguments]
     return present_arguments(typed, name)
+
+
+def _with_paths_listed(option: str, arguments: Sequence[str]) -> list[str]:
+    """Arguments with those that are paths listed by one option: `a.jpg out=S` is `photographs=['a.jpg'] out=S`."""
+    paths = [
+        each for each in arguments if not each.startswith("-") and ("=" not in each or Path(each).exists())
+    ]
+    others = [each for each in arguments if each not in paths]
+    # Hydra's quoted strings: a quote is escaped, and with it the backslashes before it.
+    quoted = [
+        "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + m[2].replace("'", "\\'"), path) + "'"
+        for path in paths
+    ]
+    return [*others, f"{option}=[{','.join(quoted)}]"] if paths else others
 
 
 def options_of(defaults: Mapping[str, Any], arguments: Sequence[str]) -> DictConfig:

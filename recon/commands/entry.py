@@ -25,6 +25,11 @@ def train() -> None:
     start("train")
 
 
+def photos() -> None:
+    """`headrecon-photos`."""
+    start("photos")
+
+
 def evaluate() -> None:
     """`headrecon-evaluate`."""
     start("evaluate")

@@ -3,7 +3,7 @@
 from recon.perception.masks import PersonMask, mask_paths
 from recon.perception.networks import Face, FaceDetector, FaceLandmarker, FaceLandmarks, PersonSegmenter
 from recon.perception.observation import Perception, PhotographObservation, PhotographWarning, see
-from recon.perception.photograph import Photograph, photographs_in, read_photograph
+from recon.perception.photograph import Photograph, photographs_at, photographs_in, read_photograph
 
 __all__ = [
     "Face",
@@ -17,6 +17,7 @@ __all__ = [
     "PhotographObservation",
     "PhotographWarning",
     "mask_paths",
+    "photographs_at",
     "photographs_in",
     "read_photograph",
     "see",

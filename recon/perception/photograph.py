@@ -12,7 +12,7 @@ import logging
 import math
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -121,6 +121,26 @@ def photographs_in(folder: Path) -> PhotographFolder:
     if not found:
         held = f"; it holds {', '.join(path.name for path in list(unused)[:5])}" if unused else ""
         raise SceneError(f"{folder} holds no photograph ({', '.join(EXTENSIONS)}){held}")
+    return PhotographFolder(tuple(found.values()), unused)
+
+
+def photographs_at(paths: Sequence[Path]) -> PhotographFolder:
+    """The photographs that paths name: files, and folders of them.
+
+    Raises:
+        SceneError: A path leads to no photograph, or two photographs have the same name but for the ending.
+    """
+    found: dict[str, Path] = {}
+    unused: dict[Path, str] = {}
+    for path in paths:
+        listed = photographs_in(path) if path.is_dir() else PhotographFolder((path,), {})
+        unused |= listed.unused
+        for each in listed.photographs:
+            if not each.is_file():
+                raise SceneError(f"{each} does not exist: expected a photograph, or a folder of photographs")
+            twin = found.setdefault(each.stem.casefold(), each)
+            if twin is not each:
+                raise SceneError(f"{twin} and {each} have the same name: rename one, or name it once")
     return PhotographFolder(tuple(found.values()), unused)
 
 

@@ -1,14 +1,14 @@
 """Plain photographs, without cameras and masks, become a scene: what the stage observe does for them."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import Float
 from omegaconf import DictConfig
 
 from recon import scene as scenes
-from recon.calibration import read_pose, scene_from_photographs
+from recon.calibration import SHEET, CalibratedScene, is_calibrated, scene_from_photographs
+from recon.errors import SceneError
 from recon.perception import Perception, photographs_in, read_photograph
 from recon.perception.photograph import EXTENSIONS
 from recon.priors import load_shape_prior
@@ -50,16 +50,13 @@ def _holds_photographs_alone(folder: Path) -> bool:
     )
 
 
-def calibrated_scene(
-    cfg: DictConfig, photographs: list[Path], folder: Path
-) -> tuple[Scene, Float[np.ndarray, "4 4"]]:
-    """A scene made of plain photographs, with the cameras and masks that were found, in the run folder; and the pose of
-    the head, canonical_from_world.
+def calibrated_scene(cfg: DictConfig, photographs: list[Path], folder: Path) -> Scene:
+    """A scene made of plain photographs, with the cameras and masks that were found, in the run folder.
 
     A resumed run opens the one that its start has made.
 
     Args:
-        cfg: `person`, `masks`, `focal_mm` and `interpupillary_mm` are options of it, `perception` the networks.
+        cfg: Options as for `calibrate`.
         photographs: Paths of photographs of one person.
         folder: Of the run.
 
@@ -69,7 +66,28 @@ def calibrated_scene(
     """
     out = folder / "scene" / "photographs"
     if cfg.resume is not None and out.is_dir():
-        return scenes.open(out), read_pose(out)
+        return scenes.open(out)
+    # What a run that was stopped before its training left behind is replaced.
+    calibrated = calibrate(cfg, photographs, out, overwrite=True)
+    log.info("cameras and masks are estimates: look at %s", out / SHEET)
+    return calibrated.scene
+
+
+def calibrate(cfg: DictConfig, photographs: Sequence[Path], out: Path, *, overwrite: bool) -> CalibratedScene:
+    """Makes a scene of plain photographs.
+
+    Args:
+        cfg: `person`, `masks`, `focal_mm` and `interpupillary_mm` are options of it, `perception` the networks.
+        photographs: Paths of photographs of one person.
+        out: Folder of the scene.
+        overwrite: Replace a scene that is there.
+
+    Raises:
+        SceneError: A photograph cannot be read, none shows a face from before, or the scene exists.
+        PerceptionError: The networks cannot be had.
+    """
+    if is_calibrated(out) and not overwrite:
+        raise SceneError(f"{out} holds a scene already: overwrite=true replaces it")
     perception: Perception = build(cfg.perception)
     seen = perception.see_all(
         [read_photograph(path) for path in photographs], int(cfg.person), str(cfg.masks)
@@ -78,13 +96,11 @@ def calibrated_scene(
         for warning in found.warnings:
             log.warning("%s", warning.message)
     path = shipped("pca-synth-v1.safetensors")
-    calibrated = scene_from_photographs(
+    return scene_from_photographs(
         seen,
         out,
         load_shape_prior(path, hash_of(path)),
         focal_mm=cfg.focal_mm,
         interpupillary_mm=cfg.interpupillary_mm,
-        overwrite=True,  # what a run that was stopped before its training left behind
+        overwrite=overwrite,
     )
-    log.info("cameras and masks are estimates: look at %s", out / "calibration.png")
-    return calibrated.scene, calibrated.canonical_from_world

@@ -59,17 +59,16 @@ def prepare(cfg: DictConfig, folder: Path, timeline: Timeline | None = None) -> 
             "remove this one."
         )
     timeline = timeline or Timeline()
-    pose = None
     if photographs := plain_photographs(cfg):
         timeline.lap("open")
-        scene, pose = calibrated_scene(cfg, photographs, folder)
+        scene = calibrated_scene(cfg, photographs, folder)
         views = select_views(scene, cfg.views, all_by_default=True)
         scenes.validate(scene, views)
     else:
         scene, views = open_scene(cfg)
         scenes.validate(scene, views)
         timeline.lap("open")
-    observations = observe(scene, views, pose)
+    observations = observe(scene, views)
     timeline.lap("observe")
     try:
         run = initialise(cfg, folder, scene, views, observations, timeline)

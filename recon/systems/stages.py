@@ -14,6 +14,7 @@ from jaxtyping import Float
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from recon import scene as scenes
+from recon.calibration import is_calibrated, read_pose
 from recon.errors import ConfigError, OutOfDistributionError, SceneError
 from recon.priors import FitsHead, FittedHead, Networks, Prior, SceneObservations, Start
 from recon.rendering import CameraBundle, PixelStore, SurfaceSampler
@@ -84,7 +85,7 @@ def open_scene(cfg: DictConfig) -> tuple[Scene, list[int]]:
         scene = scenes.open(where, h3ds_root=cfg.data.h3ds_root, pixel_centre=cfg.data.pixel_centre)
     except SceneError as error:
         raise SceneError(f"{error} (configured scenes: {', '.join(cfg.scenes)})") from error
-    return scene, select_views(scene, cfg.views)
+    return scene, select_views(scene, cfg.views, all_by_default=is_calibrated(scene.root))
 
 
 def select_views(scene: Scene, wanted: Any, all_by_default: bool = False) -> list[int]:
@@ -103,11 +104,12 @@ def select_views(scene: Scene, wanted: Any, all_by_default: bool = False) -> lis
     return scene.select(wanted)
 
 
-def observe(
-    scene: Scene, views: Sequence[int], canonical_from_world: Float[np.ndarray, "4 4"] | None = None
-) -> SceneObservations:
+def observe(scene: Scene, views: Sequence[int]) -> SceneObservations:
     """Gather what a prior may look at before training: cameras, masks, ignored pixels and landmarks of the input
-    views, and the pose of the head where it is known.
+    views, and the pose of the head where calibration found it.
+
+    Raises:
+        SceneError: The report of the calibration cannot be read.
     """
     inputs = [scene.views[view] for view in views]
 
@@ -126,7 +128,7 @@ def observe(
         landmarks,
         [view.ignored() for view in inputs],
         [view.landmarks() for view in inputs],
-        canonical_from_world,
+        read_pose(scene.root) if is_calibrated(scene.root) else None,
     )
 
 

@@ -70,12 +70,12 @@ def test_the_pose_that_calibration_found_is_what_a_prior_begins_with(tmp_path):
     scene = scenes.open(ellipsoid.write_idr_scene(tmp_path / "scene", 3))
     assert observe(scene, [0, 1]).canonical_from_world is None
     pose = np.diag([2.0, 2.0, 2.0, 1.0])
-    assert observe(scene, [0, 1], pose).canonical_from_world is pose
-    (tmp_path / "calibration.json").write_text(json.dumps({"canonical_from_world": pose.tolist()}))
-    np.testing.assert_array_equal(read_pose(tmp_path), pose)
-    (tmp_path / "calibration.json").write_text('{"canonical_from_world": [1, 2]}')
+    report = scene.root / "calibration.json"
+    report.write_text(json.dumps({"canonical_from_world": pose.tolist()}))
+    np.testing.assert_array_equal(observe(scene, [0, 1]).canonical_from_world, pose)
+    report.write_text('{"canonical_from_world": [1, 2]}')
     with pytest.raises(SceneError, match=r"calibration.json cannot be read"):
-        read_pose(tmp_path)
+        read_pose(scene.root)
 
 
 def test_masks_that_are_no_folder_are_named(tmp_path):
