@@ -12,6 +12,7 @@ from recon.commands.command_line import exit_codes
 from recon.errors import ConfigError, ReconError
 from recon.scene.scene import parse_views
 from recon.scene.sheet import contact_sheet
+from recon.scene.validation import views_to_check
 
 log = logging.getLogger("validate")
 
@@ -31,7 +32,7 @@ def run(cfg: DictConfig) -> bool:
         print(f"problem: {problem}")
         return False
     found = scenes.problems(scene, chosen)
-    indices = list(range(len(scene.views))) if chosen is None else chosen
+    indices = views_to_check(scene) if chosen is None else chosen
     if cfg.sheet:
         try:
             contact_sheet(scene, indices).save(Path(cfg.sheet).expanduser())

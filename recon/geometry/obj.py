@@ -6,6 +6,7 @@ them meaningless. Here a file's vertices come back as they stand in it, used or 
 
 from __future__ import annotations
 
+import codecs
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,7 @@ def read_obj(path: Path | str) -> ObjData:
     """
     path = Path(path)
     try:
-        text = path.read_bytes()
+        text = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     except OSError as error:
         raise MeshError(f"{path} cannot be read: {error.strerror or error}") from error
     if b"\\" in text:
