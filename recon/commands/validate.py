@@ -63,7 +63,7 @@ def open_scene(cfg: DictConfig) -> tuple[scenes.Scene, list[int] | None]:
     if cfg.views is None:
         return scene, None
     listed = isinstance(cfg.views, ListConfig)
-    return scene, scene.select([int(v) for v in cfg.views] if listed else parse_views(str(cfg.views)))
+    return scene, scene.select(list(cfg.views) if listed else parse_views(str(cfg.views)))
 
 
 def print_table(scene: scenes.Scene, indices: list[int]) -> None:
