@@ -1,5 +1,6 @@
-"""Atomic writing of files: a reader finds the old file or the new one, never a part."""
+"""Atomic writing of files: a reader finds the old file or the new one, never a part. Reading of text of any Unicode."""
 
+import codecs
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,22 @@ def cache_folder() -> Path:
     there yet.
     """
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headrecon"
+
+
+def read_text(path: Path) -> str:
+    """The text of a file in UTF-8, with or without a byte-order mark, or in UTF-16 with one, as Windows writes it.
+
+    Raises:
+        OSError: The file cannot be read.
+        UnicodeDecodeError: It is no such text.
+    """
+    return decoded(path.read_bytes())
+
+
+def decoded(content: bytes) -> str:
+    """The text that some bytes are; see `read_text`."""
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if wide else "utf-8-sig")
 
 
 @contextmanager

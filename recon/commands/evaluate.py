@@ -17,7 +17,7 @@ from recon.evaluation.tables import Report
 from recon.evaluation.visible_truth import VisibleGroundTruth
 from recon.files import replacing
 from recon.scene import GroundTruth
-from recon.scene.h3ds.layout import Paths, read_version
+from recon.scene.h3ds.layout import Paths, read_version, scenes_with_mesh
 from recon.scene.h3ds.tables import CONFIGS, scene_ids, tables
 
 log = logging.getLogger("evaluate")
@@ -102,7 +102,7 @@ def wanted_scenes(cfg: DictConfig, root: Path, release: str | None) -> list[str]
         return [str(name) for name in cfg.scenes]
     generated = (root / "config.toml").is_file() or release is None
     if cfg.scenes is None and generated:
-        return sorted(folder.parent.name for folder in root.glob("*/full_head.obj"))
+        return scenes_with_mesh(root)
     return scene_ids(cfg.scenes, None if generated else release, root=root)
 
 

@@ -12,6 +12,7 @@ from recon.commands.command_line import exit_codes
 from recon.errors import ConfigError, ReconError
 from recon.scene.scene import parse_views
 from recon.scene.sheet import contact_sheet
+from recon.scene.validation import views_to_check
 
 log = logging.getLogger("validate")
 
@@ -31,7 +32,7 @@ def run(cfg: DictConfig) -> bool:
         print(f"problem: {problem}")
         return False
     found = scenes.problems(scene, chosen)
-    indices = list(range(len(scene.views))) if chosen is None else chosen
+    indices = views_to_check(scene) if chosen is None else chosen
     if cfg.sheet:
         try:
             contact_sheet(scene, indices).save(Path(cfg.sheet).expanduser())
@@ -62,7 +63,7 @@ def open_scene(cfg: DictConfig) -> tuple[scenes.Scene, list[int] | None]:
     if cfg.views is None:
         return scene, None
     listed = isinstance(cfg.views, ListConfig)
-    return scene, scene.select([int(v) for v in cfg.views] if listed else parse_views(str(cfg.views)))
+    return scene, scene.select(list(cfg.views) if listed else parse_views(str(cfg.views)))
 
 
 def print_table(scene: scenes.Scene, indices: list[int]) -> None:

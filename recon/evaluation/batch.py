@@ -109,6 +109,7 @@ def _names(scenes: Iterable[str]) -> str:
 def _score_scene(name: str, truth: GroundTruthLike, jobs: list[Job], options: ScoringOptions) -> list[Score]:
     try:
         evaluator = Evaluator(truth, name=f"ground truth of {name}")
+        evaluator.require_regions(("face_sphere", "face"))
     except ReconError as error:
         return [Score(job, error=str(error)) for job in jobs]
     return [_score_one(evaluator, truth, job, options) for job in jobs]

@@ -1,7 +1,7 @@
 """The evaluator: scores predictions against one ground truth, which is prepared once."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -10,7 +10,7 @@ import numpy as np
 import trimesh
 from jaxtyping import Bool, Int
 
-from recon.errors import EvaluationError
+from recon.errors import EvaluationError, ReconError
 from recon.evaluation import official as official_protocol
 from recon.evaluation import strict as strict_protocol
 from recon.evaluation.alignment import procrustes
@@ -27,6 +27,12 @@ log = logging.getLogger(__name__)
 Mode = Literal["official", "strict"]
 Region = Literal["face", "face_sphere", "nose"]
 
+REGION_MEANINGS = {
+    "face_sphere": "face_sphere (all vertices within 95 mm of the tip of the nose)",
+    "face": "face (the front of the face with ears and neck, on which the head is aligned)",
+    "nose": "nose",
+}
+"""What the vertices of each region are."""
 _SCALE_TOLERANCE = 0.05
 
 
@@ -139,6 +145,23 @@ class Evaluator:
             self._regions[name] = indices
         return self._regions[name]
 
+    def require_regions(self, names: Sequence[str]) -> None:
+        """Check that all of some regions are there.
+
+        Raises:
+            EvaluationError: Some are not, or are broken; the message names every one.
+        """
+        amiss = []
+        for name in names:
+            try:
+                self.region(name)
+            except ReconError as error:
+                amiss.append(str(error))
+        if amiss:
+            raise EvaluationError(
+                f"{'; '.join(amiss)}. A score needs {' and '.join(REGION_MEANINGS[n] for n in names)}"
+            )
+
     def evaluate(
         self,
         prediction: trimesh.Trimesh | Prediction,
@@ -156,7 +179,7 @@ class Evaluator:
                 tables.
             mode: `official` (`recon.evaluation.official`) or `strict` (`recon.evaluation.strict`).
             landmarks: Vertex index or xyz of each landmark of the prediction; None takes the prediction as
-                placed. Only with a mesh, a `Prediction` brings its own.
+                placed, and so does a ground truth without landmarks. Only with a mesh, a `Prediction` brings its own.
             cost_divisor: Official only; 3 for the numbers of trimesh before 4.6.
 
         Returns:
@@ -175,6 +198,10 @@ class Evaluator:
             return self._strict(prediction, region)
         return self._official(prediction, region, cost_divisor)
 
+    def _placed(self, prediction: Prediction) -> bool:
+        """Whether landmarks of prediction and ground truth place the one on the other."""
+        return prediction.landmarks is not None and bool(self._truth.landmarks)
+
     def _landmark_pairs(
         self, prediction: Prediction
     ) -> tuple[dict[str, np.ndarray], Mapping[str, np.ndarray]]:
@@ -182,7 +209,7 @@ class Evaluator:
         return truth, prediction.landmarks or {}
 
     def _official(self, prediction: Prediction, region: Region | None, cost_divisor: float) -> Evaluation:
-        placed = prediction.landmarks is not None
+        placed = self._placed(prediction)
         check_size_and_place(
             self.points.bounds, prediction.points.bounds, prediction.name, scaled=placed, placed=placed
         )
@@ -202,7 +229,7 @@ class Evaluator:
         return Evaluation("official", official_protocol.PROTOCOL, region, result.mean_mm, result)
 
     def _coarsely_aligned(self, prediction: Prediction) -> tuple[PointSet, float]:
-        if prediction.landmarks is None:
+        if not self._placed(prediction):
             return prediction.points, 1.0
         if (
             self._coarse is None or self._coarse[0] is not prediction
@@ -213,7 +240,7 @@ class Evaluator:
         return self._coarse[1], self._coarse[2]
 
     def _strict(self, prediction: Prediction, region: Region | None) -> Evaluation:
-        placed = prediction.landmarks is not None
+        placed = self._placed(prediction)
         check_size_and_place(self.points.bounds, prediction.points.bounds, prediction.name, placed=placed)
         start = np.eye(4)
         if placed:

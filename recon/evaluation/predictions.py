@@ -15,7 +15,9 @@ from jaxtyping import Float
 
 from recon.errors import EvaluationError
 from recon.evaluation.checks import check_mesh
+from recon.files import read_text
 from recon.geometry.nearest import PointSet
+from recon.geometry.obj import load_in_order
 from recon.geometry.surface import Surface
 
 log = logging.getLogger(__name__)
@@ -123,7 +125,11 @@ def find(
         runs = sorted(
             file.parent for file in path.rglob("metrics.json") if (file.parent / "mesh.ply").is_file()
         )
-        meshes = sorted(file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES)
+        meshes = sorted(
+            file
+            for file in path.iterdir()
+            if file.suffix.lower() in _SUFFIXES and not file.name.startswith(".")
+        )
         if path in runs:
             meshes = []
         jobs = [_of_run(folder) for folder in runs]
@@ -157,7 +163,7 @@ def read_mesh(path: Path) -> trimesh.Trimesh:
         EvaluationError: The file cannot be read, or holds no single mesh.
     """
     try:
-        loaded = trimesh.load(path, process=False, maintain_order=True)
+        loaded = load_in_order(path)
         if isinstance(loaded, trimesh.Scene):
             loaded = loaded.to_mesh()
     except Exception as error:  # parsers of trimesh raise all kinds
@@ -171,19 +177,25 @@ def read_landmarks(path: Path) -> dict[str, int | np.ndarray] | None:
     """Reads the landmarks beside a mesh, `<mesh>.landmarks.json`: name to vertex index or [x, y, z] in mm; or None.
 
     Raises:
-        EvaluationError: The file holds something else.
+        EvaluationError: The file holds something else, or names vertices of a format that has none in an order.
     """
     file = path.with_suffix(".landmarks.json")
     if not file.is_file():
         return None
     try:
-        raw: Mapping[str, Any] = json.loads(file.read_text())
-        return {
+        raw: Mapping[str, Any] = json.loads(read_text(file))
+        found = {
             name: value if isinstance(value, int) else np.array(value, np.float64).reshape(3)
             for name, value in raw.items()
         }
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise EvaluationError(f"{file}: expected {{name: vertex index or [x, y, z]}}: {error}") from error
+    if path.suffix.lower() == ".stl" and any(isinstance(value, int) for value in found.values()):
+        raise EvaluationError(
+            f"{file} names landmarks by vertex index, but {path.name} is an STL, which holds triangles without "
+            "vertices that could be counted: give each landmark as [x, y, z] in mm"
+        )
+    return found
 
 
 def _of_name(path: Path, method: str, scene: str | None, views: Collection[int] | None) -> Job:
@@ -201,7 +213,7 @@ def _of_name(path: Path, method: str, scene: str | None, views: Collection[int] 
 def _of_run(folder: Path) -> Job:
     path = folder / "metrics.json"
     try:
-        metrics = json.loads(path.read_text())
+        metrics = json.loads(read_text(path))
         views = metrics["views"]
         count = views if isinstance(views, int) else len(views)
         return Job(str(metrics["method"]), Path(str(metrics["scene"])).name, count, folder / "mesh.ply")

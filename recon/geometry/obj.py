@@ -6,9 +6,11 @@ them meaningless. Here a file's vertices come back as they stand in it, used or 
 
 from __future__ import annotations
 
+import codecs
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import trimesh
@@ -54,7 +56,7 @@ def read_obj(path: Path | str) -> ObjData:
     """
     path = Path(path)
     try:
-        text = path.read_bytes()
+        text = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     except OSError as error:
         raise MeshError(f"{path} cannot be read: {error.strerror or error}") from error
     if b"\\" in text:
@@ -76,6 +78,22 @@ def read_obj(path: Path | str) -> ObjData:
         _numbers(texels, 2, path) if texels else None,
         texture_faces,
     )
+
+
+def load_in_order(path: Path | str) -> Any:
+    """What a mesh file of any format holds, with its vertices as they stand in it: none merged, split or reordered.
+
+    OBJ is read by `read_obj`, everything else by trimesh, which splits the vertices of a PLY along the seams of its
+    texture unless told not to, and looks for the picture.
+
+    Raises:
+        Exception: Of any kind, as parsers of trimesh raise them; `MeshError` for an OBJ.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".obj":
+        return read_obj(path).mesh()
+    ply = {"fix_texture": False, "skip_materials": True} if path.suffix.lower() == ".ply" else {}
+    return trimesh.load(str(path), process=False, maintain_order=True, **ply)
 
 
 def write_obj(

@@ -33,7 +33,8 @@ from scipy import ndimage
 from recon.errors import SceneError
 from recon.perception.networks import Face
 from recon.perception.photograph import Photograph
-from recon.scene.images import pictures_in, read_mask
+from recon.scene.images import read_mask
+from recon.scene.pairing import files_in, partners, strays
 
 RADIUS = 0.06
 """Of the guided filter, in sizes of the face."""
@@ -216,7 +217,8 @@ def _without_holes(
 
 
 def mask_paths(folder: Path, photographs: Sequence[Path]) -> dict[Path, Path]:
-    """The user's mask of each photograph that has one: of the same name but for the ending, or as in H3DS.
+    """The user's mask of each photograph that has one: of the same name, else of the same number (see
+    `recon.scene.pairing`).
 
     Raises:
         SceneError: There is no such folder, or a mask belongs to no photograph, or two to one.
@@ -225,21 +227,13 @@ def mask_paths(folder: Path, photographs: Sequence[Path]) -> dict[Path, Path]:
         raise SceneError(
             f"masks={folder}: expected auto, alpha, or a folder of masks named like the photographs"
         )
-    names = {path.stem.casefold(): path for path in photographs}
-    names |= {f"mask_{n.removeprefix('img_')}": p for n, p in list(names.items()) if n.startswith("img_")}
-    found: dict[Path, Path] = {}
-    for path in pictures_in(folder):
-        photograph = names.get(path.stem.casefold())
-        if photograph is None:
-            raise SceneError(
-                f"{path} has the name of no photograph: name it like its photograph, for instance "
-                f"{photographs[0].stem}.png for {photographs[0].name}"
-            )
-        if photograph in found:
-            raise SceneError(
-                f"{found[photograph]} and {path.name} are both masks of {photograph.name}: take one away"
-            )
-        found[photograph] = path
+    files = files_in(folder)
+    found = partners(photographs, files, "masks")
+    if stray := strays(files, found):
+        raise SceneError(
+            f"{stray[0]} has the name of no photograph: name it like its photograph, for instance "
+            f"{photographs[0].stem}.png for {photographs[0].name}"
+        )
     return found
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import logging
 import math
-import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from jaxtyping import Float
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from recon.errors import SceneError
+from recon.scene.pairing import natural_order
 
 log = logging.getLogger(__name__)
 
@@ -142,12 +142,6 @@ def photographs_at(paths: Sequence[Path]) -> PhotographFolder:
             if twin is not each:
                 raise SceneError(f"{twin} and {each} have the same name: rename one, or name it once")
     return PhotographFolder(tuple(found.values()), unused)
-
-
-def natural_order(path: Path) -> tuple[list[tuple[int, int, str]], str]:
-    """A key that sorts names with numbers in them by the numbers: img_2 before img_10."""
-    parts = re.split(r"([0-9]+)", path.name.casefold())
-    return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts if part], path.name
 
 
 def read_photograph(path: Path, long_side: int | None = LONG_SIDE) -> Photograph:

@@ -1,8 +1,9 @@
 """Annotations of single photographs: ignored pixels, and landmarks.
 
-`ignore/` holds pictures, each named like the mask that it belongs to. Their bright pixels are ignored: photograph and
-mask are no evidence of the head there, as behind a hand. They are files of their own because grey in a mask means
-something else: programs that cut out heads write soft edges and half transparent hair, in bands of any width.
+`ignore/` holds pictures, each with the name or number of the mask that it belongs to. Their bright pixels are ignored:
+photograph and mask are no evidence of the head there, as behind a hand. They are files of their own because grey in a
+mask means something else: programs that cut out heads write soft edges and half transparent hair, in bands of any
+width.
 
 `landmarks/<name of the photograph>.json` holds {"nose_tip": [x, y], ...} in pixels, (0, 0) the photograph's upper left
 corner, so that the middle of the first pixel is at (0.5, 0.5). Names are those of H3DS (right_eye, left_eye, nose_tip,
@@ -20,50 +21,51 @@ import numpy as np
 from jaxtyping import Float
 
 from recon.errors import SceneError
-from recon.scene.images import pictures_in
+from recon.files import read_text
+from recon.scene.pairing import files_in, partners, strays
 
 IGNORE_FOLDER = "ignore"
 LANDMARKS_FOLDER = "landmarks"
 
 
 def ignore_paths(folder: Path, masks: Sequence[Path]) -> list[Path | None]:
-    """The picture of ignored pixels that belongs to each mask; None where there is none.
+    """The picture of ignored pixels that belongs to each mask (see `recon.scene.pairing`); None where there is none.
 
     Args:
         folder: The scene's folder.
         masks: The masks of its views, present or not.
 
     Raises:
-        SceneError: A picture has the name of no mask, so that it would have no effect.
+        SceneError: A picture belongs to no mask, so that it would have no effect, or two belong to one.
     """
-    by_stem = {path.stem: path for path in pictures_in(folder / IGNORE_FOLDER)}
-    stray = sorted(by_stem.keys() - {mask.stem for mask in masks})
-    if stray:
+    pictures = files_in(folder / IGNORE_FOLDER)
+    found = partners(masks, pictures, "pictures of ignored pixels")
+    if stray := strays(pictures, found):
         raise SceneError(
-            f"{by_stem[stray[0]]} has the name of no mask: name it like the mask whose pixels are to be ignored, "
+            f"{stray[0]} has the name of no mask: name it like the mask whose pixels are to be ignored, "
             f"for instance {IGNORE_FOLDER}/{masks[0].stem}.png for {masks[0]}"
         )
-    return [by_stem.get(mask.stem) for mask in masks]
+    return [found.get(mask) for mask in masks]
 
 
 def landmark_paths(folder: Path, images: Sequence[Path]) -> list[Path | None]:
-    """The file of landmarks that belongs to each photograph; None where there is none.
+    """The file of landmarks that belongs to each photograph (see `recon.scene.pairing`); None where there is none.
 
     Args:
         folder: The scene's folder.
         images: The photographs of its views, present or not.
 
     Raises:
-        SceneError: A file has the name of no photograph, so that it would have no effect.
+        SceneError: A file belongs to no photograph, so that it would have no effect, or two belong to one.
     """
-    by_stem = {path.stem: path for path in (folder / LANDMARKS_FOLDER).glob("*.json")}
-    stray = sorted(by_stem.keys() - {image.stem for image in images})
-    if stray:
+    files = files_in(folder / LANDMARKS_FOLDER, (".json",))
+    found = partners(images, files, "files of landmarks")
+    if stray := strays(files, found):
         raise SceneError(
-            f"{by_stem[stray[0]]} has the name of no photograph: name it like the one that it belongs to, "
+            f"{stray[0]} has the name of no photograph: name it like the one that it belongs to, "
             f"for instance {LANDMARKS_FOLDER}/{images[0].stem}.json for {images[0]}"
         )
-    return [by_stem.get(image.stem) for image in images]
+    return [found.get(image) for image in images]
 
 
 def read_pixels(path: Path, width: int, height: int) -> dict[str, Float[np.ndarray, " 2"]]:
@@ -78,7 +80,7 @@ def read_pixels(path: Path, width: int, height: int) -> dict[str, Float[np.ndarr
         SceneError: The file holds something else, or a landmark lies outside the photograph.
     """
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = json.loads(read_text(path))
         found = {str(name): np.array(place, dtype=np.float64) for name, place in table.items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise SceneError(f'{path}: expected {{"nose_tip": [x, y], ...}} in pixels ({error})') from error

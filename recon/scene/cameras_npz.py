@@ -1,9 +1,12 @@
-"""The camera file of IDR, NeuS and H3DS: `cameras.npz` with world_mat_<i> and scale_mat_<i>."""
+"""The camera file of IDR, NeuS and H3DS, `cameras.npz` with world_mat_<i> and scale_mat_<i>, and the views that belong
+to its cameras.
+"""
 
 from __future__ import annotations
 
+import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -11,11 +14,26 @@ import numpy as np
 from jaxtyping import Float
 
 from recon.errors import SceneError
+from recon.scene.annotations import ignore_paths, landmark_paths
 from recon.scene.camera import Camera
 from recon.scene.images import image_size
+from recon.scene.pairing import (
+    PICTURES,
+    files_in,
+    images_of_cameras,
+    name_unused,
+    number_of,
+    partners,
+    renumbered,
+    stem_of,
+    strays,
+)
 from recon.scene.scene import CameraSource
+from recon.scene.view import View
 
 CAMERA_FILE = "cameras.npz"
+IMAGE_FOLDERS = ("image", "images")
+MASK_FOLDERS = ("mask", "masks")
 
 
 class CameraFile:
@@ -51,12 +69,10 @@ class CameraFile:
             ) from error
 
     @cached_property
-    def count(self) -> int:
-        """Number of cameras: world_mat_0 up to the first that is missing."""
-        count = 0
-        while f"world_mat_{count}" in self.arrays:
-            count += 1
-        return count
+    def numbers(self) -> list[int]:
+        """Numbers i of the cameras world_mat_<i>, ascending."""
+        found = (re.fullmatch(r"world_mat_([0-9]+)", name) for name in self.arrays)
+        return sorted(int(match[1]) for match in found if match)
 
     def world_mat(self, index: int) -> Float[np.ndarray, "rows 4"]:
         """Projection matrix of a view, world to homogeneous pixels of the file's convention.
@@ -91,7 +107,7 @@ class CameraFile:
     def _matrix(self, name: str, shapes: tuple[tuple[int, int], ...]) -> np.ndarray:
         if name not in self.arrays:
             raise SceneError(
-                f"{self.path} has no {name}: it holds {self.count} cameras (world_mat_0 ...); "
+                f"{self.path} has no {name}: it holds {len(self.numbers)} cameras (world_mat_0 ...); "
                 "each photograph needs one"
             )
         matrix = self.arrays[name]
@@ -101,6 +117,73 @@ class CameraFile:
                 f"{self.path}: {name} must be a {expected} matrix, got {matrix.dtype} {matrix.shape}"
             )
         return matrix.astype(np.float64)
+
+
+def views_of(folder: Path, cameras: CameraFile, pixel_centre: float) -> tuple[View, ...]:
+    """The views of a scene with images, masks and annotations in folders of their own, paired by the rule of
+    `recon.scene.pairing`; view i has world_mat_<i>. Files that belong to no view are named in warnings.
+
+    Args:
+        folder: The scene's folder.
+        cameras: Its camera file.
+        pixel_centre: Coordinate of the centre of the first pixel in it.
+
+    Raises:
+        SceneError: There are no images or cameras, or it is open which files belong together.
+    """
+    image_folder, mask_folder = _subfolder(folder, IMAGE_FOLDERS), _subfolder(folder, MASK_FOLDERS)
+    images = files_in(image_folder)
+    if not images:
+        raise SceneError(f"{image_folder} holds no image ({', '.join(PICTURES)})")
+    if not cameras.numbers:
+        raise SceneError(f"{cameras.path} has no camera: expected matrices world_mat_0, world_mat_1, ...")
+    by_camera, unused = images_of_cameras(images, cameras.numbers, cameras.path)
+    name_unused(unused, f"{cameras.path.name} has no camera of their numbers")
+    owners = [
+        by_camera.get(index) or renumbered(images[0], index) for index in range(cameras.numbers[-1] + 1)
+    ]
+    masks = _masks(owners, mask_folder, by_camera)
+    ignored, landmarks = ignore_paths(folder, masks), landmark_paths(folder, owners)
+    return tuple(
+        View(
+            i,
+            image.stem,
+            lazy_camera(cameras, i, image, pixel_centre),
+            image,
+            masks[i],
+            ignored[i],
+            landmarks[i],
+        )
+        for i, image in enumerate(owners)
+    )
+
+
+def _masks(owners: list[Path], folder: Path, present: Mapping[int, Path]) -> list[Path]:
+    """The mask of each photograph; a path that does not exist where one is missing."""
+    files = files_in(folder)
+    found = partners(owners, files, "masks")
+    if files and not found:
+        raise SceneError(
+            f"{folder} has {len(files)} masks for {len(present)} images and their names do not pair: "
+            f"name each mask like its image, for instance {owners[0].stem}.png for {owners[0].name}"
+        )
+    name_unused(strays(files, found), "no photograph that is used has their name or number")
+    pairs = [(image, mask) for image, mask in found.items() if stem_of(image) != stem_of(mask)]
+
+    def missing(image: Path) -> Path:
+        number = number_of(image)
+        if pairs and number is not None:
+            return renumbered(pairs[0][1], number)
+        return folder / f"{re.sub('^img_', 'mask_', image.stem) if not found else image.stem}.png"
+
+    return [found.get(image) or missing(image) for image in owners]
+
+
+def _subfolder(folder: Path, names: tuple[str, ...]) -> Path:
+    """The first of some subfolders that exists, else where the first would be; others that exist are named."""
+    there = [folder / name for name in names if (folder / name).is_dir()]
+    name_unused(there[1:], f"{there[0].name}/ is" if there else "")
+    return there[0] if there else folder / names[0]
 
 
 def lazy_camera(file: CameraFile, index: int, image_path: Path, pixel_centre: float) -> Callable[[], Camera]:

@@ -21,9 +21,8 @@ from scipy.spatial.transform import Rotation
 from recon.errors import SceneError
 from recon.scene.annotations import IGNORE_FOLDER, LANDMARKS_FOLDER, write_pixels
 from recon.scene.camera import Camera
-from recon.scene.cameras_npz import CAMERA_FILE
+from recon.scene.cameras_npz import CAMERA_FILE, IMAGE_FOLDERS, MASK_FOLDERS
 from recon.scene.h3ds.writer import move_in_place, write_npz
-from recon.scene.idr import IMAGE_FOLDERS, MASK_FOLDERS
 from recon.scene.images import to_uint8
 from recon.scene.scene import Scene
 from recon.scene.view import View

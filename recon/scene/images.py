@@ -6,24 +6,14 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float
-from PIL import Image
+from PIL import ExifTags, Image
 from scipy.ndimage import gaussian_filter
 
 from recon.errors import SceneError
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)  # of linear RGB (IEC 61966-2-1)
 DARKEST = 0.01
 """Offset of the luminance before the logarithm, so that noise in shadows is not amplified."""
-
-
-def pictures_in(folder: Path) -> list[Path]:
-    """Image files of a folder in alphabetical order, without hidden ones; none where there is no folder."""
-    if not folder.is_dir():
-        return []
-    return sorted(
-        path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS and path.name[0] != "."
-    )
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -44,33 +34,175 @@ def read_image(path: Path) -> Float[np.ndarray, "h w 3"]:
     Raises:
         SceneError: The file is missing, broken or not an image.
     """
+    return read_image_and_orientation(path)[0]
+
+
+def read_image_and_orientation(path: Path) -> tuple[Float[np.ndarray, "h w 3"], int]:
+    """A photograph as of `read_image`, and how its pixels lie by EXIF, 1 to 8; 1 where it says nothing.
+
+    Raises:
+        SceneError: The file is missing, broken or not an image.
+    """
     image = _load(path, "image")
+    try:
+        tag = image.getexif().get(ExifTags.Base.Orientation)
+    except (OSError, SyntaxError, ValueError, TypeError, KeyError):  # damaged EXIF data
+        tag = None
+    orientation = tag if isinstance(tag, int) and 1 <= tag <= 8 else 1
     if image.mode.startswith(("I", "F")):
         values = np.asarray(image, dtype=np.float32) / np.float32(_full_scale(image))
-        return np.repeat(values[..., None], 3, axis=2)
-    return np.asarray(image.convert("RGB"), dtype=np.float32) / np.float32(255)
+        return np.repeat(values[..., None], 3, axis=2), orientation
+    return np.asarray(image.convert("RGB"), dtype=np.float32) / np.float32(255), orientation
 
 
 def read_mask(path: Path) -> Bool[np.ndarray, "h w"]:
     """Read a mask: true where the foreground channel is above half of its range.
 
-    The channel is the only one of `1`, `L`, `I;16`; the first one of `RGB`; that of `P` after its palette is
-    applied. Of `LA`, `PA` and `RGBA` it is alpha, unless alpha is the same everywhere (an image program
-    saved it along), in which case it is the first colour.
+    The channel is alpha where some of it is above half and some is not, else the brightest colour; a palette is
+    applied first. What is no mask of one thing is refused, not read as something.
 
     Raises:
-        SceneError: The file is missing, broken or not an image.
+        SceneError: The file is missing, broken or not an image; nothing in it is above half of its range, but something
+            is above 0; or it holds classes, a photograph, or another mask in its colours than in alpha.
     """
     image = _load(path, "mask")
     if image.mode in ("P", "PA"):
         image = image.convert("RGBA" if image.mode == "PA" or "transparency" in image.info else "RGB")
-    half = _full_scale(image) / 2
-    values = np.asarray(image)
+    elif image.mode not in ("1", "L", "LA", "RGB", "RGBA") and not image.mode.startswith(("I", "F")):
+        image = image.convert("RGBA" if image.mode in ("RGBa", "La") else "RGB")
+    full = _full_scale(image)
+    values = _foreground(np.asarray(image), full / 2, path)
+    if values.dtype != bool:
+        _refuse_another_range(values, full, path)
+        _refuse_tones(_rows(values) / full, path)
+    return values > full / 2
+
+
+WHITE_ON_BLACK = "save the head as white on black, and all else as black"
+MOST_SAMPLES = 400_000
+"""Pixels that are looked at to tell what kind of picture a mask is."""
+COLOURED = 48
+"""Difference between channels of 255 from which a pixel has a colour."""
+MID_TONES = 1 / 8, 7 / 8
+"""Values between these are neither black nor white."""
+
+
+def _rows(values: np.ndarray) -> np.ndarray:
+    """Whole rows of a picture, of about `MOST_SAMPLES` pixels."""
+    return values[:: max(1, values.shape[0] * values.shape[1] // MOST_SAMPLES)]
+
+
+def _foreground(values: np.ndarray, half: float, path: Path) -> np.ndarray:
+    """The channel that says what is foreground."""
     if values.ndim == 2:
-        return values > half
-    if values.shape[2] in (2, 4) and values[..., -1].min() != values[..., -1].max():
-        return values[..., -1] > half
-    return values[..., 0] > half
+        return values
+    alpha = values[..., -1] if values.shape[2] in (2, 4) else None
+    colours = values if alpha is None else values[..., :-1]
+    if alpha is not None and (alpha > half).any() and not (alpha > half).all():
+        shown = _rows(colours)[_rows(alpha) > half].max(axis=-1)
+        black, white = (shown < 0.2 * half).mean(), (shown > 1.8 * half).mean()
+        if min(black, white) > 0.05 and black + white > 0.95:
+            raise SceneError(
+                f"mask {path} has a mask in its colours and another one in its alpha channel, so that it is open "
+                "which of them counts: save it without alpha"
+            )
+        return alpha
+    if colours.shape[2] == 3:
+        _refuse_colours(_rows(colours), path)
+    result: np.ndarray = colours.max(axis=-1)
+    return result
+
+
+def _refuse_colours(colours: np.ndarray, path: Path) -> None:
+    """Refuse colours that are neither greys nor mixtures of two."""
+    pixels = colours.reshape(-1, 3)
+    if (np.ptp(pixels, axis=1) > COLOURED).mean() < 0.02:
+        return
+    bins = (pixels >> 5) @ np.array([64, 8, 1], np.uint16)
+    counts = np.bincount(bins, minlength=512)
+    first, second = (pixels[bins == k].mean(axis=0) for k in counts.argsort()[::-1][:2])
+    along = second - first
+    share = np.clip((pixels - first) @ along / max(float(along @ along), 1.0), 0, 1)
+    off = np.linalg.norm(pixels - first - share[:, None] * along, axis=1)
+    if (off > COLOURED).mean() < 0.02:
+        return
+    exact = colours @ np.array([65536, 256, 1], np.uint32)
+    if _flat(exact, (bins != counts.argmax()).reshape(exact.shape)):
+        raise SceneError(
+            f"mask {path} has more than two colours, as a map of classes (parsing) has: {WHITE_ON_BLACK}"
+        )
+    raise SceneError(
+        f"mask {path} is a photograph, cut out or whole: {WHITE_ON_BLACK}, or the cut-out with an alpha channel (PNG)"
+    )
+
+
+def _refuse_another_range(values: np.ndarray, full: float, path: Path) -> None:
+    """Refuse values of which none is above half of the range, though some are above 0, and floats beyond 1."""
+    largest = float(values.max())
+    if full == 1 and largest > 1.5:
+        raise SceneError(
+            f"mask {path} has floating-point values up to {largest:g}: expected are 0 for background to 1 for the head"
+        )
+    if not 0 < largest <= full / 2:
+        return
+    if largest == 1:
+        remedy = "If it was saved with values 0 and 1, save it with 0 and 255"
+    elif largest < 64:
+        remedy = f"If it holds numbers of classes (a parsing map), {WHITE_ON_BLACK}"
+    elif full == 65535 and largest < 4096:
+        bits = 8 if largest < 256 else int(np.ceil(np.log2(largest + 1)))
+        remedy = f"It has {bits} bits in a file of 16: save it as a file of 8 bits, with 0 and 255"
+    else:
+        remedy = WHITE_ON_BLACK.capitalize()
+    raise SceneError(
+        f"mask {path} is empty: no value is above half of its range, the largest is {largest:g} of {full:g}. {remedy}"
+    )
+
+
+def _refuse_tones(values: np.ndarray, path: Path) -> None:
+    """Refuse values in [0, 1] that are classes or the tones of a photograph; soft edges of any width are neither."""
+    middle = (values > MID_TONES[0]) & (values < MID_TONES[1])
+    levels = np.round(values * 255).astype(np.uint8)
+    counts = np.bincount(levels[middle], minlength=256)
+    large = counts > 0.005 * values.size
+    flat = large[levels] & middle
+    if large.sum() >= 3 and _flat(levels, flat):
+        raise SceneError(
+            f"mask {path} has {large.sum()} wide levels of grey, as a map of classes (parsing) has: {WHITE_ON_BLACK}"
+        )
+    bright = (values > MID_TONES[0]).sum()
+    if middle.sum() > 0.25 * bright and flat.sum() < 0.5 * middle.sum() and _turns(values) > 4:
+        raise SceneError(
+            f"mask {path} is grey in {middle.sum() / bright:.0%} of what is not black, and from lighter to darker and "
+            f"back, as a photograph is, cut out or whole: {WHITE_ON_BLACK}, or the cut-out with an alpha channel (PNG)"
+        )
+
+
+def _turns(values: np.ndarray) -> float:
+    """How often a row that is not black turns from lighter to darker or back, by eighths of the range: once where it
+    crosses a mask with edges however soft, 6 to 12 times where it crosses a photograph.
+    """
+    rows = np.minimum(values[(values > MID_TONES[0]).any(axis=1)] * 8, 7).astype(np.int8)
+    counts = []
+    for row in rows[:: max(1, len(rows) // 256)]:
+        steps = np.sign(np.diff(row))
+        steps = steps[steps != 0]
+        counts.append((steps[1:] != steps[:-1]).sum())
+    return float(np.mean(counts)) if counts else 0.0
+
+
+def _flat(levels: np.ndarray, where: np.ndarray | None = None) -> bool:
+    """Whether most pixels have the level of the next one in their row."""
+    same = levels[:, :-1] == levels[:, 1:]
+    return bool((same if where is None else same[where[:, :-1]]).mean() > 0.8)
+
+
+def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Stored pixels (h, w, ...) turned and mirrored as their EXIF orientation asks."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    vertical, horizontal = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
+    return pixels[:: -1 if vertical else 1, :: -1 if horizontal else 1]
 
 
 def to_uint8(image: np.ndarray | Image.Image, what: str) -> np.ndarray:

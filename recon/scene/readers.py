@@ -61,4 +61,8 @@ def scenes_below(folder: Path) -> list[str]:
     """Names of the scenes directly below a folder, sorted; none where there is no such folder."""
     if not folder.is_dir():
         return []
-    return sorted(path.name for path in folder.iterdir() if path.is_dir() and reader_of(path) is not None)
+    return sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.is_dir() and not path.name.startswith(".") and reader_of(path) is not None
+    )

@@ -13,7 +13,9 @@ import trimesh
 from jaxtyping import Float, Integer
 
 from recon.errors import SceneError
+from recon.files import read_text
 from recon.geometry.obj import read_obj
+from recon.scene.pairing import files_in
 from recon.scene.selection import spread
 from recon.scene.view import View
 
@@ -55,11 +57,15 @@ class GroundTruth:
 
     def region_path(self, name: str) -> Path:
         """Index file of a region, present or not."""
-        return self.regions_folder / f"{name}.txt"
+        return self._region_files.get(name, self.regions_folder / f"{name}.txt")
 
     def regions(self) -> list[str]:
         """Names of the regions that are present, sorted."""
-        return sorted(path.stem for path in self.regions_folder.glob("*.txt"))
+        return sorted(self._region_files)
+
+    @cached_property
+    def _region_files(self) -> dict[str, Path]:
+        return {path.stem: path for path in files_in(self.regions_folder, (".txt",), warn=False)}
 
     def region(self, name: str) -> Integer[np.ndarray, " indices"]:
         """Vertex indices (int64) of a region, in file order.
@@ -241,6 +247,6 @@ def read_indices(path: Path) -> Integer[np.ndarray, " indices"]:
 def _text(path: Path) -> str:
     """The content of a text file."""
     try:
-        return path.read_text(encoding="utf-8")
+        return read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise SceneError(f"{path} cannot be read: {error}") from error

@@ -17,7 +17,7 @@ import numpy as np
 from recon.errors import ReconError, SceneError
 from recon.scene.camera import Camera
 from recon.scene.carving import Silhouette, agreement, inconsistent_views
-from recon.scene.images import read_image
+from recon.scene.images import read_image_and_orientation, upright
 from recon.scene.scene import Scene
 from recon.scene.view import View
 
@@ -31,6 +31,11 @@ SMALLEST_RADIUS = 0.1
 AGREEMENT = 0.5
 # Share of what may be the head that may be ignored; of a view with more of it little can be learned.
 IGNORED_WARN, IGNORED_ERROR = 0.5, 0.8
+# Radius of a disc as large as a mask shows a head: a child's alone has 70, one with broad shoulders 250.
+HEAD_RADIUS_MM, TYPICAL_MM = (40.0, 500.0), 150.0
+UNITS_MM = {"metres": 1000.0, "centimetres": 10.0}
+# An outline lies on edges of its own picture this much more than on those of the picture turned.
+CLEARLY = 1.2
 IGNORED_REMEDY = "paint white only what hides the head, on black, or leave that view out (views=[...])"
 
 log = logging.getLogger(__name__)
@@ -55,8 +60,13 @@ def problems(scene: Scene, view_ids: Sequence[int] | None = None) -> list[SceneE
     return [*_find(scene, view_ids), *_truth_problems(scene)]
 
 
+def views_to_check(scene: Scene) -> list[int]:
+    """Indices of the views of which photograph or mask is there; cameras without either are no views to complain of."""
+    return [view.index for view in scene.views if view.image_path.is_file() or view.mask_path.is_file()]
+
+
 def _find(scene: Scene, view_ids: Sequence[int] | None) -> Iterator[SceneError]:
-    indices = list(dict.fromkeys(range(len(scene.views)) if view_ids is None else view_ids))
+    indices = list(dict.fromkeys(views_to_check(scene) if view_ids is None else view_ids))
     if not indices:
         yield SceneError(f"{scene.root}: no views to use")
     silhouettes = []
@@ -72,24 +82,29 @@ def _find(scene: Scene, view_ids: Sequence[int] | None) -> Iterator[SceneError]:
             mask, ignored = _checked_pictures(view)
             camera = _checked_camera(scene, view)
             silhouette = Silhouette.from_mask(camera.transformed(scene.unit_from_world), mask, index, ignored)
+            _check_size(_camera_place(scene, view), view, silhouette, mask & ~ignored)
             _check_sphere(scene, view, silhouette)
         except SceneError as problem:
             yield problem
         else:
             silhouettes.append(silhouette)
+    if silhouettes:
+        _name_unit(scene, silhouettes)
     if len(silhouettes) == len(indices) and len(indices) > 1:
         yield from _check_together(scene, silhouettes)
 
 
 def _checked_pictures(view: View) -> tuple[np.ndarray, np.ndarray]:
     """Mask and ignored pixels of a view, after checks that its pictures and landmarks can be used together."""
-    image = read_image(view.image_path)
+    image, orientation = read_image_and_orientation(view.image_path)
     if not view.mask_path.is_file():
         raise SceneError(
             f"mask {view.mask_path} is missing: every photograph that is used needs its foreground mask; "
             f"put it there or leave view {view.index} out (views=[...])"
         )
     mask = view.mask()
+    if orientation != 1:
+        _check_orientation(view, orientation, image, mask)
     if mask.shape != image.shape[:2]:
         raise SceneError(
             f"mask {view.mask_path} is {mask.shape[1]}x{mask.shape[0]}, but its image {view.image_path} is "
@@ -104,11 +119,61 @@ def _checked_pictures(view: View) -> tuple[np.ndarray, np.ndarray]:
         raise SceneError(
             f"mask {view.mask_path} is full: every pixel is foreground. Save the head as white on black"
         )
+    if _inverted(mask):
+        raise SceneError(
+            f"mask {view.mask_path} is inverted: it is white along the borders of the picture and black inside. "
+            "Save the head as white on black"
+        )
     ignored = view.ignored()
     if view.ignore_path is not None:
         _check_ignored(view.ignore_path, ignored, mask)
     view.landmarks()  # a broken file is a problem of its own
     return mask, ignored
+
+
+def _inverted(mask: np.ndarray) -> bool:
+    """Whether a mask shows what is around a head: it fills the upper borders, and them more than what is between."""
+    half = mask.shape[0] // 2
+    borders = mask[0], mask[-1], mask[:, 0], mask[:, -1]
+    upper = np.concatenate([mask[0], mask[:half, 0], mask[:half, -1]])
+    touched = all(border.any() for border in borders)
+    return touched and bool(upper.mean() > max(0.6, mask.mean() + 0.1))
+
+
+def _check_orientation(view: View, orientation: int, image: np.ndarray, mask: np.ndarray) -> None:
+    """Checks that a mask is of the pixels as they are stored, where EXIF says that these are to be turned; of those
+    that fit either way the brightness across the mask's outline tells.
+    """
+    turned = upright(image, orientation)
+    told = (
+        f"image {view.image_path} is stored turned (EXIF orientation {orientation}), and pixels are used as they are "
+        "stored"
+    )
+    remedy = (
+        "Turn the pixels themselves (`mogrify -auto-orient FILE`), so that the camera is of the same picture as the "
+        "mask"
+    )
+    stored_fits, upright_fits = (mask.shape == pixels.shape[:2] for pixels in (image, turned))
+    if not upright_fits:
+        return
+    if stored_fits:
+        stored, up = _edge_contrast(image, mask), _edge_contrast(turned, mask)
+        if stored > CLEARLY * up:
+            return
+        if up <= CLEARLY * stored:
+            log.warning("%s: make sure that mask and camera are of the picture as it is stored", told)
+            return
+    raise SceneError(f"{told}, but its mask {view.mask_path} is of the upright picture. {remedy}")
+
+
+def _edge_contrast(image: np.ndarray, mask: np.ndarray) -> float:
+    """Mean change of brightness from pixel to pixel along the outline of a mask."""
+    step = max(1, max(mask.shape) // 512)
+    grey, small = image[::step, ::step].mean(axis=2), mask[::step, ::step]
+    outline = np.zeros_like(small)
+    outline[:, 1:] |= small[:, 1:] != small[:, :-1]
+    outline[1:] |= small[1:] != small[:-1]
+    return float(np.hypot(*np.gradient(grey))[outline].mean()) if outline.any() else 0.0
 
 
 def _check_ignored(path: Path, ignored: np.ndarray, mask: np.ndarray) -> None:
@@ -198,6 +263,59 @@ def _check_sphere(scene: Scene, view: View, silhouette: Silhouette) -> None:
             f"{view.mask_path}: the object fills only {radius:.2g} of the unit sphere's radius as {where} "
             f"sees it; {remedy}"
         )
+
+
+def _check_size(where: str, view: View, silhouette: Silhouette, mask: np.ndarray) -> None:
+    """Checks that the principal point is not the middle of a picture of another size.
+
+    A picture that was cut out has its principal point anywhere, too; but there the mask lies where the camera sees the
+    unit sphere, and here it does where the other size is allowed for.
+    """
+    camera = view.camera
+    size, point = np.array([camera.width, camera.height]), camera.intrinsics[:2, 2]
+    other = (
+        f"{where}: its principal point {point.round(1).tolist()} is about the middle of a picture of "
+        f"{2 * point[0]:.0f}x{2 * point[1]:.0f}, but {view.image_path} is {size[0]}x{size[1]}"
+    )
+    share = 2 * point / size
+    if (share > 0).all() and abs(np.log(share[0] / share[1])) < 0.15 and abs(np.log(share[0])) > 0.2:
+        middle = (
+            np.array([mask.sum(axis=axis) @ (np.arange(size[axis]) + 0.5) for axis in (0, 1)]) / mask.sum()
+        )
+        seen = silhouette.camera.project(np.zeros((1, 3)))[0][0]
+        if np.linalg.norm(middle * share - seen) < 0.5 * share.mean() * np.linalg.norm(middle - seen):
+            raise SceneError(
+                f"{other}: bring photograph and mask to that size, or scale the camera's first two rows"
+            )
+    elif abs(np.log(size[0] / size[1])) > 0.1 and np.abs(2 * point / size[::-1] - 1).max() < 0.03:
+        log.warning("%s: make sure that photograph and mask are not turned by 90 degrees", other)
+
+
+def _name_unit(scene: Scene, silhouettes: Sequence[Silhouette]) -> None:
+    """Warn of a world that is not in millimetres, by the size of what the masks show."""
+    scale = float(np.cbrt(np.linalg.det(scene.scale_mat[:3, :3])))
+    radius = scale * float(np.median([silhouette.radius() for silhouette in silhouettes]))
+    if HEAD_RADIUS_MM[0] <= radius <= HEAD_RADIUS_MM[1]:
+        return
+    known = [
+        (name, mm) for name, mm in UNITS_MM.items() if HEAD_RADIUS_MM[0] <= radius * mm <= HEAD_RADIUS_MM[1]
+    ]
+    name, mm = (
+        known[0] if known else ("an arbitrary unit, as structure from motion has it", TYPICAL_MM / radius)
+    )
+    source = scene.camera_source
+    log.warning(
+        "%s: what the masks show has a radius of %.3g: this is %s, but the world is expected in millimetres, in which "
+        "a head with shoulders has 100 to 250. A prior of heads will not find one, and sizes and errors will not be "
+        "millimetres. Multiply positions by %s%.4g (world_mat_i @ diag(s, s, s, 1) with s = 1/%.4g, and diag(1/s, 1/s, "
+        "1/s, 1) @ scale_mat_i)",
+        scene.root if source is None else source.path,
+        radius,
+        name,
+        "" if known else "something like ",
+        mm,
+        mm,
+    )
 
 
 def _check_together(scene: Scene, silhouettes: Sequence[Silhouette]) -> Iterator[SceneError]:

@@ -1,6 +1,7 @@
 """Configuration: what really runs, resuming, and building objects from it."""
 
 import os
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -41,9 +42,11 @@ def settle(cfg: DictConfig, overrides: list[str]) -> DictConfig:
             a resumed run keeps, or refine=true is given for a method without refinement.
     """
     if cfg.resume is None:
+        check_values(cfg)
         if cfg.get("refine"):
             cfg = _refined(cfg, overrides)
         OmegaConf.resolve(cfg)
+        _keep_places(cfg)
         return cfg
     path = Path(cfg.resume) / "config.yaml"
     if not path.is_file():
@@ -66,7 +69,84 @@ def settle(cfg: DictConfig, overrides: list[str]) -> DictConfig:
                 OmegaConf.update(stored, key.lstrip("+~"), value, force_add=key.startswith("+"))
             except Exception as error:
                 raise ConfigError(f"{override}: {error}") from error
+    check_values(stored)
     return stored
+
+
+def _keep_places(cfg: DictConfig) -> None:
+    """Make paths of scenes and of what belongs to them absolute, so that the run can be resumed from anywhere; names
+    and ids stay.
+    """
+    for name, place in cfg.scenes.items():
+        cfg.scenes[name] = _absolute(place)
+    if cfg.scene not in cfg.scenes:
+        cfg.scene = _absolute(cfg.scene)
+    cfg.data.h3ds_root = _absolute(cfg.data.h3ds_root)
+    if cfg.masks not in ("auto", "alpha"):
+        cfg.masks = _absolute(cfg.masks)
+
+
+def _absolute(place: Any) -> Any:
+    """An existing file or folder as an absolute path; anything else as it is."""
+    path = None if place is None else Path(str(place)).expanduser()
+    return str(path.absolute()) if path is not None and path.exists() else place
+
+
+def check_values(cfg: DictConfig) -> None:
+    """Refuse values of the general options that make no sense, before any work.
+
+    Raises:
+        ConfigError: One has the wrong type or range.
+    """
+    uses_gpu(cfg)
+    preset_of(cfg)
+    for name, (expected, sensible) in VALUES.items():
+        value = OmegaConf.select(cfg, name, default=MISSING)
+        if value is not MISSING and not sensible(value):
+            raise ConfigError(f"{name}={value}: expected {expected}")
+
+
+def _whole(least: int | None = None, null: bool = False) -> Callable[[Any], bool]:
+    """Whether a value is a whole number of at least so much, or null where that is allowed."""
+
+    def sensible(value: Any) -> bool:
+        if value is None:
+            return null
+        return isinstance(value, int) and not isinstance(value, bool) and (least is None or value >= least)
+
+    return sensible
+
+
+def _length(value: Any) -> bool:
+    """Whether a value is a positive number, or null."""
+    return value is None or (
+        isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
+    )
+
+
+def _views(value: Any) -> bool:
+    """Whether a value is a number of views, a list of them, or null."""
+    listed = isinstance(value, Sequence) and not isinstance(value, str)
+    return all(map(_whole(0), value)) if listed else _whole(1, null=True)(value)
+
+
+MISSING = object()
+VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "views": ("a number (views=3) or a list of whole numbers (views=[0,18,65])", _views),
+    "seed": ("a whole number", _whole()),
+    "steps": ("a whole number of at least 0, or null", _whole(0, null=True)),
+    "person": ("a whole number of at least 1", _whole(1)),
+    "focal_mm": ("a positive length in mm, or null", _length),
+    "interpupillary_mm": ("a positive length in mm, or null", _length),
+    "data.pixel_centre": ("0.0, 0.5 or null", lambda value: value is None or value in (0, 0.5)),
+    "data.sampler.rays": ("a whole number of at least 1", _whole(1)),
+    "mesh.resolution": ("a whole number of at least 2", _whole(2)),
+    "render.step": ("a whole number of at least 1", _whole(1)),
+    "render.heldout": ("a whole number of at least 0, or null", _whole(0, null=True)),
+    "trainer.threads": ("a whole number of at least 1, or null", _whole(1, null=True)),
+    "evaluate": ("true or false", lambda value: isinstance(value, bool)),
+}
+"""What the general options may be: in words, and as a test."""
 
 
 def _refined(cfg: DictConfig, overrides: list[str]) -> DictConfig:

@@ -1,6 +1,9 @@
 """One reconstruction, stage by stage: open → observe → initialise → train → mesh → report."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,11 @@ from recon.systems.photographs import calibrated_scene, plain_photographs
 from recon.systems.report.reporter import Reporter
 from recon.systems.stages import Run, fall_back, initialise, observe, open_scene, select_views, train
 from recon.systems.timeline import Timeline
+
+log = logging.getLogger(__name__)
+
+CLAIM = ".running"
+"""The file in a run folder by which a starting run claims it."""
 
 
 def reconstruct(
@@ -87,10 +95,46 @@ def record(cfg: DictConfig, overrides: Sequence[str], folder: Path) -> None:
         OmegaConf.save(OmegaConf.create(list(overrides)), folder / "overrides.yaml")
 
 
+@contextmanager
+def claimed(folder: Path) -> Iterator[Path]:
+    """A context with a folder that no other running process has claimed, for a run that starts: the one asked for, else
+    that name with -2, -3, ...; two runs that start within one second are given the same name.
+
+    What is logged to a file in the folder asked for goes to the other one. A run that was killed leaves its claim.
+    """
+    for number in count(1):
+        mine = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+        mine.mkdir(parents=True, exist_ok=True)
+        try:
+            (mine / CLAIM).touch(exist_ok=False)  # one process alone succeeds
+            break
+        except FileExistsError:
+            continue
+    if mine != folder:
+        _move_log(folder, mine)
+        log.warning(
+            "%s belongs to another run, or to one that was killed: this one writes to %s", folder, mine
+        )
+    try:
+        yield mine
+    finally:
+        (mine / CLAIM).unlink(missing_ok=True)
+
+
+def _move_log(old: Path, new: Path) -> None:
+    """Have the log files of one folder continued in another."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler) and Path(handler.baseFilename).parent == old.absolute():
+            handler.close()
+            handler.baseFilename = str(new.absolute() / Path(handler.baseFilename).name)
+            handler.setStream(handler._open())
+
+
 def discard_if_empty(folder: Path, log_name: str = "train.log") -> None:
     """Remove a run folder that holds nothing but its log: a run that was refused leaves nothing behind."""
-    if folder.is_dir() and all(path.name == log_name for path in folder.iterdir()):
-        (folder / log_name).unlink(missing_ok=True)
+    if folder.is_dir() and all(path.name in (log_name, CLAIM) for path in folder.iterdir()):
+        for name in (log_name, CLAIM):
+            (folder / name).unlink(missing_ok=True)
         for parent in (folder, folder.parent):
             if not any(parent.iterdir()):
                 parent.rmdir()

@@ -98,7 +98,7 @@ def select_views(scene: Scene, wanted: Any, all_by_default: bool = False) -> lis
     if wanted is None:
         wanted = scene.available() if all_by_default else DEFAULT_VIEWS
     if isinstance(wanted, (ListConfig, Sequence)) and not isinstance(wanted, str):
-        return scene.select([int(view) for view in wanted])
+        return scene.select(list(wanted))
     if not isinstance(wanted, int):
         raise ConfigError(f"views={wanted}: expected a number (views=3) or a list (views=[0,18,65]).")
     return scene.select(wanted)

@@ -11,6 +11,7 @@ from recon.evaluation.heatmap import error_colours, face_frame
 from recon.evaluation.predictions import find
 from recon.geometry.raster import rasterise
 from recon.meshing import save
+from recon.scene import GroundTruth
 from tests.support import official_cases as cases
 
 
@@ -106,3 +107,29 @@ def test_raster_against_brute_force():
         nearer = (v >= 0) & (w >= 0) & (v + w <= 1) & (z < depth)
         depth[nearer], face[nearer] = z[nearer], i
     np.testing.assert_array_equal(seen.face.reshape(-1), face)
+
+
+def test_a_ground_truth_without_landmarks_leaves_those_of_predictions_aside(folder):
+    gt, _, regions = cases.ground_truth()
+    (folder / "one_3.landmarks.json").write_text(
+        '{"nose_tip": 1, "left_eye": 7, "right_eye": 300}'
+    )  # wrong ones
+    truth = cases.Truth(gt, {}, regions)
+    (result,) = score(
+        find(folder, scene="one", views=[3])[:1], {"one": truth}, ScoringOptions(heatmaps=folder / "maps")
+    )
+    assert result.job.scene == "one" and result.error is None
+    for mode in ("official", "strict"):
+        assert max(result.numbers[mode][part]["mean_mm"] for part in ("face", "head")) < 1e-3
+
+
+def test_regions_that_are_missing_are_all_named_and_explained(folder, tmp_path):
+    gt, landmarks, regions = cases.ground_truth()
+    root = tmp_path / "root"
+    scene = cases.write_root(root, gt, landmarks, {"nose": regions["nose"]})
+    paths = root / scene
+    truth = GroundTruth(paths / "full_head.obj", paths / "landmarks.txt", paths / "regions")
+    save(gt, tmp_path / f"{scene}_3.ply")
+    (result,) = score(find(tmp_path / f"{scene}_3.ply"), {scene: truth})
+    for words in ("regions/face_sphere.txt", "regions/face.txt", "within 95 mm of the tip of the nose"):
+        assert words in result.error

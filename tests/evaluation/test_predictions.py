@@ -87,3 +87,51 @@ def test_landmarks_beside_the_mesh(tmp_path):
     (tmp_path / "demo_3.landmarks.json").write_text('{"nose_tip": [1, 2]}')
     with pytest.raises(EvaluationError, match="vertex index or"):
         read_landmarks(mesh)
+
+
+SEAM = (
+    np.arange(len(BALL.faces)) % 2
+)  # two patches of texture, so that vertices between them have two coordinates
+
+
+def write_ply_with_texture(path):
+    rows = np.zeros(len(BALL.faces), [("n", "u1"), ("i", "<i4", 3), ("m", "u1"), ("t", "<f4", 6)])
+    rows["n"], rows["i"], rows["m"], rows["t"] = 3, BALL.faces, 6, SEAM[:, None] * np.linspace(0.1, 0.9, 6)
+    head = (
+        f"ply\nformat binary_little_endian 1.0\ncomment TextureFile lost.png\nelement vertex {len(BALL.vertices)}\n"
+        f"property float x\nproperty float y\nproperty float z\nelement face {len(rows)}\n"
+        "property list uchar int vertex_indices\nproperty list uchar float texcoord\nend_header\n"
+    )
+    path.write_bytes(head.encode() + np.asarray(BALL.vertices, "<f4").tobytes() + rows.tobytes())
+
+
+def write_obj_with_texture(path):
+    lines = [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in BALL.vertices] + ["vt 0.1 0.1", "vt 0.9 0.9"]
+    lines += [
+        "f " + " ".join(f"{i + 1}/{t + 1}" for i in face) for face, t in zip(BALL.faces, SEAM, strict=True)
+    ]
+    path.write_text("\n".join(lines))
+
+
+@pytest.mark.parametrize("write", [write_ply_with_texture, write_obj_with_texture])
+def test_vertices_keep_their_indices_along_seams_of_a_texture(tmp_path, write, caplog):
+    path = tmp_path / f"demo_3.{'ply' if 'ply' in write.__name__ else 'obj'}"
+    write(path)
+    np.testing.assert_allclose(read_mesh(path).vertices, BALL.vertices, atol=1e-5)
+    assert not caplog.text  # the picture that does not lie beside the PLY is not missed
+
+
+def test_an_stl_has_no_vertices_to_count(tmp_path):
+    (tmp_path / "demo_3.landmarks.json").write_text('{"nose_tip": 5}')
+    with pytest.raises(EvaluationError, match=r"demo_3\.landmarks\.json .* is an STL.*\[x, y, z\]"):
+        read_landmarks(tmp_path / "demo_3.stl")
+    (tmp_path / "demo_3.landmarks.json").write_text('{"nose_tip": [1, 2, 3]}')
+    assert read_landmarks(tmp_path / "demo_3.stl")["nose_tip"].tolist() == [1, 2, 3]
+
+
+def test_hidden_files_are_no_predictions_and_byte_order_marks_mean_nothing(tmp_path):
+    save(BALL, tmp_path / "demo_3.ply").rename(tmp_path / "demo_3.PLY")
+    (tmp_path / "._demo_3.PLY").write_bytes(b"\x00\x05\x16\x07")
+    assert [job.path.name for job in find(tmp_path)] == ["demo_3.PLY"]
+    (tmp_path / "demo_3.landmarks.json").write_text('{"nose_tip": 5}', "utf-8-sig")
+    assert read_landmarks(tmp_path / "demo_3.PLY") == {"nose_tip": 5}

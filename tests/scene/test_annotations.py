@@ -202,7 +202,7 @@ def test_landmarks_belong_to_the_photograph_of_their_name_and_are_exported(folde
 
 
 def test_idr_scenes_have_landmarks_by_the_names_of_their_images(tmp_path):
-    make_idr(tmp_path / "scan", ["a.png", "b.png"], ["m_a.png", "m_b.png"])
+    make_idr(tmp_path / "scan", ["a.png", "b.png"], ["mask_a.png", "mask_b.png"])
     put_landmarks(tmp_path / "scan", "b.json", {"left_eye": [3.0, 4.0]})
     views = scenes.open(tmp_path / "scan").views
     assert [len(view.landmarks()) for view in views] == [0, 1]

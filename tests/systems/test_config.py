@@ -116,3 +116,51 @@ def test_a_tag_of_a_sweep_becomes_its_scenes():
         config.expand_tags(["scene=h3ds/h3d-net"])
     with pytest.raises(SceneError, match="h3d-nett"):
         config.expand_tags(["-m", "scene=h3ds/h3d-nett"])
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "views=[a,b]", "views=[null,9]", "views=[0x0a,9]", "views=[[0,5]]", "views=[1.7,9]", "views=[true,9]",
+        "views=true", "views=0", "seed=abc", "seed=null", "steps=-5", "steps=1.5", "mesh.resolution=abc",
+        "mesh.resolution=0", "mesh.resolution=-5", "render.step=0", "render.heldout=-1", "evaluate=maybe",
+        "data.sampler.rays=0", "data.pixel_centre=50", "data.pixel_centre=abc", "trainer.threads=-3", "preset=GPU",
+    ],
+)  # fmt: skip
+def test_values_that_make_no_sense_are_refused_by_name_before_any_work(option):
+    with pytest.raises(ConfigError, match=option.partition("=")[0].replace(".", r"\.")):
+        config.settle(composed(option), [option])
+
+
+def test_sensible_values_pass():
+    given = [
+        "views=[9,14]",
+        "seed=7",
+        "steps=0",
+        "render.heldout=null",
+        "data.pixel_centre=0.5",
+        "focal_mm=50",
+    ]
+    cfg = config.settle(composed(*given), given)
+    assert list(cfg.views) == [9, 14] and cfg.data.pixel_centre == 0.5
+
+
+def test_a_run_keeps_its_scene_wherever_it_is_resumed(tmp_path, monkeypatch):
+    (tmp_path / "scenes/x").mkdir(parents=True)
+    (tmp_path / "masks").mkdir()
+    monkeypatch.chdir(tmp_path)
+    cfg = config.settle(
+        composed("scene=scenes/x", "masks=masks", "+scenes.anna=scenes/x", "data.h3ds_root=scenes"), []
+    )
+    assert cfg.scene == cfg.scenes.anna == str(tmp_path / "scenes/x")
+    assert (cfg.masks, cfg.data.h3ds_root) == (str(tmp_path / "masks"), str(tmp_path / "scenes"))
+    run = tmp_path / "run"
+    run.mkdir()
+    OmegaConf.save(cfg, run / "config.yaml")
+    monkeypatch.chdir("/")
+    assert config.settle(composed(f"resume={run}"), []).scene == str(tmp_path / "scenes/x")
+    for name in ("demo", "1b2a8613401e42a8"):  # names under scenes and ids stay names
+        assert config.settle(composed(f"scene={name}"), []).scene == name
+    (tmp_path / "auto").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert config.settle(composed("scene=demo"), []).masks == "auto"

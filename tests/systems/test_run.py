@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -202,3 +203,39 @@ def test_a_missing_mask_stops_the_run_before_it_starts(tmp_path):
     cfg, folder = configured(scene, tmp_path / "run", "views=[0,1,2]")
     with pytest.raises(SceneError, match="001"):
         run.prepare(cfg, folder)
+
+
+def test_two_runs_of_one_second_get_folders_and_logs_of_their_own(tmp_path, caplog):
+    folder, logger = tmp_path / "10-00-00-demo", logging.getLogger()
+    handlers = []
+
+    def opened():  # as Hydra does for each process, in the folder that both are told
+        folder.mkdir(exist_ok=True)
+        handlers.append(logging.FileHandler(folder / "train.log"))
+        logger.addHandler(handlers[-1])
+        return handlers[-1]
+
+    try:
+        first = opened()
+        with run.claimed(folder) as one:
+            logger.removeHandler(first)  # the second run is another process, with a log of its own
+            opened()
+            with run.claimed(folder) as two, run.claimed(folder) as three:
+                logger.warning("of the second")
+            assert (one, two, three) == (folder, tmp_path / "10-00-00-demo-2", tmp_path / "10-00-00-demo-3")
+            assert "belongs to another run" in caplog.text
+        with run.claimed(folder) as again:  # claims end with their runs
+            assert again == folder
+    finally:
+        for handler in handlers:
+            logger.removeHandler(handler)
+            handler.close()
+    assert (folder / "train.log").read_text() == ""
+    assert "of the second" in (two / "train.log").read_text()
+
+
+def test_a_refused_run_leaves_no_folder_behind(tmp_path):
+    with run.claimed(tmp_path / "day/run") as folder:
+        (folder / "train.log").touch()
+        run.discard_if_empty(folder)
+    assert list(tmp_path.iterdir()) == []

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from recon.errors import SceneError
+from recon.files import read_text
 from recon.scene.annotations import IGNORE_FOLDER
 from recon.scene.cameras_npz import CAMERA_FILE
 
@@ -69,7 +70,9 @@ class Paths:
 
 def scenes_with_mesh(root: Path) -> list[str]:
     """Names of the scenes of a data set that have a ground truth, sorted."""
-    return sorted(path.parent.name for path in root.glob(f"*/{MESH_FILE}"))
+    return sorted(
+        path.parent.name for path in root.glob(f"*/{MESH_FILE}") if not path.parent.name.startswith(".")
+    )
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -79,8 +82,7 @@ def read_config(path: Path) -> dict[str, Any]:
         SceneError: The file is missing, is not toml, or has no table of scenes.
     """
     try:
-        with path.open("rb") as stream:
-            config = tomllib.load(stream)
+        config = tomllib.loads(read_text(path))
     except OSError as error:
         raise SceneError(f"{path} cannot be read: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -109,7 +111,7 @@ def view_lists(entry: Mapping[str, Any], where: str) -> dict[int, tuple[int, ...
 def read_version(root: Path) -> str | None:
     """First line of `<root>/version.txt`, or None where it cannot be read."""
     try:
-        lines = (root / VERSION_FILE).read_text(encoding="utf-8").splitlines()
+        lines = read_text(root / VERSION_FILE).splitlines()
     except (OSError, UnicodeDecodeError):
         return None
     return lines[0].rstrip() if lines else ""

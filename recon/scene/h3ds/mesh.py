@@ -12,7 +12,7 @@ import numpy as np
 import trimesh
 
 from recon.errors import MeshError
-from recon.geometry.obj import read_obj
+from recon.geometry.obj import load_in_order, read_obj
 
 
 class Mesh:
@@ -86,7 +86,7 @@ class Mesh:
 
     def _load_other(self, filename: str | os.PathLike[str]) -> Mesh:
         try:
-            loaded: Any = trimesh.load(str(filename), process=False, maintain_order=True)
+            loaded = load_in_order(Path(filename))
         except (OSError, ValueError, KeyError, IndexError) as error:
             raise MeshError(f"{filename} cannot be read as a mesh: {error}") from error
         if not isinstance(loaded, trimesh.Trimesh):

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from recon.scene.annotations import ignore_paths, landmark_paths
-from recon.scene.cameras_npz import CAMERA_FILE, CameraFile, lazy_camera
+from recon.scene.cameras_npz import CAMERA_FILE, IMAGE_FOLDERS, CameraFile, views_of
 from recon.scene.h3ds.layout import CONFIG_FILE, PIXEL_CENTRE, Paths, read_config, read_version, view_lists
 from recon.scene.h3ds.tables import table_entry
+from recon.scene.pairing import PICTURES
 from recon.scene.scene import GroundTruth, Scene
-from recon.scene.view import View
-
-_IMAGES = "image/img_[0-9][0-9][0-9][0-9].jpg"
 
 
 class H3DSReader:
     """The reader of the published data set and of generated ones like it."""
 
     name = "H3DS"
-    looked_for = (CAMERA_FILE, "image/img_????.jpg")
+    looked_for = (CAMERA_FILE, "image/img_*")
 
     def matches(self, folder: Path) -> bool:
-        """Whether a folder has cameras and at least one photograph named as in H3DS."""
-        return (folder / CAMERA_FILE).is_file() and any(folder.glob(_IMAGES))
+        """Whether a folder has cameras, images, and either the ground truth of H3DS or a photograph named as there, of
+        any ending.
+        """
+        if not (folder / CAMERA_FILE).is_file():
+            return False
+        images = [
+            path for name in IMAGE_FOLDERS if (folder / name).is_dir() for path in (folder / name).iterdir()
+        ]
+        return bool(images and Paths(folder).mesh.is_file()) or any(map(_named_as_in_h3ds, images))
 
     def read(self, folder: Path, *, pixel_centre: float | None = None) -> Scene:
         """Read one scene with the default view lists that its data set has for it.
@@ -37,30 +42,15 @@ class H3DSReader:
             pixel_centre: Coordinate of the centre of the first pixel in its cameras; None for the published 0.
 
         Raises:
-            SceneError: The cameras are missing, broken or have no usable `scale_mat_0`; a picture of ignored pixels
-                belongs to no mask, or a file of landmarks to no photograph; or `config.toml` is broken.
+            SceneError: The cameras are missing, broken or have no usable `scale_mat_0`; it is open which files belong
+                together; or `config.toml` is broken.
         """
         paths = Paths(folder)
         centre = PIXEL_CENTRE if pixel_centre is None else pixel_centre
         version = read_version(folder.parent) or ""
         default_views = view_lists(_entry(folder, version), f"{folder.parent}, scene {folder.name}")
         cameras = CameraFile(paths.cameras)
-        numbers = [int(path.stem[4:]) for path in folder.glob(_IMAGES)]
-        count = max([*numbers, cameras.count - 1], default=-1) + 1
-        ignored = ignore_paths(folder, [paths.mask(index) for index in range(count)])
-        landmarks = landmark_paths(folder, [paths.image(index) for index in range(count)])
-        views = tuple(
-            View(
-                index,
-                paths.image(index).stem,
-                lazy_camera(cameras, index, paths.image(index), centre),
-                paths.image(index),
-                paths.mask(index),
-                ignored[index],
-                landmarks[index],
-            )
-            for index in range(count)
-        )
+        views = views_of(folder, cameras, centre)
         return Scene(
             folder.name,
             folder,
@@ -71,6 +61,11 @@ class H3DSReader:
             version,
             cameras.source,
         )
+
+
+def _named_as_in_h3ds(image: Path) -> bool:
+    """Whether a file is called img_<number>, with any ending of a picture."""
+    return re.fullmatch(r"img_[0-9]+", image.stem) is not None and image.suffix.lower() in PICTURES
 
 
 def _entry(folder: Path, version: str) -> Mapping[str, Any]:

@@ -35,14 +35,17 @@ def write(run: Run) -> dict[str, Any]:
     prediction = Prediction(surface.mesh.copy(), landmarks=surface.landmarks if scores["landmarks"] else None)
     regions: dict[str, Literal["face_sphere"] | None] = {"face": "face_sphere", "head": None}
     modes: dict[str, Literal["official", "strict"]] = {"mm": "official", "mm_strict": "strict"}
+    failed: dict[str, list[str]] = {}
     for name, region in regions.items():
         for suffix, mode in modes.items():
             try:
                 evaluation = evaluator.evaluate(prediction, region=region, mode=mode)
             except ReconError as error:
-                log.warning("%s error (%s) cannot be told: %s", name, mode, error)
+                failed.setdefault(str(error), []).append(f"{name} ({mode})")
                 continue
             scores[f"{name}_{suffix}"] = round(evaluation.mean_mm, 4)
             if mode == "official":
                 scores["protocol"] = evaluation.protocol
+    for why, which in failed.items():
+        log.warning("errors of %s cannot be told: %s", ", ".join(which), why)
     return scores
