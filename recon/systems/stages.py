@@ -209,8 +209,8 @@ def fit_head(prior: Prior, observations: SceneObservations) -> FittedHead | None
 
 
 def fall_back(cfg: DictConfig, error: OutOfDistributionError, overrides: Sequence[str] = ()) -> None:
-    """Change a configuration to that of the method that `fallback=` names, since its prior does not apply; `asked` keeps
-    what was asked for, and why it was not done.
+    """Change a configuration to that of the method that `fallback=` names, since its prior does not apply; `asked`
+    keeps what was asked for, and why it was not done.
 
     Args:
         cfg: Resolved configuration.

@@ -94,7 +94,9 @@ def test_what_is_no_head_goes_on_as_another_method(tmp_path):
     task = run.prepare(cfg, folder)
     assert task.start_name == "sphere" and not task.cfg.method.surface_points
     cfg, folder = configured(scene, tmp_path / "run2", *options)
-    with pytest.raises(OutOfDistributionError, match="outlines are .* headrecon 'scene=a b' seed=1 fallback=idr"):
+    with pytest.raises(
+        OutOfDistributionError, match=r"outlines are .* headrecon 'scene=a b' seed=1 fallback=idr"
+    ):
         run.prepare(cfg, folder, overrides=["scene=a b", "fallback=ask", "seed=1"])
     assert not folder.exists()
 
