@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from recon.fitting.observations import SolverSettings, observe_views
-from recon.fitting.pose import POSE, PosePrior, fit_head, up_of
+from recon.fitting.pose import POSE, PosePrior, fit_head, up_of_pose
 from recon.fitting.problem import GaussNewtonProblem, StepConfig, Variables
 from recon.fitting.residuals import MarkedLandmarks
 from recon.fitting.shape_model import ShapeModel
@@ -82,14 +82,15 @@ def solve(
     coarse = shape_model.coarse_level
     if start is not None and any(marks is not None for marks in marked):
         # Landmarks hold the pose; outlines alone could turn the head away, where hair hides its shape.
-        pose, code = start, torch.zeros(shape_model.latent_size)
+        pose, code, up = start, torch.zeros(shape_model.latent_size), up_of_pose(start)
     else:
         found = fit_head(
-            coarse, cameras, masks, centre_mm, unit_mm, start=start, effort=POSE, ignored=ignored
-        )
-        pose, code = found.canonical_from_world, found.code
+            coarse, cameras, masks, centre_mm, unit_mm, start=start, effort=POSE, ignored=ignored,
+            marked=marked, landmark_sigma_px=settings.landmark_sigma_px,
+        )  # fmt: skip
+        pose, code, up = found.canonical_from_world, found.code, found.up
     views = observe_views(cameras, masks, images, ignored, settings)
-    pose_prior = PosePrior(up_of(cameras), np.asarray(centre_mm, dtype=float), unit_mm)
+    pose_prior = PosePrior(up, np.asarray(centre_mm, dtype=float), unit_mm)
     brightness_model = shape_model.brightness_model if settings.brightness else None
     problem = GaussNewtonProblem(shape_model, brightness_model, views, pose_prior, settings, marked)
     variables = Variables(pose, code, [camera.world_from_camera for camera in cameras])

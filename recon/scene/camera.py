@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -160,6 +161,23 @@ class Camera:
         pose[:3, :3] = linear @ self.world_from_camera[:3, :3] / scale
         pose[:3, 3] = linear @ self.centre + np.asarray(similarity, dtype=np.float64)[:3, 3]
         return replace(self, world_from_camera=pose)
+
+
+def up_of(cameras: Sequence[Camera], near: Float[np.ndarray, " 3"] | None = None) -> Float[np.ndarray, " 3"]:
+    """Mean upward direction of the cameras, a unit vector of the world.
+
+    Args:
+        cameras: World mm.
+        near: Rough upward direction. With it each camera is turned about its axis by the quarter turns that bring it
+            nearest, as a picture is that was stored lying on its side.
+    """
+    ups = np.array([-camera.world_from_camera[:3, 1] for camera in cameras])
+    if near is not None:
+        sides = np.array([camera.world_from_camera[:3, 0] for camera in cameras])
+        four = np.stack([ups, sides, -ups, -sides])
+        ups = four[(four @ near).argmax(axis=0), np.arange(len(cameras))]
+    up = np.mean(ups, axis=0)
+    return up / max(np.linalg.norm(up), 1e-9)
 
 
 def _rq(matrix: Float[np.ndarray, "3 3"]) -> tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "3 3"]]:
