@@ -223,8 +223,7 @@ def _searched_by_outlines(evidence: _Evidence, prior: PosePrior, effort: "Effort
     if np.degrees(np.arccos(np.clip(up @ own, -1, 1))) > SNAP_DEG:
         up = own
     log.info("the head lies on its side in the photographs: turned by quarter turns or more, it fits")
-    again, _ = _search(evidence, _headings(cameras[0], replace(prior, up=up)), effort)
-    return min(again, replace(rolled_head, up=up), key=lambda fit: _cost_mm(fit, cameras))
+    return replace(rolled_head, up=up)
 
 
 def _better(found: HeadFit, later: HeadFit, cameras: Sequence[Camera]) -> HeadFit:
