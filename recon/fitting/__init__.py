@@ -2,7 +2,7 @@
 
 from recon.fitting.brightness import BrightnessModel
 from recon.fitting.contours import Contours, contour_rays
-from recon.fitting.instant import InstantFit, solve
+from recon.fitting.instant import InitialHead, InstantFit, initial_head, solve
 from recon.fitting.observations import SolverSettings
 from recon.fitting.pose import HeadFit, fit_head, life_size
 from recon.fitting.sdf_offset import SDFOffset, SDFOffsetSettings, fit_sdf_offset
@@ -12,6 +12,7 @@ __all__ = [
     "BrightnessModel",
     "Contours",
     "HeadFit",
+    "InitialHead",
     "InstantFit",
     "SDFOffset",
     "SDFOffsetSettings",
@@ -21,6 +22,7 @@ __all__ = [
     "contour_rays",
     "fit_head",
     "fit_sdf_offset",
+    "initial_head",
     "life_size",
     "solve",
 ]

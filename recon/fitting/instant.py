@@ -7,6 +7,7 @@ blurred to sharp, when pose and cameras have settled.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from recon.fitting.observations import SolverSettings, observe_views
-from recon.fitting.pose import POSE, PosePrior, fit_head, up_of
+from recon.fitting.pose import POSE, PosePrior, fit_head, up_of_pose
 from recon.fitting.problem import GaussNewtonProblem, StepConfig, Variables
 from recon.fitting.residuals import MarkedLandmarks
 from recon.fitting.shape_model import ShapeModel
@@ -47,6 +48,43 @@ class InstantFit:
     colour_misfit: float | None
 
 
+class InitialHead(NamedTuple):
+    """Where a fit begins.
+
+    Attributes:
+        canonical_from_world: Similarity from world mm to canonical unit space.
+        code: Code of the shape model.
+        up: Upward direction of the world that the prior of the pose takes, a unit vector.
+    """
+
+    canonical_from_world: Float[np.ndarray, "4 4"]
+    code: Float[Tensor, " latent"]
+    up: Float[np.ndarray, " 3"]
+
+
+def initial_head(
+    shape_model: ShapeModel,
+    cameras: Sequence[Camera],
+    masks: Sequence[Bool[np.ndarray, "_ _"]],
+    centre_mm: Float[np.ndarray, " 3"],
+    unit_mm: float,
+    settings: SolverSettings | None = None,
+    *,
+    ignored: Sequence[Bool[np.ndarray, "_ _"]] | None = None,
+    marked: Sequence[MarkedLandmarks | None] = (),
+    start: Float[np.ndarray, "4 4"] | None = None,
+) -> InitialHead:
+    """The pose from which `solve` begins, whose arguments these are; with a rough head where outlines were used."""
+    if start is not None and any(marks is not None for marks in marked):
+        # Landmarks hold the pose; outlines alone could turn the head away, where hair hides its shape.
+        return InitialHead(start, torch.zeros(shape_model.latent_size), up_of_pose(start))
+    found = fit_head(
+        shape_model.coarse_level, cameras, masks, centre_mm, unit_mm, start=start, effort=POSE, ignored=ignored,
+        marked=marked, landmark_sigma_px=(settings or SolverSettings()).landmark_sigma_px,
+    )  # fmt: skip
+    return InitialHead(found.canonical_from_world, found.code, found.up)
+
+
 def solve(
     shape_model: ShapeModel,
     cameras: Sequence[Camera],
@@ -59,6 +97,7 @@ def solve(
     ignored: Sequence[Bool[np.ndarray, "_ _"]] | None = None,
     marked: Sequence[MarkedLandmarks | None] = (),
     start: Float[np.ndarray, "4 4"] | None = None,
+    initial: InitialHead | None = None,
 ) -> InstantFit:
     """Fits the head, its pose and the cameras to photographs and masks.
 
@@ -74,27 +113,24 @@ def solve(
         marked: Landmarks marked in each photograph; None or empty where there are none.
         start: Initial canonical_from_world, if the pose is known. With landmarks it is kept until they count;
             without, it is refined by outlines first.
+        initial: What `initial_head` found with the same arguments; None to call it here.
 
     Raises:
         PriorError: The masks have no outline inside the pictures.
     """
     settings = settings or SolverSettings()
-    coarse = shape_model.coarse_level
-    if start is not None and any(marks is not None for marks in marked):
-        # Landmarks hold the pose; outlines alone could turn the head away, where hair hides its shape.
-        pose, code = start, torch.zeros(shape_model.latent_size)
-    else:
-        found = fit_head(
-            coarse, cameras, masks, centre_mm, unit_mm, start=start, effort=POSE, ignored=ignored
-        )
-        pose, code = found.canonical_from_world, found.code
+    begun = initial or initial_head(
+        shape_model, cameras, masks, centre_mm, unit_mm, settings, ignored=ignored, marked=marked, start=start
+    )
     views = observe_views(cameras, masks, images, ignored, settings)
-    pose_prior = PosePrior(up_of(cameras), np.asarray(centre_mm, dtype=float), unit_mm)
+    pose_prior = PosePrior(begun.up, np.asarray(centre_mm, dtype=float), unit_mm)
     brightness_model = shape_model.brightness_model if settings.brightness else None
     problem = GaussNewtonProblem(shape_model, brightness_model, views, pose_prior, settings, marked)
-    variables = Variables(pose, code, [camera.world_from_camera for camera in cameras])
+    variables = Variables(
+        begun.canonical_from_world, begun.code, [camera.world_from_camera for camera in cameras]
+    )
     steps = _schedule(settings, settings.photometric and len(views) > 1, brightness_model is not None)
-    levels = {False: replace(problem, shape_model=coarse), True: problem}
+    levels = {False: replace(problem, shape_model=shape_model.coarse_level), True: problem}
     for number, step in enumerate(steps):
         level = levels[number >= len(steps) - settings.fine_steps]
         variables = level.moved(variables, level.linearised(variables, step))

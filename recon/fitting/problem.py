@@ -15,8 +15,16 @@ from recon.fitting.covisibility import LEAST_ROWS, covisible_hits, neighbours
 from recon.fitting.face_points import FaceBrightnessTerm
 from recon.fitting.least_squares import NormalEquations, geman_mcclure_weight, huber_weight, mad_sigma
 from recon.fitting.observations import LogPicture, Pinhole, SolverSettings, ViewObservation
-from recon.fitting.pose import NECK_UNIT, PosePrior, small_similarity
-from recon.fitting.residuals import Layout, MarkedLandmarks, Rows, landmarks, photometric, silhouette
+from recon.fitting.pose import NECK_UNIT, PosePrior
+from recon.fitting.residuals import (
+    Layout,
+    MarkedLandmarks,
+    Rows,
+    landmarks,
+    photometric,
+    silhouette,
+    small_similarity,
+)
 from recon.fitting.shading import marginalised, shading
 from recon.fitting.shape_model import Shape, ShapeModel
 from recon.fitting.tracing import trace

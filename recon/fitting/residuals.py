@@ -13,8 +13,10 @@ A surface point on a ray moves along the ray by δt = −δf / (∇f · d) when 
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from recon.fitting.observations import LogPicture, Pinhole
@@ -237,6 +239,14 @@ def similarity_jacobian(
 ) -> Float[Tensor, "rows 7"]:
     """The derivative of gradient · (ω × x + t) + s stretch by ω, t and s."""
     return torch.cat([torch.linalg.cross(points, gradient), gradient, stretch[:, None]], dim=1)
+
+
+def small_similarity(step: Float[np.ndarray, " 7"]) -> Float[np.ndarray, "4 4"]:
+    """The similarity of a rotation vector, a translation and a logarithm of scale, in this order."""
+    change = np.eye(4)
+    change[:3, :3] = np.exp(step[6]) * Rotation.from_rotvec(step[:3]).as_matrix()
+    change[:3, 3] = step[3:6]
+    return change
 
 
 def _camera_jacobian(

@@ -15,11 +15,13 @@ from torch.nn.functional import normalize
 from recon.errors import OutOfDistributionError, PriorError
 from recon.fields import FeatureGrid
 from recon.fitting import (
+    InitialHead,
     InstantFit,
     SDFOffset,
     SDFOffsetSettings,
     SolverSettings,
     fit_sdf_offset,
+    initial_head,
     life_size,
     solve,
 )
@@ -31,6 +33,7 @@ from recon.priors.prior import FittedHead, Networks, SceneObservations, Start
 from recon.priors.residual import RESIDUALS, ResidualField
 from recon.priors.shipped import hash_of, located
 from recon.priors.weights import ShapePrior, load_shape_prior
+from recon.scene.camera import quarter_turns
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +135,14 @@ class PCAPrior:
                 f"{self.path} holds a {prior.kind} shape model; prior=pca needs a file that "
                 "`headrecon-pretrain prior=pca` made"
             )
-        shape_model, images = prior.network, observations.images()
+        shape_model = prior.network
+        begun = self._initial(prior, observations)
+        turns = quarter_turns(observations.cameras, begun.up)
+        if any(turns):
+            # Pictures lie on their side: turned upright, they give what they would give if they had been stored so.
+            observations = observations.turned(turns)
+            begun = self._initial(prior, observations)
+        images = observations.images()
         fit = solve(
             shape_model,
             observations.cameras,
@@ -143,7 +153,7 @@ class PCAPrior:
             self.settings,
             ignored=observations.ignored,
             marked=[marked_landmarks(prior, pixels) for pixels in observations.marked],
-            start=observations.canonical_from_world,
+            initial=begun,
         )
         log.info(
             "fitted: outlines %.2f mm apart, colours %s",
@@ -158,7 +168,28 @@ class PCAPrior:
                 "millimetres, or not a head"
             )
         offset = self._sdf_offset(shape_model, fit, observations, images, prior.canonical.radius_mm)
-        return FittedHead(prior, shape_model, fit, GridShape.from_code(shape_model, fit.code, offset))
+        cameras = (
+            [camera.turned(-k) for camera, k in zip(fit.cameras, turns, strict=True)]
+            if any(turns)
+            else fit.cameras
+        )
+        shape = GridShape.from_code(shape_model, fit.code, offset)
+        return FittedHead(prior, shape_model, replace(fit, cameras=cameras), shape)
+
+    def _initial(self, prior: ShapePrior, observations: SceneObservations) -> InitialHead:
+        """Where the fit begins."""
+        assert isinstance(prior.network, PCAShapeModel)
+        return initial_head(
+            prior.network,
+            observations.cameras,
+            observations.masks,
+            observations.world_from_unit[:3, 3],
+            prior.canonical.radius_mm,
+            self.settings,
+            ignored=observations.ignored,
+            marked=[marked_landmarks(prior, pixels) for pixels in observations.marked],
+            start=observations.canonical_from_world,
+        )
 
     def _sdf_offset(
         self,

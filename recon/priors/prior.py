@@ -1,7 +1,7 @@
 """Interfaces of priors: what a prior may look at, the head that it fits, and what training starts from."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -43,6 +43,27 @@ class SceneObservations:
     ignored: Sequence[Bool[np.ndarray, "_ _"]] = ()
     marked: Sequence[Mapping[str, Float[np.ndarray, " 2"]]] = ()
     canonical_from_world: Float[np.ndarray, "4 4"] | None = None
+
+    def turned(self, turns: Sequence[int]) -> "SceneObservations":
+        """The same views after counterclockwise quarter turns of their pictures (`np.rot90`)."""
+
+        def of(pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
+            return [np.ascontiguousarray(np.rot90(each, k)) for each, k in zip(pictures, turns, strict=True)]
+
+        cameras = [camera.turned(k) for camera, k in zip(self.cameras, turns, strict=True)]
+        return replace(
+            self,
+            cameras=cameras,
+            masks=of(self.masks),
+            images=lambda: of(self.images()),
+            ignored=of(self.ignored) if self.ignored else self.ignored,
+            marked=[
+                {name: camera.turned_pixel(place, k) for name, place in pixels.items()}
+                for camera, pixels, k in zip(self.cameras, self.marked, turns, strict=True)
+            ]
+            if self.marked
+            else self.marked,
+        )
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -141,6 +142,26 @@ class Camera:
         factors = np.diag([width / self.width, height / self.height, 1.0])
         return replace(self, intrinsics=factors @ self.intrinsics, width=width, height=height)
 
+    def turned(self, turns: int) -> Camera:
+        """The camera of the same picture after counterclockwise quarter turns (`np.rot90(picture, turns)`)."""
+        camera = self
+        for _ in range(turns % 4):
+            pixels = np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, camera.width], [0.0, 0.0, 1.0]])
+            axes = np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+            pose = camera.world_from_camera.copy()
+            pose[:3, :3] = pose[:3, :3] @ axes.T
+            # A skew would be one of y by x, which no upper triangle holds; a K of the same picture is found by RQ.
+            K, rotation = _rq(pixels @ camera.intrinsics @ axes.T)
+            pose[:3, :3] = pose[:3, :3] @ rotation.T
+            camera = Camera(K / K[2, 2], pose, camera.height, camera.width)
+        return camera
+
+    def turned_pixel(self, pixel: Float[np.ndarray, " 2"], turns: int) -> Float[np.ndarray, " 2"]:
+        """Where a pixel (x, y) is after counterclockwise quarter turns of the picture."""
+        x, y = pixel
+        width, height = self.width, self.height
+        return np.array([(x, y), (y, width - x), (width - x, height - y), (height - y, x)][turns % 4])
+
     def transformed(self, similarity: Float[np.ndarray, "4 4"]) -> Camera:
         """The camera after the world moved by a similarity (rotation, uniform scale, translation).
 
@@ -160,6 +181,38 @@ class Camera:
         pose[:3, :3] = linear @ self.world_from_camera[:3, :3] / scale
         pose[:3, 3] = linear @ self.centre + np.asarray(similarity, dtype=np.float64)[:3, 3]
         return replace(self, world_from_camera=pose)
+
+
+def quarter_turns(cameras: Sequence[Camera], up: Float[np.ndarray, " 3"]) -> list[int]:
+    """Numbers of counterclockwise quarter turns (`np.rot90`) after which pictures have a direction upwards.
+
+    Args:
+        cameras: Cameras of the pictures.
+        up: Upward direction in the cameras' world.
+    """
+    four = np.array([[-1, 0], [0, 1], [1, 0], [0, -1]])  # up, right, down, left along y and x of a picture
+    return [
+        int((four @ [camera.world_from_camera[:3, 1] @ up, camera.world_from_camera[:3, 0] @ up]).argmax())
+        for camera in cameras
+    ]
+
+
+def up_of(cameras: Sequence[Camera], near: Float[np.ndarray, " 3"] | None = None) -> Float[np.ndarray, " 3"]:
+    """Mean upward direction of the cameras, a unit vector of the world.
+
+    Args:
+        cameras: World mm.
+        near: Rough upward direction. With it each camera is turned about its axis by the quarter turns that bring it
+            nearest, as a picture is that was stored lying on its side.
+    """
+    ups = np.array([-camera.world_from_camera[:3, 1] for camera in cameras])
+    if near is not None:
+        turned = [
+            camera.turned(turns) for camera, turns in zip(cameras, quarter_turns(cameras, near), strict=True)
+        ]
+        ups = np.array([-camera.world_from_camera[:3, 1] for camera in turned])
+    up = np.mean(ups, axis=0)
+    return up / max(np.linalg.norm(up), 1e-9)
 
 
 def _rq(matrix: Float[np.ndarray, "3 3"]) -> tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "3 3"]]:

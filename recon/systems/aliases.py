@@ -28,7 +28,8 @@ PCA_PRIORS = ("prior", "init.pca")
 OPTIONS: Mapping[str, str] = {
     "init.linear": "init.pca",
     **{f"{place}.{old}": f"{place}.{new}" for place in PCA_PRIORS for old, new in PCA_PRIOR_OPTIONS.items()},
-    "method.outside": "method.fallback",
+    "method.outside": "fallback",
+    "method.fallback": "fallback",
     "prior.donor": "prior.source_subject",
     "prior.donors_folder": "prior.source_subjects_folder",
     "init.regression.lesson_points": "init.regression.sample_points",
@@ -58,6 +59,8 @@ CHOICES: Mapping[tuple[str, str], str] = {
     ("pretraining@training", "linear"): "pca",
     ("size.network.kind", "linear"): "feature_grid",
     ("size.network.kind", "deepsdf"): "mlp",
+    ("fallback", "null"): "ask",
+    ("fallback", "None"): "ask",
     ("start", "linear-synth-v1"): "pca-synth-v1",
     ("start", "linear-synth-v1+deepsdf-synth-v1"): "pca-synth-v1+deepsdf-synth-v1",
     ("start", "linear-synth-v1+sphere"): "pca-synth-v1+sphere",
@@ -92,12 +95,15 @@ def present_config(config: DictConfig, source: str) -> DictConfig:
         source: What it was read from, for the warning.
     """
     found: dict[str, str] = {}
-    content = _present_tree(OmegaConf.to_container(config, resolve=False), "", found)
+    moved: dict[str, Any] = {}
+    content = _present_tree(OmegaConf.to_container(config, resolve=False), "", found, moved)
     if not found:
         return config
     _warn(source, found)
     renamed = OmegaConf.create(content)
     assert isinstance(renamed, DictConfig)
+    for option, value in moved.items():
+        OmegaConf.update(renamed, option, value, force_add=True)
     return renamed
 
 
@@ -131,10 +137,10 @@ def _present_key(key: str, value: Any, options: Mapping[str, str] = OPTIONS) -> 
     return key
 
 
-def _present_tree(node: Any, path: str, found: dict[str, str]) -> Any:
-    """A plain configuration tree with present names."""
+def _present_tree(node: Any, path: str, found: dict[str, str], moved: dict[str, Any]) -> Any:
+    """A plain configuration tree with present names; options that now stand elsewhere go to `moved`."""
     if isinstance(node, list):
-        return [_present_tree(item, path, found) for item in node]
+        return [_present_tree(item, path, found, moved) for item in node]
     if not isinstance(node, dict):
         if path.endswith("_target_") and node in TARGETS:
             found[str(node)] = TARGETS[node]
@@ -150,8 +156,12 @@ def _present_tree(node: Any, path: str, found: dict[str, str]) -> Any:
         present = _present_key(full, node[name])
         if present != full:
             found[full] = present
-        last = present.rpartition(".")[2]
-        renamed[last] = _present_tree(node[name], present, found)
+        parent, _, last = present.rpartition(".")
+        value = _present_tree(node[name], present, found, moved)
+        if parent == path:
+            renamed[last] = value
+        else:
+            moved[present] = value
     return renamed
 
 

@@ -175,10 +175,10 @@ def without_prior(cfg: DictConfig, method: str) -> None:
     """
     path = CONF / "method" / f"{method}.yaml"
     if not path.is_file():
-        raise ConfigError(f"method.fallback={method}: there is no {path}")
+        raise ConfigError(f"fallback={method}: there is no {path}")
     settings = OmegaConf.load(path)
     if "defaults" in settings:
-        raise ConfigError(f"method.fallback={method}: expected a method without prior, such as idr")
+        raise ConfigError(f"fallback={method}: expected a method without prior, such as idr")
     with open_dict(cfg):
         cfg.method, cfg.prior = settings, OmegaConf.load(CONF / "prior" / "sphere.yaml")
         cfg.init = {}

@@ -43,7 +43,7 @@ def reconstruct(
         PriorError: The prior cannot be used.
         MeshError: The field has no surface.
     """
-    run = prepare(cfg, folder, timeline)
+    run = prepare(cfg, folder, timeline, overrides)
     record(cfg, overrides, folder)
     with Reporter(run) as reporter:
         if not train(run):
@@ -52,11 +52,13 @@ def reconstruct(
         return reporter.write()
 
 
-def prepare(cfg: DictConfig, folder: Path, timeline: Timeline | None = None) -> Run:
+def prepare(
+    cfg: DictConfig, folder: Path, timeline: Timeline | None = None, overrides: Sequence[str] = ()
+) -> Run:
     """Do the stages before training, and with them everything that bad input can make fail.
 
-    Where the prior says that it does not apply, the run goes on as `method.fallback`, and the configuration is changed
-    so.
+    Where the prior says that it does not apply, the run goes on as the method that `fallback=` names, and the
+    configuration is changed so; `fallback=ask` stops it.
 
     Raises:
         SceneError, ConfigError, PriorError: As for `reconstruct`.
@@ -81,7 +83,7 @@ def prepare(cfg: DictConfig, folder: Path, timeline: Timeline | None = None) -> 
     try:
         run = initialise(cfg, folder, scene, views, observations, timeline)
     except OutOfDistributionError as error:
-        fall_back(cfg, error)
+        fall_back(cfg, error, overrides)
         run = initialise(cfg, folder, scene, views, observations, timeline)
     timeline.lap("initialise")
     return run

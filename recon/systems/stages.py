@@ -2,6 +2,7 @@
 
 import logging
 import random
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -209,16 +210,26 @@ def fit_head(prior: Prior, observations: SceneObservations) -> FittedHead | None
     return prior.fit(observations) if isinstance(prior, FitsHead) else None
 
 
-def fall_back(cfg: DictConfig, error: OutOfDistributionError) -> None:
-    """Change a configuration to that of `method.fallback`, since its prior does not apply; `asked` keeps what was asked
-    for, and why it was not done.
+def fall_back(cfg: DictConfig, error: OutOfDistributionError, overrides: Sequence[str] = ()) -> None:
+    """Change a configuration to that of the method that `fallback=` names, since its prior does not apply; `asked`
+    keeps what was asked for, and why it was not done.
+
+    Args:
+        cfg: Resolved configuration.
+        error: Why the prior does not apply.
+        overrides: Command line that the configuration came of.
 
     Raises:
-        OutOfDistributionError: There is no fallback.
+        OutOfDistributionError: With `fallback=ask`; the message has the command that goes on without the prior.
     """
-    fallback, asked = cfg.method.get("fallback"), str(cfg.method.name)
-    if fallback is None:
-        raise error
+    fallback, asked = str(cfg.get("fallback") or "ask"), str(cfg.method.name)
+    if fallback == "ask":
+        kept = [each for each in overrides if not each.startswith("fallback=")]
+        command = shlex.join(["headrecon", *(kept or [f"scene={cfg.scene}"]), "fallback=idr"])
+        raise OutOfDistributionError(
+            f"{error}. Mend that, or reconstruct without the prior, which trains a network for minutes to an hour: "
+            f"{command}"
+        ) from error
     log.warning("%s. Going on without the prior, as method=%s.", error, fallback)
     without_prior(cfg, fallback)
     OmegaConf.update(cfg, "asked", {"method": asked, "refused": str(error)}, force_add=True)

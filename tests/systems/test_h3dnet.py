@@ -132,9 +132,8 @@ def test_a_missing_prior_is_named_before_any_work(scene_folder, tmp_path):
 def test_a_head_outside_the_family_is_reconstructed_without_it(scene_folder, prior_file, tmp_path, caplog):
     # no ellipsoid of the shape model comes closer to the outlines than a hair's breadth
     options = [*SMALL, f"prior.path={prior_file}", "steps=3", "prior.out_of_distribution_mm=1e-6"]
-    task, finished = trained(
-        scene_folder, tmp_path, *options, "field.sdf.width=64", "field.sdf.depth=2", "field.sdf.skip=[]"
-    )
+    network = ["field.sdf.width=64", "field.sdf.depth=2", "field.sdf.skip=[]"]
+    task, finished = trained(scene_folder, tmp_path, *options, *network, "fallback=idr")
     assert (
         finished
         and task.start_name == "sphere"
@@ -145,6 +144,6 @@ def test_a_head_outside_the_family_is_reconstructed_without_it(scene_folder, pri
     idr = composed("method=idr", "trainer.accelerator=cpu")
     assert task.cfg.method.objective.learning_rate == idr.method.objective.learning_rate
     assert task.cfg.method.objective.frozen == 0.0
-    cfg, folder = configured(scene_folder, tmp_path / "stop", *options, "method.fallback=null")
+    cfg, folder = configured(scene_folder, tmp_path / "stop", *options)
     with pytest.raises(PriorError, match="no head of ellipsoids"):
         run.prepare(cfg, folder)

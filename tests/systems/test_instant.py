@@ -90,12 +90,15 @@ def test_a_residual_on_grids_learns_over_the_fitted_head(tmp_path):
 def test_what_is_no_head_goes_on_as_another_method(tmp_path):
     scene = ellipsoid.write_idr_scene(tmp_path / "scene", 4)
     options = ["method=instant", "trainer.accelerator=cpu", "prior.out_of_distribution_mm=0.5"]
-    cfg, folder = configured(scene, tmp_path / "run", *options)
+    cfg, folder = configured(scene, tmp_path / "run", *options, "fallback=idr")
     task = run.prepare(cfg, folder)
     assert task.start_name == "sphere" and not task.cfg.method.surface_points
-    cfg, folder = configured(scene, tmp_path / "run2", *options, "method.fallback=null")
-    with pytest.raises(OutOfDistributionError, match="outlines are"):
-        run.prepare(cfg, folder)
+    cfg, folder = configured(scene, tmp_path / "run2", *options)
+    with pytest.raises(
+        OutOfDistributionError, match=r"outlines are .* headrecon 'scene=a b' seed=1 fallback=idr"
+    ):
+        run.prepare(cfg, folder, overrides=["scene=a b", "fallback=ask", "seed=1"])
+    assert not folder.exists()
 
 
 def test_unknown_settings_are_named():

@@ -164,10 +164,10 @@ def test_a_head_outside_the_linear_family_is_reconstructed_without_its_fit(
 
     monkeypatch.setattr(PCAPrior, "fit", outside)
     options = [*options_of(files, "h3dnet"), "steps=2"]
-    cfg, folder = configured(files[0], tmp_path, *options)
+    cfg, folder = configured(files[0], tmp_path, *options, "fallback=idr")
     task = run.prepare(cfg, folder)
     assert task.start_name == "sphere" and not task.cfg.init and "without the prior" in caplog.text
-    cfg, folder = configured(files[0], tmp_path, *options, "method.fallback=null")
+    cfg, folder = configured(files[0], tmp_path, *options)
     with pytest.raises(OutOfDistributionError, match="init=none"):
         run.prepare(cfg, folder)
 

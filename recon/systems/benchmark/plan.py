@@ -99,6 +99,7 @@ class Plan:
         settings = [
             f"method={cell.method}",
             f"preset={self.preset}",
+            "fallback=idr",  # nobody is there to be asked
             *self.extra,
             *self.overrides.get(cell.method, ()),
             f"scene={quoted(self.subjects[cell.scene])}",
