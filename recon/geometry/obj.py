@@ -92,7 +92,9 @@ def load_in_order(path: Path | str) -> Any:
     path = Path(path)
     if path.suffix.lower() == ".obj":
         return read_obj(path).mesh()
-    ply = {"fix_texture": False, "skip_materials": True} if path.suffix.lower() == ".ply" else {}
+    ply: dict[str, Any] = (
+        {"fix_texture": False, "skip_materials": True} if path.suffix.lower() == ".ply" else {}
+    )
     return trimesh.load(str(path), process=False, maintain_order=True, **ply)
 
 

@@ -39,7 +39,8 @@ def files_in(folder: Path, endings: Sequence[str] = PICTURES, *, warn: bool = Tr
     """
     if not folder.is_dir():
         return []
-    found, others = [], []
+    found: list[Path] = []
+    others: list[Path] = []
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.name.lower() in LEFT_BY_SYSTEMS:
             continue
@@ -108,23 +109,23 @@ def partners(owners: Sequence[Path], files: Iterable[Path], what: str) -> dict[P
     Raises:
         SceneError: Two belong to one owner.
     """
-    by_name = {stem_of(owner): owner for owner in owners}
-    by_number: dict[int | None, list[Path]] = {}
+    alike: dict[str | int | None, list[Path]] = {}  # by name and by number
     for owner in owners:
-        by_number.setdefault(number_of(owner), []).append(owner)
+        for key in (stem_of(owner), number_of(owner)):
+            alike.setdefault(key, []).append(owner)
     found: dict[Path, Path] = {}
     for file in files:
         number = number_of(file)
-        same = by_number.get(number, []) if number is not None else []
-        owner = by_name.get(stem_of(file)) or (same[0] if len(same) == 1 else None)
-        if owner is None:
+        same = alike.get(stem_of(file)) or (alike.get(number, []) if number is not None else [])
+        mine = same[0] if len(same) == 1 else None
+        if mine is None:
             continue
-        if owner in found:
+        if mine in found:
             raise SceneError(
-                f"{found[owner]} and {file.name} are both {what} of {owner.name}: take one away, or name each like "
+                f"{found[mine]} and {file.name} are both {what} of {mine.name}: take one away, or name each like "
                 "what it belongs to"
             )
-        found[owner] = file
+        found[mine] = file
     return found
 
 
