@@ -25,6 +25,7 @@ from recon.fitting import (
     life_size,
     solve,
 )
+from recon.fitting.observations import Pinhole
 from recon.fitting.residuals import MarkedLandmarks, similarity_jacobian
 from recon.priors.field import PriorField
 from recon.priors.pca.shape import GridShape
@@ -43,6 +44,9 @@ AUTO_VIEWS = 2
 """Number of photographs from which on they show more than a linear shape model represents, as measured on
 validation heads.
 """
+
+LANDMARKS_APART = 4.0
+"""Median distance of a photograph's landmarks from the head's, in their standard deviations, that is warned of."""
 
 CELL_MM = 6.0
 """Size of the cells in which a deviation is computed once: deviations vary slowly over the surface."""
@@ -143,6 +147,7 @@ class PCAPrior:
             observations = observations.turned(turns)
             begun = self._initial(prior, observations)
         images = observations.images()
+        marked = [marked_landmarks(prior, pixels) for pixels in observations.marked]
         fit = solve(
             shape_model,
             observations.cameras,
@@ -152,7 +157,7 @@ class PCAPrior:
             prior.canonical.radius_mm,
             self.settings,
             ignored=observations.ignored,
-            marked=[marked_landmarks(prior, pixels) for pixels in observations.marked],
+            marked=marked,
             initial=begun,
         )
         log.info(
@@ -160,6 +165,7 @@ class PCAPrior:
             fit.outline_mm,
             "not compared" if fit.colour_misfit is None else f"{100 * fit.colour_misfit:.1f} % apart",
         )
+        _warn_of_landmarks(fit, marked, self.settings)
         if self.out_of_distribution_mm is not None and fit.outline_mm > self.out_of_distribution_mm:
             raise OutOfDistributionError(
                 f"no head of {self.path.name} looks like the masks: outlines are {fit.outline_mm:.1f} mm apart "
@@ -239,6 +245,25 @@ class PCAPrior:
             return (spread[place] / scale).to(points)
 
         return deviation
+
+
+def _warn_of_landmarks(
+    fit: InstantFit, marked: Sequence[MarkedLandmarks | None], settings: SolverSettings
+) -> None:
+    """Warns of photographs whose landmarks are not where the fitted head has them: the outlines did not follow them."""
+    for number, (camera, marks) in enumerate(zip(fit.cameras, marked, strict=False), start=1):
+        if marks is None:
+            continue
+        shown, _ = Pinhole.from_camera(camera, fit.canonical_from_world).project(marks.positions(fit.code))
+        apart_px = float((shown - marks.pixels).norm(dim=1).median())
+        if apart_px > LANDMARKS_APART * settings.landmark_sigma_px * max(camera.width, camera.height) / 512:
+            log.warning(
+                "photograph %d of %d: its landmarks are %.0f px (median) from those of the head that the outlines "
+                "show: they are of another photograph, or left and right are exchanged (they are the subject's)",
+                number,
+                len(fit.cameras),
+                apart_px,
+            )
 
 
 def marked_landmarks(

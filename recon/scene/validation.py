@@ -17,6 +17,14 @@ import numpy as np
 from recon.errors import ReconError, SceneError
 from recon.scene.camera import Camera
 from recon.scene.carving import Silhouette, agreement, inconsistent_views
+from recon.scene.consistency import (
+    ODD_MM,
+    MaskedView,
+    disagreement_mm,
+    exchanged,
+    landmark_distances_mm,
+    odd_one_out,
+)
 from recon.scene.images import read_image_and_orientation, upright
 from recon.scene.scene import Scene
 from recon.scene.view import View
@@ -37,6 +45,9 @@ UNITS_MM = {"metres": 1000.0, "centimetres": 10.0}
 # An outline lies on edges of its own picture this much more than on those of the picture turned.
 CLEARLY = 1.2
 IGNORED_REMEDY = "paint white only what hides the head, on black, or leave that view out (views=[...])"
+
+# Distance of landmarks from where other views have them; marks by hand are some 5 mm off.
+LANDMARKS_MM = 20.0
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +80,7 @@ def _find(scene: Scene, view_ids: Sequence[int] | None) -> Iterator[SceneError]:
     indices = list(dict.fromkeys(views_to_check(scene) if view_ids is None else view_ids))
     if not indices:
         yield SceneError(f"{scene.root}: no views to use")
-    silhouettes = []
+    silhouettes, masked = [], []
     for index in indices:
         if not 0 <= index < len(scene.views):
             count = len(scene.views)
@@ -88,10 +99,13 @@ def _find(scene: Scene, view_ids: Sequence[int] | None) -> Iterator[SceneError]:
             yield problem
         else:
             silhouettes.append(silhouette)
+            masked.append(MaskedView.from_mask(silhouette.camera, mask, ignored))
     if silhouettes:
         _name_unit(scene, silhouettes)
     if len(silhouettes) == len(indices) and len(indices) > 1:
-        yield from _check_together(scene, silhouettes)
+        order = list(_check_order(scene, indices, masked))
+        yield from order or _check_together(scene, silhouettes)
+        _compare_landmarks(scene, indices)
 
 
 def _checked_pictures(view: View) -> tuple[np.ndarray, np.ndarray]:
@@ -315,6 +329,60 @@ def _name_unit(scene: Scene, silhouettes: Sequence[Silhouette]) -> None:
         "" if known else "something like ",
         mm,
         mm,
+    )
+
+
+def _check_order(scene: Scene, indices: Sequence[int], masked: Sequence[MaskedView]) -> Iterator[SceneError]:
+    """Checks that no other order of the cameras explains the masks better; warns of one that
+    the others contradict.
+    """
+    radius_mm = float(np.cbrt(np.linalg.det(scene.scale_mat[:3, :3])))
+    if swapped := exchanged(masked, radius_mm):
+        views = [scene.views[indices[position]] for position in swapped]
+        names = ", ".join(f"{view.index} ({view.image_path.name})" for view in views)
+        cameras = ", ".join(_camera_place(scene, view) for view in views)
+        yield SceneError(
+            f"{scene.root}: the cameras of views {names} are exchanged: the masks do not fit together as they are "
+            f"given, and they do with these cameras in another order. Give {cameras} in the order of the photographs, "
+            "or if photographs and cameras are right, the masks"
+        )
+    elif len(masked) == 2 and (gap := float(disagreement_mm(masked, radius_mm).mean())) > ODD_MM:
+        log.warning(
+            "the masks of views %s do not fit together under their cameras (rays of the outlines miss each other by "
+            "%.1f mm in the mean): a camera is wrong or both are exchanged, or a mask shows something else",
+            " and ".join(str(index) for index in indices),
+            gap,
+        )
+    elif (odd := odd_one_out(masked, radius_mm)) is not None:
+        view = scene.views[indices[odd]]
+        log.warning(
+            "view %d (%s) contradicts the others: its mask and its camera do not fit together with theirs, which agree "
+            "without it. Look at %s and %s, or leave it out (views=[...])",
+            view.index,
+            view.image_path.name,
+            view.mask_path,
+            _camera_place(scene, view),
+        )
+
+
+def _compare_landmarks(scene: Scene, indices: Sequence[int]) -> None:
+    """Warns of the view whose landmarks are farthest from where the other views' landmarks are, if they are far."""
+    views = [scene.views[index] for index in indices]
+    cameras = [view.camera.transformed(scene.unit_from_world) for view in views]
+    radius_mm = float(np.cbrt(np.linalg.det(scene.scale_mat[:3, :3])))
+    found = landmark_distances_mm(cameras, [view.landmarks() for view in views], radius_mm)
+    distances = np.array([np.nan if each is None else each for each in found])
+    if np.isnan(distances).all() or np.nanmax(distances) < LANDMARKS_MM:
+        return
+    view = views[int(np.nanargmax(distances))]
+    log.warning(
+        "view %d (%s): its landmarks are %.0f mm from where those of the other views are: %s has landmarks of another "
+        "photograph, or left and right exchanged, or %s is wrong",
+        view.index,
+        view.image_path.name,
+        np.nanmax(distances),
+        view.landmarks_path,
+        _camera_place(scene, view),
     )
 
 

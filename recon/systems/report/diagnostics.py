@@ -5,7 +5,7 @@ It needs the mesh, cameras, photographs and masks only, so it says the same of e
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from recon.geometry.surface import Surface
 from recon.rendering import CameraBundle
 from recon.rendering.visibility import Visibility, mesh_visibility
 from recon.scene import Camera, View
+from recon.scene.consistency import MaskedView, disagreement_mm
 from recon.systems.report.overlays import write_overlay, write_uncertainty
 from recon.systems.report.warnings import Fitted, warnings
 from recon.systems.stages import Run
@@ -147,6 +148,7 @@ def judge(
     for shown, agreed in mapped(looked, list(zip(views, cameras, strict=True))):
         seen += shown
         fitted.append(agreed)
+    fitted = _with_gaps(fitted, mesh, views, cameras)
     if folder is not None:
         axes = frame_of(cameras, np.asarray(mesh.vertices).mean(axis=0), front)
         write_uncertainty(folder / "uncertainty.png", mesh, normals, seen, std_mm, axes)
@@ -176,6 +178,24 @@ def _looked(
             (f"view {view.index} ({view.name})", fitted.sentence()),
         )
     return found.seen, fitted
+
+
+def _with_gaps(
+    fitted: Sequence[Fitted], mesh: trimesh.Trimesh, views: Sequence[View], cameras: Sequence[Camera]
+) -> list[Fitted]:
+    """The agreement with how far the masks agree among themselves, where some view is apart from the surface."""
+    if len(views) < 2 or not any(each.apart for each in fitted):
+        return list(fitted)
+    low, high = np.asarray(mesh.bounds)
+    radius = float(np.linalg.norm(high - low)) * 0.6  # the masks may show more than was made
+    unit_from_world = np.diag([1 / radius] * 3 + [1.0])
+    unit_from_world[:3, 3] = -(low + high) / 2 / radius
+    masked = [
+        MaskedView.from_mask(camera.transformed(unit_from_world), view.mask(), view.ignored())
+        for view, camera in zip(views, cameras, strict=True)
+    ]
+    gaps = disagreement_mm(masked, radius)
+    return [replace(each, gap_mm=float(gap)) for each, gap in zip(fitted, gaps, strict=True)]
 
 
 def _compared(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recon.geometry.outlines import Agreement
+from recon.scene.consistency import ODD_MM
 
 # Measured at three views, 512 x 512. Good: 10 subjects x h3dnet and idr, and the shape model's member alone that fits
 # two validation heads. Broken, the member fitted to the broken input: a mask of another view, a mirrored mask, one or
@@ -38,11 +39,14 @@ class Fitted:
         view: Id.
         outlines: Agreement in pixels.
         pixel_mm: Width of a pixel at the head.
+        gap_mm: Mean distance by which rays of the mask's outline miss what the other masks leave; None where there is
+            no other mask. It does not depend on the surface.
     """
 
     view: int
     outlines: Agreement
     pixel_mm: float
+    gap_mm: float | None = None
 
     @property
     def median_mm(self) -> float:
@@ -99,6 +103,23 @@ def _about_outlines(fitted: Sequence[Fitted]) -> list[str]:
             f"renders/overlay_{odd.view:04d}.png, mend it or leave the view out (views=[...])."
         ]
     listed = "; ".join(f"view {f.view}: {f.sentence()}" for f in bad)
+    said = f"The fitted surface does not agree with the photographs ({listed})"
+    gaps = [f.gap_mm for f in fitted if f.gap_mm is not None]
+    if len(gaps) == len(fitted) > 1 and max(gaps) < ODD_MM:
+        return [
+            f"{said}, though masks and cameras agree with each other, so that no single one of them is at fault: the "
+            "method cannot make what the masks show, such as a hat or cut-off shoulders, or all masks are too wide: "
+            "look at renders/overlay_*.png."
+        ]
+    known = [f for f in bad if f.gap_mm is not None]
+    if known and max(gaps) >= ODD_MM:
+        worst = max(known, key=lambda f: f.gap_mm or 0.0)
+        return [
+            f"{said}: masks and cameras do not agree with each other, most of these those of view {worst.view}, where "
+            f"rays of the mask's outline miss what the other masks leave by {worst.gap_mm:.1f} mm in the mean. Its "
+            "mask or its camera is wrong, or cameras are given in another order than the photographs: look at "
+            "renders/overlay_*.png and run headrecon-validate."
+        ]
     return [
         f"The fitted surface does not agree with the photographs ({listed}). Masks or cameras are wrong, or are given "
         "in another order than the photographs, or the method cannot make what they show, such as a hat: look at "

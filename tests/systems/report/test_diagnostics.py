@@ -101,6 +101,7 @@ def test_a_mesh_that_no_photograph_agrees_with(scene):
     (sentence,) = judged(scene, [0, 1, 2], mesh=(larger, normals)).warnings
     assert "does not agree with the photographs" in sentence
     assert all(f"view {i}: outlines" in sentence for i in (0, 1, 2))
+    assert "masks and cameras agree with each other" in sentence  # they do: the mesh is what is wrong
 
 
 def test_two_photographs_that_do_not_belong(scene):
@@ -111,6 +112,7 @@ def test_two_photographs_that_do_not_belong(scene):
     result = diagnostics.judge(mesh, normals, views, [v.camera for v in views])
     assert "view 0" in result.warnings[0] and "view 1" in result.warnings[0]
     assert "view 2" not in result.warnings[0]
+    assert "masks and cameras do not agree with each other" in result.warnings[0]
 
 
 def test_a_mesh_outside_of_a_picture_is_no_number(scene):
