@@ -20,6 +20,7 @@ from recon.calibration.observing import ObservedPhotograph
 from recon.calibration.placing import (
     SOLVER_LONG_SIDE,
     PlacedPhotograph,
+    bust_window,
     has_landmarks,
     placed_by_landmarks,
     placed_by_outlines,
@@ -55,6 +56,7 @@ class PhotographReport:
         uncertainty: Of its camera before the joint fit; None without landmarks.
         moved_deg: How far the joint fit turned its camera.
         moved_mm: How far the joint fit shifted its camera.
+        crop: What the scene shows of the upright photograph: left, top, right, bottom as shares of its sides.
         remarks: What else is to be said.
     """
 
@@ -67,6 +69,7 @@ class PhotographReport:
     uncertainty: CameraUncertainty | None = None
     moved_deg: float | None = None
     moved_mm: float | None = None
+    crop: tuple[float, float, float, float] | None = None
     remarks: tuple[str, ...] = ()
 
 
@@ -229,6 +232,7 @@ def _reports(
                 own.uncertainty,
                 math.degrees(math.acos(np.clip((np.trace(turn) - 1) / 2, -1, 1))),
                 float(np.linalg.norm(camera.centre - own.camera.centre)),
+                bust_window(own.camera, SOLVER_LONG_SIDE).shares(*each.size),
                 own.remarks + each.warnings,
             )
         )

@@ -148,11 +148,16 @@ def windowed(
     photograph: ObservedPhotograph, camera: Camera, long_side: int
 ) -> tuple[ObservedPhotograph, Camera]:
     """The part of a photograph that shows the bust, below the collar ignored, with its camera."""
-    corners = np.array(np.meshgrid(*zip(BUST_LOW_MM, BUST_HIGH_MM, strict=True))).reshape(3, -1).T
-    pixels, _ = camera.project(corners)
-    window = window_about(pixels, camera.width, camera.height, long_side)
+    window = bust_window(camera, long_side)
     seen = _in_window(camera, window)
     return without_body(within(photograph, window), seen), seen
+
+
+def bust_window(camera: Camera, long_side: int) -> Window:
+    """The part of a camera's photograph that shows the bust."""
+    corners = np.array(np.meshgrid(*zip(BUST_LOW_MM, BUST_HIGH_MM, strict=True))).reshape(3, -1).T
+    pixels, _ = camera.project(corners)
+    return window_about(pixels, camera.width, camera.height, long_side)
 
 
 def _in_window(camera: Camera, window: Window) -> Camera:
