@@ -60,7 +60,7 @@ class BundleSettings:
     steps: int = 25
     count: float = 60.0
     robust_sigmas: float = 3.0
-    distance_mm: float = 900.0
+    distance_mm: float = 850.0
     guess_sigma: float = 0.12
     known_sigma: float = 0.02
     shared: bool = True

@@ -14,13 +14,14 @@ from jaxtyping import Float
 
 from recon.calibration.bundle import BundleSettings, CameraUncertainty
 from recon.calibration.check_sheet import write_check_sheet
-from recon.calibration.joint import JointFit, joint_fit, without_body
+from recon.calibration.joint import JointFit, joint_fit, without_body, zoomed
 from recon.calibration.landmarks import LandmarkModel
 from recon.calibration.observing import ObservedPhotograph
 from recon.calibration.placing import (
     SOLVER_LONG_SIDE,
     PlacedPhotograph,
     bust_window,
+    focal_groups,
     has_landmarks,
     placed_by_landmarks,
     placed_by_outlines,
@@ -148,8 +149,8 @@ def scene_from_photographs(
     fit = _fitted(photographs, placed, order, prior, model)
     views = [windowed(photographs[index], placed[index].camera, long_side) for index in order]
     cameras = [
-        replace(camera, world_from_camera=fitted.world_from_camera)
-        for fitted, (_, camera) in zip(fit.cameras, views, strict=True)
+        replace(zoomed(camera, factor), world_from_camera=fitted.world_from_camera)
+        for fitted, factor, (_, camera) in zip(fit.cameras, fit.focal_factors, views, strict=True)
     ]
     shown = [without_body(view, camera) for (view, _), camera in zip(views, cameras, strict=True)]
     scale, size = _size(prior, fit, interpupillary_mm)
@@ -181,7 +182,10 @@ def _fitted(
     """The joint fit, on pictures of a size that it needs no more than."""
     views = [windowed(photographs[index], placed[index].camera, SOLVER_LONG_SIDE) for index in order]
     counts = [placed[index].how == "landmarks" for index in order]
-    return joint_fit(prior, model, [view for view, _ in views], [camera for _, camera in views], counts)
+    groups = focal_groups([photographs[index] for index in order])
+    return joint_fit(
+        prior, model, [view for view, _ in views], [camera for _, camera in views], counts, focal_groups=groups
+    )
 
 
 def _size(prior: ShapePrior, fit: JointFit, interpupillary_mm: float | None) -> tuple[float, str]:

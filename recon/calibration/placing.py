@@ -94,6 +94,23 @@ def _placed(found: Bundle, number: int) -> PlacedPhotograph:
     )
 
 
+def focal_groups(photographs: Sequence[ObservedPhotograph], shared: bool = True) -> list[int | None]:
+    """For each photograph the number of its unknown focal length, None where something tells it; photographs of one
+    size are taken to share it, as `BundleSettings.shared` says.
+    """
+    keys: list[object] = []
+    groups: list[int | None] = []
+    for number, each in enumerate(photographs):
+        if each.focal_px is not None:
+            groups.append(None)
+            continue
+        key = each.size if shared else number
+        if key not in keys:
+            keys.append(key)
+        groups.append(keys.index(key))
+    return groups
+
+
 def _landmark_view(photograph: ObservedPhotograph) -> LandmarkView:
     assert photograph.landmarks is not None
     seen = photograph.landmarks
@@ -115,7 +132,9 @@ def placed_by_outlines(
         return result, still
     order = sorted(placed)
     views = [windowed(photographs[index], placed[index].camera, SOLVER_LONG_SIDE) for index in order]
-    head = joint_fit(prior, model, [v for v, _ in views], [c for _, c in views], [True] * len(order))
+    groups = focal_groups([photographs[index] for index in order])
+    counts = [True] * len(order)
+    head = joint_fit(prior, model, [v for v, _ in views], [c for _, c in views], counts, focal_groups=groups)
     per_pixel = [placed[index].camera.intrinsics[0, 0] / max(photographs[index].size) for index in order]
     for index in wanted:
         each = photographs[index]

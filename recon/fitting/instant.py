@@ -59,6 +59,7 @@ def solve(
     ignored: Sequence[Bool[np.ndarray, "_ _"]] | None = None,
     marked: Sequence[MarkedLandmarks | None] = (),
     start: Float[np.ndarray, "4 4"] | None = None,
+    focal_groups: Sequence[int | None] = (),
 ) -> InstantFit:
     """Fits the head, its pose and the cameras to photographs and masks.
 
@@ -74,6 +75,8 @@ def solve(
         marked: Landmarks marked in each photograph; None or empty where there are none.
         start: Initial canonical_from_world, if the pose is known. With landmarks it is kept until they count;
             without, it is refined by outlines first.
+        focal_groups: For each camera the number of its group, from 0, whose focal length is an unknown, or None where
+            that is known; empty where all are.
 
     Raises:
         PriorError: The masks have no outline inside the pictures.
@@ -91,8 +94,10 @@ def solve(
     views = observe_views(cameras, masks, images, ignored, settings)
     pose_prior = PosePrior(up_of(cameras), np.asarray(centre_mm, dtype=float), unit_mm)
     brightness_model = shape_model.brightness_model if settings.brightness else None
-    problem = GaussNewtonProblem(shape_model, brightness_model, views, pose_prior, settings, marked)
-    variables = Variables(pose, code, [camera.world_from_camera for camera in cameras])
+    problem = GaussNewtonProblem(
+        shape_model, brightness_model, views, pose_prior, settings, marked, tuple(focal_groups)
+    )
+    variables = problem.start(pose, code)
     steps = _schedule(settings, settings.photometric and len(views) > 1, brightness_model is not None)
     levels = {False: replace(problem, shape_model=coarse), True: problem}
     for number, step in enumerate(steps):
@@ -102,7 +107,7 @@ def solve(
     return InstantFit(
         variables.pose,
         variables.code,
-        [replace(camera, world_from_camera=p) for camera, p in zip(cameras, variables.cameras, strict=True)],
+        problem.cameras(variables),
         _covariance(last.matrix, variables, ALONE_MM / unit_mm),
         last.outline * unit_mm,
         last.colour,
