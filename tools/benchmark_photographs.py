@@ -61,8 +61,9 @@ DEFAULTS = {
     "orientation": 1, "focal": False, "long_side": None, "head": True,
 }  # fmt: skip
 PRIOR = "pca-synth-v1.safetensors"
-RESOLUTION = 320
-"""Cells along the side of the cube about the unit sphere of the mesh that is scored."""
+RESOLUTION = 512
+"""Cells along the side of the cube about a scene's unit sphere, as in `train.py`: the official protocol measures to the
+nearest vertex, so that it depends on them."""
 COLUMNS = {
     "turn_deg": "turn, mean", "worst_deg": "worst", "centre_mm": "centre mm", "focal_percent": "focal %",
     "said_deg": "said", "iou": "mask IoU", "face_mm": "face", "head_mm": "head", "face_mm_strict": "face strict",
@@ -147,7 +148,7 @@ def measured(folder: Path, stranger: Path, count: int, kind: str, cfg: DictConfi
         begun = time.perf_counter()
         head = PCAPrior(str(shipped(PRIOR))).fit(observations)
         result["fit_s"] = time.perf_counter() - begun
-        result |= scores(truth, head)
+        result |= scores(truth, head, observations.world_from_unit)
     return result | {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
 
 
@@ -261,8 +262,10 @@ def load_canonical() -> CanonicalFrame:
 
 def scores(truth: Scene, head: FittedHead) -> dict[str, float]:
     """Errors of a fitted head against the truth, by both protocols."""
-    unit = extract(head.shape.shape_of(torch.zeros(0)).sdf, resolution=RESOLUTION)
-    mesh = to_world(clean(unit), np.linalg.inv(head.fit.canonical_from_world))
+    world_from_canonical = np.linalg.inv(head.fit.canonical_from_world)
+    larger = np.cbrt(np.linalg.det(world_from_canonical[:3, :3]) / np.linalg.det(world_from_unit[:3, :3]))
+    shape = head.shape.shape_of(torch.zeros(0))
+    mesh = to_world(clean(extract(shape.sdf, resolution=round(RESOLUTION * larger))), world_from_canonical)
     landmarks = head.landmarks()
     assert truth.ground_truth is not None
     evaluator = Evaluator(truth.ground_truth, name=truth.name)
