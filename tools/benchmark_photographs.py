@@ -260,8 +260,9 @@ def load_canonical() -> CanonicalFrame:
     return load_shape_prior(path, hash_of(path)).canonical
 
 
-def scores(truth: Scene, head: FittedHead) -> dict[str, float]:
+def scores(truth: Scene, head: FittedHead, world_from_unit: Float[np.ndarray, "4 4"]) -> dict[str, float]:
     """Errors of a fitted head against the truth, by both protocols."""
+    assert truth.ground_truth is not None
     world_from_canonical = np.linalg.inv(head.fit.canonical_from_world)
     larger = np.cbrt(np.linalg.det(world_from_canonical[:3, :3]) / np.linalg.det(world_from_unit[:3, :3]))
     shape = head.shape.shape_of(torch.zeros(0))

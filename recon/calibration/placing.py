@@ -66,8 +66,10 @@ def placed_by_landmarks(
     for index, each in enumerate(photographs):
         if has_landmarks(each):
             usable.append(index)
-        elif each.landmarks is None:
+        elif each.face is None:
             refused[index] = "no face was found in it"
+        elif each.landmarks is None:
+            refused[index] = "its face, a profile, covered or blurred, has no landmarks"
         else:
             refused[index] = f"its face shows too little for landmarks (score {each.landmarks.score:.2f})"
     if not usable:
