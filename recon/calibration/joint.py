@@ -158,13 +158,14 @@ def spread_points(
 
 def below_collar(camera: Camera, collar_mm: float = COLLAR_MM) -> Bool[np.ndarray, "height width"]:
     """Pixels whose rays pass the neck's axis below the collar, for a camera in the canonical frame, mm."""
-    columns, rows = np.meshgrid(np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5)
-    origins, directions = camera.rays(np.stack([columns.ravel(), rows.ravel()], axis=1))
-    away = np.array([0.0, NECK_DEPTH_MM]) - origins[:, [0, 2]]
-    flat = directions[:, [0, 2]]
-    along = (away * flat).sum(axis=1) / np.maximum((flat**2).sum(axis=1), 1e-9)
-    height = origins[:, 1] + along * directions[:, 1]
-    return (height < collar_mm).reshape(camera.height, camera.width)
+    # Directions are linear in the pixel; their length does not matter here.
+    by_pixel = camera.world_from_camera[:3, :3] @ np.linalg.inv(camera.intrinsics)
+    columns, rows = np.arange(camera.width) + 0.5, np.arange(camera.height)[:, None] + 0.5
+    x, y, z = (row[0] * columns + row[1] * rows + row[2] for row in by_pixel)
+    centre = camera.centre
+    along = (z * (NECK_DEPTH_MM - centre[2]) - x * centre[0]) / np.maximum(x * x + z * z, 1e-9)
+    below: np.ndarray = centre[1] + along * y < collar_mm
+    return below
 
 
 def without_body(photograph: ObservedPhotograph, camera: Camera) -> ObservedPhotograph:
