@@ -55,15 +55,19 @@ class BundleSettings:
             from more various distances, but landmarks say next to nothing of perspective: the network flattens faces.
         known_sigma: Standard deviation of one that is told.
         shared: Whether photographs of one size, whose focal lengths are guessed, have the same one.
+        common_error: Factor of the uncertainties of cameras. The network errs alike at neighbouring points, so that
+            independent errors explain only a part: of nine validation heads, frontal cameras were 2.2 times and side
+            ones 2.4 times further off (root mean square).
     """
 
     steps: int = 25
     count: float = 60.0
     robust_sigmas: float = 3.0
-    distance_mm: float = 900.0
+    distance_mm: float = 850.0
     guess_sigma: float = 0.12
     known_sigma: float = 0.02
     shared: bool = True
+    common_error: float = 2.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +137,7 @@ def bundle_adjust(
         matrix, gradient = problem.normal_equations(state)
         state = problem.moved(state, -np.linalg.solve(matrix, gradient))
     matrix, _ = problem.normal_equations(state)
-    return problem.judged(state, np.linalg.inv(matrix))
+    return problem.judged(state, np.linalg.inv(matrix) * problem.settings.common_error**2)
 
 
 @dataclass(frozen=True, eq=False)

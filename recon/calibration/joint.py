@@ -25,6 +25,7 @@ MOST_NOISE = 1.5
 SETTINGS = SolverSettings(
     camera_turn_sigma_deg=3.0,
     camera_shift_sigma_mm=40.0,
+    focal_sigma=0.15,
     landmark_sigma_px=10.0,
     blurs_px=(4.0, 4.0, 3.0, 3.0, 2.0, 2.0, 1.4, 1.0),
     fine_steps=4,
@@ -43,12 +44,14 @@ class JointFit:
         code: Of it.
         cameras: Canonical mm.
         outline_mm: Typical distance between the outlines of head and masks.
+        focal_factors: How much longer the focal length of each camera is than the one that was given.
     """
 
     shape: Shape
     code: Float[np.ndarray, " latent"]
     cameras: tuple[Camera, ...]
     outline_mm: float
+    focal_factors: tuple[float, ...]
 
 
 def joint_fit(
@@ -58,6 +61,7 @@ def joint_fit(
     cameras: Sequence[Camera],
     with_landmarks: Sequence[bool],
     settings: SolverSettings | None = None,
+    focal_groups: Sequence[int | None] = (),
 ) -> JointFit:
     """The head and the cameras that photographs show, about cameras that are nearly right.
 
@@ -67,6 +71,7 @@ def joint_fit(
         photographs: With masks.
         cameras: Of them, canonical mm.
         with_landmarks: For each photograph whether its landmarks count.
+        focal_groups: For each photograph the number of its group, whose focal length is not known, or None.
         settings: Of the solver; `SETTINGS`, or `ONE_VIEW` of a single photograph, by default.
 
     Raises:
@@ -90,6 +95,7 @@ def joint_fit(
         ignored=ignored,
         marked=marked,
         start=np.linalg.inv(canonical.mm_from_unit),
+        focal_groups=focal_groups,
     )
     to_canonical = canonical.mm_from_unit @ fit.canonical_from_world
     return JointFit(
@@ -97,7 +103,18 @@ def joint_fit(
         fit.code.double().numpy(),
         tuple(camera.transformed(to_canonical) for camera in fit.cameras),
         fit.outline_mm,
+        tuple(
+            float(found.intrinsics[0, 0] / given.intrinsics[0, 0])
+            for found, given in zip(fit.cameras, cameras, strict=True)
+        ),
     )
+
+
+def zoomed(camera: Camera, factor: float) -> Camera:
+    """The camera with another focal length."""
+    intrinsics = camera.intrinsics.copy()
+    intrinsics[:2, :2] *= factor
+    return replace(camera, intrinsics=intrinsics)
 
 
 def _marked(
@@ -141,13 +158,14 @@ def spread_points(
 
 def below_collar(camera: Camera, collar_mm: float = COLLAR_MM) -> Bool[np.ndarray, "height width"]:
     """Pixels whose rays pass the neck's axis below the collar, for a camera in the canonical frame, mm."""
-    columns, rows = np.meshgrid(np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5)
-    origins, directions = camera.rays(np.stack([columns.ravel(), rows.ravel()], axis=1))
-    away = np.array([0.0, NECK_DEPTH_MM]) - origins[:, [0, 2]]
-    flat = directions[:, [0, 2]]
-    along = (away * flat).sum(axis=1) / np.maximum((flat**2).sum(axis=1), 1e-9)
-    height = origins[:, 1] + along * directions[:, 1]
-    return (height < collar_mm).reshape(camera.height, camera.width)
+    # Directions are linear in the pixel; their length does not matter here.
+    by_pixel = camera.world_from_camera[:3, :3] @ np.linalg.inv(camera.intrinsics)
+    columns, rows = np.arange(camera.width) + 0.5, np.arange(camera.height)[:, None] + 0.5
+    x, y, z = (row[0] * columns + row[1] * rows + row[2] for row in by_pixel)
+    centre = camera.centre
+    along = (z * (NECK_DEPTH_MM - centre[2]) - x * centre[0]) / np.maximum(x * x + z * z, 1e-9)
+    below: np.ndarray = centre[1] + along * y < collar_mm
+    return below
 
 
 def without_body(photograph: ObservedPhotograph, camera: Camera) -> ObservedPhotograph:

@@ -95,6 +95,11 @@ class Window:
         x, y = self.out[0] / self.width, self.out[1] / self.height
         return np.array([[x, 0, -x * self.left], [0, y, -y * self.top], [0, 0, 1.0]])
 
+    def shares(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom as shares of the sides of a photograph."""
+        right, bottom = self.left + self.width, self.top + self.height
+        return self.left / width, self.top / height, right / width, bottom / height
+
 
 def window_about(points: Float[np.ndarray, "points 2"], width: int, height: int, long_side: int) -> Window:
     """The part of a photograph that holds some points, no longer than `long_side` pixels; it is never enlarged."""

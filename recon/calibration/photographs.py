@@ -14,12 +14,14 @@ from jaxtyping import Float
 
 from recon.calibration.bundle import BundleSettings, CameraUncertainty
 from recon.calibration.check_sheet import write_check_sheet
-from recon.calibration.joint import JointFit, joint_fit, without_body
+from recon.calibration.joint import JointFit, joint_fit, without_body, zoomed
 from recon.calibration.landmarks import LandmarkModel
 from recon.calibration.observing import ObservedPhotograph
 from recon.calibration.placing import (
     SOLVER_LONG_SIDE,
     PlacedPhotograph,
+    bust_window,
+    focal_groups,
     has_landmarks,
     placed_by_landmarks,
     placed_by_outlines,
@@ -55,6 +57,7 @@ class PhotographReport:
         uncertainty: Of its camera before the joint fit; None without landmarks.
         moved_deg: How far the joint fit turned its camera.
         moved_mm: How far the joint fit shifted its camera.
+        crop: What the scene shows of the upright photograph: left, top, right, bottom as shares of its sides.
         remarks: What else is to be said.
     """
 
@@ -67,6 +70,7 @@ class PhotographReport:
     uncertainty: CameraUncertainty | None = None
     moved_deg: float | None = None
     moved_mm: float | None = None
+    crop: tuple[float, float, float, float] | None = None
     remarks: tuple[str, ...] = ()
 
 
@@ -145,8 +149,8 @@ def scene_from_photographs(
     fit = _fitted(photographs, placed, order, prior, model)
     views = [windowed(photographs[index], placed[index].camera, long_side) for index in order]
     cameras = [
-        replace(camera, world_from_camera=fitted.world_from_camera)
-        for fitted, (_, camera) in zip(fit.cameras, views, strict=True)
+        replace(zoomed(camera, factor), world_from_camera=fitted.world_from_camera)
+        for fitted, factor, (_, camera) in zip(fit.cameras, fit.focal_factors, views, strict=True)
     ]
     shown = [without_body(view, camera) for (view, _), camera in zip(views, cameras, strict=True)]
     scale, size = _size(prior, fit, interpupillary_mm)
@@ -178,7 +182,15 @@ def _fitted(
     """The joint fit, on pictures of a size that it needs no more than."""
     views = [windowed(photographs[index], placed[index].camera, SOLVER_LONG_SIDE) for index in order]
     counts = [placed[index].how == "landmarks" for index in order]
-    return joint_fit(prior, model, [view for view, _ in views], [camera for _, camera in views], counts)
+    groups = focal_groups([photographs[index] for index in order])
+    return joint_fit(
+        prior,
+        model,
+        [view for view, _ in views],
+        [camera for _, camera in views],
+        counts,
+        focal_groups=groups,
+    )
 
 
 def _size(prior: ShapePrior, fit: JointFit, interpupillary_mm: float | None) -> tuple[float, str]:
@@ -229,6 +241,7 @@ def _reports(
                 own.uncertainty,
                 math.degrees(math.acos(np.clip((np.trace(turn) - 1) / 2, -1, 1))),
                 float(np.linalg.norm(camera.centre - own.camera.centre)),
+                bust_window(own.camera, SOLVER_LONG_SIDE).shares(*each.size),
                 own.remarks + each.warnings,
             )
         )

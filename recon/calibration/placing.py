@@ -66,8 +66,10 @@ def placed_by_landmarks(
     for index, each in enumerate(photographs):
         if has_landmarks(each):
             usable.append(index)
-        elif each.landmarks is None:
+        elif each.face is None:
             refused[index] = "no face was found in it"
+        elif each.landmarks is None:
+            refused[index] = "its face, a profile, covered or blurred, has no landmarks"
         else:
             refused[index] = f"its face shows too little for landmarks (score {each.landmarks.score:.2f})"
     if not usable:
@@ -94,6 +96,23 @@ def _placed(found: Bundle, number: int) -> PlacedPhotograph:
     )
 
 
+def focal_groups(photographs: Sequence[ObservedPhotograph], shared: bool = True) -> list[int | None]:
+    """For each photograph the number of its unknown focal length, None where something tells it; photographs of one
+    size are taken to share it, as `BundleSettings.shared` says.
+    """
+    keys: list[object] = []
+    groups: list[int | None] = []
+    for number, each in enumerate(photographs):
+        if each.focal_px is not None:
+            groups.append(None)
+            continue
+        key = each.size if shared else number
+        if key not in keys:
+            keys.append(key)
+        groups.append(keys.index(key))
+    return groups
+
+
 def _landmark_view(photograph: ObservedPhotograph) -> LandmarkView:
     assert photograph.landmarks is not None
     seen = photograph.landmarks
@@ -115,7 +134,9 @@ def placed_by_outlines(
         return result, still
     order = sorted(placed)
     views = [windowed(photographs[index], placed[index].camera, SOLVER_LONG_SIDE) for index in order]
-    head = joint_fit(prior, model, [v for v, _ in views], [c for _, c in views], [True] * len(order))
+    groups = focal_groups([photographs[index] for index in order])
+    counts = [True] * len(order)
+    head = joint_fit(prior, model, [v for v, _ in views], [c for _, c in views], counts, focal_groups=groups)
     per_pixel = [placed[index].camera.intrinsics[0, 0] / max(photographs[index].size) for index in order]
     for index in wanted:
         each = photographs[index]
@@ -148,11 +169,16 @@ def windowed(
     photograph: ObservedPhotograph, camera: Camera, long_side: int
 ) -> tuple[ObservedPhotograph, Camera]:
     """The part of a photograph that shows the bust, below the collar ignored, with its camera."""
-    corners = np.array(np.meshgrid(*zip(BUST_LOW_MM, BUST_HIGH_MM, strict=True))).reshape(3, -1).T
-    pixels, _ = camera.project(corners)
-    window = window_about(pixels, camera.width, camera.height, long_side)
+    window = bust_window(camera, long_side)
     seen = _in_window(camera, window)
     return without_body(within(photograph, window), seen), seen
+
+
+def bust_window(camera: Camera, long_side: int) -> Window:
+    """The part of a camera's photograph that shows the bust."""
+    corners = np.array(np.meshgrid(*zip(BUST_LOW_MM, BUST_HIGH_MM, strict=True))).reshape(3, -1).T
+    pixels, _ = camera.project(corners)
+    return window_about(pixels, camera.width, camera.height, long_side)
 
 
 def _in_window(camera: Camera, window: Window) -> Camera:

@@ -125,13 +125,7 @@ def find(
         runs = sorted(
             file.parent for file in path.rglob("metrics.json") if (file.parent / "mesh.ply").is_file()
         )
-        meshes = sorted(
-            file
-            for file in path.iterdir()
-            if file.suffix.lower() in _SUFFIXES and not file.name.startswith(".")
-        )
-        if path in runs:
-            meshes = []
+        meshes = [] if path in runs else _meshes_in(path)
         jobs = [_of_run(folder) for folder in runs]
         jobs += [_of_name(mesh, method or path.resolve().name, scene, views) for mesh in meshes]
     else:
@@ -154,6 +148,15 @@ def find(
             f"there are {sorted({job.views for job in jobs})}"
         )
     return sorted(wanted, key=lambda job: (job.method, job.scene, job.views))
+
+
+def _meshes_in(folder: Path) -> list[Path]:
+    """Meshes of a folder, by name, without hidden files."""
+    return sorted(
+        file
+        for file in folder.iterdir()
+        if file.suffix.lower() in _SUFFIXES and not file.name.startswith(".")
+    )
 
 
 def read_mesh(path: Path) -> trimesh.Trimesh:

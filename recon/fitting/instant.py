@@ -98,6 +98,7 @@ def solve(
     marked: Sequence[MarkedLandmarks | None] = (),
     start: Float[np.ndarray, "4 4"] | None = None,
     initial: InitialHead | None = None,
+    focal_groups: Sequence[int | None] = (),
 ) -> InstantFit:
     """Fits the head, its pose and the cameras to photographs and masks.
 
@@ -114,6 +115,7 @@ def solve(
         start: Initial canonical_from_world, if the pose is known. With landmarks it is kept until they count;
             without, it is refined by outlines first.
         initial: What `initial_head` found with the same arguments; None to call it here.
+        focal_groups: For each camera the group, from 0, that shares an unknown focal length; None where it is known.
 
     Raises:
         PriorError: The masks have no outline inside the pictures.
@@ -125,10 +127,10 @@ def solve(
     views = observe_views(cameras, masks, images, ignored, settings)
     pose_prior = PosePrior(begun.up, np.asarray(centre_mm, dtype=float), unit_mm)
     brightness_model = shape_model.brightness_model if settings.brightness else None
-    problem = GaussNewtonProblem(shape_model, brightness_model, views, pose_prior, settings, marked)
-    variables = Variables(
-        begun.canonical_from_world, begun.code, [camera.world_from_camera for camera in cameras]
+    problem = GaussNewtonProblem(
+        shape_model, brightness_model, views, pose_prior, settings, marked, tuple(focal_groups)
     )
+    variables = problem.start(begun.canonical_from_world, begun.code)
     steps = _schedule(settings, settings.photometric and len(views) > 1, brightness_model is not None)
     levels = {False: replace(problem, shape_model=shape_model.coarse_level), True: problem}
     for number, step in enumerate(steps):
@@ -138,7 +140,7 @@ def solve(
     return InstantFit(
         variables.pose,
         variables.code,
-        [replace(camera, world_from_camera=p) for camera, p in zip(cameras, variables.cameras, strict=True)],
+        problem.cameras(variables),
         _covariance(last.matrix, variables, ALONE_MM / unit_mm),
         last.outline * unit_mm,
         last.colour,

@@ -1,7 +1,7 @@
 """The Gauss–Newton problem of a head, its pose and the cameras: its terms, linearised about given variables."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -28,6 +28,7 @@ from recon.fitting.residuals import (
 from recon.fitting.shading import marginalised, shading
 from recon.fitting.shape_model import Shape, ShapeModel
 from recon.fitting.tracing import trace
+from recon.scene import Camera
 from recon.threads import mapped
 
 BRIGHTNESS_VIEWS = 3
@@ -46,11 +47,13 @@ class Variables:
         pose: canonical_from_world, a similarity from world mm to canonical unit space.
         code: Code of the shape model.
         cameras: world_from_camera of each photograph, mm.
+        log_focals: For each group of cameras with an unknown focal length, the logarithm of it over the given one.
     """
 
     pose: Float[np.ndarray, "4 4"]
     code: Float[Tensor, " latent"]
     cameras: Sequence[Float[np.ndarray, "4 4"]]
+    log_focals: Float[np.ndarray, " groups"] = field(default_factory=lambda: np.zeros(0))
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,8 @@ class GaussNewtonProblem:
         pose_prior: Prior of the pose.
         settings: Settings of the solver.
         marked: Landmarks marked in each photograph; None where there are none.
+        focal_groups: For each camera the number of its group, whose focal length is an unknown, or None where that is
+            known; empty where all are.
     """
 
     shape_model: ShapeModel
@@ -106,15 +111,36 @@ class GaussNewtonProblem:
     pose_prior: PosePrior
     settings: SolverSettings
     marked: Sequence[MarkedLandmarks | None] = ()
+    focal_groups: tuple[int | None, ...] = ()
+
+    @property
+    def layout(self) -> Layout:
+        """Positions of the unknowns."""
+        return Layout(self.shape_model.latent_size, len(self.views), self.focal_groups)
+
+    def start(self, pose: Float[np.ndarray, "4 4"], code: Float[Tensor, " latent"]) -> Variables:
+        """Variables of a pose and a code, with the cameras as they are given."""
+        cameras = [view.camera.world_from_camera for view in self.views]
+        return Variables(pose, code, cameras, np.zeros(self.layout.groups))
+
+    def cameras(self, variables: Variables) -> list[Camera]:
+        """Cameras of some variables, world mm."""
+        found = []
+        for index, (view, pose) in enumerate(zip(self.views, variables.cameras, strict=True)):
+            intrinsics = view.camera.intrinsics.copy()
+            intrinsics[:2, :2] *= np.exp(self._log_focal(variables, index))
+            found.append(replace(view.camera, intrinsics=intrinsics, world_from_camera=pose))
+        return found
+
+    def _log_focal(self, variables: Variables, index: int) -> float:
+        position = self.layout.focal(index)
+        return 0.0 if position is None else float(variables.log_focals[position - self.layout.focals.start])
 
     def linearised(self, variables: Variables, step: StepConfig) -> Linearisation:
         """Linearises all terms about given variables."""
-        layout = Layout(self.shape_model.latent_size, len(self.views))
+        layout = self.layout
         head = self.shape_model.shape_of(variables.code)
-        pinholes = [
-            Pinhole.from_camera(replace(view.camera, world_from_camera=pose), variables.pose)
-            for view, pose in zip(self.views, variables.cameras, strict=True)
-        ]
+        pinholes = [Pinhole.from_camera(camera, variables.pose) for camera in self.cameras(variables)]
         equations = self._prior(variables, layout)
         self._landmarks(variables.code, pinholes, layout, equations)
         jobs: list[tuple[str, Callable[[], Term]]] = []
@@ -140,7 +166,7 @@ class GaussNewtonProblem:
 
     def moved(self, variables: Variables, linearisation: Linearisation) -> Variables:
         """The variables after one step of Gauss–Newton."""
-        layout = Layout(self.shape_model.latent_size, len(self.views))
+        layout = self.layout
         update = -torch.linalg.solve(linearisation.matrix, linearisation.gradient)
         code = variables.code + update[: layout.latent].to(variables.code)
         change = update[layout.similarity].clamp(-0.15, 0.15).numpy()
@@ -154,7 +180,14 @@ class GaussNewtonProblem:
                 turned[:3, :3] = Rotation.from_rotvec(world @ own[:3] / scale).as_matrix() @ pose[:3, :3]
                 turned[:3, 3] = pose[:3, 3] + world @ own[3:]
                 poses[index] = turned
-        return Variables(small_similarity(change) @ variables.pose, code, tuple(poses))
+        focals = update[layout.focals].clamp(-0.1, 0.1).numpy()
+        for index, pose in enumerate(poses):
+            position = layout.focal(index)
+            if position is not None:
+                poses[index] = _further_back(pose, variables.pose, focals[position - layout.focals.start])
+        return Variables(
+            small_similarity(change) @ variables.pose, code, tuple(poses), variables.log_focals + focals
+        )
 
     def _prior(self, variables: Variables, layout: Layout) -> NormalEquations:
         """Normal equations of the priors: a standard normal code, a weak prior of the pose, cameras nearly as given."""
@@ -170,12 +203,16 @@ class GaussNewtonProblem:
         if not self.settings.cameras:
             sigma = sigma * 1e-4
         for index, (view, pose) in enumerate(zip(self.views, variables.cameras, strict=True)):
-            given = view.camera.world_from_camera
+            given = _further_back(
+                view.camera.world_from_camera, variables.pose, self._log_focal(variables, index)
+            )
             turn = Rotation.from_matrix(pose[:3, :3] @ given[:3, :3].T).as_rotvec()
             away = np.concatenate([linear @ turn / scale, linear @ (pose[:3, 3] - given[:3, 3])])
             weight = sigma**-2 / (1 + ((away / sigma) ** 2).sum() / TAIL)
             diagonal[layout.camera(index)] = torch.from_numpy(weight)
             gradient[layout.camera(index)] = torch.from_numpy(away * weight)
+        diagonal[layout.focals] = self.settings.focal_sigma**-2
+        gradient[layout.focals] = torch.from_numpy(variables.log_focals) * self.settings.focal_sigma**-2
         return NormalEquations(torch.diag(diagonal), gradient)
 
     def _silhouette_term(self, head: Shape, pinholes: Sequence[Pinhole], layout: Layout, index: int) -> Term:
@@ -281,6 +318,21 @@ class GaussNewtonProblem:
             return term, []
 
         return [partial(term_of, index) for index in range(len(self.views))]
+
+
+def _further_back(
+    world_from_camera: Float[np.ndarray, "4 4"],
+    canonical_from_world: Float[np.ndarray, "4 4"],
+    log_focal: float,
+) -> Float[np.ndarray, "4 4"]:
+    """The pose of a camera so much further back that the head's middle keeps its size at a longer focal length."""
+    if log_focal == 0:
+        return world_from_camera
+    middle = -np.linalg.solve(canonical_from_world[:3, :3], canonical_from_world[:3, 3])
+    axis = world_from_camera[:3, 2]
+    moved = world_from_camera.copy()
+    moved[:3, 3] -= np.expm1(log_focal) * ((middle - moved[:3, 3]) @ axis) * axis
+    return moved
 
 
 def _median(residuals: Sequence[Float[Tensor, " _"]]) -> float | None:

@@ -5,7 +5,9 @@ The unknowns are small changes, in canonical unit space:
 - δz of the code;
 - a similarity of everything but the head, x ↦ x + ω × x + t + s x, which moves cameras and their rays;
 - for each camera a turn ω about its centre and a shift τ of it, so that points p of its rays move by
-  τ + ω × (p − centre).
+  τ + ω × (p − centre);
+- for groups of cameras a logarithm of their focal length, where it is not known: a longer one narrows the rays, and
+  takes the camera so much further back along its axis that the head's middle keeps its size (dolly zoom).
 
 A surface point on a ray moves along the ray by δt = −δf / (∇f · d) when the signed distance at it changes by δf
 (the implicit differentiation of IDR, section 3.1); every residual below follows from this.
@@ -31,15 +33,33 @@ class Layout:
     Attributes:
         latent: Number of free components of the code.
         cameras: Number of cameras.
+        focal_groups: For each camera the number of its group, whose focal length is an unknown, or None where that is
+            known; empty where all are.
     """
 
     latent: int
     cameras: int
+    focal_groups: tuple[int | None, ...] = ()
 
     @property
     def size(self) -> int:
         """Length of the vector of unknowns."""
-        return self.latent + 7 + 6 * self.cameras
+        return self.latent + 7 + 6 * self.cameras + self.groups
+
+    @property
+    def groups(self) -> int:
+        """Number of focal lengths that are unknown."""
+        return 1 + max((group for group in self.focal_groups if group is not None), default=-1)
+
+    @property
+    def focals(self) -> slice:
+        """Positions of the logarithms of all unknown focal lengths."""
+        return slice(self.size - self.groups, self.size)
+
+    def focal(self, index: int) -> int | None:
+        """Position of the logarithm of the focal length of a camera; None where it is known."""
+        group = self.focal_groups[index] if self.focal_groups else None
+        return None if group is None else self.focals.start + group
 
     @property
     def similarity(self) -> slice:
@@ -105,7 +125,7 @@ def silhouette(
     jacobian = torch.zeros(len(pixels), layout.size, dtype=points.dtype, device=points.device)
     jacobian[:, : layout.latent] = head.basis(points)[:, : layout.latent]
     jacobian[:, layout.similarity] = similarity_jacobian(points, gradient, (gradient * points).sum(1) - sdf)
-    jacobian[:, layout.camera(index)] = _camera_jacobian(points - camera.centre, gradient)
+    _add_camera(jacobian, camera, index, points, gradient, layout)
     return Rows(sdf, jacobian, points, torch.nn.functional.normalize(gradient, dim=1))
 
 
@@ -145,8 +165,8 @@ def photometric(
     )
     # A shift of the first camera moves the point too, and along the ray.
     by_shift = by_point + by_field[:, None] * gradient
-    jacobian[:, layout.camera(indices[0])] += _camera_jacobian(points - first.centre, by_shift)
-    jacobian[:, layout.camera(indices[1])] -= _camera_jacobian(points - second.centre, by_point)
+    _add_camera(jacobian, first, indices[0], points, by_shift, layout)
+    _add_camera(jacobian, second, indices[1], points, -by_point, layout)
     return Rows(seen - values, jacobian, points, torch.nn.functional.normalize(gradient, dim=1))
 
 
@@ -230,7 +250,7 @@ def point_jacobian(
     jacobian = torch.zeros(len(points), layout.size, dtype=points.dtype, device=points.device)
     jacobian[:, : layout.latent] = torch.einsum("ni,nik->nk", by_point, basis[..., : layout.latent])
     jacobian[:, layout.similarity] = -similarity_jacobian(points, by_point, (by_point * points).sum(1))
-    jacobian[:, layout.camera(index)] = -_camera_jacobian(points - camera.centre, by_point)
+    _add_camera(jacobian, camera, index, points, -by_point, layout)
     return jacobian
 
 
@@ -249,8 +269,20 @@ def small_similarity(step: Float[np.ndarray, " 7"]) -> Float[np.ndarray, "4 4"]:
     return change
 
 
-def _camera_jacobian(
-    arm: Float[Tensor, "rows 3"], gradient: Float[Tensor, "rows 3"]
-) -> Float[Tensor, "rows 6"]:
-    """The derivative of gradient · (ω × arm + τ) by ω and τ."""
-    return torch.cat([torch.linalg.cross(arm, gradient), gradient], dim=1)
+def _add_camera(
+    jacobian: Float[Tensor, "rows unknowns"],
+    camera: Pinhole,
+    index: int,
+    points: Float[Tensor, "rows 3"],
+    gradient: Float[Tensor, "rows 3"],
+    layout: Layout,
+) -> None:
+    """Adds the derivative of gradient · p, for points p of rays of a camera, by the unknowns of that camera."""
+    arm = points - camera.centre
+    jacobian[:, layout.camera(index)] += torch.cat([torch.linalg.cross(arm, gradient), gradient], dim=1)
+    focal = layout.focal(index)
+    if focal is not None:
+        # Points of rays move towards the axis by their distance from it, and back by the depth of the head's middle.
+        axis = camera.rotation[:, 2]
+        back = arm @ axis + camera.centre @ axis
+        jacobian[:, focal] += (gradient * (back[:, None] * axis - arm)).sum(1)

@@ -261,8 +261,16 @@ class MediaPipePersonSegmenter:
         values = torch.from_numpy(seen[:, y0:y1, x0:x1])
         doubt = DOUBT * (values.amax(dim=0) - values.amin(dim=0))
         result = np.zeros((height, width), np.float32)
-        result[y0:y1, x0:x1] = (0.5 + (values.median(dim=0).values - 0.5) * (1 - doubt)).numpy()
+        result[y0:y1, x0:x1] = (0.5 + (_median(values) - 0.5) * (1 - doubt)).numpy()
         return result
+
+
+def _median(values: Float[torch.Tensor, "crops rows columns"]) -> Float[torch.Tensor, "rows columns"]:
+    """The median over crops; of three by comparisons, which take a tenth of the time."""
+    if len(values) != 3:
+        return values.median(dim=0).values
+    a, b, c = values
+    return torch.maximum(torch.minimum(a, b), torch.minimum(torch.maximum(a, b), c))
 
 
 def bounds(crop: Crop, width: int, height: int) -> tuple[int, int, int, int]:
@@ -280,13 +288,23 @@ def paste(
     x0, y0, x1, y1 = bounds(crop, picture.shape[1], picture.shape[0])
     if x0 >= x1 or y0 >= y1:
         return
-    grid = np.stack(np.meshgrid(np.arange(x0, x1) + 0.5, np.arange(y0, y1) + 0.5), axis=-1)
-    where = crop.from_photograph(grid) / (crop.size / 2) - 1
-    inside = (np.abs(where) <= 1).all(axis=-1)
+    # A pixel of the crop is linear in that of the picture.
+    corner, right, down = crop.from_photograph(np.array([[x0, y0], [x0 + 1, y0], [x0, y0 + 1]]) + 0.5)
+    columns = torch.arange(x1 - x0, dtype=torch.float32)
+    rows = torch.arange(y1 - y0, dtype=torch.float32)[:, None]
+    where = torch.stack(
+        [
+            (float(a) + float(b - a) * columns + float(c - a) * rows) / (crop.size / 2) - 1
+            for a, b, c in zip(corner, right, down, strict=True)
+        ],
+        dim=-1,
+    )
+    inside = (where.abs() <= 1).all(dim=-1)
     sampled = torch.nn.functional.grid_sample(
         torch.from_numpy(np.ascontiguousarray(values, np.float32))[None, None],
-        torch.from_numpy(where.astype(np.float32))[None],
+        where[None],
         padding_mode="border",
         align_corners=False,
-    )[0, 0].numpy()
-    picture[y0:y1, x0:x1][inside] = sampled[inside]
+    )[0, 0]
+    part = torch.from_numpy(picture[y0:y1, x0:x1])
+    part.copy_(torch.where(inside, sampled, part))

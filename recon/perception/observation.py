@@ -191,10 +191,16 @@ def _warnings_of_face(
 ) -> Iterator[PhotographWarning]:
     name = photograph.path.name
     if landmarks is None:
-        yield PhotographWarning(
-            "profile",
-            f"{name}: a profile ({abs(face.yaw_deg):.0f}°) or a covered face: its landmarks are not known",
-        )
+        if abs(face.yaw_deg) > PROFILE_DEG:
+            yield PhotographWarning(
+                "profile", f"{name}: a profile ({abs(face.yaw_deg):.0f}°): its landmarks cannot be found"
+            )
+        else:
+            yield PhotographWarning(
+                "no landmarks",
+                f"{name}: its face is covered, blurred or cut off, or turned away more than it seems: its landmarks "
+                "cannot be found",
+            )
     elif landmarks.score < TRUSTED:
         yield PhotographWarning(
             "unsure", f"{name}: its landmarks are hardly to be trusted ({landmarks.score:.2f})"

@@ -75,7 +75,7 @@ def test_wild_landmarks_lose_their_say(model):
 
 def test_uncertainty_is_that_of_repeated_noise(model):
     rng, pose = np.random.default_rng(1), pose_from(10.0)
-    settings = BundleSettings(count=float(POINTS), robust_sigmas=50.0)
+    settings = BundleSettings(count=float(POINTS), robust_sigmas=50.0, common_error=1.0)
     turns, told = [], []
     for _ in range(15):
         code = rng.normal(size=COMPONENTS)
@@ -83,6 +83,16 @@ def test_uncertainty_is_that_of_repeated_noise(model):
         turns.append(turned_deg(found.cameras[0], pose))
         told.append(found.uncertainties[0].rotation_deg)
     assert np.sqrt(np.mean(np.square(turns))) == pytest.approx(np.mean(told), rel=0.35)
+
+
+def test_uncertainty_grows_with_what_points_err_together(model):
+    view = view_of(model, pose_from(10.0), np.zeros(COMPONENTS))
+    told = [
+        bundle_adjust(model, [view], BundleSettings(common_error=factor)).uncertainties[0]
+        for factor in (1.0, 3.0)
+    ]
+    assert told[1].rotation_deg == pytest.approx(3 * told[0].rotation_deg)
+    assert told[1].centre_mm == pytest.approx(3 * told[0].centre_mm)
 
 
 def test_focal_lengths_are_guessed_by_distance_and_shared_by_size(model):

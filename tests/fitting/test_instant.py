@@ -204,3 +204,32 @@ def test_masks_without_outlines_are_refused():
     full = np.ones((SIZE, SIZE), bool)
     with pytest.raises(PriorError, match="no outline"):
         fitted([camera(0.0, np.zeros(3))], [full], [np.ones((SIZE, SIZE, 3), np.float32)])
+
+
+@pytest.mark.slow
+def test_a_wrong_focal_length_is_found_and_the_cameras_move_with_it():
+    cameras, masks, images = scene(SAME)
+    middle = -np.linalg.solve(POSE[:3, :3], POSE[:3, 3])
+    wrong = []
+    for each in cameras:  # a fifth longer, and so much further back that the head keeps its size
+        pose, intrinsics = each.world_from_camera.copy(), each.intrinsics.copy()
+        intrinsics[:2, :2] *= 1.2
+        pose[:3, 3] -= 0.2 * ((middle - pose[:3, 3]) @ pose[:3, 2]) * pose[:3, 2]
+        wrong.append(replace(each, intrinsics=intrinsics, world_from_camera=pose))
+    settings = SolverSettings(pixels=900, focal_sigma=0.3)
+    fit = solve(
+        BallWithNose(),
+        wrong,
+        masks,
+        images,
+        np.zeros(3),
+        UNIT_MM,
+        settings,
+        start=POSE,
+        focal_groups=(0, 0, 0),
+    )
+    for found, true in zip(fit.cameras, cameras, strict=True):
+        assert found.intrinsics[0, 0] == pytest.approx(true.intrinsics[0, 0], rel=0.1)
+        assert np.linalg.norm(found.centre - true.centre) < 0.1 * np.linalg.norm(true.centre)
+    held = solve(BallWithNose(), wrong, masks, images, np.zeros(3), UNIT_MM, settings, start=POSE)
+    assert held.cameras[0].intrinsics[0, 0] == pytest.approx(wrong[0].intrinsics[0, 0])

@@ -12,7 +12,7 @@ from recon.fitting.residuals import Layout, Rows, face_brightness, landmarks, ph
 from recon.fitting.tracing import trace
 from tests.support.fit_shape_models import BallWithNose
 
-LAYOUT = Layout(latent=2, cameras=2)
+LAYOUT = Layout(latent=2, cameras=2, focal_groups=(0, 1))
 CODE = torch.tensor([0.4, -0.3]).double()
 
 
@@ -36,7 +36,18 @@ def changed(step: torch.Tensor) -> tuple[torch.Tensor, list[Pinhole]]:
         centre = camera.centre + torch.linalg.cross(turn, camera.centre) + move + stretch * camera.centre
         own = step[9 + 6 * index : 15 + 6 * index]
         rotation = torch.from_numpy(Rotation.from_rotvec((turn + own[:3]).numpy()).as_matrix())
-        cameras.append(replace(camera, rotation=rotation @ camera.rotation, centre=centre + own[3:]))
+        zoom = step[21 + index].exp()
+        axis = camera.rotation[:, 2]
+        back = (zoom - 1) * (camera.centre @ axis) * axis  # the middle of the head keeps its size
+        cameras.append(
+            replace(
+                camera,
+                intrinsics=camera.intrinsics * torch.tensor([[1, 1, 0], [1, 1, 0], [0, 0, 0]]) * (zoom - 1)
+                + camera.intrinsics,
+                rotation=rotation @ camera.rotation,
+                centre=centre + own[3:] + back,
+            )
+        )
     return CODE + step[:2], cameras
 
 
