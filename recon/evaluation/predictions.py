@@ -125,11 +125,7 @@ def find(
         runs = sorted(
             file.parent for file in path.rglob("metrics.json") if (file.parent / "mesh.ply").is_file()
         )
-        meshes = sorted(
-            file
-            for file in path.iterdir()
-            if file.suffix.lower() in _SUFFIXES and not file.name.startswith(".")
-        )
+        meshes = sorted(file for file in path.iterdir() if _is_mesh(file))
         if path in runs:
             meshes = []
         jobs = [_of_run(folder) for folder in runs]
@@ -154,6 +150,11 @@ def find(
             f"there are {sorted({job.views for job in jobs})}"
         )
     return sorted(wanted, key=lambda job: (job.method, job.scene, job.views))
+
+
+def _is_mesh(file: Path) -> bool:
+    """Whether a file has the ending of a mesh, and is not hidden, as the `._` files of Macs are."""
+    return file.suffix.lower() in _SUFFIXES and not file.name.startswith(".")
 
 
 def read_mesh(path: Path) -> trimesh.Trimesh:
