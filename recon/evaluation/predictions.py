@@ -125,7 +125,9 @@ def find(
         runs = sorted(
             file.parent for file in path.rglob("metrics.json") if (file.parent / "mesh.ply").is_file()
         )
-        meshes = [] if path in runs else _meshes_in(path)
+        meshes = sorted(file for file in path.iterdir() if _is_mesh(file))
+        if path in runs:
+            meshes = []
         jobs = [_of_run(folder) for folder in runs]
         jobs += [_of_name(mesh, method or path.resolve().name, scene, views) for mesh in meshes]
     else:
@@ -150,13 +152,9 @@ def find(
     return sorted(wanted, key=lambda job: (job.method, job.scene, job.views))
 
 
-def _meshes_in(folder: Path) -> list[Path]:
-    """Meshes of a folder, by name, without hidden files."""
-    return sorted(
-        file
-        for file in folder.iterdir()
-        if file.suffix.lower() in _SUFFIXES and not file.name.startswith(".")
-    )
+def _is_mesh(file: Path) -> bool:
+    """Whether a file has the ending of a mesh, and is not hidden, as the `._` files of Macs are."""
+    return file.suffix.lower() in _SUFFIXES and not file.name.startswith(".")
 
 
 def read_mesh(path: Path) -> trimesh.Trimesh:
