@@ -185,7 +185,7 @@ def fit_head(
     evidence = _Evidence(shape_model, cameras, contours, marked, landmark_sigma_px)
     plain, effort = replace(evidence, marked=()), effort or THOROUGH
     if start is not None:
-        found, _ = _search(evidence, [(start, replace(prior, up=up_of_pose(start)))], effort)
+        found, _ = _search(evidence, [(start, replace(prior, up=_up_near(start, cameras)))], effort)
     else:
         known = landmark_poses(cameras, marked, centre_mm, unit_mm, landmark_sigma_px) if marked else []
         if known:
@@ -218,12 +218,17 @@ def _searched_by_outlines(evidence: _Evidence, prior: PosePrior, effort: "Effort
     rolled_head, _ = _search(evidence, starts, effort)
     if _better(found, rolled_head, cameras) is found:
         return found
-    own = up_of_pose(rolled_head.canonical_from_world)
-    up = up_of(cameras, own)
-    if np.degrees(np.arccos(np.clip(up @ own, -1, 1))) > SNAP_DEG:
-        up = own
     log.info("the head lies on its side in the photographs: turned by quarter turns or more, it fits")
-    return replace(rolled_head, up=up)
+    return replace(rolled_head, up=_up_near(rolled_head.canonical_from_world, cameras))
+
+
+def _up_near(pose: Float[np.ndarray, "4 4"], cameras: Sequence[Camera]) -> Float[np.ndarray, " 3"]:
+    """Mean upward direction of the cameras, turned by the quarter turns that bring each nearest to that of a posed
+    head; the head's own where they are far from it.
+    """
+    own = up_of_pose(pose)
+    up = up_of(cameras, own)
+    return up if np.degrees(np.arccos(np.clip(up @ own, -1, 1))) <= SNAP_DEG else own
 
 
 def _better(found: HeadFit, later: HeadFit, cameras: Sequence[Camera]) -> HeadFit:
