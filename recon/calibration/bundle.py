@@ -28,6 +28,7 @@ class LandmarkView:
         width: Of the photograph, pixels.
         height: Of the photograph, pixels.
         focal_px: Focal length where something tells it; None where it is to be guessed.
+        principal_point: Where the optical axis meets the photograph; None for its middle.
     """
 
     pixels: Float[np.ndarray, "points 2"]
@@ -35,11 +36,12 @@ class LandmarkView:
     width: int
     height: int
     focal_px: float | None = None
+    principal_point: tuple[float, float] | None = None
 
     @property
     def middle(self) -> Float[np.ndarray, " 2"]:
-        """The principal point, taken to be the middle of the photograph."""
-        return np.array([self.width / 2, self.height / 2])
+        """The principal point."""
+        return np.array(self.principal_point or (self.width / 2, self.height / 2))
 
 
 @dataclass(frozen=True)

@@ -184,7 +184,12 @@ def _fitted(
     counts = [placed[index].how == "landmarks" for index in order]
     groups = focal_groups([photographs[index] for index in order])
     return joint_fit(
-        prior, model, [view for view, _ in views], [camera for _, camera in views], counts, focal_groups=groups
+        prior,
+        model,
+        [view for view, _ in views],
+        [camera for _, camera in views],
+        counts,
+        focal_groups=groups,
     )
 
 
@@ -236,7 +241,7 @@ def _reports(
                 own.uncertainty,
                 math.degrees(math.acos(np.clip((np.trace(turn) - 1) / 2, -1, 1))),
                 float(np.linalg.norm(camera.centre - own.camera.centre)),
-                bust_window(own.camera, SOLVER_LONG_SIDE).shares(*each.size),
+                each.shares(bust_window(own.camera, SOLVER_LONG_SIDE)),
                 own.remarks + each.warnings,
             )
         )

@@ -116,7 +116,9 @@ def focal_groups(photographs: Sequence[ObservedPhotograph], shared: bool = True)
 def _landmark_view(photograph: ObservedPhotograph) -> LandmarkView:
     assert photograph.landmarks is not None
     seen = photograph.landmarks
-    return LandmarkView(seen.points, seen.sigma_px, *photograph.size, photograph.focal_px)
+    return LandmarkView(
+        seen.points, seen.sigma_px, *photograph.size, photograph.focal_px, photograph.principal_point
+    )
 
 
 def placed_by_outlines(
@@ -143,7 +145,9 @@ def placed_by_outlines(
         focal = each.focal_px or float(np.median(per_pixel)) * max(each.size)
         yaws = BACK_YAWS_DEG if each.face is None else PROFILE_YAWS_DEG
         try:
-            found = join_by_outline(head.shape, prior.canonical, each.mask, each.ignored, focal, yaws)
+            found = join_by_outline(
+                head.shape, prior.canonical, each.mask, each.ignored, focal, yaws, each.principal_point
+            )
         except PriorError as error:
             still[index] = f"{refused[index]}, and {error}"
             continue

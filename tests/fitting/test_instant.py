@@ -218,7 +218,15 @@ def test_a_wrong_focal_length_is_found_and_the_cameras_move_with_it():
         wrong.append(replace(each, intrinsics=intrinsics, world_from_camera=pose))
     settings = SolverSettings(pixels=900, focal_sigma=0.3)
     fit = solve(
-        BallWithNose(), wrong, masks, images, np.zeros(3), UNIT_MM, settings, start=POSE, focal_groups=(0, 0, 0)
+        BallWithNose(),
+        wrong,
+        masks,
+        images,
+        np.zeros(3),
+        UNIT_MM,
+        settings,
+        start=POSE,
+        focal_groups=(0, 0, 0),
     )
     for found, true in zip(fit.cameras, cameras, strict=True):
         assert found.intrinsics[0, 0] == pytest.approx(true.intrinsics[0, 0], rel=0.1)
