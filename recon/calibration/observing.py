@@ -28,6 +28,7 @@ class ObservedPhotograph:
         warnings: What is wrong with it, as sentences.
         principal_point: Where the optical axis meets it; None for its middle.
         part: What it shows of the upright picture in the file: left, top, right, bottom as shares of its sides.
+        original_size: (width, height) of that picture; None for that of this one.
     """
 
     name: str
@@ -41,6 +42,7 @@ class ObservedPhotograph:
     warnings: tuple[str, ...] = ()
     principal_point: tuple[float, float] | None = None
     part: tuple[float, float, float, float] = WHOLE
+    original_size: tuple[int, int] | None = None
 
     @classmethod
     def from_observation(
@@ -70,12 +72,20 @@ class ObservedPhotograph:
             tuple(warning.message for warning in seen.warnings),
             photograph.principal_point,
             photograph.part,
+            photograph.original_size,
         )
 
     @property
     def size(self) -> tuple[int, int]:
         """(width, height)."""
         return self.image.shape[1], self.image.shape[0]
+
+    @property
+    def scale(self) -> float:
+        """Pixels per pixel of the picture in the file."""
+        if self.original_size is None:
+            return 1.0
+        return self.size[0] / (self.original_size[0] * (self.part[2] - self.part[0]))
 
     def shares(self, window: Window) -> tuple[float, float, float, float]:
         """Left, top, right and bottom of a window as shares of the sides of the upright picture in the file."""
