@@ -28,6 +28,10 @@ class LandmarkView:
         width: Of the photograph, pixels.
         height: Of the photograph, pixels.
         focal_px: Focal length where something tells it; None where it is to be guessed.
+        principal_point: Where the optical axis meets the photograph; None for its middle.
+        original_size: Of the picture that the camera took; those of one size may share a focal length. None for that of
+            the photograph.
+        scale: Pixels of the photograph per pixel of that picture.
     """
 
     pixels: Float[np.ndarray, "points 2"]
@@ -35,11 +39,14 @@ class LandmarkView:
     width: int
     height: int
     focal_px: float | None = None
+    principal_point: tuple[float, float] | None = None
+    original_size: tuple[int, int] | None = None
+    scale: float = 1.0
 
     @property
     def middle(self) -> Float[np.ndarray, " 2"]:
-        """The principal point, taken to be the middle of the photograph."""
-        return np.array([self.width / 2, self.height / 2])
+        """The principal point."""
+        return np.array(self.principal_point or (self.width / 2, self.height / 2))
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,8 @@ class BundleState:
     Attributes:
         code: Of the head.
         poses: camera_from_world of each photograph, world mm.
-        log_focals: Logarithms of the focal lengths in pixels, one for each group of photographs.
+        log_focals: Logarithms of the focal lengths in pixels of the pictures that cameras took, one for each group of
+            photographs.
     """
 
     code: Float[np.ndarray, " components"]
@@ -173,7 +181,7 @@ class BundleProblem:
         for number, view in enumerate(views):
             known = view.focal_px is not None
             same = settings.shared and not known
-            key = (view.width, view.height) if same else number
+            key = (view.original_size or (view.width, view.height)) if same else number
             if key not in keys:
                 keys.append(key)
                 guesses.append([])
@@ -181,7 +189,7 @@ class BundleProblem:
             guess = view.focal_px
             if guess is None:
                 guess = settings.distance_mm * starts(model.places, view.pixels - view.middle, 1.0)[0].scale
-            guesses[keys.index(key)].append(np.log(guess))
+            guesses[keys.index(key)].append(np.log(guess / view.scale))
             group.append(keys.index(key))
         means = np.array([np.mean(each) for each in guesses])
         return cls(model, views, settings, tuple(group), means, np.array(sigmas))
@@ -200,12 +208,16 @@ class BundleProblem:
         """Unknown of a photograph's focal length."""
         return self.model.components + 6 * len(self.views) + self.group[index]
 
+    def _focal_px(self, log_focals: Float[np.ndarray, " groups"], index: int) -> float:
+        """Focal length of a photograph in its own pixels."""
+        return float(np.exp(log_focals[self.group[index]])) * self.views[index].scale
+
     def start(self) -> BundleState:
         """The mean head, with the best of several starting poses for each photograph."""
         code = np.zeros(self.model.components)
         poses = []
         for index, view in enumerate(self.views):
-            focal = float(np.exp(self.focal_mean[self.group[index]]))
+            focal = self._focal_px(self.focal_mean, index)
             candidates = [each.pose for each in starts(self.model.places, view.pixels - view.middle, focal)]
             refined = [self._refined(index, pose) for pose in candidates]
             poses.append(min(refined, key=lambda each: each[1])[0])
@@ -249,7 +261,7 @@ class BundleProblem:
         """
         view, model = self.views[index], self.model
         rotation, shift = state.poses[index, :3, :3], state.poses[index, :3, 3]
-        focal = np.exp(state.log_focals[self.group[index]])
+        focal = self._focal_px(state.log_focals, index)
         yaw, yaw_by = yaw_and_derivative(rotation, shift)
         offset, offset_by = model.offset(yaw)
         turned = (model.points_of(state.code) + offset) @ rotation.T
@@ -317,7 +329,7 @@ class BundleProblem:
         cameras, uncertain, typical, lost, yaws = [], [], [], [], []
         for index, view in enumerate(self.views):
             rotation, shift = state.poses[index, :3, :3], state.poses[index, :3, 3]
-            focal = float(np.exp(state.log_focals[self.group[index]]))
+            focal = self._focal_px(state.log_focals, index)
             intrinsics = np.array([[focal, 0, view.middle[0]], [0, focal, view.middle[1]], [0, 0, 1.0]])
             cameras.append(Camera(intrinsics, np.linalg.inv(state.poses[index]), view.width, view.height))
             own = covariance[self.pose_at(index), self.pose_at(index)]

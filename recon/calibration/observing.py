@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 
 from recon.perception import Face, FaceLandmarks, PhotographObservation
-from recon.perception.photograph import FILM_DIAGONAL_MM
+from recon.perception.photograph import FILM_DIAGONAL_MM, WHOLE
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +26,9 @@ class ObservedPhotograph:
         focal_source: What tells it, or why nothing does.
         ignored: (h, w) pixels that say nothing of the head; None where all count.
         warnings: What is wrong with it, as sentences.
+        principal_point: Where the optical axis meets it; None for its middle.
+        part: What it shows of the upright picture in the file: left, top, right, bottom as shares of its sides.
+        original_size: (width, height) of that picture; None for that of this one.
     """
 
     name: str
@@ -37,6 +40,9 @@ class ObservedPhotograph:
     focal_source: str = ""
     ignored: Bool[np.ndarray, "height width"] | None = None
     warnings: tuple[str, ...] = ()
+    principal_point: tuple[float, float] | None = None
+    part: tuple[float, float, float, float] = WHOLE
+    original_size: tuple[int, int] | None = None
 
     @classmethod
     def from_observation(
@@ -52,7 +58,8 @@ class ObservedPhotograph:
         photograph = seen.photograph
         focal_px, source = photograph.focal_px, photograph.focal_source
         if focal_mm is not None:
-            focal_px, source = focal_mm / FILM_DIAGONAL_MM * float(np.hypot(*photograph.size)), "given"
+            diagonal = float(np.hypot(*photograph.original_size)) * photograph.scale[0]
+            focal_px, source = focal_mm / FILM_DIAGONAL_MM * diagonal, "given"
         return cls(
             photograph.path.name,
             photograph.image,
@@ -63,12 +70,31 @@ class ObservedPhotograph:
             source,
             seen.mask.ignore,
             tuple(warning.message for warning in seen.warnings),
+            photograph.principal_point,
+            photograph.part,
+            photograph.original_size,
         )
 
     @property
     def size(self) -> tuple[int, int]:
         """(width, height)."""
         return self.image.shape[1], self.image.shape[0]
+
+    @property
+    def scale(self) -> float:
+        """Pixels per pixel of the picture in the file."""
+        if self.original_size is None:
+            return 1.0
+        return self.size[0] / (self.original_size[0] * (self.part[2] - self.part[0]))
+
+    def shares(self, window: Window) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom of a window as shares of the sides of the upright picture in the file."""
+        low, high = np.array(self.part[:2]), np.array(self.part[2:])
+        inner = np.array([window.left, window.top]) / self.size
+        outer = np.array([window.left + window.width, window.top + window.height]) / self.size
+        left, top = (low + (high - low) * inner).tolist()
+        right, bottom = (low + (high - low) * outer).tolist()
+        return left, top, right, bottom
 
 
 @dataclass(frozen=True)
@@ -94,11 +120,6 @@ class Window:
         """Homogeneous pixels of the part from those of the photograph."""
         x, y = self.out[0] / self.width, self.out[1] / self.height
         return np.array([[x, 0, -x * self.left], [0, y, -y * self.top], [0, 0, 1.0]])
-
-    def shares(self, width: int, height: int) -> tuple[float, float, float, float]:
-        """Left, top, right and bottom as shares of the sides of a photograph."""
-        right, bottom = self.left + self.width, self.top + self.height
-        return self.left / width, self.top / height, right / width, bottom / height
 
 
 def window_about(points: Float[np.ndarray, "points 2"], width: int, height: int, long_side: int) -> Window:
@@ -132,6 +153,8 @@ def within(observed: ObservedPhotograph, window: Window) -> ObservedPhotograph:
         mask=_scaled(observed.mask[rows, columns].astype(np.float32)[..., None], window.out)[..., 0] > 0.5,
         landmarks=landmarks,
         face=None,
+        principal_point=None,
+        part=observed.shares(window),
         focal_px=None if observed.focal_px is None else observed.focal_px * scale,
         ignored=None
         if ignored is None

@@ -96,6 +96,7 @@ def join_by_outline(
     ignored: Bool[np.ndarray, "height width"] | None,
     focal_px: float,
     yaws_deg: Sequence[float],
+    principal_point: tuple[float, float] | None = None,
 ) -> OutlineView:
     """The camera from which a head has a mask's outline.
 
@@ -109,21 +110,23 @@ def join_by_outline(
         ignored: Pixels that say nothing.
         focal_px: Focal length.
         yaws_deg: Where to begin, on both sides.
+        principal_point: Where the optical axis meets the photograph; None for its middle.
 
     Raises:
         PriorError: The mask shows no outline.
     """
     height, width = mask.shape
+    axis_x, axis_y = principal_point or (width / 2, height / 2)
     rows, columns = np.nonzero(mask)
     if len(rows) == 0:
         raise PriorError("no person is seen in it")
     top = rows.min()
     tall = max(BUST_SHARE * (rows.max() - top), 16.0)
     distance = focal_px * HEAD_MM / tall
-    intrinsics = np.array([[focal_px, 0, width / 2], [0, focal_px, height / 2], [0, 0, 1.0]])
+    intrinsics = np.array([[focal_px, 0, axis_x], [0, focal_px, axis_y], [0, 0, 1.0]])
     camera = Camera(intrinsics, np.eye(4), width, height)
     upper = columns[rows < top + 0.6 * tall]
-    crown = np.array([upper.mean() - width / 2, top - height / 2, focal_px]) * distance / focal_px
+    crown = np.array([upper.mean() - axis_x, top - axis_y, focal_px]) * distance / focal_px
     centre = crown + np.array([0.0, CROWN_MM - canonical.centre_mm[1], 0.0])
     model: ShapeModel = FixedHead(head)  # type: ignore[assignment]
     unknown = None if ignored is None else [ignored]

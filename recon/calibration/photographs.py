@@ -241,7 +241,7 @@ def _reports(
                 own.uncertainty,
                 math.degrees(math.acos(np.clip((np.trace(turn) - 1) / 2, -1, 1))),
                 float(np.linalg.norm(camera.centre - own.camera.centre)),
-                bust_window(own.camera, SOLVER_LONG_SIDE).shares(*each.size),
+                each.shares(bust_window(own.camera, SOLVER_LONG_SIDE)),
                 own.remarks + each.warnings,
             )
         )

@@ -66,12 +66,12 @@ def placed_by_landmarks(
     for index, each in enumerate(photographs):
         if has_landmarks(each):
             usable.append(index)
-        elif each.face is None:
-            refused[index] = "no face was found in it"
-        elif each.landmarks is None:
+        elif each.landmarks is not None:
+            refused[index] = f"its face shows too little for landmarks (score {each.landmarks.score:.2f})"
+        elif each.face is not None:
             refused[index] = "its face, a profile, covered or blurred, has no landmarks"
         else:
-            refused[index] = f"its face shows too little for landmarks (score {each.landmarks.score:.2f})"
+            refused[index] = "no face was found in it"
     if not usable:
         names = "; ".join(f"{photographs[index].name}: {why}" for index, why in refused.items())
         raise SceneError(
@@ -106,7 +106,7 @@ def focal_groups(photographs: Sequence[ObservedPhotograph], shared: bool = True)
         if each.focal_px is not None:
             groups.append(None)
             continue
-        key = each.size if shared else number
+        key = (each.original_size or each.size) if shared else number
         if key not in keys:
             keys.append(key)
         groups.append(keys.index(key))
@@ -116,7 +116,15 @@ def focal_groups(photographs: Sequence[ObservedPhotograph], shared: bool = True)
 def _landmark_view(photograph: ObservedPhotograph) -> LandmarkView:
     assert photograph.landmarks is not None
     seen = photograph.landmarks
-    return LandmarkView(seen.points, seen.sigma_px, *photograph.size, photograph.focal_px)
+    return LandmarkView(
+        seen.points,
+        seen.sigma_px,
+        *photograph.size,
+        photograph.focal_px,
+        photograph.principal_point,
+        photograph.original_size,
+        photograph.scale,
+    )
 
 
 def placed_by_outlines(
@@ -137,13 +145,15 @@ def placed_by_outlines(
     groups = focal_groups([photographs[index] for index in order])
     counts = [True] * len(order)
     head = joint_fit(prior, model, [v for v, _ in views], [c for _, c in views], counts, focal_groups=groups)
-    per_pixel = [placed[index].camera.intrinsics[0, 0] / max(photographs[index].size) for index in order]
+    per_pixel = [placed[index].camera.intrinsics[0, 0] / _long_side(photographs[index]) for index in order]
     for index in wanted:
         each = photographs[index]
-        focal = each.focal_px or float(np.median(per_pixel)) * max(each.size)
+        focal = each.focal_px or float(np.median(per_pixel)) * _long_side(each)
         yaws = BACK_YAWS_DEG if each.face is None else PROFILE_YAWS_DEG
         try:
-            found = join_by_outline(head.shape, prior.canonical, each.mask, each.ignored, focal, yaws)
+            found = join_by_outline(
+                head.shape, prior.canonical, each.mask, each.ignored, focal, yaws, each.principal_point
+            )
         except PriorError as error:
             still[index] = f"{refused[index]}, and {error}"
             continue
@@ -163,6 +173,11 @@ def placed_by_outlines(
             )
         result[index] = PlacedPhotograph(found.camera, "outline", remarks=remarks)
     return result, still
+
+
+def _long_side(photograph: ObservedPhotograph) -> float:
+    """The longer side of the whole picture, in pixels of what is looked at of it."""
+    return max(photograph.original_size or photograph.size) * photograph.scale
 
 
 def windowed(

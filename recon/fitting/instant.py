@@ -115,7 +115,7 @@ def solve(
         start: Initial canonical_from_world, if the pose is known. With landmarks it is kept until they count;
             without, it is refined by outlines first.
         initial: What `initial_head` found with the same arguments; None to call it here.
-        focal_groups: For each camera the group, from 0, that shares an unknown focal length; None where it is known.
+        focal_groups: For each camera the number of its unknown focal length; None or empty where it is known.
 
     Raises:
         PriorError: The masks have no outline inside the pictures.
@@ -127,9 +127,8 @@ def solve(
     views = observe_views(cameras, masks, images, ignored, settings)
     pose_prior = PosePrior(begun.up, np.asarray(centre_mm, dtype=float), unit_mm)
     brightness_model = shape_model.brightness_model if settings.brightness else None
-    problem = GaussNewtonProblem(
-        shape_model, brightness_model, views, pose_prior, settings, marked, tuple(focal_groups)
-    )
+    groups = tuple(focal_groups)
+    problem = GaussNewtonProblem(shape_model, brightness_model, views, pose_prior, settings, marked, groups)
     variables = problem.start(begun.canonical_from_world, begun.code)
     steps = _schedule(settings, settings.photometric and len(views) > 1, brightness_model is not None)
     levels = {False: replace(problem, shape_model=shape_model.coarse_level), True: problem}

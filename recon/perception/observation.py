@@ -20,7 +20,7 @@ from recon.perception.mediapipe import (
     pyramid_of,
 )
 from recon.perception.networks import Face, FaceDetector, FaceLandmarker, FaceLandmarks, PersonSegmenter
-from recon.perception.photograph import Photograph
+from recon.perception.photograph import Photograph, read_photograph
 
 WORTHLESS = 0.5
 TRUSTED = 0.9
@@ -35,8 +35,16 @@ SHARPNESS = 0.06
 the face 0.05."""
 COLOURLESS = 0.012
 """Mean difference between the largest and the smallest channel below which a picture has no colours."""
+NEAR_PX = 200
+"""A face with fewer pixels is read again from a larger original, with as much about it as a bust has."""
+BUST = 2.8, 2.2, 2.8, 3.4
+"""What is read left of, above, right of and below the middle of such a face, in sizes of it."""
 CUT_SHARE = 0.05
 """Share of a border above the chin, in sizes of the face, that the person may touch."""
+
+
+Seen = tuple[Face, FaceLandmarks]
+"""A face with its landmarks."""
 
 
 class PhotographWarning(NamedTuple):
@@ -125,6 +133,8 @@ class Perception:
         if not 1 <= person <= max(len(found), 1):
             raise SceneError(f"{photograph.path} has {len(found)} faces: person={person} is not there")
         chosen = found[person - 1] if found else None
+        if chosen is not None and given is None and _too_small(photograph, chosen[0]):
+            photograph, found, chosen = self._nearer(photograph, found, chosen)
         face, points = chosen or (None, None)
         others = tuple(each for each, _ in found if each is not face)
         mask = self._mask(photograph, face, others, given, alpha)
@@ -133,7 +143,19 @@ class Perception:
         warnings = tuple(warnings_of(photograph, face, points, others, person, mask))
         return PhotographObservation(photograph, face, points, mask, others, warnings)
 
-    def _persons(self, photograph: Photograph) -> list[tuple[Face, FaceLandmarks]]:
+    def _nearer(
+        self, photograph: Photograph, found: list[Seen], chosen: Seen
+    ) -> tuple[Photograph, list[Seen], Seen]:
+        """The part of a photograph about a face, read again at more pixels, with its faces and the same one; all as it
+        was where the face is not found again.
+        """
+        nearer = read_photograph(photograph.path, part=_about(photograph, chosen[0]))
+        again = self._persons(nearer)
+        place, size = (_in_original(photograph, chosen[0]), chosen[0].size / photograph.scale[0])
+        same = [pair for pair in again if np.linalg.norm(_in_original(nearer, pair[0]) - place) < size / 2]
+        return (nearer, again, same[0]) if same else (photograph, found, chosen)
+
+    def _persons(self, photograph: Photograph) -> list[Seen]:
         """Faces with their landmarks, largest first; what has no landmarks counts where it is surely a face, or where
         there is no other.
         """
@@ -160,6 +182,26 @@ class Perception:
                 f"{photograph.path} has no alpha channel that could be its mask: masks=auto makes one"
             )
         return person_mask(photograph, self.segmenter.mask(photograph, face), face, others)
+
+
+def _too_small(photograph: Photograph, face: Face) -> bool:
+    """Whether a face has few pixels, and many more in the original."""
+    return face.size < NEAR_PX and photograph.scale[0] < 0.8
+
+
+def _in_original(photograph: Photograph, face: Face) -> Float[np.ndarray, " 2"]:
+    """The middle of a face in pixels of the upright original."""
+    corner = np.array(photograph.part[:2]) * photograph.original_size
+    place: np.ndarray = face.centre / photograph.scale + corner
+    return place
+
+
+def _about(photograph: Photograph, face: Face) -> tuple[float, float, float, float]:
+    """The part of a photograph that shows the bust of a face, as shares of its sides."""
+    reach = np.array(BUST) * [-1, -1, 1, 1] * face.size
+    corners = (np.tile(face.centre, 2) + reach) / np.tile(photograph.size, 2)
+    left, top, right, bottom = np.clip(corners, 0, 1).tolist()
+    return left, top, right, bottom
 
 
 def warnings_of(

@@ -31,6 +31,8 @@ LONG_SIDE = 1600
 """Pixels of the longer side of the working picture."""
 MOST_PIXELS = 210_000_000
 """Larger pictures are refused before they are decoded; phones make up to 200 megapixels."""
+WHOLE = 0.0, 0.0, 1.0, 1.0
+"""The part of a picture that is all of it."""
 FILM_DIAGONAL_MM = math.hypot(36, 24)
 SENSOR_MM = 4.0, 60.0
 """The longer side of sensors that there are, from telephones to medium format."""
@@ -52,6 +54,7 @@ class Photograph:
         focal_source: The EXIF tags that tell it, or why it is not known.
         original_size: (width, height) of the file's picture, upright.
         orientation: The EXIF orientation that was applied, 1 to 8; 1 is none.
+        part: What `image` shows of the upright picture: left, top, right, bottom as shares of its sides.
         warnings: What was amiss with the file, as sentences.
     """
 
@@ -62,6 +65,7 @@ class Photograph:
     focal_source: str = "the file has no EXIF"
     original_size: tuple[int, int] = (0, 0)
     orientation: int = 1
+    part: tuple[float, float, float, float] = WHOLE
     warnings: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
@@ -76,7 +80,15 @@ class Photograph:
     @property
     def scale(self) -> tuple[float, float]:
         """Working pixels per pixel of the original, across and down: intrinsics follow by these factors."""
-        return self.size[0] / self.original_size[0], self.size[1] / self.original_size[1]
+        left, top, right, bottom = self.part
+        width, height = self.original_size
+        return self.size[0] / (width * (right - left)), self.size[1] / (height * (bottom - top))
+
+    @property
+    def principal_point(self) -> tuple[float, float]:
+        """The middle of the whole picture, in pixels of `image`; it may lie beyond them."""
+        left, top, right, bottom = self.part
+        return self.size[0] * (0.5 - left) / (right - left), self.size[1] * (0.5 - top) / (bottom - top)
 
 
 @dataclass(frozen=True)
@@ -144,7 +156,9 @@ def photographs_at(paths: Sequence[Path]) -> PhotographFolder:
     return PhotographFolder(tuple(found.values()), unused)
 
 
-def read_photograph(path: Path, long_side: int | None = LONG_SIDE) -> Photograph:
+def read_photograph(
+    path: Path, long_side: int | None = LONG_SIDE, part: tuple[float, float, float, float] = WHOLE
+) -> Photograph:
     """A photograph, upright, in sRGB, and scaled down where its longer side is longer than `long_side`.
 
     The size is checked by the header before pixels are decoded; a JPEG is decoded at 1/2, 1/4 or 1/8 where that is
@@ -153,6 +167,8 @@ def read_photograph(path: Path, long_side: int | None = LONG_SIDE) -> Photograph
     Args:
         path: JPEG, PNG, WebP, TIFF, BMP, or with the extra `photos` HEIF.
         long_side: Pixels; None keeps the original size.
+        part: Left, top, right and bottom of the part of the upright picture that is wanted, as shares of its sides; it
+            is scaled by its own longer side.
 
     Raises:
         SceneError: The file is missing, damaged, too large, or no picture of these formats.
@@ -161,7 +177,7 @@ def read_photograph(path: Path, long_side: int | None = LONG_SIDE) -> Photograph
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return _read(path, long_side)
+            return _read(path, long_side, part)
     except FileNotFoundError:
         raise SceneError(f"photograph {path} is missing") from None
     except (*BROKEN, Image.DecompressionBombError) as error:
@@ -192,13 +208,17 @@ def _register_heif(path: Path) -> None:
     pillow_heif.register_heif_opener()
 
 
-def _read(path: Path, long_side: int | None) -> Photograph:
+def _read(path: Path, long_side: int | None, part: tuple[float, float, float, float]) -> Photograph:
     with Image.open(path, formats=FORMATS) as picture:
         width, height = picture.size
         if width * height > MOST_PIXELS:
             raise ValueError(f"{width} x {height} pixels, more than {MOST_PIXELS // 1_000_000} megapixels")
         exif, remarks = _exif(picture)
-        factor = 1.0 if long_side is None else min(1.0, long_side / max(width, height))
+        tag = _number(exif, ExifTags.Base.Orientation)
+        orientation = int(tag) if tag and tag in range(1, 9) else 1
+        upright_size = (height, width) if orientation >= 5 else (width, height)
+        extent = max(upright_size[0] * (part[2] - part[0]), upright_size[1] * (part[3] - part[1]))
+        factor = 1.0 if long_side is None else min(1.0, long_side / extent)
         size = max(1, round(width * factor)), max(1, round(height * factor))
         if factor < 1:
             picture.draft(None, size)  # decodes a JPEG at the next larger of 1/1, 1/2, 1/4, 1/8
@@ -207,10 +227,14 @@ def _read(path: Path, long_side: int | None) -> Photograph:
         pixels, alpha = _split(picture)
     pixels, remark = _to_srgb(pixels, profile, path)
     remarks += remark
-    tag = _number(exif, ExifTags.Base.Orientation)
-    orientation = int(tag) if tag and tag in range(1, 9) else 1
     pixels = _upright(pixels, size, orientation)
     alpha = None if alpha is None else _upright(alpha, size, orientation)
+    if part != WHOLE:
+        sides = np.array([*pixels.size, *pixels.size])
+        box = np.rint(np.array(part) * sides).astype(int)
+        part = tuple((box / sides).tolist())
+        pixels = pixels.crop(tuple(box.tolist()))
+        alpha = None if alpha is None else alpha.crop(tuple(box.tolist()))
     opacity = None if alpha is None else np.asarray(alpha, np.float32) / np.float32(255)
     if opacity is not None and opacity.min() == opacity.max():
         opacity = None
@@ -221,8 +245,9 @@ def _read(path: Path, long_side: int | None) -> Photograph:
         alpha=opacity,
         focal_px=None if focal is None else focal * size[0] / width,
         focal_source=source,
-        original_size=(height, width) if orientation >= 5 else (width, height),
+        original_size=upright_size,
         orientation=orientation,
+        part=part,
         warnings=tuple(remarks),
     )
 

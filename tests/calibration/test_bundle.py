@@ -1,5 +1,7 @@
 """Cameras from landmarks, on landmarks made of a head of a few components."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -93,6 +95,33 @@ def test_uncertainty_grows_with_what_points_err_together(model):
     ]
     assert told[1].rotation_deg == pytest.approx(3 * told[0].rotation_deg)
     assert told[1].centre_mm == pytest.approx(3 * told[0].centre_mm)
+
+
+def test_a_part_of_a_photograph_gives_the_camera_of_the_whole(model):
+    pose, code = pose_from(20.0), np.zeros(COMPONENTS)
+    whole = view_of(model, pose, code)
+    part = replace(
+        whole, pixels=whole.pixels - [150, 90], width=300, height=400, principal_point=(150.0, 310.0)
+    )
+    found, same = (bundle_adjust(model, [view]).cameras[0] for view in (whole, part))
+    np.testing.assert_allclose(found.world_from_camera, same.world_from_camera, atol=1e-9)
+    assert same.intrinsics[:2, 2] == pytest.approx([150, 310])
+
+
+def test_parts_of_different_scale_share_one_focal_length(model):
+    full = {"original_size": (600, 800)}
+    one = replace(view_of(model, pose_from(0.0), np.zeros(COMPONENTS), known=False), **full)
+    other = replace(
+        view_of(model, pose_from(30.0), np.zeros(COMPONENTS), focal=750.0, known=False),
+        width=300,
+        height=400,
+        principal_point=(300.0, 400.0),
+        scale=0.5,
+        **full,
+    )
+    found = bundle_adjust(model, [one, other])
+    focal = [camera.intrinsics[0, 0] for camera in found.cameras]
+    assert focal[0] == pytest.approx(2 * focal[1]) and focal[0] == pytest.approx(1500, rel=0.15)
 
 
 def test_focal_lengths_are_guessed_by_distance_and_shared_by_size(model):

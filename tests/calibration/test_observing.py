@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recon.calibration.observing import ObservedPhotograph, window_about, within
+from recon.calibration.observing import ObservedPhotograph, Window, window_about, within
 from recon.perception import FaceLandmarks, PersonMask, PhotographObservation, PhotographWarning
 from recon.perception.photograph import Photograph
 
@@ -59,3 +59,20 @@ def test_windows_are_never_enlarged_and_stay_inside():
     window = window_about(np.array([[-50.0, -50], [500, 500]]), 80, 60, 1024)
     assert (window.left, window.top, window.out) == (0, 0, (80, 60))
     np.testing.assert_allclose(window.matrix, np.eye(3))
+
+
+def test_a_window_of_a_part_is_told_in_shares_of_the_file():
+    photograph = Photograph(
+        picture(), Path("one.jpg"), focal_px=100.0, original_size=(160, 240), part=(0.5, 0.25, 1.0, 0.5)
+    )
+    mask = picture()[..., 0] > 0.5
+    person = PersonMask(mask, ~mask, mask.astype(np.float32), "network")
+    seen = ObservedPhotograph.from_observation(PhotographObservation(photograph, None, landmarks(), person))
+    assert seen.principal_point == (0.0, 60.0)
+    window = Window(20, 15, 40, 30, (20, 15))
+    assert seen.shares(window) == (0.625, 0.3125, 0.875, 0.4375)
+    assert within(seen, window).part == seen.shares(window)
+    film = ObservedPhotograph.from_observation(
+        PhotographObservation(photograph, None, landmarks(), person), focal_mm=np.hypot(36, 24)
+    )
+    assert film.focal_px == np.hypot(160, 240)  # a millimetre of film is the same in the part as in the whole

@@ -69,3 +69,25 @@ def test_blur_is_noticed(networks):
     photograph = read_photograph(DEMO / "image/img_0014.jpg")
     object.__setattr__(photograph, "image", ndimage.gaussian_filter(photograph.image, (3, 3, 0)))
     assert "blurred" in kinds(networks.see(photograph))
+
+
+def test_a_small_face_of_a_large_photograph_is_read_again_at_more_pixels(stand_in, saved):
+    noise = np.random.default_rng(0).normal(0, 0.03, (1800, 2400, 3))
+    picture = np.clip(drawn(2400, 1800, ((1700, 600, 90),)) + noise, 0, 1)
+    seen = stand_in.see(read_photograph(saved(picture), 800))
+    photograph, face = seen.photograph, seen.face
+    assert photograph.scale == pytest.approx((1, 1))  # the part is smaller than a working picture
+    assert face.size == pytest.approx(180, abs=8)
+    corner = np.array(photograph.part[:2]) * photograph.original_size
+    assert face.centre + corner == pytest.approx([1700, 600], abs=4)
+    assert photograph.principal_point + corner == pytest.approx([1200, 900])
+    assert seen.mask.mask.shape == photograph.image.shape[:2]
+    assert not {"small", "scaled"} & set(kinds(seen))
+
+
+def test_a_photograph_with_a_mask_of_the_user_is_not_read_again(stand_in, saved, tmp_path):
+    path = saved(drawn(1200, 900, ((800, 300, 45),)))
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(np.full((900, 1200), 255, np.uint8)).save(tmp_path / "masks" / "a.png")
+    photograph = read_photograph(path, 600)
+    assert stand_in.see(photograph, masks=tmp_path / "masks").photograph is photograph

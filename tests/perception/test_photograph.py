@@ -138,3 +138,18 @@ def test_a_folder_of_photographs(tmp_path):
         photographs_in(tmp_path / "masks")
     with pytest.raises(SceneError, match="not a folder"):
         photographs_in(tmp_path / "notes.txt")
+
+
+def test_a_part_of_a_photograph_keeps_its_place_and_its_optical_axis(saved):
+    upright = drawn(800, 600)
+    stored = Image.fromarray(np.uint8(upright * 255 + 0.5)).transpose(Image.Transpose.ROTATE_90)
+    path = saved(stored, exif=with_exif(FocalLengthIn35mmFilm=50, Orientation=6))
+    part = read_photograph(path, 100, part=(0.25, 0.5, 0.75, 1.0))
+    assert part.size == (100, 75) and part.original_size == (800, 600)
+    assert part.scale == pytest.approx((0.25, 0.25))
+    # The middle of 800 x 600 is 200 right of the part's corner and on its upper border.
+    assert part.principal_point == pytest.approx((50.0, 0.0))
+    assert part.focal_px == pytest.approx(50 / math.hypot(36, 24) * 1000 / 4)
+    whole = read_photograph(path, 200)
+    assert whole.principal_point == (100.0, 75.0)
+    assert np.abs(part.image - whole.image[75:, 50:150]).max() < 0.02
