@@ -8,7 +8,15 @@ from typing import Any
 
 from recon.scene.annotations import ignore_paths, landmark_paths
 from recon.scene.cameras_npz import CAMERA_FILE, CameraFile, lazy_camera
-from recon.scene.h3ds.layout import CONFIG_FILE, PIXEL_CENTRE, Paths, read_config, read_version, view_lists
+from recon.scene.h3ds.layout import (
+    CONFIG_FILE,
+    PHOTOGRAPHS,
+    PIXEL_CENTRE,
+    Paths,
+    read_config,
+    read_version,
+    view_lists,
+)
 from recon.scene.h3ds.tables import table_entry
 from recon.scene.scene import GroundTruth, Scene
 from recon.scene.view import View
@@ -70,6 +78,7 @@ class H3DSReader:
             GroundTruth(paths.mesh, paths.landmarks, paths.regions) if paths.mesh.is_file() else None,
             version,
             cameras.source,
+            body_ignored=version.startswith(PHOTOGRAPHS),
         )
 
 
