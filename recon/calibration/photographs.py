@@ -35,6 +35,7 @@ from recon.priors.weights import ShapePrior
 from recon.scene import Camera, Scene, h3ds
 from recon.scene import open as open_scene
 from recon.scene.annotations import write_pixels
+from recon.scene.h3ds.layout import PHOTOGRAPHS
 
 log = logging.getLogger(__name__)
 
@@ -277,7 +278,7 @@ def _write(
         ignored={index: view.ignored for index, view in enumerate(shown) if view.ignored is not None},
         default_views={len(shown): list(range(len(shown)))},
         tags=("photographs",),
-        version="photographs-1",
+        version=f"{PHOTOGRAPHS}-1",
         extras=extras,
         overwrite=overwrite,
     )

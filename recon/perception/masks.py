@@ -57,15 +57,17 @@ class PersonMask:
 
     Attributes:
         mask: (h, w) the person: head, neck, shoulders, as far as they are seen.
-        ignore: (h, w) where photograph and mask say nothing: uncertain, another person, or below the collar.
+        ignore: (h, w) where photograph and mask say nothing: uncertain, a hand, another person, or below the collar.
         probability: (h, w) float32 after the guided filter, of any person; a user's mask has 0 and 1.
         source: `network`, `alpha` or the file of a user's mask.
+        hands: (h, w) hands before the person, as far as they lie above the collar; None where they were not looked for.
     """
 
     mask: Bool[np.ndarray, "height width"]
     ignore: Bool[np.ndarray, "height width"]
     probability: Float[np.ndarray, "height width"]
     source: str
+    hands: Bool[np.ndarray, "height width"] | None = None
 
 
 def person_mask(
@@ -73,6 +75,7 @@ def person_mask(
     probability: Float[np.ndarray, "height width"],
     face: Face | None,
     others: Sequence[Face] = (),
+    hands: Bool[np.ndarray, "height width"] | None = None,
 ) -> PersonMask:
     """The mask of the person of a face.
 
@@ -81,6 +84,7 @@ def person_mask(
         probability: Of any person, from a network.
         face: The person's; without one the largest connected region is taken.
         others: Faces of other persons. What is nearer to one of them, in sizes of the faces, is not known.
+        hands: Pixels of hands, which are not known either.
     """
     width, height = photograph.size
     size = face.size if face else min(width, height) / 3
@@ -96,7 +100,11 @@ def person_mask(
     unsure = ndimage.binary_opening(unsure, iterations=edge)
     unsure = ndimage.binary_dilation(unsure, iterations=edge)
     stray = ndimage.binary_opening(person & ~mine, iterations=edge)
-    return PersonMask(mine, unsure | stray | below_collar(photograph, face), filtered, "network")
+    below = below_collar(photograph, face)
+    ignored = unsure | stray | below
+    if hands is not None:
+        ignored, hands = ignored | hands, hands & ~below
+    return PersonMask(mine, ignored, filtered, "network", hands)
 
 
 def _filtered(

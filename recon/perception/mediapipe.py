@@ -105,12 +105,12 @@ class MediaPipeFaceDetector:
         return one_each(faces)
 
 
-@lru_cache(maxsize=1)
-def anchors() -> Float[np.ndarray, "896 2"]:
-    """Places that the boxes of the detector are counted from, pixels of its input."""
+@lru_cache(maxsize=2)
+def anchors(side: int = 128) -> Float[np.ndarray, "anchors 2"]:
+    """Places that boxes are counted from, pixels of the input of a detector: 896 of faces, 2016 of palms (side 192)."""
     found = []
     for stride, count in STRIDES_AND_ANCHORS:
-        middles = np.arange(stride / 2, 128, stride)
+        middles = np.arange(stride / 2, side, stride)
         grid = np.stack(np.meshgrid(middles, middles), axis=-1).reshape(-1, 2)
         found.append(np.repeat(grid, count, axis=0))
     return np.concatenate(found)

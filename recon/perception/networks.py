@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from recon.perception.photograph import Photograph
 
@@ -135,3 +135,11 @@ class PersonSegmenter(Protocol):
 
     def mask(self, photograph: Photograph, face: Face | None) -> Float[np.ndarray, "height width"]:
         """(height, width) float32 probability of a person, about a face or in the whole picture."""
+
+
+@runtime_checkable
+class HandSegmenter(Protocol):
+    """A network that finds hands, or whatever else hides a head."""
+
+    def hands(self, photograph: Photograph, face: Face | None) -> Bool[np.ndarray, "height width"]:
+        """(height, width) pixels of hands about a face or in the whole picture."""

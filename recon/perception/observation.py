@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from recon.errors import SceneError
 from recon.perception.crops import Crop
+from recon.perception.hands import MediaPipeHandSegmenter
 from recon.perception.masks import PersonMask, given_mask, mask_paths, person_mask, read_given_mask
 from recon.perception.mediapipe import (
     MediaPipeFaceDetector,
@@ -19,7 +20,14 @@ from recon.perception.mediapipe import (
     MediaPipePersonSegmenter,
     pyramid_of,
 )
-from recon.perception.networks import Face, FaceDetector, FaceLandmarker, FaceLandmarks, PersonSegmenter
+from recon.perception.networks import (
+    Face,
+    FaceDetector,
+    FaceLandmarker,
+    FaceLandmarks,
+    HandSegmenter,
+    PersonSegmenter,
+)
 from recon.perception.photograph import Photograph, read_photograph
 
 WORTHLESS = 0.5
@@ -87,6 +95,7 @@ class Perception:
         detector: Finds faces.
         landmarker: Finds points on a face.
         segmenter: Tells persons from what is behind them.
+        hands: Finds hands, which are ignored; None where they are not looked for.
     """
 
     def __init__(
@@ -94,10 +103,12 @@ class Perception:
         detector: FaceDetector | None = None,
         landmarker: FaceLandmarker | None = None,
         segmenter: PersonSegmenter | None = None,
+        hands: HandSegmenter | None = None,
     ) -> None:
         self.detector = detector or MediaPipeFaceDetector()
         self.landmarker = landmarker or MediaPipeFaceLandmarker()
         self.segmenter = segmenter or MediaPipePersonSegmenter()
+        self.hands = hands
 
     def see_all(
         self, photographs: Sequence[Photograph], person: int = 1, masks: str | Path = "auto"
@@ -181,7 +192,8 @@ class Perception:
             raise SceneError(
                 f"{photograph.path} has no alpha channel that could be its mask: masks=auto makes one"
             )
-        return person_mask(photograph, self.segmenter.mask(photograph, face), face, others)
+        hands = None if self.hands is None else self.hands.hands(photograph, face)
+        return person_mask(photograph, self.segmenter.mask(photograph, face), face, others, hands)
 
 
 def _too_small(photograph: Photograph, face: Face) -> bool:
@@ -224,6 +236,8 @@ def warnings_of(
         yield PhotographWarning("no person", f"{name}: no person was found")
     elif face is not None and (side := _cut_side(mask, face)):
         yield PhotographWarning("cut off", f"{name}: the head is cut off by the picture's {side} border")
+    if mask.hands is not None and (mask.hands & mask.mask).any():
+        yield PhotographWarning("hand", f"{name}: a hand hides a part of the head; that part is ignored")
     if float(np.ptp(photograph.image[::4, ::4], axis=2).mean()) < COLOURLESS:
         yield PhotographWarning("black-and-white", f"{name}: it has no colours, and the head will have none")
 
@@ -307,4 +321,4 @@ def see(
     photograph: Photograph, person: int = 1, masks: str | Path = "auto", perception: Perception | None = None
 ) -> PhotographObservation:
     """What is seen in a photograph, by MediaPipe's networks or those given (see `Perception.see`)."""
-    return (perception or Perception()).see(photograph, person, masks)
+    return (perception or Perception(hands=MediaPipeHandSegmenter())).see(photograph, person, masks)

@@ -1,4 +1,4 @@
-"""Networks in TensorFlow Lite files, run by PyTorch: a reader of the file's flatbuffer and the 15 operations that
+"""Networks in TensorFlow Lite files, run by PyTorch: a reader of the file's flatbuffer and the 17 operations that
 MediaPipe's networks of faces, hands and persons are made of.
 
 Why not `ai-edge-litert` 2.3, which reads the same files: measured with one thread of an AMD EPYC, milliseconds a call,
@@ -39,6 +39,7 @@ OPERATIONS = {
     3: "convolution",
     4: "depthwise_convolution",
     6: "dequantize",
+    9: "fully_connected",
     14: "logistic",
     17: "max_pool",
     18: "mul",
@@ -47,6 +48,7 @@ OPERATIONS = {
     22: "reshape",
     23: "resize_bilinear",
     34: "pad",
+    40: "mean",
     54: "prelu",
     117: "hard_swish",
 }
@@ -309,6 +311,17 @@ class TFLiteNetwork(torch.nn.Module):
             return torch.cat(parts, channels_first[axis] if parts[0].ndim == 4 else axis)
 
         return run
+
+    def _fully_connected(self, options: Table, inputs: list[int]) -> Callable[..., Tensor]:
+        weight = self._weight(self._constants[inputs[1]])
+        bias = self._weight(self._constants[inputs[2]]) if len(inputs) > 2 else None
+        activation = ACTIVATIONS[options.scalar(0, "b")]
+        return lambda x: activation(F.linear(_channels_last(x).flatten(1), weight, bias))
+
+    def _mean(self, options: Table, inputs: list[int]) -> Callable[..., Tensor]:
+        axes = [{1: 2, 2: 3, 3: 1}[int(n)] for n in self._constants[inputs[1]].ravel()]
+        keep = bool(options.scalar(0, "b"))
+        return lambda x: x.mean(dim=axes, keepdim=keep)
 
     def _resize_bilinear(self, options: Table, inputs: list[int]) -> Callable[..., Tensor]:
         size = [int(n) for n in self._constants[inputs[1]]]

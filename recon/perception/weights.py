@@ -1,7 +1,7 @@
 """MediaPipe's networks, brought once from its wheel on PyPI into the user's cache (Apache License 2.0).
 
 `mediapipe` 0.10.21 is the last release that carries its networks, and needs an older NumPy: pip downloads the wheel
-without installing it, and the three files are taken out of it. Their SHA-256 is checked
+without installing it, and five of its files are taken out of it. Their SHA-256 is checked
 whenever they are brought or loaded.
 `python -m recon.perception.weights` brings them now; otherwise they are brought when a photograph is first looked at.
 """
@@ -65,7 +65,17 @@ PERSON_SEGMENTATION = NetworkFile(
     249505,
     "9ee168ec7c8f2a16c56fe8e1cfbc514974cbbb7e434051b455635f1bd1462f5c",
 )
-NETWORKS = (FACE_DETECTION, FACE_LANDMARKS, PERSON_SEGMENTATION)
+PALM_DETECTION = NetworkFile(
+    "mediapipe/modules/palm_detection/palm_detection_full.tflite",
+    2339846,
+    "1b14e9422c6ad006cde6581a46c8b90dd573c07ab7f3934b5589e7cea3f89a54",
+)
+HAND_LANDMARKS = NetworkFile(
+    "mediapipe/modules/hand_landmark/hand_landmark_lite.tflite",
+    2071597,
+    "048edd3645c9bf7397d19a9f6e3a42957d6e414c9bea6598030a2e9b624156e6",
+)
+NETWORKS = (FACE_DETECTION, FACE_LANDMARKS, PERSON_SEGMENTATION, PALM_DETECTION, HAND_LANDMARKS)
 
 
 def networks_folder() -> Path:

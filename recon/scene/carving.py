@@ -61,7 +61,7 @@ class Silhouette:
         share = share_of(certain)
         v, u = np.mgrid[:rows, :columns]
         centres = (np.stack([u, v], axis=-1).reshape(-1, 2) + 0.5) * cell
-        hits = _hits_sphere(camera, centres).reshape(rows, columns)
+        hits = hits_sphere(camera, centres).reshape(rows, columns)
         total = share.sum()
         outside = float(share[~hits].sum() / total) if total else 0.0
         possible = share_of(mask | ignored)
@@ -139,7 +139,7 @@ def _carve(silhouettes: Sequence[Silhouette]) -> tuple[np.ndarray, np.ndarray]:
     return points, np.stack([silhouette.keeps(points) for silhouette in silhouettes])
 
 
-def _hits_sphere(camera: Camera, pixels: np.ndarray) -> np.ndarray:
+def hits_sphere(camera: Camera, pixels: np.ndarray) -> np.ndarray:
     """Whether the ray through each pixel meets the unit sphere in front of the camera."""
     origins, directions = camera.rays(pixels)
     along = -(origins * directions).sum(axis=1)

@@ -19,6 +19,8 @@ from recon.scene.pairing import files_in
 from recon.scene.selection import spread
 from recon.scene.view import View
 
+MASKS_REMEDY = "masks=auto makes the masks that are missing, masks=FOLDER takes yours"
+
 
 @dataclass(frozen=True, eq=False)
 class GroundTruth:
@@ -110,6 +112,7 @@ class Scene:
         ground_truth: The surface, or None.
         version: Data version of the set it belongs to, "" if it says none.
         camera_source: Where its reader found the cameras; None for a scene that is on no disk.
+        body_ignored: Whether the body below the collar is among the ignored pixels, which are then many on purpose.
     """
 
     name: str
@@ -120,6 +123,7 @@ class Scene:
     ground_truth: GroundTruth | None = None
     version: str = ""
     camera_source: CameraSource | None = None
+    body_ignored: bool = False
 
     @property
     def unit_from_world(self) -> Float[np.ndarray, "4 4"]:
@@ -152,6 +156,8 @@ class Scene:
         if count > len(present):
             lacking = len(self.views) - len(present)
             note = f" ({lacking} more lack their image or mask)" if lacking else ""
+            if any(view.image_path.is_file() and not view.mask_path.is_file() for view in self.views):
+                note += f"; {MASKS_REMEDY}"
             raise SceneError(f"{count} views asked for, but scene {self.name!r} has {len(present)}{note}")
         unit = self.unit_from_world
         cameras = [self.views[index].camera.transformed(unit) for index in present]

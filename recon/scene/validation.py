@@ -26,7 +26,7 @@ from recon.scene.consistency import (
     odd_one_out,
 )
 from recon.scene.images import read_image_and_orientation, upright
-from recon.scene.scene import Scene
+from recon.scene.scene import MASKS_REMEDY, Scene
 from recon.scene.view import View
 
 # Focal lengths outside this range of image widths are in other units: no lens for heads is that wide or long.
@@ -114,7 +114,7 @@ def _checked_pictures(view: View) -> tuple[np.ndarray, np.ndarray]:
     if not view.mask_path.is_file():
         raise SceneError(
             f"mask {view.mask_path} is missing: every photograph that is used needs its foreground mask; "
-            f"put it there or leave view {view.index} out (views=[...])"
+            f"put it there or leave view {view.index} out (views=[...]); {MASKS_REMEDY}"
         )
     mask = view.mask()
     if orientation != 1:
@@ -269,7 +269,7 @@ def _check_sphere(scene: Scene, view: View, silhouette: Silhouette) -> None:
         raise SceneError(
             f"{view.ignore_path} leaves {1 - ignored:.0%} of what may be the head: {IGNORED_REMEDY}"
         )
-    if ignored > IGNORED_WARN:
+    if ignored > IGNORED_WARN and not scene.body_ignored:
         log.warning("%s leaves %.0f %% of what may be the head", view.ignore_path, 100 * (1 - ignored))
     radius = silhouette.radius()
     if radius < SMALLEST_RADIUS:

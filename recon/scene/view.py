@@ -47,6 +47,13 @@ class View:
     def __repr__(self) -> str:
         return f"View({self.index}, {str(self.image_path)!r})"
 
+    def with_mask(self, mask_path: Path, ignore_path: Path | None = None) -> View:
+        """The same photograph with another mask; without `ignore_path` its ignored pixels stay."""
+        ignored = ignore_path or self.ignore_path
+        return View(
+            self.index, self.name, self._camera, self.image_path, mask_path, ignored, self.landmarks_path
+        )
+
     @property
     def available(self) -> bool:
         """Whether photograph and mask exist."""

@@ -1,23 +1,44 @@
-"""Plain photographs, without cameras and masks, become a scene: what the stage observe does for them."""
+"""What perception adds to photographs: a scene where there are neither cameras nor masks, and the masks that a scene
+with cameras lacks.
+"""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Bool
 from omegaconf import DictConfig
+from PIL import Image, ImageOps
 
 from recon import scene as scenes
 from recon.calibration import SHEET, CalibratedScene, is_calibrated, scene_from_photographs
 from recon.errors import SceneError
-from recon.perception import Perception, photographs_in, read_photograph
+from recon.files import replacing
+from recon.perception import (
+    Perception,
+    PhotographObservation,
+    mask_paths,
+    photographs_in,
+    read_photograph,
+)
 from recon.perception.photograph import EXTENSIONS
 from recon.priors import load_shape_prior
 from recon.priors.shipped import hash_of, shipped
 from recon.scene import Scene
+from recon.scene.carving import hits_sphere
 from recon.scene.readers import READERS
+from recon.scene.view import View
 from recon.systems.config import build
 
 log = logging.getLogger(__name__)
+
+AUTO, ALPHA = "auto", "alpha"
+BACK_AGAIN = {6: 8, 8: 6}
+"""EXIF orientations that undo others; all but these undo themselves."""
+ORIENTATION = 0x0112
+"""The EXIF tag."""
 
 
 def plain_photographs(cfg: DictConfig) -> list[Path]:
@@ -90,7 +111,7 @@ def calibrate(cfg: DictConfig, photographs: Sequence[Path], out: Path, *, overwr
         raise SceneError(f"{out} holds a scene already: overwrite=true replaces it")
     perception: Perception = build(cfg.perception)
     seen = perception.see_all(
-        [read_photograph(path) for path in photographs], int(cfg.person), str(cfg.masks)
+        [read_photograph(path) for path in photographs], int(cfg.person), str(cfg.masks or AUTO)
     )
     for found in seen:
         for warning in found.warnings:
@@ -104,3 +125,113 @@ def calibrate(cfg: DictConfig, photographs: Sequence[Path], out: Path, *, overwr
         interpupillary_mm=cfg.interpupillary_mm,
         overwrite=overwrite,
     )
+
+
+def maskable(cfg: DictConfig, scene: Scene) -> Scene:
+    """The scene as views are chosen from it: with `masks=`, every view that has a photograph can be chosen."""
+    if cfg.masks is None:
+        return scene
+    return replace(
+        scene,
+        views=tuple(
+            view if view.mask_path.is_file() else view.with_mask(view.image_path) for view in scene.views
+        ),
+    )
+
+
+def with_masks(cfg: DictConfig, scene: Scene, views: Sequence[int], folder: Path) -> Scene:
+    """The scene with masks for the views that lack one, which are written into the run folder; masks that are there
+    stay, and without `masks=` nothing is done.
+
+    Args:
+        cfg: `masks`, `person` and `perception` are options of it.
+        scene: In any layout.
+        views: Those to be used.
+        folder: Of the run.
+
+    Raises:
+        SceneError: There is no such folder of masks, or a mask or a photograph cannot be read.
+        PerceptionError: The networks cannot be had.
+    """
+    if cfg.masks is None:
+        return scene
+    masks, given = str(cfg.masks), dict[Path, Path]()
+    if masks not in (AUTO, ALPHA):
+        given, masks = mask_paths(Path(masks).expanduser(), [view.image_path for view in scene.views]), AUTO
+    scene = replace(scene, views=tuple(_with_given(view, given) for view in scene.views))
+    missing = [index for index in views if _lacks_mask(scene.views[index])]
+    if not missing:
+        return scene
+    out = folder / "scene" / "masks"
+    made = {index: _paths(out, scene.views[index]) for index in missing}
+    if cfg.resume is None or not all(path.is_file() for pair in made.values() for path in pair):
+        perception: Perception = build(cfg.perception)
+        for index in missing:
+            photograph = read_photograph(scene.views[index].image_path)
+            _write(scene, index, perception.see(photograph, int(cfg.person), masks), *made[index])
+    log.info(
+        "masks of views %s are made by masks=%s, with what is below the collar ignored: look at %s",
+        missing,
+        cfg.masks,
+        out,
+    )
+    return replace(
+        scene,
+        views=tuple(
+            view.with_mask(*made[view.index]) if view.index in made else view for view in scene.views
+        ),
+        body_ignored=True,
+    )
+
+
+def _with_given(view: View, given: Mapping[Path, Path]) -> View:
+    """The view with the mask of the user's folder, where that has one."""
+    return view.with_mask(given[view.image_path]) if view.image_path in given else view
+
+
+def _lacks_mask(view: View) -> bool:
+    return view.image_path.is_file() and not view.mask_path.is_file()
+
+
+def _paths(folder: Path, view: View) -> tuple[Path, Path]:
+    """Files of a mask and of its ignored pixels."""
+    return folder / "mask" / f"{view.name}.png", folder / "ignore" / f"{view.name}.png"
+
+
+def _write(scene: Scene, index: int, seen: PhotographObservation, mask: Path, ignore: Path) -> None:
+    """Writes what perception sees in a photograph, in the pixels of the file as it is stored."""
+    view = scene.views[index]
+    for warning in seen.warnings:
+        log.warning("%s", warning.message)
+    ignored = _as_stored(seen, seen.mask.ignore)
+    if view.ignore_path is not None:
+        ignored |= view.ignored()
+    if (
+        seen.face is None
+    ):  # nothing tells where the collar is: what is beyond the scene's sphere does not count
+        ignored |= _beyond_sphere(scene, view)
+    for path, pixels in ((mask, _as_stored(seen, seen.mask.mask)), (ignore, ignored)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            Image.fromarray(pixels.astype(np.uint8) * 255).save(temporary, optimize=True)
+
+
+def _as_stored(
+    seen: PhotographObservation, pixels: Bool[np.ndarray, "height width"]
+) -> Bool[np.ndarray, "rows columns"]:
+    """Pixels of the working picture as pixels of the file: at its size, and not turned upright."""
+    photograph = seen.photograph
+    picture = Image.fromarray(pixels.astype(np.uint8) * 255)
+    if picture.size != photograph.original_size:
+        picture = picture.resize(photograph.original_size, Image.Resampling.BILINEAR)
+    exif = picture.getexif()
+    exif[ORIENTATION] = BACK_AGAIN.get(photograph.orientation, photograph.orientation)
+    return np.asarray(ImageOps.exif_transpose(picture)) > 127
+
+
+def _beyond_sphere(scene: Scene, view: View) -> Bool[np.ndarray, "height width"]:
+    """Pixels whose rays miss the scene's unit sphere."""
+    camera = view.camera.transformed(scene.unit_from_world)
+    columns, rows = np.meshgrid(np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5)
+    hits = hits_sphere(camera, np.stack([columns.ravel(), rows.ravel()], axis=1))
+    return ~hits.reshape(camera.height, camera.width)

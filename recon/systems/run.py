@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from recon import scene as scenes
 from recon.errors import ConfigError, OutOfDistributionError
 from recon.systems.checkpoint import CHECKPOINT
-from recon.systems.photographs import calibrated_scene, plain_photographs
+from recon.systems.photographs import calibrated_scene, plain_photographs, with_masks
 from recon.systems.report.reporter import Reporter
 from recon.systems.stages import Run, fall_back, initialise, observe, open_scene, select_views, train
 from recon.systems.timeline import Timeline
@@ -76,6 +76,7 @@ def prepare(
         scenes.validate(scene, views)
     else:
         scene, views = open_scene(cfg)
+        scene = with_masks(cfg, scene, views, folder)
         scenes.validate(scene, views)
         timeline.lap("open")
     observations = observe(scene, views)

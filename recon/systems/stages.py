@@ -24,6 +24,7 @@ from recon.systems.callbacks import CurveFile, LastCheckpoint, Progress
 from recon.systems.checkpoint import CHECKPOINT, AtomicCheckpointIO
 from recon.systems.config import build, device_of, preset_of, without_prior
 from recon.systems.data import RayData
+from recon.systems.photographs import maskable
 from recon.systems.reconstruction import Reconstruction
 from recon.systems.report.surface_mesh import SurfaceMesh
 from recon.systems.timeline import Timeline
@@ -86,6 +87,7 @@ def open_scene(cfg: DictConfig) -> tuple[Scene, list[int]]:
         scene = scenes.open(where, h3ds_root=cfg.data.h3ds_root, pixel_centre=cfg.data.pixel_centre)
     except SceneError as error:
         raise SceneError(f"{error} (configured scenes: {', '.join(cfg.scenes)})") from error
+    scene = maskable(cfg, scene)
     return scene, select_views(scene, cfg.views, all_by_default=is_calibrated(scene.root))
 
 

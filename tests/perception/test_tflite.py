@@ -5,7 +5,14 @@ import torch.nn.functional as F
 
 from recon.errors import PerceptionError
 from recon.perception.tflite import TFLiteNetwork, _padded
-from recon.perception.weights import FACE_DETECTION, FACE_LANDMARKS, PERSON_SEGMENTATION, network_path
+from recon.perception.weights import (
+    FACE_DETECTION,
+    FACE_LANDMARKS,
+    HAND_LANDMARKS,
+    PALM_DETECTION,
+    PERSON_SEGMENTATION,
+    network_path,
+)
 
 
 def test_padding_same_puts_an_odd_row_at_the_end():
@@ -23,10 +30,17 @@ def test_what_is_no_network_is_named(tmp_path, data):
         TFLiteNetwork(tmp_path / "a.tflite")
 
 
-CASES = [(FACE_DETECTION, 128), (FACE_LANDMARKS, 192), (PERSON_SEGMENTATION, 256)]
+CASES = [
+    (FACE_DETECTION, 128),
+    (FACE_LANDMARKS, 192),
+    (PERSON_SEGMENTATION, 256),
+    (PALM_DETECTION, 192),
+    (HAND_LANDMARKS, 224),
+]
+NAMES = ["faces", "landmarks", "persons", "palms", "hands"]
 
 
-@pytest.mark.parametrize(("network", "size"), CASES, ids=["faces", "landmarks", "persons"])
+@pytest.mark.parametrize(("network", "size"), CASES, ids=NAMES)
 def test_several_pictures_at_once_are_as_one_by_one(networks, network, size):
     net = TFLiteNetwork(network_path(network))
     assert net.input_size == (size, size)
@@ -35,7 +49,7 @@ def test_several_pictures_at_once_are_as_one_by_one(networks, network, size):
         assert torch.allclose(together, torch.cat(single), atol=1e-3)
 
 
-@pytest.mark.parametrize(("network", "size"), CASES, ids=["faces", "landmarks", "persons"])
+@pytest.mark.parametrize(("network", "size"), CASES, ids=NAMES)
 def test_outputs_are_those_of_tensorflow_lite(networks, network, size):
     litert = pytest.importorskip("ai_edge_litert.interpreter", reason="ai-edge-litert is not installed")
     path = network_path(network)

@@ -130,6 +130,18 @@ def test_ignoring_much_is_only_a_warning(folder, caplog):
     assert "% of what may be the head" in caplog.text
 
 
+def test_a_body_that_calibration_ignores_is_no_fault(folder, caplog):
+    put(folder, "ignore/mask_0001.png", bar(50, SIZE))
+    (folder.parent / "version.txt").write_text("photographs-1\n")
+    scene = scenes.open(folder)
+    assert scene.body_ignored
+    scenes.validate(scene, [0, 1, 2])
+    assert not caplog.records
+    put(folder, "ignore/mask_0001.png", ~bar(40, 50))
+    with pytest.raises(SceneError, match="of what may be the head"):
+        scenes.validate(scene, [0, 1, 2])
+
+
 def test_a_head_of_which_the_greater_part_is_occluded_does_not_contradict_the_other_views(tmp_path):
     folder = make_h3ds(tmp_path)
     hand = bar(42, 90).T  # over about two thirds of the ball in view 2, cut out of its mask

@@ -33,6 +33,9 @@ from recon.scene.cameras_npz import CAMERA_FILE
 
 CONFIG_FILE = "config.toml"
 VERSION_FILE = "version.txt"
+PHOTOGRAPHS = "photographs"
+"""The version of a scene that calibration made of plain photographs begins so: what it ignores below the collar is no
+fault."""
 MESH_FILE = "full_head.obj"
 PIXEL_CENTRE = 0.0
 REGIONS = ("face", "face_sphere", "nose")

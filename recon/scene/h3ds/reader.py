@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from recon.scene.cameras_npz import CAMERA_FILE, IMAGE_FOLDERS, CameraFile, views_of
-from recon.scene.h3ds.layout import CONFIG_FILE, PIXEL_CENTRE, Paths, read_config, read_version, view_lists
+from recon.scene.h3ds.layout import (
+    CONFIG_FILE,
+    PHOTOGRAPHS,
+    PIXEL_CENTRE,
+    Paths,
+    read_config,
+    read_version,
+    view_lists,
+)
 from recon.scene.h3ds.tables import table_entry
 from recon.scene.pairing import PICTURES
 from recon.scene.scene import GroundTruth, Scene
@@ -60,6 +68,7 @@ class H3DSReader:
             GroundTruth(paths.mesh, paths.landmarks, paths.regions) if paths.mesh.is_file() else None,
             version,
             cameras.source,
+            body_ignored=version.startswith(PHOTOGRAPHS),
         )
 
 
