@@ -26,6 +26,8 @@ class ObservedPhotograph:
         focal_source: What tells it, or why nothing does.
         ignored: (h, w) pixels that say nothing of the head; None where all count.
         warnings: What is wrong with it, as sentences.
+        probability: (h, w) of any person, by a network; None where the mask is the user's, which stays as it is.
+        hidden: (h, w) what is before the person, and other persons; None where nothing is known of such.
     """
 
     name: str
@@ -37,6 +39,8 @@ class ObservedPhotograph:
     focal_source: str = ""
     ignored: Bool[np.ndarray, "height width"] | None = None
     warnings: tuple[str, ...] = ()
+    probability: Float[np.ndarray, "height width"] | None = None
+    hidden: Bool[np.ndarray, "height width"] | None = None
 
     @classmethod
     def from_observation(
@@ -63,6 +67,8 @@ class ObservedPhotograph:
             source,
             seen.mask.ignore,
             tuple(warning.message for warning in seen.warnings),
+            seen.mask.probability if seen.mask.source == "network" else None,
+            seen.mask.hidden,
         )
 
     @property
@@ -120,17 +126,25 @@ def within(observed: ObservedPhotograph, window: Window) -> ObservedPhotograph:
             sigma_px=landmarks.sigma_px * scale,
             px_per_mm=landmarks.px_per_mm * scale,
         )
-    ignored = observed.ignored
+
+    def plane(picture: np.ndarray | None) -> np.ndarray | None:
+        if picture is None:
+            return None
+        scaled = _scaled(picture[rows, columns].astype(np.float32)[..., None], window.out)[..., 0]
+        return scaled > 0.5 if picture.dtype == bool else scaled
+
+    mask = plane(observed.mask)
+    assert mask is not None
     return replace(
         observed,
         image=_scaled(observed.image[rows, columns], window.out),
-        mask=_scaled(observed.mask[rows, columns].astype(np.float32)[..., None], window.out)[..., 0] > 0.5,
+        mask=mask,
         landmarks=landmarks,
         face=None,
         focal_px=None if observed.focal_px is None else observed.focal_px * scale,
-        ignored=None
-        if ignored is None
-        else _scaled(ignored[rows, columns].astype(np.float32)[..., None], window.out)[..., 0] > 0.5,
+        ignored=plane(observed.ignored),
+        probability=plane(observed.probability),
+        hidden=plane(observed.hidden),
     )
 
 
