@@ -7,32 +7,25 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 import trimesh
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont
 
+from recon.calibration.masks import silhouette
 from recon.calibration.observing import ObservedPhotograph
 from recon.files import replacing
-from recon.fitting import Shape
-from recon.geometry.frames import CanonicalFrame
 from recon.geometry.outlines import mask_outlines
-from recon.geometry.raster import rasterise
-from recon.meshing import extract
 from recon.scene import Camera
 
 MASK_COLOUR, HEAD_COLOUR, LANDMARK_COLOUR = (0, 215, 255), (255, 95, 0), (120, 255, 90)
 TILE, COLUMNS = 480, 3
-RESOLUTION = 128
-"""Cells across the canonical ball of the mesh that outlines are drawn of."""
 
 
 def write_check_sheet(
     path: Path,
     photographs: Sequence[ObservedPhotograph],
     cameras: Sequence[Camera],
-    head: Shape,
-    canonical: CanonicalFrame,
+    mesh: trimesh.Trimesh,
     names: Sequence[str],
     lines: Sequence[str],
 ) -> None:
@@ -43,12 +36,10 @@ def write_check_sheet(
         path: Of the picture.
         photographs: Those of the scene.
         cameras: Of them, canonical mm.
-        head: The fitted one, canonical unit space.
-        canonical: Its frame.
+        mesh: The fitted head, canonical mm.
         names: Of the photographs.
         lines: Of text.
     """
-    mesh = head_mesh(head, canonical)
     tiles = [
         _photograph(photograph, camera, mesh, name)
         for photograph, camera, name in zip(photographs, cameras, names, strict=True)
@@ -65,23 +56,6 @@ def write_check_sheet(
         pen.text((10, rows * TILE + 8 + 22 * number), line, fill="black", font=font)
     with replacing(path) as temporary:
         sheet.save(temporary)
-
-
-def head_mesh(head: Shape, canonical: CanonicalFrame) -> trimesh.Trimesh:
-    """The surface of a head, canonical mm."""
-    mesh = extract(
-        lambda points: head.sdf(points.float()).to(points.dtype), resolution=RESOLUTION, dtype=torch.float32
-    )
-    mesh.apply_transform(canonical.mm_from_unit)
-    return mesh
-
-
-def silhouette(mesh: trimesh.Trimesh, camera: Camera) -> Bool[np.ndarray, "height width"]:
-    """Where a camera sees a mesh."""
-    pixels, depth = camera.project(np.asarray(mesh.vertices, float))
-    points = np.concatenate([pixels, depth[:, None]], axis=1)
-    covered: np.ndarray = rasterise(points, np.asarray(mesh.faces), camera.height, camera.width).face >= 0
-    return covered
 
 
 def _photograph(

@@ -29,6 +29,8 @@ class ObservedPhotograph:
         principal_point: Where the optical axis meets it; None for its middle.
         part: What it shows of the upright picture in the file: left, top, right, bottom as shares of its sides.
         original_size: (width, height) of that picture; None for that of this one.
+        probability: (h, w) of any person, by a network; None where the mask is the user's, which stays as it is.
+        hidden: (h, w) what is before the person, and other persons; None where nothing is known of such.
     """
 
     name: str
@@ -43,6 +45,8 @@ class ObservedPhotograph:
     principal_point: tuple[float, float] | None = None
     part: tuple[float, float, float, float] = WHOLE
     original_size: tuple[int, int] | None = None
+    probability: Float[np.ndarray, "height width"] | None = None
+    hidden: Bool[np.ndarray, "height width"] | None = None
 
     @classmethod
     def from_observation(
@@ -73,6 +77,8 @@ class ObservedPhotograph:
             photograph.principal_point,
             photograph.part,
             photograph.original_size,
+            seen.mask.probability if seen.mask.source == "network" else None,
+            seen.mask.hidden,
         )
 
     @property
@@ -146,19 +152,27 @@ def within(observed: ObservedPhotograph, window: Window) -> ObservedPhotograph:
             sigma_px=landmarks.sigma_px * scale,
             px_per_mm=landmarks.px_per_mm * scale,
         )
-    ignored = observed.ignored
+
+    def plane(picture: np.ndarray | None) -> np.ndarray | None:
+        if picture is None:
+            return None
+        scaled = _scaled(picture[rows, columns].astype(np.float32)[..., None], window.out)[..., 0]
+        return scaled > 0.5 if picture.dtype == bool else scaled
+
+    mask = plane(observed.mask)
+    assert mask is not None
     return replace(
         observed,
         image=_scaled(observed.image[rows, columns], window.out),
-        mask=_scaled(observed.mask[rows, columns].astype(np.float32)[..., None], window.out)[..., 0] > 0.5,
+        mask=mask,
         landmarks=landmarks,
         face=None,
         principal_point=None,
         part=observed.shares(window),
         focal_px=None if observed.focal_px is None else observed.focal_px * scale,
-        ignored=None
-        if ignored is None
-        else _scaled(ignored[rows, columns].astype(np.float32)[..., None], window.out)[..., 0] > 0.5,
+        ignored=plane(observed.ignored),
+        probability=plane(observed.probability),
+        hidden=plane(observed.hidden),
     )
 
 

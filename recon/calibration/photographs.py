@@ -16,6 +16,7 @@ from recon.calibration.bundle import BundleSettings, CameraUncertainty
 from recon.calibration.check_sheet import write_check_sheet
 from recon.calibration.joint import JointFit, joint_fit, without_body, zoomed
 from recon.calibration.landmarks import LandmarkModel
+from recon.calibration.masks import head_mesh, with_head
 from recon.calibration.observing import ObservedPhotograph
 from recon.calibration.placing import (
     SOLVER_LONG_SIDE,
@@ -153,7 +154,9 @@ def scene_from_photographs(
         replace(zoomed(camera, factor), world_from_camera=fitted.world_from_camera)
         for fitted, factor, (_, camera) in zip(fit.cameras, fit.focal_factors, views, strict=True)
     ]
-    shown = [without_body(view, camera) for (view, _), camera in zip(views, cameras, strict=True)]
+    mesh = head_mesh(fit.shape, prior.canonical)
+    pairs = [(view, camera) for (view, _), camera in zip(views, cameras, strict=True)]
+    shown = [without_body(with_head(*pair, mesh, fit.outline_mm), pair[1]) for pair in pairs]
     scale, size = _size(prior, fit, interpupillary_mm)
     world = np.diag([scale, scale, scale, 1.0])
     folder = _write(Path(out), shown, cameras, world, prior, model, fit, overwrite)
@@ -167,9 +170,7 @@ def scene_from_photographs(
     )
     _write_report(folder, result, scale)
     names = [photographs[index].name for index in order]
-    write_check_sheet(folder / SHEET, shown, cameras, fit.shape, prior.canonical, names, result.lines())
-    for line in result.lines():
-        log.info("%s", line)
+    write_check_sheet(folder / SHEET, shown, cameras, mesh, names, result.lines())
     return result
 
 
@@ -345,6 +346,7 @@ def read_pose(folder: Path) -> Float[np.ndarray, "4 4"]:
 
 
 def _write_report(folder: Path, result: CalibratedScene, scale: float) -> None:
+    """Writes what was found, and says it in the log."""
     table = {
         "photographs": [asdict(each) for each in result.photographs],
         "outline_mm": result.outline_mm,
@@ -355,3 +357,5 @@ def _write_report(folder: Path, result: CalibratedScene, scale: float) -> None:
     }
     with replacing(folder / REPORT) as temporary:
         temporary.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    for line in result.lines():
+        log.info("%s", line)

@@ -80,11 +80,10 @@ class MediaPipeHandSegmenter:
     def find(self, photograph: Photograph, face: Face) -> list[Hand]:
         """Hands about a face, each once, surest first."""
         pyramid = pyramid_of(photograph)
-        crops = [
-            Crop(float(x), float(y), side * face.size, face.roll, PALM_PX)
-            for side, below in SEARCHED
-            for x, y in [face.centre + below * face.size * face.down]
-        ]
+        crops = []
+        for side, below in SEARCHED:
+            x, y = (float(c) for c in face.centre + below * face.size * face.down)
+            crops.append(Crop(x, y, side * face.size, face.roll, PALM_PX))
         with torch.inference_mode():
             boxes, logits = (
                 x.numpy().astype(np.float64) for x in self._palms(pyramid.crops(crops, border=False))

@@ -60,7 +60,8 @@ class PersonMask:
         ignore: (h, w) where photograph and mask say nothing: uncertain, a hand, another person, or below the collar.
         probability: (h, w) float32 after the guided filter, of any person; a user's mask has 0 and 1.
         source: `network`, `alpha` or the file of a user's mask.
-        hands: (h, w) hands before the person, as far as they lie above the collar; None where they were not looked for.
+        hands: (h, w) hands above the collar; None where they were not looked for.
+        hidden: (h, w) hands, and what is nearer to other faces: no colours of the person, whatever is learned later.
     """
 
     mask: Bool[np.ndarray, "height width"]
@@ -68,6 +69,7 @@ class PersonMask:
     probability: Float[np.ndarray, "height width"]
     source: str
     hands: Bool[np.ndarray, "height width"] | None = None
+    hidden: Bool[np.ndarray, "height width"] | None = None
 
 
 def person_mask(
@@ -88,29 +90,35 @@ def person_mask(
     """
     width, height = photograph.size
     size = face.size if face else min(width, height) / 3
-    filtered = _filtered(photograph.image, probability, size)
+    filtered = follow_edges(photograph.image, probability, size)
     person = filtered > 0.5
     foreign = np.zeros_like(person)
     if face is not None and others:
         foreign = _nearer_to_others(face, others, width, height)
     mine = _region(person & ~foreign, face)
-    mine = _without_holes(mine, (HOLE * size) ** 2)
-    unsure = (filtered > UNSURE[0]) & (filtered < UNSURE[1])
-    edge = max(round(EDGE * size), 1)
-    unsure = ndimage.binary_opening(unsure, iterations=edge)
-    unsure = ndimage.binary_dilation(unsure, iterations=edge)
-    stray = ndimage.binary_opening(person & ~mine, iterations=edge)
+    mine = without_holes(mine, (HOLE * size) ** 2)
+    stray = ndimage.binary_opening(person & ~mine, iterations=max(round(EDGE * size), 1))
     below = below_collar(photograph, face)
-    ignored = unsure | stray | below
+    ignored = unsure(filtered, size) | stray | below
+    hidden = foreign if hands is None else foreign | hands
     if hands is not None:
         ignored, hands = ignored | hands, hands & ~below
-    return PersonMask(mine, ignored, filtered, "network", hands)
+    return PersonMask(mine, ignored, filtered, "network", hands, hidden)
 
 
-def _filtered(
+def unsure(probability: Float[np.ndarray, "height width"], size: float) -> Bool[np.ndarray, "height width"]:
+    """Where a probability tells nothing and is no mere edge; `size` is that of the face."""
+    between = (probability > UNSURE[0]) & (probability < UNSURE[1])
+    edge = max(round(EDGE * size), 1)
+    opened = ndimage.binary_opening(between, iterations=edge)
+    result: np.ndarray = ndimage.binary_dilation(opened, iterations=edge)
+    return result
+
+
+def follow_edges(
     image: Float[np.ndarray, "height width 3"], probability: Float[np.ndarray, "height width"], size: float
 ) -> Float[np.ndarray, "height width"]:
-    """The probability after the guided filter, which is run only where it is not 0."""
+    """The probability after the guided filter, which is run only where it is not 0; `size` is that of the face."""
     result = np.zeros_like(probability)
     rows, columns = (np.flatnonzero((probability > 0.01).any(axis=axis)) for axis in (1, 0))
     if len(rows):
@@ -214,9 +222,7 @@ def _region(person: Bool[np.ndarray, "height width"], face: Face | None) -> Bool
     return labels == counts.argmax()
 
 
-def _without_holes(
-    mask: Bool[np.ndarray, "height width"], largest: float
-) -> Bool[np.ndarray, "height width"]:
+def without_holes(mask: Bool[np.ndarray, "height width"], largest: float) -> Bool[np.ndarray, "height width"]:
     """The mask with holes of up to so many pixels closed."""
     holes, count = ndimage.label(ndimage.binary_fill_holes(mask) & ~mask)
     small = np.bincount(holes.ravel(), minlength=count + 1) <= largest

@@ -47,6 +47,10 @@ class Exposure:
     coverage: Float[np.ndarray, "h w"]
     hair_coverage: Float[np.ndarray, "h w"]
 
+    def foreground(self) -> Float[np.ndarray, "h w 3"]:
+        """Computes linear light of the subject alone, weighted by coverage, to be put before another background."""
+        return self.linear - (1.0 - self.coverage)[..., None] * _background(self.prepared, self.camera)
+
     def at_centres(self, name: str) -> Float[np.ndarray, "h w c"]:
         """Interpolates an attribute of `PreparedSubject.columns` at the pixel centres; zeros where there is nothing."""
         values = self.prepared.attributes[:, self.prepared.columns[name]]

@@ -1,0 +1,196 @@
+"""Masks made better by a head that is known to be there: what the network says, where the head is and which colours
+person and backdrop have are added up as independent evidence, each of limited weight, and follow the picture's edges.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from jaxtyping import Bool, Float
+from scipy import ndimage
+from torch import Tensor
+
+from recon.perception.masks import HOLE, follow_edges, unsure, without_holes
+
+FACE_MM, COLOUR_FACE_PX = 150.0, 72
+"""Size of a face, and of one at which colours are learned."""
+INSIDE, OUTSIDE = 4.0, -1.5
+"""Log odds of a person where the head's outline is surely further out, or surely further in, but for hair."""
+FREE_MM, FREE = (60.0, 110.0), (-3.5, -6.0)
+"""Log odds so far from the outline: hair may stand out further than the shape model's."""
+OUTLINE_FACTOR, OUTLINE_MM = 4.0, (4.0, 12.0)
+"""The head's outline is known to so many times the fit's own error, within these bounds."""
+MOST_NETWORK, MOST_COLOUR = 2.5, 3.0
+"""No more log odds are given by the network, and by colours."""
+INNER_MM, OUTER_MM, FAR_MM = 6.0, 10.0, 150.0
+"""Colours of the person are first learned so deep inside the head, those of the backdrop so far off, and no further."""
+BACKDROP = 0.1
+"""Probability of a person, by the network, below which colours are the backdrop's."""
+ROUNDS, SURE = 2, 2.0
+"""How often colours are learned again, and from pixels of which log odds."""
+COMPONENTS, STEPS, SAMPLES = 6, 6, 4000
+NOISE = 0.02
+"""Least standard deviation of a component, of the range of a channel."""
+OUTLIERS = 0.05
+"""Share of pixels, on both sides, that may have any colour."""
+PLACE_MM = 400.0
+"""Unit of the places of pixels, two of a mixture's five dimensions: colours count near where they were seen."""
+LEAST_PIXELS = 100
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """A mixture of Gaussians over colours and places.
+
+    Attributes:
+        weights: (k,) they sum to one.
+        means: (k, d).
+        roots: (k, d, d) Cholesky factors of the inverse covariances.
+    """
+
+    weights: Float[Tensor, " k"]
+    means: Float[Tensor, "k d"]
+    roots: Float[Tensor, "k d d"]
+
+    @classmethod
+    def fitted(cls, values: Float[Tensor, "n d"]) -> Mixture:
+        """The mixture of some values, by expectation maximisation from slices along their main axis."""
+        values = values[:: max(1, len(values) // SAMPLES)]
+        centred = values - values.mean(dim=0)
+        axis = torch.linalg.eigh(centred.T @ centred)[1][:, -1]
+        share = torch.zeros(len(values), COMPONENTS)
+        order = torch.argsort(centred @ axis, stable=True)
+        share[order, torch.arange(len(values)) * COMPONENTS // len(values)] = 1
+        model = cls._of_shares(values, share)
+        for _ in range(STEPS):
+            model = cls._of_shares(values, model._log_densities(values).softmax(dim=0).T)
+        return model
+
+    @classmethod
+    def _of_shares(cls, values: Float[Tensor, "n d"], share: Float[Tensor, "n k"]) -> Mixture:
+        count = share.sum(dim=0) + 1e-3
+        means = share.T @ values / count[:, None]
+        offsets = values - means[:, None]
+        spread = (offsets * share.T[..., None]).mT @ offsets / count[:, None, None]
+        noise = NOISE**2 * torch.eye(values.shape[1])
+        return cls(count / count.sum(), means, torch.linalg.cholesky(torch.linalg.inv(spread + noise)))
+
+    def _log_densities(self, values: Float[Tensor, "n d"]) -> Float[Tensor, "k n"]:
+        """Weighted log density of each component at each value."""
+        scaled = (values - self.means[:, None]) @ self.roots
+        scale = self.roots.diagonal(dim1=1, dim2=2).log().sum(dim=1)
+        constant = self.weights.log() + scale - values.shape[1] / 2 * math.log(2 * math.pi)
+        return constant[:, None] - 0.5 * scaled.square().sum(dim=2)
+
+    def log_density(self, values: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+        """Log density at each value, with a share of outliers that have any value with density 1."""
+        inliers = self._log_densities(values).logsumexp(dim=0) + math.log(1 - OUTLIERS)
+        return torch.logaddexp(inliers, torch.tensor(math.log(OUTLIERS)))
+
+
+def refined_mask(
+    image: Float[np.ndarray, "height width 3"],
+    probability: Float[np.ndarray, "height width"],
+    head: Bool[np.ndarray, "height width"],
+    px_per_mm: float,
+    outline_mm: float,
+    hidden: Bool[np.ndarray, "height width"] | None = None,
+) -> tuple[Bool[np.ndarray, "height width"], Bool[np.ndarray, "height width"]]:
+    """The person whose head is seen, and where that is not known; see `person_probability`."""
+    found = person_probability(image, probability, head, px_per_mm, outline_mm, hidden)
+    labels, count = ndimage.label(found > 0.5)
+    overlap = np.bincount(labels[head], minlength=count + 1)
+    overlap[0] = 0
+    size = px_per_mm * FACE_MM
+    mask = without_holes((labels == overlap.argmax()) & (labels > 0), (HOLE * size) ** 2)
+    unknown = unsure(found, size)
+    return mask, unknown if hidden is None else unknown | hidden
+
+
+def person_probability(
+    image: Float[np.ndarray, "height width 3"],
+    probability: Float[np.ndarray, "height width"],
+    head: Bool[np.ndarray, "height width"],
+    px_per_mm: float,
+    outline_mm: float,
+    hidden: Bool[np.ndarray, "height width"] | None = None,
+) -> Float[np.ndarray, "height width"]:
+    """Probability of the person whose head is seen, along the picture's edges.
+
+    Args:
+        image: The photograph.
+        probability: Of any person, from a network.
+        head: Where the person's head, neck and shoulders are seen, nearly.
+        px_per_mm: Scale of the picture at the head.
+        outline_mm: Typical distance between the outlines of the head and of the masks that it was fitted to.
+        hidden: Where something else is before the person, of which no colours are to be learned.
+    """
+    factor = max(px_per_mm * FACE_MM / COLOUR_FACE_PX, 1.0)
+    nothing = np.zeros_like(head) if hidden is None else hidden
+    planes = np.concatenate([image, *(p[..., None] for p in (probability, head, nothing))], axis=2)
+    small = _resized(planes.astype(np.float32).transpose(2, 0, 1), [round(n / factor) for n in head.shape])
+    network, inside, covered = small[3], small[4].numpy() > 0.5, small[5] > 0.05
+    outside_mm, inside_mm = (
+        ndimage.distance_transform_edt(k) * factor / px_per_mm for k in (~inside, inside)
+    )
+    distance = torch.from_numpy(outside_mm - inside_mm).float()
+    known = float(np.clip(OUTLINE_FACTOR * outline_mm, *OUTLINE_MM))
+    table = (-known, 0.0, known, *FREE_MM), (INSIDE, 0.0, OUTSIDE, *FREE)
+    by_head = torch.from_numpy(np.interp(distance.numpy(), *table)).float()
+    certain = by_head + network.logit(eps=1e-4).clamp(-MOST_NETWORK, MOST_NETWORK)
+    by_colour = _colour_evidence(
+        small[:3],
+        certain,
+        (distance < -INNER_MM) & ~covered,
+        (distance > OUTER_MM) & (distance < FAR_MM) & (network < BACKDROP) & ~covered,
+        (distance < FAR_MM) & ~covered,
+        factor / (px_per_mm * PLACE_MM),
+    )
+    total = _resized((certain + by_colour).sigmoid()[None].numpy(), list(head.shape))[0].numpy()
+    return follow_edges(image, total, px_per_mm * FACE_MM)
+
+
+def _colour_evidence(
+    colours: Float[Tensor, "3 height width"],
+    certain: Float[Tensor, "height width"],
+    person: Bool[Tensor, "height width"],
+    backdrop: Bool[Tensor, "height width"],
+    usable: Bool[Tensor, "height width"],
+    step: float,
+) -> Float[Tensor, "height width"]:
+    """Log odds of the person by colours, which are learned from what is surely the one or the other; 0 where it is
+    not known.
+
+    Args:
+        colours: The picture.
+        certain: Log odds by all else.
+        person: Where the person's colours are first learned.
+        backdrop: Where the backdrop's are.
+        usable: Where they may be learned later.
+        step: Of a pixel, in the unit of places.
+    """
+    height, width = certain.shape
+    rows, columns = torch.meshgrid(torch.arange(height) * step, torch.arange(width) * step, indexing="ij")
+    values = torch.stack([*colours, columns, rows]).flatten(1).T
+    evidence = torch.zeros_like(certain)
+    for _ in range(ROUNDS):
+        if min(person.sum(), backdrop.sum()) < LEAST_PIXELS:
+            break
+        likely, unlikely = (Mixture.fitted(values[each.ravel()]) for each in (person, backdrop))
+        evidence = (likely.log_density(values) - unlikely.log_density(values)).reshape(height, width)
+        evidence = evidence.clamp(-MOST_COLOUR, MOST_COLOUR)
+        person, backdrop = (usable & (sign * (certain + evidence) > SURE) for sign in (1, -1))
+    return evidence
+
+
+def _resized(planes: Float[np.ndarray, "planes _ _"], size: list[int]) -> Float[Tensor, "planes _ _"]:
+    """Pictures made smaller by means of areas, or larger by interpolation."""
+    tensor = torch.from_numpy(np.ascontiguousarray(planes))[None]
+    smaller = size[0] < tensor.shape[2]
+    mode: dict[str, Any] = {"mode": "area"} if smaller else {"mode": "bilinear", "align_corners": False}
+    return F.interpolate(tensor, [max(n, 1) for n in size], **mode)[0]
