@@ -155,7 +155,7 @@ def measured(folder: Path, stranger: Path, count: int, kind: str, cfg: DictConfi
 def calibrated(
     truth: Scene, stranger: Scene, views: Sequence[int], cfg: DictConfig
 ) -> tuple[CalibratedScene, dict[str, Any]]:
-    """The scene that calibration makes of plain photographs, with seconds."""
+    """The scene that calibration makes of plain photographs, with seconds and the warnings of perception."""
     out = Path(cfg.out) / f"{len(views)}"
     folder = out / "photographs" / truth.name
     shutil.rmtree(folder, ignore_errors=True)
@@ -170,9 +170,9 @@ def calibrated(
     prior = load_shape_prior(path, hash_of(path))
     opened = time.perf_counter()
     found = scene_from_photographs(seen, out / "scenes" / truth.name, prior, overwrite=True)
-    times = {"see_s": looked - begun, "calibrate_s": time.perf_counter() - opened}
+    times: dict[str, Any] = {"see_s": looked - begun, "calibrate_s": time.perf_counter() - opened}
     remarks = [w.message for each in seen for w in each.warnings]
-    return found, {**times, **({"warnings": remarks} if remarks else {})}
+    return found, times | ({"warnings": remarks} if remarks else {})
 
 
 def camera_errors(truth: Scene, views: Sequence[int], found: CalibratedScene) -> dict[str, Any]:

@@ -137,10 +137,11 @@ def measure(
     for index, ((truth, picture), one) in enumerate(zip(views, shown, strict=True)):
         above = ~below_collar(one["camera"])
         first, second = before[index].mask, after[index]
+        ignored = np.zeros_like(second.mask) if second.ignored is None else second.ignored
         rows["network"].append(score(truth, above, first.mask, first.ignore))
-        rows["with hands and head"].append(score(truth, above, second.mask, second.ignored))
+        rows["with hands and head"].append(score(truth, above, second.mask, ignored))
         if pictures:
-            outlines(Path(pictures) / f"{name}-{index}.png", picture, first.mask, second.mask, second.ignored)
+            outlines(Path(pictures) / f"{name}-{index}.png", picture, first.mask, second.mask, ignored)
 
 
 def calibrated(seen: list[PhotographObservation]) -> list[ObservedPhotograph]:

@@ -77,6 +77,7 @@ def joint_fit(
     Raises:
         PriorError: The masks have no outline inside the pictures.
     """
+    settings = settings or (SETTINGS if len(photographs) > 1 else ONE_VIEW)
     network, canonical = prior.network, prior.canonical
     assert isinstance(network, PCAShapeModel)
     marked = [
@@ -91,11 +92,10 @@ def joint_fit(
         [each.image for each in photographs],
         np.array(canonical.centre_mm),
         canonical.radius_mm,
-        settings or (SETTINGS if len(photographs) > 1 else ONE_VIEW),
+        replace(settings, focal_groups=tuple(focal_groups)),
         ignored=ignored,
         marked=marked,
         start=np.linalg.inv(canonical.mm_from_unit),
-        focal_groups=focal_groups,
     )
     to_canonical = canonical.mm_from_unit @ fit.canonical_from_world
     return JointFit(

@@ -261,6 +261,8 @@ def _write(
     overwrite: bool,
 ) -> Path:
     """Writes the scene, and returns its folder. Cameras are those of the canonical frame."""
+    turns = [abs(math.atan2(camera.centre[0], camera.centre[2])) for camera in cameras]
+    frontal_first = sorted(range(len(shown)), key=turns.__getitem__)  # as in the lists of H3DS
 
     def extras(folder: Path) -> None:
         for index, (view, camera) in enumerate(zip(shown, cameras, strict=True)):
@@ -277,7 +279,7 @@ def _write(
         scale_mat=world @ prior.canonical.mm_from_unit,
         mesh=None,
         ignored={index: view.ignored for index, view in enumerate(shown) if view.ignored is not None},
-        default_views={len(shown): list(range(len(shown)))},
+        default_views={len(shown): frontal_first},
         tags=("photographs",),
         version=f"{PHOTOGRAPHS}-1",
         extras=extras,

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig, ListConfig
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in recon/commands/train.py: before torch is imported
+
 from recon.commands import command_line
 from recon.commands.command_line import exit_codes
 from recon.errors import EvaluationError

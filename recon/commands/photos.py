@@ -1,9 +1,14 @@
 """Make a scene of photographs without cameras and masks: headrecon-photos PHOTOGRAPHS… out=FOLDER."""
 
 import logging
+import os
 from pathlib import Path
 
 from omegaconf import DictConfig
+
+# As in recon/commands/train.py: to be set before torch and numpy are imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from recon.commands import command_line
 from recon.commands.command_line import exit_codes

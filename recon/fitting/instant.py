@@ -98,7 +98,6 @@ def solve(
     marked: Sequence[MarkedLandmarks | None] = (),
     start: Float[np.ndarray, "4 4"] | None = None,
     initial: InitialHead | None = None,
-    focal_groups: Sequence[int | None] = (),
 ) -> InstantFit:
     """Fits the head, its pose and the cameras to photographs and masks.
 
@@ -115,7 +114,6 @@ def solve(
         start: Initial canonical_from_world, if the pose is known. With landmarks it is kept until they count;
             without, it is refined by outlines first.
         initial: What `initial_head` found with the same arguments; None to call it here.
-        focal_groups: For each camera the number of its unknown focal length; None or empty where it is known.
 
     Raises:
         PriorError: The masks have no outline inside the pictures.
@@ -127,8 +125,7 @@ def solve(
     views = observe_views(cameras, masks, images, ignored, settings)
     pose_prior = PosePrior(begun.up, np.asarray(centre_mm, dtype=float), unit_mm)
     brightness_model = shape_model.brightness_model if settings.brightness else None
-    groups = tuple(focal_groups)
-    problem = GaussNewtonProblem(shape_model, brightness_model, views, pose_prior, settings, marked, groups)
+    problem = GaussNewtonProblem(shape_model, brightness_model, views, pose_prior, settings, marked)
     variables = problem.start(begun.canonical_from_world, begun.code)
     steps = _schedule(settings, settings.photometric and len(views) > 1, brightness_model is not None)
     levels = {False: replace(problem, shape_model=shape_model.coarse_level), True: problem}

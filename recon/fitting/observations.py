@@ -146,7 +146,9 @@ class SolverSettings:
         landmark_sigma_px: Standard deviation of landmarks that are marked in photographs.
         camera_turn_sigma_deg: Uncertainty of the orientations of given cameras, the scale of a Student's t.
         camera_shift_sigma_mm: Uncertainty of their positions, likewise.
-        focal_sigma: Standard deviation of the logarithm of focal lengths that are unknowns.
+        focal_groups: For each camera the number, from 0, of its focal length where that is an unknown, which several
+            may share, or None where it is known; empty where all are known.
+        focal_sigma: Standard deviation of the logarithm of unknown focal lengths about the given ones.
         outline_count: Number of independent residuals that the outline of one photograph counts for.
         pixel_count: Number of independent residuals that the pixels of one photograph count for.
         brightness_count: Number of independent residuals that the face points of one photograph count for, where
@@ -172,6 +174,7 @@ class SolverSettings:
     landmark_sigma_px: float = 5.0
     camera_turn_sigma_deg: float = 0.1
     camera_shift_sigma_mm: float = 0.5
+    focal_groups: tuple[int | None, ...] = ()
     focal_sigma: float = 0.2
     outline_count: float = 60.0
     pixel_count: float = 600.0

@@ -101,8 +101,6 @@ class GaussNewtonProblem:
         pose_prior: Prior of the pose.
         settings: Settings of the solver.
         marked: Landmarks marked in each photograph; None where there are none.
-        focal_groups: For each camera the number of its group, whose focal length is an unknown, or None where that is
-            known; empty where all are.
     """
 
     shape_model: ShapeModel
@@ -111,12 +109,11 @@ class GaussNewtonProblem:
     pose_prior: PosePrior
     settings: SolverSettings
     marked: Sequence[MarkedLandmarks | None] = ()
-    focal_groups: tuple[int | None, ...] = ()
 
     @property
     def layout(self) -> Layout:
         """Positions of the unknowns."""
-        return Layout(self.shape_model.latent_size, len(self.views), self.focal_groups)
+        return Layout(self.shape_model.latent_size, len(self.views), self.settings.focal_groups)
 
     def start(self, pose: Float[np.ndarray, "4 4"], code: Float[Tensor, " latent"]) -> Variables:
         """Variables of a pose and a code, with the cameras as they are given."""

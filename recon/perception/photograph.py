@@ -209,7 +209,9 @@ def _register_heif(path: Path) -> None:
 
 
 def _read(path: Path, long_side: int | None, part: tuple[float, float, float, float]) -> Photograph:
-    with Image.open(path, formats=FORMATS) as picture:
+    Image.init()
+    known = [name for name in FORMATS if name in Image.OPEN]  # HEIF is an extra
+    with Image.open(path, formats=known) as picture:
         width, height = picture.size
         if width * height > MOST_PIXELS:
             raise ValueError(f"{width} x {height} pixels, more than {MOST_PIXELS // 1_000_000} megapixels")

@@ -13,6 +13,7 @@ from recon.scene.h3ds.tables import table_entry, tables
 from recon.scene.scene import Scene
 
 ROOT_VARIABLE = "H3DS_ROOT"
+PHOTOGRAPHS_REMEDY = "A folder of nothing but photographs becomes a scene by headrecon scene=FOLDER or headrecon-photos FOLDER out=SCENE"
 
 
 def open(
@@ -96,7 +97,7 @@ def _unknown_format(folder: Path) -> str:
         f"{reader.name}: {', '.join(_found_or_missing(folder, pattern) for pattern in reader.looked_for)}"
         for reader in readers.READERS
     )
-    return f"{folder} is not a scene of a known format. Looked for {formats}"
+    return f"{folder} is not a scene of a known format. Looked for {formats}. {PHOTOGRAPHS_REMEDY}"
 
 
 def _found_or_missing(folder: Path, pattern: str) -> str:

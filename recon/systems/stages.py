@@ -87,8 +87,8 @@ def open_scene(cfg: DictConfig) -> tuple[Scene, list[int]]:
         scene = scenes.open(where, h3ds_root=cfg.data.h3ds_root, pixel_centre=cfg.data.pixel_centre)
     except SceneError as error:
         raise SceneError(f"{error} (configured scenes: {', '.join(cfg.scenes)})") from error
-    scene = maskable(cfg, scene)
-    return scene, select_views(scene, cfg.views, all_by_default=is_calibrated(scene.root))
+    calibrated = is_calibrated(scene.root)
+    return scene, select_views(maskable(cfg, scene), cfg.views, all_by_default=calibrated)
 
 
 def select_views(scene: Scene, wanted: Any, all_by_default: bool = False) -> list[int]:

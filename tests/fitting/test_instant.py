@@ -217,17 +217,8 @@ def test_a_wrong_focal_length_is_found_and_the_cameras_move_with_it():
         pose[:3, 3] -= 0.2 * ((middle - pose[:3, 3]) @ pose[:3, 2]) * pose[:3, 2]
         wrong.append(replace(each, intrinsics=intrinsics, world_from_camera=pose))
     settings = SolverSettings(pixels=900, focal_sigma=0.3)
-    fit = solve(
-        BallWithNose(),
-        wrong,
-        masks,
-        images,
-        np.zeros(3),
-        UNIT_MM,
-        settings,
-        start=POSE,
-        focal_groups=(0, 0, 0),
-    )
+    unknown = replace(settings, focal_groups=(0, 0, 0))
+    fit = solve(BallWithNose(), wrong, masks, images, np.zeros(3), UNIT_MM, unknown, start=POSE)
     for found, true in zip(fit.cameras, cameras, strict=True):
         assert found.intrinsics[0, 0] == pytest.approx(true.intrinsics[0, 0], rel=0.1)
         assert np.linalg.norm(found.centre - true.centre) < 0.1 * np.linalg.norm(true.centre)

@@ -72,8 +72,7 @@ def write_plain_photographs(
         pixels = view.image()
         if clutter is not None:
             rng = np.random.default_rng([clutter, number])
-            height, width = pixels.shape[:2]
-            background = cluttered_background(height, width, rng)
+            background = cluttered_background(pixels.shape[0], pixels.shape[1], rng)
             if stranger is not None:
                 background = with_shoulder(background, stranger, rng)
             pixels = before_background(pixels, view.mask(), background)
