@@ -137,6 +137,7 @@ def measure(
     for index, ((truth, picture), one) in enumerate(zip(views, shown, strict=True)):
         above = ~below_collar(one["camera"])
         first, second = before[index].mask, after[index]
+        assert second.ignored is not None
         rows["network"].append(score(truth, above, first.mask, first.ignore))
         rows["with hands and head"].append(score(truth, above, second.mask, second.ignored))
         if pictures:
