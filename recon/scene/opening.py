@@ -13,7 +13,9 @@ from recon.scene.h3ds.tables import table_entry, tables
 from recon.scene.scene import Scene
 
 ROOT_VARIABLE = "H3DS_ROOT"
-PHOTOGRAPHS_REMEDY = "A folder of nothing but photographs needs none: headrecon scene=FOLDER, or headrecon-photos FOLDER out=SCENE"
+PHOTOGRAPHS_REMEDY = (
+    "A folder of photographs needs none: headrecon scene=FOLDER, or headrecon-photos FOLDER out=SCENE"
+)
 
 
 def open(
