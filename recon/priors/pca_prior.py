@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 
 Settings = TypeVar("Settings", SolverSettings, SDFOffsetSettings)
 
+ESTIMATED_CAMERAS: Mapping[str, Any] = {"camera_turn_sigma_deg": 1.0, "camera_shift_sigma_mm": 5.0}
+"""Uncertainty of cameras that calibration estimated."""
 AUTO_VIEWS = 2
 """Number of photographs from which on they show more than a linear shape model represents, as measured on
 validation heads.
@@ -155,7 +157,7 @@ class PCAPrior:
             images,
             observations.world_from_unit[:3, 3],
             prior.canonical.radius_mm,
-            self.settings,
+            self._settings_for(observations),
             ignored=observations.ignored,
             marked=marked,
             initial=begun,
@@ -181,6 +183,13 @@ class PCAPrior:
         )
         shape = GridShape.from_code(shape_model, fit.code, offset)
         return FittedHead(prior, shape_model, replace(fit, cameras=cameras), shape)
+
+    def _settings_for(self, observations: SceneObservations) -> SolverSettings:
+        """Settings of the solver: cameras that calibration estimated from several photographs are less sure than those
+        that are given.
+        """
+        estimated = observations.canonical_from_world is not None and len(observations.cameras) > 1
+        return replace(self.settings, **ESTIMATED_CAMERAS) if estimated else self.settings
 
     def _initial(self, prior: ShapePrior, observations: SceneObservations) -> InitialHead:
         """Where the fit begins."""
