@@ -46,7 +46,8 @@ def settle(cfg: DictConfig, overrides: list[str]) -> DictConfig:
         if cfg.get("refine"):
             cfg = _refined(cfg, overrides)
         OmegaConf.resolve(cfg)
-        _keep_places(cfg)
+        if "scenes" in cfg:
+            _keep_places(cfg)
         return cfg
     path = Path(cfg.resume) / "config.yaml"
     if not path.is_file():
@@ -82,7 +83,7 @@ def _keep_places(cfg: DictConfig) -> None:
     if cfg.scene not in cfg.scenes:
         cfg.scene = _absolute(cfg.scene)
     cfg.data.h3ds_root = _absolute(cfg.data.h3ds_root)
-    if cfg.masks not in ("auto", "alpha"):
+    if cfg.masks not in (None, "auto", "alpha"):
         cfg.masks = _absolute(cfg.masks)
 
 
@@ -93,11 +94,14 @@ def _absolute(place: Any) -> Any:
 
 
 def check_values(cfg: DictConfig) -> None:
-    """Refuse values of the general options that make no sense, before any work.
+    """Refuse values of the general options of reconstructions that make no sense, before any work; other
+    configurations, such as those of pretraining, are let pass.
 
     Raises:
         ConfigError: One has the wrong type or range.
     """
+    if "preset" not in cfg:
+        return
     uses_gpu(cfg)
     preset_of(cfg)
     for name, (expected, sensible) in VALUES.items():

@@ -163,4 +163,5 @@ def test_a_run_keeps_its_scene_wherever_it_is_resumed(tmp_path, monkeypatch):
         assert config.settle(composed(f"scene={name}"), []).scene == name
     (tmp_path / "auto").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert config.settle(composed("scene=demo"), []).masks == "auto"
+    assert config.settle(composed("scene=demo"), []).masks is None
+    assert config.settle(composed("scene=demo", "masks=auto"), []).masks == "auto"
