@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from recon.perception.hands import Hand, MediaPipeHandSegmenter, covered, palm_anchors
+from recon.perception.hands import Hand, MediaPipeHandSegmenter, covered, is_face, palm_anchors
 from recon.perception.networks import AVERAGE_POINTS_MM, Face
 from recon.perception.observation import Perception
 from recon.perception.stand_in import BackdropSegmenter, GridLandmarker, SkinColourDetector
@@ -29,6 +29,13 @@ def test_anchors_of_palms_are_at_the_middles_of_two_grids():
     places = palm_anchors()
     assert places.shape == (2016, 2)
     np.testing.assert_array_equal(places[[0, 1, 2, 1152, 1158]], [[4, 4], [4, 4], [12, 4], [8, 8], [24, 8]])
+
+
+def test_what_covers_an_eye_and_the_mouth_is_the_face_and_a_hand_at_the_chin_is_not():
+    face = Face(np.array([125, 90, 275, 240.0]), AVERAGE_POINTS_MM[:, :2] + [200, 170], 1.0)
+    chin = Hand(OPEN_HAND + np.array([200, 340]), 1.0)  # fingers up to the mouth
+    assert covered([chin], 400, 400)[240, 190] and not is_face(chin, face, 400, 400)
+    assert is_face(Hand(OPEN_HAND + np.array([200, 270]), 1.0), face, 400, 400)
 
 
 class Bar:
