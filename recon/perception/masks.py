@@ -12,8 +12,8 @@ and Sun 2015). Mean IoU above the chin on 7 views of the demo head before each o
 | this module: doubt of the network, guided filter | 0.996 | 0.991 | 0.978 | 0.988 |
 | the same where it is not ignored | 0.996 | 0.995 | 0.997 | 0.995 |
 
-Colour models are led astray by a backdrop like skin or hair. Closed-form matting (one more package) helps most with one
-of the hair's colour.
+Colour models alone are led astray by a backdrop like skin or hair. Closed-form matting (one more package) helps most
+with one of the hair's colour. Once a head is fitted, `recon.perception.refinement` judges anew.
 """
 
 from __future__ import annotations

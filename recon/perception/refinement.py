@@ -19,13 +19,13 @@ from recon.perception.masks import HOLE, follow_edges, unsure, without_holes
 
 FACE_MM, COLOUR_FACE_PX = 150.0, 72
 """Size of a face, and of one at which colours are learned."""
-INSIDE, OUTSIDE = 4.0, -1.5
+INSIDE, OUTSIDE = 6.0, -1.5
 """Log odds of a person where the head's outline is surely further out, or surely further in, but for hair."""
 FREE_MM, FREE = (60.0, 110.0), (-3.5, -6.0)
 """Log odds so far from the outline: hair may stand out further than the shape model's."""
 OUTLINE_FACTOR, OUTLINE_MM = 4.0, (4.0, 12.0)
 """The head's outline is known to so many times the fit's own error, within these bounds."""
-MOST_NETWORK, MOST_COLOUR = 2.5, 3.0
+MOST_NETWORK, MOST_COLOUR = 2.5, 2.0
 """No more log odds are given by the network, and by colours."""
 INNER_MM, OUTER_MM, FAR_MM = 6.0, 10.0, 150.0
 """Colours of the person are first learned so deep inside the head, those of the backdrop so far off, and no further."""
@@ -41,6 +41,9 @@ OUTLIERS = 0.05
 PLACE_MM = 400.0
 """Unit of the places of pixels, two of a mixture's five dimensions: colours count near where they were seen."""
 LEAST_PIXELS = 100
+DOUBTED_MM = 25.0
+"""What the network doubts so near to the head stays unknown unless it is the person's: hair of the backdrop's colour
+misleads the fit and the colours alike."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +111,8 @@ def refined_mask(
     overlap[0] = 0
     size = px_per_mm * FACE_MM
     mask = without_holes((labels == overlap.argmax()) & (labels > 0), (HOLE * size) ** 2)
-    unknown = unsure(found, size)
+    near = ndimage.distance_transform_edt(~head) < DOUBTED_MM * px_per_mm
+    unknown = unsure(found, size) | (unsure(probability, size) & near & ~mask)
     return mask, unknown if hidden is None else unknown | hidden
 
 
@@ -163,8 +167,8 @@ def _colour_evidence(
     usable: Bool[Tensor, "height width"],
     step: float,
 ) -> Float[Tensor, "height width"]:
-    """Log odds of the person by colours, which are learned from what is surely the one or the other; 0 where it is
-    not known.
+    """Log odds of the person by colours, which are learned from what is surely the one or the other: twice, with and
+    without the places where they were seen, and the smaller counts; 0 where the two disagree.
 
     Args:
         colours: The picture.
@@ -177,14 +181,20 @@ def _colour_evidence(
     height, width = certain.shape
     rows, columns = torch.meshgrid(torch.arange(height) * step, torch.arange(width) * step, indexing="ij")
     values = torch.stack([*colours, columns, rows]).flatten(1).T
-    evidence = torch.zeros_like(certain)
+    evidence, inner = torch.zeros_like(certain), person
     for _ in range(ROUNDS):
         if min(person.sum(), backdrop.sum()) < LEAST_PIXELS:
             break
-        likely, unlikely = (Mixture.fitted(values[each.ravel()]) for each in (person, backdrop))
-        evidence = (likely.log_density(values) - unlikely.log_density(values)).reshape(height, width)
-        evidence = evidence.clamp(-MOST_COLOUR, MOST_COLOUR)
-        person, backdrop = (usable & (sign * (certain + evidence) > SURE) for sign in (1, -1))
+        ratios = []
+        for kind in (values, values[:, :3]):
+            likely, unlikely = (Mixture.fitted(kind[each.ravel()]) for each in (person, backdrop))
+            ratios.append(likely.log_density(kind) - unlikely.log_density(kind))
+        agree = torch.where(ratios[0] * ratios[1] > 0, ratios[0].sign(), 0.0)
+        evidence = agree * torch.minimum(ratios[0].abs(), ratios[1].abs()).clamp(max=MOST_COLOUR)
+        evidence = evidence.reshape(height, width)
+        # What is deep in the head stays: hair of the backdrop's colour would else be learned as the backdrop's alone.
+        person = inner | usable & (certain + evidence > SURE)
+        backdrop = usable & (certain + evidence < -SURE)
     return evidence
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from recon.perception.hands import Hand, MediaPipeHandSegmenter, covered, palm_anchors
+from recon.perception.hands import Hand, MediaPipeHandSegmenter, covered, is_face, palm_anchors
 from recon.perception.networks import AVERAGE_POINTS_MM, Face
 from recon.perception.observation import Perception
 from recon.perception.stand_in import BackdropSegmenter, GridLandmarker, SkinColourDetector
@@ -29,6 +29,13 @@ def test_anchors_of_palms_are_at_the_middles_of_two_grids():
     places = palm_anchors()
     assert places.shape == (2016, 2)
     np.testing.assert_array_equal(places[[0, 1, 2, 1152, 1158]], [[4, 4], [4, 4], [12, 4], [8, 8], [24, 8]])
+
+
+def test_what_covers_an_eye_and_the_mouth_is_the_face_and_a_hand_at_the_chin_is_not():
+    face = Face(np.array([125, 90, 275, 240.0]), AVERAGE_POINTS_MM[:, :2] + [200, 170], 1.0)
+    chin = Hand(OPEN_HAND + np.array([200, 340]), 1.0)  # fingers up to the mouth
+    assert covered([chin], 400, 400)[240, 190] and not is_face(chin, face, 400, 400)
+    assert is_face(Hand(OPEN_HAND + np.array([200, 270]), 1.0), face, 400, 400)
 
 
 class Bar:
@@ -72,7 +79,8 @@ def test_the_networks_find_a_drawn_hand_however_it_is_turned(networks, photograp
     picture = np.where(depth[..., None] > 0, shade, np.float32(0.35))
     truth = depth > 0
     picture, truth = np.rot90(picture, turn).copy(), np.rot90(truth, turn)
-    face = Face(np.array([150, 100, 330, 280.0]), AVERAGE_POINTS_MM[:, :2] + [240, 190], 1.0)
+    beside = AVERAGE_POINTS_MM[:, :2] * 0.3 + [40, 40]  # it hides nothing of the face
+    face = Face(np.array([150, 100, 330, 280.0]), beside, 1.0)
     found = MediaPipeHandSegmenter().hands(photograph_of(picture), face)
     above_wrist = truth & np.rot90(y < 330, turn)
     assert (found & above_wrist).sum() > 0.75 * above_wrist.sum()
