@@ -153,7 +153,9 @@ def test_masks_that_disagree_name_the_new_formats_camera(folder):
 
 def test_errors_about_unknown_folders_list_the_new_format(folder, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SceneError, match=r"H3DS: .*; IDR, DTU: .*; inline: scene\.json \(missing\)$"):
+    with pytest.raises(
+        SceneError, match=r"H3DS: .*; IDR, DTU: .*; inline: scene\.json \(missing\)\. A folder of photographs"
+    ):
         scenes.open(tmp_path / "empty")
     with pytest.raises(SceneError, match=r"folder of 1 scenes: name one of them, for instance .*/ann"):
         scenes.open(folder.parent)
