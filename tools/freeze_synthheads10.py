@@ -13,8 +13,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from recon.systems.commands import bad_input_named, options_of
-
+from recon.commands.command_line import options_of, run_tool
 from recon.files import replacing
 from recon.synth import draw_recipe
 from recon.synth.datasets import SET_NAME
@@ -56,5 +55,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    with bad_input_named():
-        main(sys.argv[1:])
+    run_tool(main, __doc__)

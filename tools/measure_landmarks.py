@@ -19,10 +19,7 @@ from scipy.spatial import cKDTree
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from recon.synth.render.prepare import prepare
-from recon.synth.render.raster import draw, sample
-from recon.systems.commands import bad_input_named, options_of
-
+from recon.commands.command_line import options_of, run_tool
 from recon.errors import EvaluationError
 from recon.perception.mediapipe import MediaPipeFaceDetector, MediaPipeFaceLandmarker
 from recon.perception.photograph import Photograph
@@ -35,6 +32,8 @@ from recon.synth.model.identity import HeadShape, Identity, draw_identity, shape
 from recon.synth.render.appearance import appearance_of
 from recon.synth.render.passes import render_passes
 from recon.synth.render.photograph import expose
+from recon.synth.render.prepared import prepare
+from recon.synth.render.zbuffer import draw, sample
 
 DEFAULTS = {
     "heads": 18,
@@ -296,5 +295,4 @@ def report(yaw: np.ndarray, residual: np.ndarray, left: np.ndarray) -> None:
 
 
 if __name__ == "__main__":
-    with bad_input_named():
-        main(sys.argv[1:])
+    run_tool(main, __doc__)
