@@ -27,13 +27,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Bool, Float
-from PIL import Image, ImageOps
+from PIL import Image
 from scipy import ndimage
 
 from recon.errors import SceneError
 from recon.perception.networks import Face
 from recon.perception.photograph import Photograph
-from recon.scene.images import read_mask
+from recon.scene.images import read_mask, upright
 from recon.scene.pairing import files_in, partners, strays
 
 RADIUS = 0.06
@@ -268,9 +268,7 @@ def read_given_mask(path: Path, photograph: Photograph) -> Bool[np.ndarray, "hei
                 f"mask {path} has {mask.width} x {mask.height} pixels, its photograph {photograph.path} "
                 f"{photograph.original_size[0]} x {photograph.original_size[1]}: make them the same"
             )
-        exif = mask.getexif()
-        exif[0x0112] = photograph.orientation
-        mask = ImageOps.exif_transpose(mask)
+        mask = Image.fromarray(upright(np.asarray(mask), photograph.orientation))
     if mask.size != photograph.size:
         mask = mask.resize(photograph.size, Image.Resampling.BOX)
     return np.asarray(mask) > 127

@@ -17,10 +17,11 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-from PIL import ExifTags, Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms
 
 from recon.errors import SceneError
-from recon.scene.pairing import natural_order
+from recon.scene.images import upright
+from recon.scene.pairing import natural_order, same_name
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +115,7 @@ def photographs_in(folder: Path) -> PhotographFolder:
         raise SceneError(
             f"{folder} is not a folder: expected a folder of photographs ({', '.join(EXTENSIONS)})"
         )
-    found: dict[str, Path] = {}
+    found: list[Path] = []
     unused: dict[Path, str] = {}
     for path in sorted(folder.iterdir(), key=natural_order):
         if path.name.startswith("."):
@@ -124,16 +125,16 @@ def photographs_in(folder: Path) -> PhotographFolder:
         elif path.suffix.lower() not in EXTENSIONS:
             unused[path] = f"{path.suffix or 'no ending'} is not the ending of a photograph"
         else:
-            twin = found.setdefault(path.stem.casefold(), path)
-            if twin is not path:
-                raise SceneError(
-                    f"{twin} and {path.name} have the same name but for the ending, so that what is made of one "
-                    "would replace what is made of the other: rename one, or take it away if it is a copy"
-                )
+            found.append(path)
+    if twins := same_name(found):
+        raise SceneError(
+            f"{twins[0]} and {twins[1].name} have the same name but for the ending, so that what is made of one "
+            "would replace what is made of the other: rename one, or take it away if it is a copy"
+        )
     if not found:
         held = f"; it holds {', '.join(path.name for path in list(unused)[:5])}" if unused else ""
         raise SceneError(f"{folder} holds no photograph ({', '.join(EXTENSIONS)}){held}")
-    return PhotographFolder(tuple(found.values()), unused)
+    return PhotographFolder(tuple(found), unused)
 
 
 def photographs_at(paths: Sequence[Path]) -> PhotographFolder:
@@ -142,18 +143,20 @@ def photographs_at(paths: Sequence[Path]) -> PhotographFolder:
     Raises:
         SceneError: A path leads to no photograph, or two photographs have the same name but for the ending.
     """
-    found: dict[str, Path] = {}
+    found: list[Path] = []
     unused: dict[Path, str] = {}
     for path in paths:
-        listed = photographs_in(path) if path.is_dir() else PhotographFolder((path,), {})
-        unused |= listed.unused
-        for each in listed.photographs:
-            if not each.is_file():
-                raise SceneError(f"{each} does not exist: expected a photograph, or a folder of photographs")
-            twin = found.setdefault(each.stem.casefold(), each)
-            if twin is not each:
-                raise SceneError(f"{twin} and {each} have the same name: rename one, or name it once")
-    return PhotographFolder(tuple(found.values()), unused)
+        if path.is_dir():
+            listed = photographs_in(path)
+            found += listed.photographs
+            unused |= listed.unused
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise SceneError(f"{path} does not exist: expected a photograph, or a folder of photographs")
+    if twins := same_name(found):
+        raise SceneError(f"{twins[0]} and {twins[1]} have the same name: rename one, or name it once")
+    return PhotographFolder(tuple(found), unused)
 
 
 def read_photograph(
@@ -290,10 +293,7 @@ def _upright(picture: Image.Image, size: tuple[int, int], orientation: int) -> I
     """The picture at the working size, turned by its EXIF orientation."""
     if picture.size != size:
         picture = picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
-    exif = picture.getexif()
-    exif.clear()
-    exif[ExifTags.Base.Orientation] = orientation
-    return ImageOps.exif_transpose(picture)
+    return Image.fromarray(upright(np.asarray(picture), orientation))
 
 
 def _exif(picture: Image.Image) -> tuple[dict[int, object], list[str]]:

@@ -48,15 +48,22 @@ def files_in(folder: Path, endings: Sequence[str] = PICTURES, *, warn: bool = Tr
         (found if wanted else others).append(path)
     if warn:
         name_unused(others, f"expected are files ending in {', '.join(endings)}")
+    if twins := same_name(found):
+        raise SceneError(
+            f"{twins[0]} and {twins[1].name} have the same name but for the ending, so that it is open which of them "
+            "counts: take one away"
+        )
+    return found
+
+
+def same_name(paths: Sequence[Path]) -> tuple[Path, Path] | None:
+    """The first two files with the same name but for folder, ending and case; None where there are no such."""
     first: dict[str, Path] = {}
-    for path in found:
+    for path in paths:
         twin = first.setdefault(path.stem.casefold(), path)
         if twin is not path:
-            raise SceneError(
-                f"{twin} and {path.name} have the same name but for the ending, so that it is open which of them "
-                "counts: take one away"
-            )
-    return found
+            return twin, path
+    return None
 
 
 def name_unused(paths: Collection[Path], reason: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool
 from omegaconf import DictConfig
-from PIL import Image, ImageOps
+from PIL import Image
 
 from recon import scene as scenes
 from recon.calibration import SHEET, CalibratedScene, is_calibrated, scene_from_photographs
@@ -28,6 +28,7 @@ from recon.priors import load_shape_prior
 from recon.priors.shipped import hash_of, shipped
 from recon.scene import Scene
 from recon.scene.carving import hits_sphere
+from recon.scene.images import upright
 from recon.scene.readers import READERS
 from recon.scene.view import View
 from recon.systems.config import build
@@ -37,8 +38,6 @@ log = logging.getLogger(__name__)
 AUTO, ALPHA = "auto", "alpha"
 BACK_AGAIN = {6: 8, 8: 6}
 """EXIF orientations that undo others; all but these undo themselves."""
-ORIENTATION = 0x0112
-"""The EXIF tag."""
 
 
 def plain_photographs(cfg: DictConfig) -> list[Path]:
@@ -113,9 +112,7 @@ def calibrate(cfg: DictConfig, photographs: Sequence[Path], out: Path, *, overwr
     seen = perception.see_all(
         [read_photograph(path) for path in photographs], int(cfg.person), str(cfg.masks or AUTO)
     )
-    for found in seen:
-        for warning in found.warnings:
-            log.warning("%s", warning.message)
+    _say(seen)
     path = shipped("pca-synth-v1.safetensors")
     return scene_from_photographs(
         seen,
@@ -125,6 +122,13 @@ def calibrate(cfg: DictConfig, photographs: Sequence[Path], out: Path, *, overwr
         interpupillary_mm=cfg.interpupillary_mm,
         overwrite=overwrite,
     )
+
+
+def _say(seen: Sequence[PhotographObservation]) -> None:
+    """Logs what is wrong with photographs."""
+    for found in seen:
+        for warning in found.warnings:
+            log.warning("%s", warning.message)
 
 
 def maskable(cfg: DictConfig, scene: Scene) -> Scene:
@@ -201,8 +205,7 @@ def _paths(folder: Path, view: View) -> tuple[Path, Path]:
 def _write(scene: Scene, index: int, seen: PhotographObservation, mask: Path, ignore: Path) -> None:
     """Writes what perception sees in a photograph, in the pixels of the file as it is stored."""
     view = scene.views[index]
-    for warning in seen.warnings:
-        log.warning("%s", warning.message)
+    _say([seen])
     ignored = _as_stored(seen, seen.mask.ignore)
     if view.ignore_path is not None:
         ignored |= view.ignored()
@@ -224,9 +227,7 @@ def _as_stored(
     picture = Image.fromarray(pixels.astype(np.uint8) * 255)
     if picture.size != photograph.original_size:
         picture = picture.resize(photograph.original_size, Image.Resampling.BILINEAR)
-    exif = picture.getexif()
-    exif[ORIENTATION] = BACK_AGAIN.get(photograph.orientation, photograph.orientation)
-    return np.asarray(ImageOps.exif_transpose(picture)) > 127
+    return upright(np.asarray(picture), BACK_AGAIN.get(photograph.orientation, photograph.orientation)) > 127
 
 
 def _beyond_sphere(scene: Scene, view: View) -> Bool[np.ndarray, "height width"]:

@@ -121,9 +121,8 @@ def _about_outlines(fitted: Sequence[Fitted]) -> list[str]:
             "renders/overlay_*.png and run headrecon-validate."
         ]
     return [
-        f"The fitted surface does not agree with the photographs ({listed}). Masks or cameras are wrong, or are given "
-        "in another order than the photographs, or the method cannot make what they show, such as a hat: look at "
-        "renders/overlay_*.png and run headrecon-validate."
+        f"{said}. Masks or cameras are wrong, or are given in another order than the photographs, or the method cannot "
+        "make what they show, such as a hat: look at renders/overlay_*.png and run headrecon-validate."
     ]
 
 
