@@ -45,7 +45,7 @@ class Excess:
 
     Attributes:
         px: How far: the 90th percentile over that part.
-        share: That part's share of the outline that counts.
+        share: That part's share of both outlines that count.
         direction: Mean of unit vectors (right, down) towards it from the middle of the other mask; short where it lies
             on all sides.
     """
@@ -136,7 +136,7 @@ def excess(
     least_px: float,
     ignored: Bool[np.ndarray, "h w"] | None = None,
 ) -> Excess | None:
-    """Where a mask reaches beyond another one.
+    """Where a mask reaches beyond another one: its outline lies outside of the other, or the other's within it.
 
     Args:
         mask: The mask whose outline is looked at.
@@ -148,14 +148,20 @@ def excess(
         None where it reaches nowhere so far, or one of the two has no outline.
     """
     points, target = (inner(mask_outlines(each), each.shape) for each in (mask, other))
-    points = points[_at(_counted(ignored, mask), points)]
     if not len(points) or not len(target):
         return None
-    away = cKDTree(target).query(points)[0]
-    beyond = (away > least_px) & ~_at(other, points)
+    counted = _counted(ignored, mask)
+    middle = (target.min(axis=0) + target.max(axis=0)) / 2
+    of_points, of_target = _at(counted, points), _at(counted, target)
+    away = np.concatenate(
+        [cKDTree(target).query(points[of_points])[0], cKDTree(points).query(target[of_target])[0]]
+    )
+    outside = np.concatenate([~_at(other, points[of_points]), _at(mask, target[of_target])])
+    beyond = (away > least_px) & outside
     if not beyond.any():
         return None
-    offsets = points[beyond] - (target.min(axis=0) + target.max(axis=0)) / 2
+    points = np.concatenate([points[of_points], target[of_target]])
+    offsets = points[beyond] - middle
     x, y = (offsets / np.maximum(np.linalg.norm(offsets, axis=1, keepdims=True), 1e-9)).mean(axis=0)
     return Excess(float(np.percentile(away[beyond], 90)), float(beyond.mean()), (float(x), float(y)))
 

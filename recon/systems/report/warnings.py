@@ -28,6 +28,8 @@ LANDMARKS_MM = 6.0
 portraits; an exchanged camera or another head's landmarks are 15 and more away."""
 EXCESS_SHARE = 0.02
 """Share of an outline from which a part of it that lies far beyond is worth a word."""
+LOW = 0.5
+"""How far down, in the mean of unit vectors, a part lies that may be of the shoulders."""
 BESIDE_SHARE = 0.15
 """Share of both outlines that lies far beyond the other where a camera or a mask is wrong as a whole."""
 LIFE_SHARE = 0.12
@@ -152,10 +154,11 @@ def _about_all_around(bad: Sequence[Fitted], agree: str) -> list[str]:
     for sign, word in ((1, "larger"), (-1, "smaller")):
         if those := [f for f in bad if _size(f) == sign]:
             listed = "; ".join(f"{f.label}: {f.sentence()}" for f in those)
+            too = "narrow" if sign > 0 else "wide"
             said.append(
-                f"The head is {word} than its masks all around ({listed}).{agree} The masks are too "
-                f"{'narrow' if sign > 0 else 'wide'}, or focal lengths or the unit of the cameras are wrong, or the method cannot make "
-                "such a head: look at renders/overlay_*.png."
+                f"The head is {word} than its masks all around ({listed}).{agree} The masks are too {too}, or focal "
+                "lengths or the unit of the cameras are wrong, or the method cannot make such a head: look at "
+                "renders/overlay_*.png."
             )
     return said
 
@@ -192,30 +195,48 @@ def _cause(view: Fitted) -> str:
             f"Its landmarks are {view.landmark_mm:.1f} mm off too, so that its camera is at odds, or it shows another "
             "person."
         )
-    if _beside(view):
+    if view.mask_beyond is not None and _beside(view):
         return (
-            f"The head lies beside the mask, which reaches beyond it {view.mask_beyond.place if view.mask_beyond else ''}: its camera is at odds, or "
-            "the mask belongs to another photograph or is mirrored."
+            f"The head lies beside the mask, which reaches beyond it {view.mask_beyond.place}: its camera is at odds, "
+            "or the mask belongs to another photograph or is mirrored."
         )
-    parts = []
-    if view.mask_beyond is not None:
-        parts.append(
-            f"the mask reaches up to {_depth_mm(view, view.mask_beyond):.0f} mm beyond the head "
-            f"{view.mask_beyond.place}, over {view.mask_beyond.share:.0%} of its outline: hair, a hat or clothes that "
-            "the method cannot make, or something behind the person that was taken for them"
-        )
-    if view.head_beyond is not None:
-        parts.append(
-            f"the head reaches up to {_depth_mm(view, view.head_beyond):.0f} mm beyond the mask "
-            f"{view.head_beyond.place}, over {view.head_beyond.share:.0%} of its outline: the mask lacks hair or skin "
-            "there, or something hides them that should be ignored"
-        )
+    parts = [_excess_sentence(view, part, of) for part, of in _excesses(view)]
     if not parts:
-        return "Its mask or its camera is at odds."
+        return "Its mask or its camera is at odds, in many small places."
     said = _sentence_case("; ".join(parts)) + "."
     if view.landmark_mm is not None:
         said += f" Its landmarks agree ({view.landmark_mm:.1f} mm), so that its camera is not the cause."
     return said
+
+
+def _excesses(view: Fitted) -> list[tuple[Excess, str]]:
+    """What reaches beyond what, the worse first."""
+    found = [
+        (part, of)
+        for part, of in ((view.mask_beyond, "mask"), (view.head_beyond, "head"))
+        if part is not None
+    ]
+    return sorted(found, key=lambda each: -each[0].share * each[0].px)
+
+
+def _excess_sentence(view: Fitted, part: Excess, of: str) -> str:
+    """Where the mask reaches beyond the head or the head beyond the mask, with what may be the reason."""
+    low = (
+        "shoulders or clothes that are others than the method's; "
+        if part.direction[1] > LOW and not part.around
+        else ""
+    )
+    where = f"{part.place}, over {part.share:.0%} of the outlines"
+    depth = f"{part.px * view.pixel_mm:.0f} mm"
+    if of == "mask":
+        return (
+            f"the mask reaches up to {depth} beyond the head {where}: {low}hair or a hat that the method cannot make, "
+            "or something else that was taken for the person"
+        )
+    return (
+        f"the head reaches up to {depth} beyond the mask {where}: {low}hair or skin that the mask lacks, or something "
+        "that hides them and should be ignored"
+    )
 
 
 def _beside(view: Fitted) -> bool:
@@ -224,10 +245,6 @@ def _beside(view: Fitted) -> bool:
     if a is None or b is None or min(a.share, b.share) < BESIDE_SHARE or a.around or b.around:
         return False
     return float(np.dot(a.direction, b.direction)) < 0.0
-
-
-def _depth_mm(view: Fitted, part: Excess) -> float:
-    return part.px * view.pixel_mm
 
 
 def _sentence_case(text: str) -> str:

@@ -136,7 +136,7 @@ def test_the_cause_is_what_the_landmarks_and_the_sides_tell():
     hair = view_of((0.5, 20.0), landmark_mm=0.9, mask_beyond=Excess(25.0, 0.2, (-0.6, -0.6)))
     (sentence,) = warnings([hair], 0.5, 400.0, None)
     assert "view 0 (IMG_7.jpg)" in sentence and "up to 25 mm beyond the head at the upper left" in sentence
-    assert "20% of its outline" in sentence and "its camera is not the cause" in sentence
+    assert "20% of the outlines" in sentence and "its camera is not the cause" in sentence
     (sentence,) = warnings([replace(hair, landmark_mm=30.0)], 0.5, 400.0, None)
     assert "30.0 mm off too, so that its camera is at odds" in sentence and "hair" not in sentence
     marks = view_of((0.5, 1.0), landmark_mm=30.0)
@@ -162,7 +162,9 @@ def test_landmarks_of_views_are_compared_with_those_of_the_mesh(scene):
     view = scene.views[0]
     vertices = {"nose_tip": 10, "chin": 400}
     pixels, _ = view.camera.project(np.asarray(mesh.vertices)[list(vertices.values())])
-    view.landmarks = lambda: dict(zip(vertices, pixels + [3.0, 4.0], strict=True)) | {"unknown": np.zeros(2)}
+    view.landmarks = lambda: (
+        dict(zip(vertices, pixels + np.array([3.0, 4.0]), strict=True)) | {"unknown": np.zeros(2)}
+    )
     result = diagnostics.judge(mesh, normals, [view], [view.camera], landmarks=vertices)
     (found,) = result.fitted
     assert found.landmark_mm == pytest.approx(5 * PIXEL_MM, rel=0.15)  # the ellipsoid is 15 % as deep as far
