@@ -34,20 +34,45 @@ def other_persons(
     Returns:
         Positions in the list, worst first; one of two photographs, which is no worse than the other.
     """
-    settings = replace(settings, steps=STEPS)
-    alone = [bundle_adjust(model, [view], settings) for view in views]
+    alone = [bundle_adjust(model, [view], replace(settings, steps=STEPS)) for view in views]
     kept, common, found = list(range(len(views))), together, list[int]()
     while len(kept) > 1:
-        rise = [common.view_energy[k] - alone[index].view_energy[0] for k, index in enumerate(kept)]
-        worst = rise.index(max(rise))
-        rest = [index for index in kept if index != kept[worst]]
-        without = (
-            alone[rest[0]]
-            if len(rest) == 1
-            else bundle_adjust(model, [views[index] for index in rest], settings)
+        evidence, worst, without = evidence_of_another(
+            model, [views[index] for index in kept], common, [alone[index] for index in kept], settings
         )
-        if common.energy - without.energy - alone[kept[worst]].energy < EVIDENCE:
+        if evidence < EVIDENCE:
             break
-        found.append(kept[worst])
-        kept, common = rest, without
+        found.append(kept.pop(worst))
+        common = without
     return found
+
+
+def evidence_of_another(
+    model: LandmarkModel,
+    views: Sequence[LandmarkView],
+    together: Bundle,
+    alone: Sequence[Bundle],
+    settings: BundleSettings,
+) -> tuple[float, int, Bundle]:
+    """How much less energy a photograph and the rest have with a head each than with a common one, of the photograph
+    that fits worst.
+
+    Args:
+        model: Landmarks by code.
+        views: At least two photographs.
+        together: Their common head.
+        alone: The head of each by itself.
+        settings: By which these were found.
+
+    Returns:
+        The difference, the photograph's position, and the head of the others.
+    """
+    rise = [each - own.view_energy[0] for each, own in zip(together.view_energy, alone, strict=True)]
+    worst = rise.index(max(rise))
+    rest = [index for index in range(len(views)) if index != worst]
+    without = (
+        alone[rest[0]]
+        if len(rest) == 1
+        else bundle_adjust(model, [views[index] for index in rest], replace(settings, steps=STEPS))
+    )
+    return together.energy - without.energy - alone[worst].energy, worst, without

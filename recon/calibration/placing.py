@@ -79,7 +79,7 @@ def placed_by_landmarks(
             f"no photograph shows a face from before, so that cameras cannot be found ({names}): add one that does"
         )
     while True:
-        found = bundle_adjust(model, [_landmark_view(photographs[index]) for index in usable], settings)
+        found = bundle_adjust(model, [landmark_view(photographs[index]) for index in usable], settings)
         worst = int(np.argmax(found.residual_mm))
         bad = found.residual_mm[worst] > MOST_RESIDUAL_MM or found.outliers[worst] > MOST_OUTLIERS
         if not bad or len(usable) == 1:
@@ -89,7 +89,7 @@ def placed_by_landmarks(
             "person, another expression, or a face that is partly hidden"
         )
     labels = [photographs[index].name for index in usable]
-    views = [_landmark_view(photographs[index]) for index in usable]
+    views = [landmark_view(photographs[index]) for index in usable]
     remarks = _about_persons(labels, other_persons(model, views, found, settings))
     placed = {index: _placed(found, number, remarks.get(number)) for number, index in enumerate(usable)}
     return placed, refused
@@ -130,7 +130,8 @@ def focal_groups(photographs: Sequence[ObservedPhotograph], shared: bool = True)
     return groups
 
 
-def _landmark_view(photograph: ObservedPhotograph) -> LandmarkView:
+def landmark_view(photograph: ObservedPhotograph) -> LandmarkView:
+    """Landmarks of a photograph that has them, as bundle adjustment takes them."""
     assert photograph.landmarks is not None
     seen = photograph.landmarks
     return LandmarkView(

@@ -28,6 +28,8 @@ LANDMARKS_MM = 6.0
 portraits; an exchanged camera or another head's landmarks are 15 and more away."""
 EXCESS_SHARE = 0.02
 """Share of an outline from which a part of it that lies far beyond is worth a word."""
+LITTLE_COUNTED = 0.25
+"""Share of an outline below which it is said how little of it counts."""
 LOW = 0.5
 """How far down, in the mean of unit vectors, a part lies that may be of the shoulders."""
 BESIDE_SHARE = 0.15
@@ -100,9 +102,14 @@ class Fitted:
             return "nothing of its outline counts: all of it is ignored or beyond the picture"
         if np.isinf(found.median_px):
             return "one of the outlines is not in the picture"
+        few = (
+            f"; only {found.counted:.0%} of the mask's outline is in the picture and not ignored"
+            if found.counted < LITTLE_COUNTED
+            else ""
+        )
         return (
             f"outlines {found.median_px:.1f} px = {self.median_mm:.1f} mm apart (median), 90 % within "
-            f"{found.p90_px:.1f} px = {self.p90_mm:.1f} mm; overlap (IoU) {found.iou:.1%}"
+            f"{found.p90_px:.1f} px = {self.p90_mm:.1f} mm; overlap (IoU) {found.iou:.1%}{few}"
         )
 
 
