@@ -32,6 +32,7 @@ from recon.scene.images import upright
 from recon.scene.readers import READERS
 from recon.scene.view import View
 from recon.systems.config import build
+from recon.systems.resolvers import scene_name
 
 log = logging.getLogger(__name__)
 
@@ -84,9 +85,11 @@ def calibrated_scene(cfg: DictConfig, photographs: list[Path], folder: Path) -> 
         SceneError: A photograph cannot be read, or none shows a face from before.
         PerceptionError: The networks cannot be had.
     """
-    out = folder / "scene" / "photographs"
-    if cfg.resume is not None and out.is_dir():
-        return scenes.open(out)
+    out = folder / "scene" / scene_name(str(cfg.scene))
+    if cfg.resume is not None:
+        for made in (out, folder / "scene" / "photographs"):  # the name that every one had before
+            if made.is_dir():
+                return scenes.open(made)
     # What a run that was stopped before its training left behind is replaced.
     calibrated = calibrate(cfg, photographs, out, overwrite=True)
     log.info("cameras and masks are estimates: look at %s", out / SHEET)
