@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from recon.errors import ConfigError, ReconError
 from recon.resources import CONF
 from recon.systems.aliases import present_arguments
-from recon.systems.help import GROUP_NAMES, option_help, options, refusal
+from recon.systems.help import GROUP_NAMES, comment_of, option_help, options, refusal
 from recon.systems.resolvers import register_resolvers
 
 LISTED = {"photos": "photographs"}
@@ -45,7 +45,9 @@ def run(name: str, task: Callable[[DictConfig], None]) -> None:
     @functools.wraps(task)
     def checked(cfg: DictConfig) -> None:
         with exit_codes(logging.getLogger(name)):
-            if "resume" not in cfg:  # a resumed training takes over what is missing, and checks for itself
+            if (
+                cfg.get("resume") is None
+            ):  # a resumed training takes over what is missing, and checks for itself
                 require_all(name, cfg)
         with quiet_where_nobody_reads():
             task(cfg)
@@ -66,9 +68,11 @@ def require_all(name: str, cfg: DictConfig) -> None:
     Raises:
         ConfigError: with what the option is.
     """
-    comments = {option.name: option.comment for option in options(CONF / f"{name}.yaml")}
-    for missing in sorted(OmegaConf.missing_keys(cfg), key=list(comments).index):
-        raise ConfigError(f"{missing}= is missing: {comments[missing]}")
+    order = [option.name for option in options(CONF / f"{name}.yaml")]
+    for missing in sorted(
+        OmegaConf.missing_keys(cfg), key=lambda key: (key not in order, [*order, key].index(key))
+    ):
+        raise ConfigError(f"{missing}= is missing: {comment_of(missing, name)}")
 
 
 def print_help(name: str) -> None:

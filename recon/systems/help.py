@@ -167,15 +167,33 @@ def _known_options(name: str) -> Mapping[str, Sequence[str]]:
     """All options of a command, and for those that not every command line has the choices that bring them."""
     main = CONF / f"{name}.yaml"
     known: dict[str, list[str]] = {option.name: [] for option in options(main)}
+    for package, path in _choices(main):
+        known[package] = []
+        for option in all_options(path, f"{package}."):
+            known.setdefault(option.name, []).append(f"{package}={path.stem}")
+    return known
+
+
+def comment_of(option: str, name: str) -> str:
+    """What conf/ says of an option of a command, or of a choice that its groups have."""
+    main = CONF / f"{name}.yaml"
+    own = {each.name: each.comment for each in options(main)}
+    if option in own:
+        return own[option]
+    for package, path in _choices(main):
+        for each in all_options(path, f"{package}."):
+            if each.name == option and each.comment:
+                return each.comment
+    return "an option without a default"
+
+
+def _choices(main: Path) -> Iterator[tuple[str, Path]]:
+    """Place in the configuration and file of every choice of the groups that a main file names."""
     for entry in _defaults(main):
         for key in entry if isinstance(entry, dict) else ():
             group, _, package = str(key).partition("@")
-            package = package or group
-            known[package] = []
             for path in sorted((CONF / group).glob("*.yaml")):
-                for option in all_options(path, f"{package}."):
-                    known.setdefault(option.name, []).append(f"{package}={path.stem}")
-    return known
+                yield package or group, path
 
 
 def _chosen(main: Path, cfg: DictConfig) -> list[tuple[str, str, str]]:

@@ -83,6 +83,12 @@ def test_an_option_that_is_missing_is_named_and_explained():
         cfg = compose("export_scene", overrides=["format=idr"])
         with pytest.raises(ConfigError, match="scene= is missing: demo, a scene folder"):
             require_all("export_scene", cfg)
+        with pytest.raises(ConfigError, match=r"perception\.segmenter\.path= is missing: the file"):
+            require_all(
+                "photos", compose("photos", overrides=["photographs=[a]", "out=o", "perception=onnx_masks"])
+            )
+        for method in ("instant", "idr", "h3dnet", "baseh3dnet"):
+            require_all("train", compose("train", overrides=[f"method={method}"]))
         require_all("export_scene", compose("export_scene", overrides=["scene=demo", "format=idr", "out=o"]))
 
 
