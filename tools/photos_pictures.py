@@ -164,12 +164,11 @@ def cut_off(studio: Studio) -> Picture:
 
 def far_away(studio: Studio) -> Picture:
     """The same photograph from so far that the face has some fifty pixels."""
-    whole = Image.fromarray(studio.photograph(FRONT))
-    edge = np.asarray(whole)[:60].mean(axis=(0, 1)).astype(int)
-    page = Image.new("RGB", whole.size, tuple(edge.tolist()))
-    small = whole.resize((WIDTH // 5, HEIGHT // 5), Image.Resampling.LANCZOS)
-    page.paste(small, ((WIDTH - small.width) // 2, HEIGHT - small.height))
-    return np.asarray(page.filter(ImageFilter.GaussianBlur(0.4)))
+    small = Image.fromarray(studio.photograph(FRONT)).resize(
+        (WIDTH // 5, HEIGHT // 5), Image.Resampling.LANCZOS
+    )
+    side = (WIDTH - small.width) // 2
+    return np.pad(np.asarray(small), ((HEIGHT - small.height, 0), (side, side), (0, 0)), mode="edge")
 
 
 def blurred(studio: Studio) -> Picture:

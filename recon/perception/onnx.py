@@ -112,7 +112,9 @@ class OnnxPersonSegmenter:
             )
         values = values.reshape(self.size, self.size)
         if self.logits:
-            values = np.asarray(0.5 * (1 + np.tanh(values / 2)), np.float32)  # the sigmoid, without an overflow
+            values = np.asarray(
+                0.5 * (1 + np.tanh(values / 2)), np.float32
+            )  # the sigmoid, without an overflow
         elif values.min() < -SLACK or values.max() > 1 + SLACK:
             raise PerceptionError(
                 f"{self.path} gives values from {values.min():.3g} to {values.max():.3g}, expected probabilities: "
