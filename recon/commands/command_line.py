@@ -214,6 +214,20 @@ def discard(stream: Any) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+def run_series(log: logging.Logger, task: Callable[[DictConfig], int], cfg: DictConfig) -> None:
+    """Run a command that does many runs, and end the process: code 1 if some failed or on bad input, 130 when stopped.
+
+    Args:
+        log: Gets the message of an error.
+        task: Does what is missing; number of failures.
+        cfg: Configuration.
+    """
+    interrupt_on_signals()
+    with exit_codes(log, "stopped; the same command goes on from here"):
+        failed = task(cfg)
+    sys.exit(1 if failed else 0)
+
+
 def interrupt_on_signals() -> None:
     """Makes a polite kill and a closed terminal the same as Ctrl-C: `KeyboardInterrupt`."""
     for number in (signal.SIGTERM, signal.SIGHUP):

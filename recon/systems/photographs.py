@@ -23,6 +23,7 @@ from recon.perception import (
     photographs_in,
     read_photograph,
 )
+from recon.perception.masks import ALPHA, AUTO
 from recon.perception.photograph import EXTENSIONS
 from recon.priors import load_shape_prior
 from recon.priors.shipped import hash_of, shipped
@@ -36,7 +37,6 @@ from recon.systems.resolvers import scene_name
 
 log = logging.getLogger(__name__)
 
-AUTO, ALPHA = "auto", "alpha"
 BACK_AGAIN = {6: 8, 8: 6}
 """EXIF orientations that undo others; all but these undo themselves."""
 

@@ -278,7 +278,7 @@ def test_a_bust_cut_out_of_a_large_photograph_may_lie_far_off_its_middle(good):
     intrinsics = view.camera.intrinsics.copy()
     intrinsics[:2, 2] -= 2.2 * view.camera.width
     moved = Camera(intrinsics, view.camera.world_from_camera, view.camera.width, view.camera.height)
-    views = (scene.views[0], replace(view, camera=moved))
+    views = (scene.views[0], View(1, view.name, moved, view.image_path, view.mask_path))
     with pytest.raises(SceneError, match=r"principal point .* far outside"):
         _checked_camera(replace(scene, views=views), views[1])
     assert _checked_camera(replace(scene, views=views, body_ignored=True), views[1]) is views[1].camera
