@@ -16,7 +16,7 @@ from recon.calibration.bundle import BundleSettings, CameraUncertainty
 from recon.calibration.check_sheet import write_check_sheet
 from recon.calibration.joint import JointFit, joint_fit, without_body, zoomed
 from recon.calibration.landmarks import LandmarkModel
-from recon.calibration.masks import head_mesh
+from recon.calibration.masks import head_mesh, with_head
 from recon.calibration.observing import ObservedPhotograph
 from recon.calibration.placing import (
     SOLVER_LONG_SIDE,
@@ -156,7 +156,7 @@ def scene_from_photographs(
     ]
     mesh = head_mesh(fit.shape, prior.canonical)
     pairs = [(view, camera) for (view, _), camera in zip(views, cameras, strict=True)]
-    shown = [without_body(view, camera) for view, camera in pairs]
+    shown = [without_body(with_head(view, camera, mesh, fit.outline_mm), camera) for view, camera in pairs]
     scale, size = _size(prior, fit, interpupillary_mm)
     world = np.diag([scale, scale, scale, 1.0])
     folder = _write(Path(out), shown, cameras, world, prior, model, fit, overwrite)
