@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, maximum_filter
 from scipy.spatial import cKDTree
 from skimage.measure import find_contours
 
@@ -61,15 +61,38 @@ def mask_iou(pred: Bool[np.ndarray, "_ _"], target: Bool[np.ndarray, "_ _"]) -> 
     return int((pred & target).sum()) / union
 
 
-def agreement(shown: Bool[np.ndarray, "h w"], fitted: Bool[np.ndarray, "h w"]) -> Agreement:
+def agreement(
+    shown: Bool[np.ndarray, "h w"],
+    fitted: Bool[np.ndarray, "h w"],
+    ignored: Bool[np.ndarray, "h w"] | None = None,
+) -> Agreement:
     """Compares a photograph's mask with the silhouette of what was fitted to it.
 
     Outlines are compared both ways, so that a part that only one of them has counts too.
+
+    Args:
+        shown: The mask.
+        fitted: The silhouette.
+        ignored: Pixels that do not count; where they cut both off, the outlines agree of necessity and do not count.
     """
-    a, b = (inner(mask_outlines(mask), mask.shape) for mask in (shown, fitted))
-    iou = mask_iou(fitted, shown)
+    counted = np.ones_like(shown) if ignored is None else ~ignored
+    curves = [inner(mask_outlines(mask & counted), mask.shape) for mask in (shown, fitted)]
+    iou = mask_iou(fitted & counted, shown & counted)
+    a, b = curves
+    if ignored is not None and ignored.any():  # where all is next to it, all that is left counts
+        a, b = (away if len(away := _away(each, ignored)) else each for each in curves)
     if not len(a) or not len(b):
         return Agreement(float("inf"), float("inf"), iou)
-    apart = np.concatenate([cKDTree(b).query(a)[0], cKDTree(a).query(b)[0]])
+    apart = np.concatenate([cKDTree(curves[1]).query(a)[0], cKDTree(curves[0]).query(b)[0]])
     median, p90 = np.percentile(apart, [50, 90])
     return Agreement(float(median), float(p90), iou)
+
+
+def _away(
+    points: Float[np.ndarray, "points 2"], ignored: Bool[np.ndarray, "h w"], reach_px: int = 3
+) -> Float[np.ndarray, "_ 2"]:
+    """Points that are not next to ignored pixels."""
+    near = maximum_filter(ignored.view(np.uint8), 2 * reach_px + 1)
+    columns, rows = points.astype(int).T
+    kept: np.ndarray = points[near[rows, columns] == 0]
+    return kept

@@ -8,19 +8,20 @@ import numpy as np
 from jaxtyping import Bool, Float
 from PIL import Image, ImageDraw
 
+from recon.geometry.drawing import hatched_page
 from recon.scene.camera import Camera
 from recon.scene.scene import Scene
 from recon.scene.view import View
 
 MASK_COLOUR = (255, 64, 200)
-IGNORED_COLOUR = (255, 200, 0)
 SPHERE_COLOUR = (64, 220, 255)
+HATCH_PX = 9
 
 
 def contact_sheet(scene: Scene, view_ids: Sequence[int], tile: int = 256, columns: int = 6) -> Image.Image:
     """A sheet of photographs with the outlines of mask (pink) and unit sphere (blue).
 
-    The background is darkened, and ignored pixels are tinted yellow.
+    The background is darkened, and ignored pixels are hatched.
 
     Args:
         scene: The scene.
@@ -46,14 +47,11 @@ def _tile(scene: Scene, view: View, tile: int) -> Image.Image:
     scale = tile / max(image.shape[:2])
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     photograph = Image.fromarray((image * 255).astype(np.uint8)).resize(size, Image.Resampling.BOX)
-    small, unknown = (
-        np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST))
-        for pixels in (mask, view.ignored())
-    )
+    small = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
     pixels = np.asarray(photograph).copy()
     pixels[~small] = pixels[~small] // 2
+    pixels = np.asarray(hatched_page(Image.fromarray(pixels), view.ignored(), HATCH_PX)).copy()
     pixels[_outline(small)] = MASK_COLOUR
-    pixels[unknown] = pixels[unknown] // 2 + np.array(IGNORED_COLOUR, dtype=np.uint8) // 2
     picture = Image.new("RGB", (tile, tile))
     picture.paste(Image.fromarray(pixels), (0, 0))
     draw = ImageDraw.Draw(picture)
