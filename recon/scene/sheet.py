@@ -14,6 +14,7 @@ from recon.scene.scene import Scene
 from recon.scene.view import View
 
 MASK_COLOUR = (255, 64, 200)
+IGNORED_COLOUR = (255, 200, 0)
 SPHERE_COLOUR = (64, 220, 255)
 HATCH_PX = 9
 
@@ -21,7 +22,7 @@ HATCH_PX = 9
 def contact_sheet(scene: Scene, view_ids: Sequence[int], tile: int = 256, columns: int = 6) -> Image.Image:
     """A sheet of photographs with the outlines of mask (pink) and unit sphere (blue).
 
-    The background is darkened, and ignored pixels are hatched.
+    The background is darkened, and ignored pixels are tinted yellow and hatched.
 
     Args:
         scene: The scene.
@@ -47,13 +48,16 @@ def _tile(scene: Scene, view: View, tile: int) -> Image.Image:
     scale = tile / max(image.shape[:2])
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     photograph = Image.fromarray((image * 255).astype(np.uint8)).resize(size, Image.Resampling.BOX)
-    small = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+    small, unknown = (
+        np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST))
+        for pixels in (mask, view.ignored())
+    )
     pixels = np.asarray(photograph).copy()
     pixels[~small] = pixels[~small] // 2
-    pixels = np.asarray(hatched_page(Image.fromarray(pixels), view.ignored(), HATCH_PX)).copy()
     pixels[_outline(small)] = MASK_COLOUR
+    pixels[unknown] = pixels[unknown] // 2 + np.array(IGNORED_COLOUR, dtype=np.uint8) // 2
     picture = Image.new("RGB", (tile, tile))
-    picture.paste(Image.fromarray(pixels), (0, 0))
+    picture.paste(hatched_page(Image.fromarray(pixels), unknown, HATCH_PX), (0, 0))
     draw = ImageDraw.Draw(picture)
     camera = view.camera.transformed(scene.unit_from_world).resized_to(*size)
     draw.line([tuple(point) for point in _sphere_outline(camera)], fill=SPHERE_COLOUR, width=1)

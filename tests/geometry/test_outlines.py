@@ -38,3 +38,13 @@ def test_the_pictures_border_is_no_outline():
     assert points[:, 1].max() < 96 and 39 < points[:, 1].min() < 41 and len(points) > 100
     empty = agreement(mask, np.zeros_like(mask))
     assert empty.median_px == float("inf") and empty.iou == 0
+
+
+def test_what_is_ignored_makes_no_outlines_agree():
+    ignored = np.zeros((200, 200), bool)
+    ignored[80:] = True  # cuts both discs off along the same line
+    found = agreement(disc(60.0), disc(53.0), ignored)
+    assert found.median_px == pytest.approx(7.0, abs=0.3)
+    assert found.iou == pytest.approx(
+        (disc(53.0) & ~ignored).sum() / (disc(60.0) & ~ignored).sum(), abs=1e-9
+    )

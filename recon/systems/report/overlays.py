@@ -82,7 +82,7 @@ def _with_band(page: Image.Image, lines: Sequence[str], ignores: bool) -> Image.
     x, first, second = 12, page.height + 5, page.height + 30
     for colour, label in (
         (MASK_COLOUR, "outline of the mask"),
-        (FIT_COLOUR, "outline of the fitted surface"),
+        (FIT_COLOUR, "of the fitted surface"),
     ):
         pen.line((x, first + 11, x + 34, first + 11), fill=colour, width=4)
         pen.text((x + 42, first), label, fill="black", font=font)
