@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import trimesh
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from PIL import Image, ImageDraw, ImageFont
 
-from recon.calibration.masks import silhouette
 from recon.calibration.observing import ObservedPhotograph
 from recon.files import replacing
 from recon.geometry.drawing import hatched_page
@@ -35,6 +34,7 @@ def write_check_sheet(
     photographs: Sequence[ObservedPhotograph],
     cameras: Sequence[Camera],
     mesh: trimesh.Trimesh,
+    heads: Sequence[Bool[np.ndarray, "height width"]],
     names: Sequence[str],
     lines: Sequence[str],
 ) -> None:
@@ -46,12 +46,13 @@ def write_check_sheet(
         photographs: Those of the scene.
         cameras: Of them, canonical mm.
         mesh: The fitted head, canonical mm.
+        heads: Where each camera sees it.
         names: Of the photographs.
         lines: Of text.
     """
     tiles = [
-        _photograph(photograph, camera, mesh, name)
-        for photograph, camera, name in zip(photographs, cameras, names, strict=True)
+        _photograph(photograph, head, name)
+        for photograph, head, name in zip(photographs, heads, names, strict=True)
     ]
     tiles.append(_from_above(cameras, mesh))
     columns = min(COLUMNS, len(tiles))
@@ -97,7 +98,7 @@ def _swatch(colour: tuple[int, int, int] | None) -> Image.Image:
 
 
 def _photograph(
-    photograph: ObservedPhotograph, camera: Camera, mesh: trimesh.Trimesh, name: str
+    photograph: ObservedPhotograph, head: Bool[np.ndarray, "height width"], name: str
 ) -> Image.Image:
     width, height = photograph.size
     scale = TILE / max(width, height)
@@ -109,7 +110,7 @@ def _photograph(
     pen = ImageDraw.Draw(page)
     for shown, colour, wide in (
         (photograph.mask, MASK_COLOUR, 3),
-        (silhouette(mesh, camera), HEAD_COLOUR, 1),
+        (head, HEAD_COLOUR, 1),
     ):
         for curve in mask_outlines(shown):
             pen.line([tuple(point) for point in (curve * scale).tolist()], fill=colour, width=wide)

@@ -28,15 +28,15 @@ MOST_OUTLINE_MM = 3.0
 
 
 def with_head(
-    photograph: ObservedPhotograph, camera: Camera, mesh: trimesh.Trimesh, outline_mm: float
+    photograph: ObservedPhotograph, camera: Camera, head: Bool[np.ndarray, "height width"], outline_mm: float
 ) -> ObservedPhotograph:
     """The photograph with a mask of the person whose head was fitted; a user's mask stays, and so does the network's
     where the head contradicts it altogether.
 
     Args:
         photograph: With the network's probability of a person.
-        camera: Of it, in the frame of the mesh, mm.
-        mesh: The fitted head.
+        camera: Of it, canonical mm.
+        head: Where it sees the fitted head.
         outline_mm: Typical distance between the outlines of head and masks.
     """
     if photograph.probability is None or outline_mm > MOST_OUTLINE_MM:
@@ -51,7 +51,7 @@ def with_head(
     found = refined_mask(
         photograph.image,
         seen,
-        silhouette(mesh, camera),
+        head,
         below_collar(camera, CHIN_MM),
         float(camera.intrinsics[0, 0] / np.linalg.norm(camera.centre)),
         outline_mm,

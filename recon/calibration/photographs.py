@@ -16,7 +16,7 @@ from recon.calibration.bundle import BundleSettings, CameraUncertainty
 from recon.calibration.check_sheet import write_check_sheet
 from recon.calibration.joint import JointFit, joint_fit, without_body, zoomed
 from recon.calibration.landmarks import LandmarkModel
-from recon.calibration.masks import head_mesh, with_head
+from recon.calibration.masks import head_mesh, silhouette, with_head
 from recon.calibration.observing import ObservedPhotograph
 from recon.calibration.placing import (
     SOLVER_LONG_SIDE,
@@ -155,8 +155,11 @@ def scene_from_photographs(
         for fitted, factor, (_, camera) in zip(fit.cameras, fit.focal_factors, views, strict=True)
     ]
     mesh = head_mesh(fit.shape, prior.canonical)
-    pairs = [(view, camera) for (view, _), camera in zip(views, cameras, strict=True)]
-    shown = [without_body(with_head(view, camera, mesh, fit.outline_mm), camera) for view, camera in pairs]
+    heads = [silhouette(mesh, camera) for camera in cameras]
+    shown = [
+        without_body(with_head(view, camera, head, fit.outline_mm), camera)
+        for (view, _), camera, head in zip(views, cameras, heads, strict=True)
+    ]
     scale, size = _size(prior, fit, interpupillary_mm)
     world = np.diag([scale, scale, scale, 1.0])
     folder = _write(Path(out), shown, cameras, world, prior, model, fit, overwrite)
@@ -170,7 +173,7 @@ def scene_from_photographs(
     )
     _write_report(folder, result, scale)
     names = [photographs[index].name for index in order]
-    write_check_sheet(folder / SHEET, shown, cameras, mesh, names, result.lines())
+    write_check_sheet(folder / SHEET, shown, cameras, mesh, heads, names, result.lines())
     return result
 
 

@@ -132,8 +132,10 @@ def refined_mask(
     edge, known = max(round(EDGE * size), 1), round(px_per_mm * _known_mm(outline_mm))
     person, sure = found > 0.5, (found < UNSURE[0]) | (found > UNSURE[1])
     contrary = (person != seen.mask) & ~(person & body)
-    certain = _grown(_shrunk(contrary & sure, edge), 3 * edge)
-    mask = without_holes(_region(seen.mask ^ (contrary & certain), head), (HOLE * size) ** 2)
+    changed = contrary & _grown(_shrunk(contrary & sure, edge), 3 * edge)
+    mask = seen.mask
+    if changed.any():
+        mask = without_holes(_region(mask ^ changed, head), (HOLE * size) ** 2)
     doubted = (person != mask) & ~sure & ~(person & body)
     ignored = seen.ignore & ~(_shrunk(head, known) & sure & person & mask)
     ignored |= _grown(_shrunk(doubted, edge), 2 * edge)
@@ -156,11 +158,15 @@ def _region(mask: Bool[np.ndarray, "height width"], head: Bool[np.ndarray, "heig
 
 def _shrunk(mask: Bool[np.ndarray, "height width"], reach: int) -> Bool[np.ndarray, "height width"]:
     """A mask without what is nearer to its outline than a number of pixels, in rows and columns."""
+    if not mask.any():
+        return mask
     return ndimage.minimum_filter(mask.view(np.uint8), 2 * reach + 1).view(bool)
 
 
 def _grown(mask: Bool[np.ndarray, "height width"], reach: int) -> Bool[np.ndarray, "height width"]:
     """A mask with what is no further from it than a number of pixels, in rows and columns."""
+    if not mask.any():
+        return mask
     return ndimage.maximum_filter(mask.view(np.uint8), 2 * reach + 1).view(bool)
 
 

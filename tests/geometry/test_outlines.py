@@ -45,6 +45,4 @@ def test_what_is_ignored_makes_no_outlines_agree():
     ignored[80:] = True  # cuts both discs off along the same line
     found = agreement(disc(60.0), disc(53.0), ignored)
     assert found.median_px == pytest.approx(7.0, abs=0.3)
-    assert found.iou == pytest.approx(
-        (disc(53.0) & ~ignored).sum() / (disc(60.0) & ~ignored).sum(), abs=1e-9
-    )
+    assert found.iou == pytest.approx((disc(53.0) & ~ignored).sum() / (disc(60.0) & ~ignored).sum(), abs=1e-9)
