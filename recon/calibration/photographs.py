@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from recon.calibration.bundle import BundleSettings, CameraUncertainty
 from recon.calibration.check_sheet import write_check_sheet
@@ -156,10 +156,7 @@ def scene_from_photographs(
     ]
     mesh = head_mesh(fit.shape, prior.canonical)
     heads = [silhouette(mesh, camera) for camera in cameras]
-    shown = [
-        without_body(with_head(view, camera, head, fit.outline_mm), camera)
-        for (view, _), camera, head in zip(views, cameras, heads, strict=True)
-    ]
+    shown = _masked_by_head([view for view, _ in views], cameras, heads, fit.outline_mm)
     scale, size = _size(prior, fit, interpupillary_mm)
     world = np.diag([scale, scale, scale, 1.0])
     folder = _write(Path(out), shown, cameras, world, prior, model, fit, overwrite)
@@ -196,6 +193,21 @@ def _fitted(
         counts,
         focal_groups=groups,
     )
+
+
+def _masked_by_head(
+    views: Sequence[ObservedPhotograph],
+    cameras: Sequence[Camera],
+    heads: Sequence[Bool[np.ndarray, "height width"]],
+    outline_mm: float,
+) -> list[ObservedPhotograph]:
+    """Photographs with masks judged anew by where the head is seen, and what is below the collar ignored. The fit is
+    not made again: it hardly changes with the masks.
+    """
+    return [
+        without_body(with_head(view, camera, head, outline_mm), camera)
+        for view, camera, head in zip(views, cameras, heads, strict=True)
+    ]
 
 
 def _size(prior: ShapePrior, fit: JointFit, interpupillary_mm: float | None) -> tuple[float, str]:
