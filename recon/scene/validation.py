@@ -234,8 +234,7 @@ def _checked_camera(scene: Scene, view: View) -> Camera:
     if off_centre.max() > 1.5 and not scene.body_ignored:
         raise SceneError(
             f"{where}: principal point {K[:2, 2].round(1).tolist()} is far outside of the "
-            f"{camera.width}x{camera.height} "
-            "image: the camera was made for another image size"
+            f"{camera.width}x{camera.height} image: the camera was made for another image size"
         )
     return camera
 

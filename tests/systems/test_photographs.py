@@ -82,12 +82,15 @@ def test_the_pose_that_calibration_found_is_what_a_prior_begins_with(tmp_path):
         read_pose(scene.root)
 
 
-def test_the_scene_that_is_made_has_the_name_of_the_folder_or_of_the_photograph(tmp_path, monkeypatch):
+def test_the_scene_that_is_made_has_the_name_of_the_folder_or_of_the_photograph(
+    tmp_path, monkeypatch, caplog
+):
     asked = []
 
     def made(cfg, photographs, out, *, overwrite):
         asked.append(out)
         scene = scenes.open(ellipsoid.write_idr_scene(out, 1))
+        (out / "calibration.json").write_text('{"warnings": ["the face is blurred"]}')
         return SimpleNamespace(scene=scene)
 
     monkeypatch.setattr("recon.systems.photographs.calibrate", made)
@@ -100,6 +103,7 @@ def test_the_scene_that_is_made_has_the_name_of_the_folder_or_of_the_photograph(
         assert calibrated_scene(cfg, [], run).name == name and asked[-1] == run / "scene" / name
     cfg.resume = str(run)
     assert calibrated_scene(cfg, [], run).name == "IMG_1" and len(asked) == 2
+    assert caplog.messages == ["the face is blurred"]  # a resumed run says again what its start has said
     shutil.rmtree(run / "scene" / "IMG_1")
     (run / "scene" / "Anna_in_May").rename(run / "scene" / "photographs")  # as runs called it before
     assert calibrated_scene(cfg, [], run).name == "photographs" and len(asked) == 2

@@ -39,9 +39,9 @@ class Diagnostics:
     """What is known of a reconstruction besides its shape.
 
     Attributes:
-        seen: Number of input photographs that show each vertex.
+        seen: Number of input photographs that show each vertex in a pixel that is not ignored.
         std_mm: Standard deviation of the surface along its normal, or None where the method does not know it.
-        seen_share: Share of the surface that some input photograph shows.
+        seen_share: Share of the surface that some input photograph shows in pixels that are not ignored.
         fitted: Agreement with each input view.
         life_size: Size of the head against the mean head, where known.
         warnings: Plain sentences; empty if all is well.
@@ -154,19 +154,24 @@ def judge(
         names: Files of the photographs by view, as users know them; those of the scene by default.
     """
     looked = partial(_looked, mesh, normals, folder, landmarks or {}, names or {})
-    seen, fitted = np.zeros(len(mesh.vertices), np.uint8), []
-    for shown, agreed in mapped(looked, list(zip(views, cameras, strict=True))):
-        seen += shown
+    seen, pictured, fitted = (
+        np.zeros(len(mesh.vertices), np.uint8),
+        np.zeros(len(mesh.vertices), np.uint8),
+        [],
+    )
+    for in_picture, counted, agreed in mapped(looked, list(zip(views, cameras, strict=True))):
+        pictured += in_picture
+        seen += counted
         fitted.append(agreed)
     fitted = _with_gaps(fitted, mesh, views, cameras)
     if folder is not None:
         axes = frame_of(cameras, np.asarray(mesh.vertices).mean(axis=0), front)
         write_uncertainty(folder / "uncertainty.png", mesh, normals, seen, std_mm, axes)
-    share = _share(mesh, seen)
-    said = warnings(fitted, share, float(np.ptp(mesh.vertices, axis=0).max()), life_size)
+    # What is ignored, such as a body, no further photograph would show: it is not asked for.
+    said = warnings(fitted, _share(mesh, pictured), float(np.ptp(mesh.vertices, axis=0).max()), life_size)
     for sentence in said:
         log.warning("%s", sentence)
-    return Diagnostics(seen, std_mm, share, fitted, life_size, said)
+    return Diagnostics(seen, std_mm, _share(mesh, seen), fitted, life_size, said)
 
 
 def _looked(
@@ -176,8 +181,8 @@ def _looked(
     landmarks: Mapping[str, int],
     names: Mapping[int, str],
     pair: tuple[View, Camera],
-) -> tuple[Bool[np.ndarray, " vertices"], Fitted]:
-    """What an input view shows of the mesh, and how both agree; writes the overlay."""
+) -> tuple[Bool[np.ndarray, " vertices"], Bool[np.ndarray, " vertices"], Fitted]:
+    """What an input view shows of the mesh, what of it in pixels that count, and how both agree; writes the overlay."""
     view, camera = pair
     found, mask = mesh_visibility(mesh, normals, camera), view.mask()
     fitted = _compared(mesh, view, camera, mask, found, landmarks)
@@ -188,9 +193,25 @@ def _looked(
             view.image().astype(np.float64),
             mask,
             found.silhouette,
-            (f"view {view.index} ({view.name})", fitted.sentence()),
+            (fitted.label, fitted.sentence()),
+            view.ignored(),
         )
-    return found.seen, fitted
+    return found.seen, found.seen & ~_ignored_at(mesh, view, camera), fitted
+
+
+def _ignored_at(mesh: trimesh.Trimesh, view: View, camera: Camera) -> Bool[np.ndarray, " vertices"]:
+    """Vertices that a camera sees in ignored pixels of its photograph; those outside of the picture are not."""
+    ignored = view.ignored()
+    result = np.zeros(len(mesh.vertices), bool)
+    if not ignored.any():
+        return result
+    pixels, depth = camera.project(np.asarray(mesh.vertices, float))
+    inside = np.flatnonzero(
+        (depth > 0) & ((pixels >= 0) & (pixels < [camera.width, camera.height])).all(axis=1)
+    )
+    columns, rows = pixels[inside].astype(int).T
+    result[inside] = ignored[rows, columns]
+    return result
 
 
 def _with_gaps(

@@ -84,6 +84,26 @@ def test_seen_is_counted_over_the_views(scene):
     assert 0.5 < result.seen_share < 1 and result.seen.dtype == np.uint8
 
 
+def ignored_below(view, row):
+    ignored = np.zeros_like(view.mask())
+    ignored[row:] = True
+    view.ignored = lambda: ignored
+
+
+def test_what_is_ignored_is_not_seen_and_asks_for_no_photographs(scene):
+    mesh, _ = truth()
+    before = judged(scene, [0, 1, 2, 3])
+    row = ellipsoid.HEIGHT // 2
+    ignored_below(scene.views[0], row)
+    alone = judged(scene, [0])
+    pixels, _ = scene.views[0].camera.project(mesh.vertices)
+    assert alone.seen[pixels[:, 1] < row].any() and not alone.seen[pixels[:, 1] >= row].any()
+    for view in scene.views[1:]:
+        ignored_below(view, row)
+    after = judged(scene, [0, 1, 2, 3])
+    assert after.seen_share < 0.8 * before.seen_share and after.warnings == []
+
+
 def test_a_photograph_that_does_not_belong_is_named(scene, caplog):
     moved_mask(scene.views[2], 20)
     with caplog.at_level(logging.WARNING):
@@ -209,6 +229,18 @@ def test_overlays_draw_both_outlines_where_they_are(scene, tmp_path, small):
         assert x.max() == pytest.approx((columns[-1] + 1) * scale, abs=scale)
     corner = picture[:80, :80].astype(float) / 255
     np.testing.assert_allclose(corner, 1.0, atol=0.02)  # the photograph's background
+
+
+def test_what_is_ignored_is_hatched_and_named_in_the_legend(scene, tmp_path, small):
+    judged(scene, [0], tmp_path / "all")
+    ignored_below(scene.views[0], ellipsoid.HEIGHT // 2)
+    judged(scene, [0], tmp_path / "part")
+    plain, hatched = (
+        np.asarray(Image.open(tmp_path / each / "overlay_0000.png")).astype(int) for each in ("all", "part")
+    )
+    changed = (np.abs(plain - hatched).max(axis=2) > 40)[:, :60]  # the white ground left of the ellipsoid
+    assert not changed[:500].any() and 0.2 < changed[520:1020].mean() < 0.45
+    assert (plain[1024:] != hatched[1024:]).any()
 
 
 def test_uncertainty_is_drawn_in_its_colours_and_hatched_where_unseen(scene, tmp_path):
