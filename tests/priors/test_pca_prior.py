@@ -28,21 +28,17 @@ def test_unknown_settings_are_named_before_work_starts(given, message):
 
 
 @pytest.mark.slow
-def test_a_turned_world_and_pictures_that_lie_on_their_side_cost_nothing():
-    """Everything of the world is turned and moved, and each picture is stored after quarter turns of its own."""
+@pytest.mark.parametrize("scale", [1.0, 1.07, 0.0031])
+def test_a_similarity_of_the_world_and_pictures_that_lie_on_their_side_cost_nothing(scale):
+    """Everything of the world is turned, moved and scaled, and each picture is stored after quarter turns of its own."""
     scene = scenes.open(ASSETS / "heads" / "demo")
     prior = PCAPrior(str(shipped("pca-synth-v1.safetensors")), sdf_offset=False)
     given = observe(scene, [14, 9])
     plain = prior.fit(given).fit
     world = np.eye(4)
-    world[:3, :3], world[:3, 3] = Rotation.random(random_state=3).as_matrix(), [300.0, -100.0, 50.0]
-    moved = replace(
-        given.turned([1, 2]),
-        cameras=[
-            camera.transformed(world).turned(k) for camera, k in zip(given.cameras, (1, 2), strict=True)
-        ],
-        world_from_unit=world @ given.world_from_unit,
-    )
+    world[:3, :3] = scale * Rotation.random(random_state=3).as_matrix()
+    world[:3, 3] = [300.0, -100.0, 50.0]
+    moved = given.turned([1, 2]).transformed(world)
     fit = prior.fit(moved).fit
     # A hundredth of the code's standard deviation is about 0.01 mm of the surface.
     torch.testing.assert_close(fit.code, plain.code, atol=0.01, rtol=0)
