@@ -1,10 +1,11 @@
 """Whether a head depends on its scene's world: python tools/benchmark_invariance.py scene=demo views=3 changes=20.
 
 The world of a scene with ground truth is turned, moved and scaled at random, and each photograph is stored after
-quarter turns of its own; the instant method makes a head of what it is given, which is brought back and scored. The table has
-the errors of the scene as it is in its first row, then those of each change, and at last the largest deviation from the
-first row in percent. One photograph leaves the size of a head open, so that its strict errors (without a scale) follow
-what the unit of the world says of it. About 20 seconds a change, of three photographs on one core.
+quarter turns of its own; the instant method makes a head of what it is given, which is brought back and scored. The
+table has the errors of the scene as it is in its first row, then those of each change, and at last the largest
+deviation from the first row in percent. One photograph leaves the size of a head open, so that its strict errors
+(without a scale) follow what the unit of the world says of it. About 20 seconds a change, of three photographs on one
+core.
 
 Options, as `name=value`:
     scene    demo, or a folder with ground truth
