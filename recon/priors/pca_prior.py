@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ from recon.priors.prior import FittedHead, Networks, SceneObservations, Start
 from recon.priors.residual import RESIDUALS, ResidualField
 from recon.priors.shipped import hash_of, located
 from recon.priors.weights import ShapePrior, load_shape_prior
+from recon.priors.world_scale import found_life_size, rescaled
 from recon.scene.camera import quarter_turns
 
 log = logging.getLogger(__name__)
@@ -125,6 +126,7 @@ class PCAPrior:
             cameras=fit.cameras,
             life_size=life_size(fit.canonical_from_world, prior.canonical.radius_mm),
             landmarks=fitted.landmarks(),
+            canonical_from_world=fit.canonical_from_world,
         )
         return {self.path.stem: start}
 
@@ -143,13 +145,12 @@ class PCAPrior:
             )
         shape_model = prior.network
         begun = self._initial(prior, observations)
-        turns = quarter_turns(observations.cameras, begun.up)
+        turns = quarter_turns(observations.cameras, begun.initial.up)
         if any(turns):
             # Pictures lie on their side: turned upright, they give what they would give if they had been stored so.
             observations = observations.turned(turns)
             begun = self._initial(prior, observations)
-        images = observations.images()
-        marked = [marked_landmarks(prior, pixels) for pixels in observations.marked]
+        observations, images, marked = observations.scaled(begun.scale), observations.images(), begun.marked
         fit = solve(
             shape_model,
             observations.cameras,
@@ -160,7 +161,7 @@ class PCAPrior:
             self._settings_for(observations),
             ignored=observations.ignored,
             marked=marked,
-            initial=begun,
+            initial=begun.initial,
         )
         log.info(
             "fitted: outlines %.2f mm apart, colours %s",
@@ -172,17 +173,11 @@ class PCAPrior:
             raise OutOfDistributionError(
                 f"no head of {self.path.name} looks like the masks: outlines are {fit.outline_mm:.1f} mm apart "
                 f"(limit prior.out_of_distribution_mm={self.out_of_distribution_mm}). A hat, wrong masks, "
-                f"wrong cameras, another unit than "
-                "millimetres, or not a head"
+                "wrong cameras, or not a head"
             )
         offset = self._sdf_offset(shape_model, fit, observations, images, prior.canonical.radius_mm)
-        cameras = (
-            [camera.turned(-k) for camera, k in zip(fit.cameras, turns, strict=True)]
-            if any(turns)
-            else fit.cameras
-        )
         shape = GridShape.from_code(shape_model, fit.code, offset)
-        return FittedHead(prior, shape_model, replace(fit, cameras=cameras), shape)
+        return FittedHead(prior, shape_model, _as_given(fit, turns, begun.scale), shape)
 
     def _settings_for(self, observations: SceneObservations) -> SolverSettings:
         """Settings of the solver: cameras that calibration estimated from several photographs are less sure than those
@@ -191,20 +186,26 @@ class PCAPrior:
         estimated = observations.canonical_from_world is not None and len(observations.cameras) > 1
         return replace(self.settings, **ESTIMATED_CAMERAS) if estimated else self.settings
 
-    def _initial(self, prior: ShapePrior, observations: SceneObservations) -> InitialHead:
+    def _initial(self, prior: ShapePrior, observations: SceneObservations) -> "_Begun":
         """Where the fit begins."""
-        assert isinstance(prior.network, PCAShapeModel)
-        return initial_head(
-            prior.network,
-            observations.cameras,
-            observations.masks,
-            observations.world_from_unit[:3, 3],
-            prior.canonical.radius_mm,
-            self.settings,
-            ignored=observations.ignored,
-            marked=[marked_landmarks(prior, pixels) for pixels in observations.marked],
-            start=observations.canonical_from_world,
-        )
+        shape_model, unit_mm = prior.network, prior.canonical.radius_mm
+        assert isinstance(shape_model, PCAShapeModel)
+        marked = [marked_landmarks(prior, pixels) for pixels in observations.marked]
+
+        def search(scaled: SceneObservations) -> InitialHead:
+            return initial_head(
+                shape_model,
+                scaled.cameras,
+                scaled.masks,
+                scaled.world_from_unit[:3, 3],
+                unit_mm,
+                self.settings,
+                ignored=scaled.ignored,
+                marked=marked,
+                start=scaled.canonical_from_world,
+            )
+
+        return _Begun(*found_life_size(observations, unit_mm, search), marked)
 
     def _sdf_offset(
         self,
@@ -254,6 +255,34 @@ class PCAPrior:
             return (spread[place] / scale).to(points)
 
         return deviation
+
+
+class _Begun(NamedTuple):
+    """Where a fit begins.
+
+    Attributes:
+        initial: The head, in a scaled world.
+        scale: By what factor all lengths of that world are longer.
+        marked: Landmarks of each photograph; None where there are none.
+    """
+
+    initial: InitialHead
+    scale: float
+    marked: Sequence[MarkedLandmarks | None]
+
+
+def _as_given(fit: InstantFit, turns: Sequence[int], scale: float) -> InstantFit:
+    """A fit to turned pictures in a scaled world, as one to the given pictures in the given world."""
+    cameras = fit.cameras
+    if any(turns):
+        cameras = [camera.turned(-k) for camera, k in zip(cameras, turns, strict=True)]
+    if scale == 1.0:
+        return replace(fit, cameras=cameras)
+    shorter = np.diag([1 / scale, 1 / scale, 1 / scale, 1.0])
+    pose = rescaled(fit.canonical_from_world, 1 / scale)
+    return replace(
+        fit, cameras=[camera.transformed(shorter) for camera in cameras], canonical_from_world=pose
+    )
 
 
 def _warn_of_landmarks(

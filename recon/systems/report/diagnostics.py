@@ -17,11 +17,13 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from recon.calibration import is_calibrated, photograph_names
+from recon.fitting import up_of_pose
 from recon.geometry.outlines import Excess, agreement, excess
 from recon.geometry.surface import Surface
 from recon.rendering import CameraBundle
 from recon.rendering.visibility import Visibility, mesh_visibility
 from recon.scene import Camera, View
+from recon.scene.camera import common_up
 from recon.scene.consistency import MaskedView, disagreement_mm
 from recon.systems.report.overlays import write_overlay, write_uncertainty
 from recon.systems.report.warnings import EXCESS_SHARE, LEAST_PX, OUTLINE_P90_MM, Fitted, warnings
@@ -120,6 +122,7 @@ def write(run: Run) -> dict[str, Any]:
         front=facing(scene.front(), scene.scale_mat),
         landmarks=run.surface.landmarks,
         names=photograph_names(scene.root) if is_calibrated(scene.root) else {},
+        canonical_from_world=run.start.canonical_from_world,
     )
     run.surface.vertex_data |= judged.vertex_data()
     truth = scene.ground_truth if run.cfg.evaluate else None
@@ -138,6 +141,7 @@ def judge(
     front: Float[np.ndarray, " 3"] | None = None,
     landmarks: Mapping[str, int] | None = None,
     names: Mapping[int, str] | None = None,
+    canonical_from_world: Float[np.ndarray, "4 4"] | None = None,
 ) -> Diagnostics:
     """Judge a mesh against photographs, without a run.
 
@@ -149,7 +153,9 @@ def judge(
         folder: Where the pictures go; None for none.
         std_mm: Standard deviation of the surface along its normal.
         life_size: Size of the head against the mean head.
-        front: Where the face looks, world; without it the pictures look from the mean of the cameras.
+        front: Where the face looks, world; without it, and without a pose, the pictures look from the mean of the
+            cameras.
+        canonical_from_world: Pose of the head, where it is known.
         landmarks: Vertices of the mesh that are facial landmarks, by name; they are compared with those of the views.
         names: Files of the photographs by view, as users know them; those of the scene by default.
     """
@@ -165,7 +171,7 @@ def judge(
         fitted.append(agreed)
     fitted = _with_gaps(fitted, mesh, views, cameras)
     if folder is not None:
-        axes = frame_of(cameras, np.asarray(mesh.vertices).mean(axis=0), front)
+        axes = frame_of(cameras, np.asarray(mesh.vertices).mean(axis=0), front, canonical_from_world)
         write_uncertainty(folder / "uncertainty.png", mesh, normals, seen, std_mm, axes)
     # What is ignored, such as a body, no further photograph would show: it is not asked for.
     said = warnings(fitted, _share(mesh, pictured), float(np.ptp(mesh.vertices, axis=0).max()), life_size)
@@ -320,11 +326,19 @@ def facing(
 
 
 def frame_of(
-    cameras: Sequence[Camera], middle: Float[np.ndarray, " 3"], front: Float[np.ndarray, " 3"] | None
+    cameras: Sequence[Camera],
+    middle: Float[np.ndarray, " 3"],
+    front: Float[np.ndarray, " 3"] | None,
+    canonical_from_world: Float[np.ndarray, "4 4"] | None = None,
 ) -> Float[np.ndarray, "3 3"]:
-    """Axes right, down and away of a viewer who looks at the face, down as the cameras have it in the mean."""
-    down = np.mean([camera.world_from_camera[:3, 1] for camera in cameras], axis=0)
-    down /= max(float(np.linalg.norm(down)), 1e-9)
+    """Axes right, down and away of a viewer who looks at the face; down and, without `front`, away are those of the
+    posed head where its pose is known, else those that the cameras have in common.
+    """
+    if canonical_from_world is None:
+        down = -common_up(cameras, middle)
+    else:
+        down = -up_of_pose(canonical_from_world)
+        front = canonical_from_world[2, :3] if front is None else front
     if front is None:
         towards = [camera.centre - middle for camera in cameras]
         front = np.mean([t / np.linalg.norm(t) for t in towards], axis=0)

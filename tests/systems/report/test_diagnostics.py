@@ -10,6 +10,7 @@ import torch
 import trimesh
 from hydra import compose, initialize_config_dir
 from PIL import Image
+from scipy.spatial.transform import Rotation
 
 from recon import scene as scenes
 from recon.geometry.outlines import Agreement, Excess
@@ -284,6 +285,20 @@ def test_the_picture_looks_at_the_face(scene):
     frame = diagnostics.frame_of(cameras[:1], ellipsoid.CENTRE_MM, None)
     towards = cameras[0].centre - ellipsoid.CENTRE_MM
     assert -frame[2] @ towards / np.linalg.norm(towards) > 0.9
+
+
+def test_the_picture_is_upright_however_photographs_are_stored(scene):
+    cameras, middle = [view.camera for view in scene.views], ellipsoid.CENTRE_MM
+    front = np.array([0.0, 0.2, -1.0])
+    upright = diagnostics.frame_of(cameras, middle, front)
+    lying = [camera.turned(number) for number, camera in enumerate(cameras)]
+    np.testing.assert_allclose(diagnostics.frame_of(lying, middle, front), upright, atol=1e-6)
+    # a posed head says itself where up and front are, whatever its cameras have
+    pose = np.eye(4)
+    pose[:3, :3] = Rotation.from_euler("zx", [90.0, 20.0], degrees=True).as_matrix().T / 300
+    _, down, away = diagnostics.frame_of(cameras, middle, None, pose)
+    np.testing.assert_allclose(down, -pose[1, :3] * 300, atol=1e-9)
+    np.testing.assert_allclose(away, -pose[2, :3] * 300, atol=1e-9)
 
 
 def test_a_run_writes_everything(folder, tmp_path, small):
