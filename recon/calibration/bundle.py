@@ -119,6 +119,8 @@ class Bundle:
         residual_mm: For each photograph the typical distance (median) of its landmarks on the head.
         outliers: For each photograph the share of its landmarks that lost their say.
         yaw_deg: From which side each camera sees the head, positive on the subject's left.
+        energy: Negative logarithm of the probability of all that was found, but for a constant.
+        view_energy: What each photograph adds to it.
     """
 
     code: Float[np.ndarray, " components"]
@@ -127,6 +129,8 @@ class Bundle:
     residual_mm: tuple[float, ...]
     outliers: tuple[float, ...]
     yaw_deg: tuple[float, ...]
+    energy: float
+    view_energy: tuple[float, ...]
 
 
 def bundle_adjust(
@@ -315,14 +319,14 @@ class BundleProblem:
 
     def cost(self, state: BundleState) -> float:
         """Half the sum of what `normal_equations` has the derivative of (Geman–McClure)."""
+        prior = (state.code**2).sum() + (((state.log_focals - self.focal_mean) / self.focal_sigma) ** 2).sum()
+        return float(prior) / 2 + sum(self.view_cost(state, index) for index in range(len(self.views)))
+
+    def view_cost(self, state: BundleState, index: int) -> float:
+        """The part of `cost` that is a photograph's."""
         share = min(1.0, self.settings.count / len(self.model.places))
-        total = float(
-            (state.code**2).sum() + (((state.log_focals - self.focal_mean) / self.focal_sigma) ** 2).sum()
-        )
-        for index in range(len(self.views)):
-            square = self._squares(self.residuals(state, index)[0], self.sigma_px(state, index))
-            total += share * self.settings.robust_sigmas**2 * float((square / (1 + square)).sum())
-        return total / 2
+        square = self._squares(self.residuals(state, index)[0], self.sigma_px(state, index))
+        return share * self.settings.robust_sigmas**2 * float((square / (1 + square)).sum()) / 2
 
     def judged(self, state: BundleState, covariance: Float[np.ndarray, "unknowns unknowns"]) -> Bundle:
         """Cameras with their uncertainties."""
@@ -346,7 +350,16 @@ class BundleProblem:
             typical.append(float(np.median(np.linalg.norm(residual, axis=1)) * shift[2] / focal))
             lost.append(float((self._squares(residual, self.sigma_px(state, index)) > 1).mean()))
             yaws.append(float(np.degrees(yaw_and_derivative(rotation, shift)[0])))
-        return Bundle(state.code, tuple(cameras), tuple(uncertain), tuple(typical), tuple(lost), tuple(yaws))
+        return Bundle(
+            state.code,
+            tuple(cameras),
+            tuple(uncertain),
+            tuple(typical),
+            tuple(lost),
+            tuple(yaws),
+            self.cost(state),
+            tuple(self.view_cost(state, index) for index in range(len(self.views))),
+        )
 
 
 def centre_by_pose(

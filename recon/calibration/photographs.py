@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from recon.calibration.bundle import BundleSettings, CameraUncertainty
+from recon.calibration.bundle import BundleSettings
 from recon.calibration.check_sheet import write_check_sheet
 from recon.calibration.joint import JointFit, joint_fit, without_body, zoomed
 from recon.calibration.landmarks import LandmarkModel
@@ -28,12 +27,11 @@ from recon.calibration.placing import (
     placed_by_outlines,
     windowed,
 )
-from recon.errors import SceneError
-from recon.files import replacing
+from recon.calibration.report import CalibratedScene, PhotographReport, write_report
 from recon.perception import PhotographObservation
 from recon.priors.pca.shape_model import PCAShapeModel
 from recon.priors.weights import ShapePrior
-from recon.scene import Camera, Scene, h3ds
+from recon.scene import Camera, h3ds
 from recon.scene import open as open_scene
 from recon.scene.annotations import write_pixels
 from recon.scene.h3ds.layout import PHOTOGRAPHS
@@ -42,74 +40,7 @@ log = logging.getLogger(__name__)
 
 SIZE_SIGMA = 0.06
 """Standard deviation of people's sizes about the mean head's (logarithm)."""
-REPORT, SHEET = "calibration.json", "calibration.png"
-
-
-@dataclass(frozen=True)
-class PhotographReport:
-    """What became of one photograph.
-
-    Attributes:
-        name: Of the file.
-        view: Its number in the scene; None where it was refused.
-        how: "landmarks" or "outline"; why not, where it was refused.
-        focal_source: What told its focal length.
-        yaw_deg: From which side it shows the head, positive on the subject's left.
-        landmark_mm: Typical distance of its landmarks from the head's; None without landmarks.
-        uncertainty: Of its camera before the joint fit; None without landmarks.
-        moved_deg: How far the joint fit turned its camera.
-        moved_mm: How far the joint fit shifted its camera.
-        crop: What the scene shows of the upright photograph: left, top, right, bottom as shares of its sides.
-        remarks: What else is to be said.
-    """
-
-    name: str
-    view: int | None
-    how: str
-    focal_source: str = ""
-    yaw_deg: float | None = None
-    landmark_mm: float | None = None
-    uncertainty: CameraUncertainty | None = None
-    moved_deg: float | None = None
-    moved_mm: float | None = None
-    crop: tuple[float, float, float, float] | None = None
-    remarks: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class CalibratedScene:
-    """A scene made of photographs.
-
-    Attributes:
-        scene: As it was written and opened again.
-        canonical_from_world: Similarity from the scene's world mm to canonical unit space: where a fit may start.
-        code: Of the head that was fitted.
-        photographs: What became of each, in the order given.
-        outline_mm: Typical distance between the outlines of head and masks.
-        size: What is known of the head's size, a sentence.
-    """
-
-    scene: Scene
-    canonical_from_world: Float[np.ndarray, "4 4"]
-    code: Float[np.ndarray, " latent"]
-    photographs: tuple[PhotographReport, ...]
-    outline_mm: float
-    size: str
-
-    def lines(self) -> list[str]:
-        """The report as lines of text."""
-        result = []
-        for each in self.photographs:
-            if each.view is None:
-                result.append(f"{each.name}: not used, {each.how}")
-                continue
-            known = f", landmarks {each.landmark_mm:.1f} mm" if each.landmark_mm is not None else ""
-            result.append(
-                f"{each.name}: view {each.view}, by {each.how}, seen from {each.yaw_deg:+.0f} degrees{known}, "
-                f"focal length: {each.focal_source}"
-            )
-            result += each.remarks
-        return [*result, f"outlines {self.outline_mm:.1f} mm apart", self.size]
+SHEET = "calibration.png"
 
 
 def scene_from_photographs(
@@ -156,7 +87,7 @@ def scene_from_photographs(
     ]
     mesh = head_mesh(fit.shape, prior.canonical)
     heads = [silhouette(mesh, camera) for camera in cameras]
-    shown = _masked_by_head([view for view, _ in views], cameras, heads, fit.outline_mm)
+    shown = _masked_by_head(views, cameras, heads, fit.outline_mm)
     scale, size = _size(prior, fit, interpupillary_mm)
     world = np.diag([scale, scale, scale, 1.0])
     folder = _write(Path(out), shown, cameras, world, prior, model, fit, overwrite)
@@ -168,9 +99,9 @@ def scene_from_photographs(
         fit.outline_mm,
         size,
     )
-    _write_report(folder, result, scale)
-    names = [photographs[index].name for index in order]
-    write_check_sheet(folder / SHEET, shown, cameras, mesh, heads, names, result.lines())
+    write_report(folder, result, scale)
+    lines = [*result.warnings(), *result.lines()]
+    write_check_sheet(folder / SHEET, shown, cameras, mesh, heads, lines)
     return result
 
 
@@ -196,9 +127,9 @@ def _fitted(
 
 
 def _masked_by_head(
-    views: Sequence[ObservedPhotograph],
+    views: Sequence[tuple[ObservedPhotograph, Camera]],
     cameras: Sequence[Camera],
-    heads: Sequence[Bool[np.ndarray, "height width"]],
+    heads: Sequence[Bool[np.ndarray, "_ _"]],
     outline_mm: float,
 ) -> list[ObservedPhotograph]:
     """Photographs with masks judged anew by where the head is seen, and what is below the collar ignored. The fit is
@@ -206,7 +137,7 @@ def _masked_by_head(
     """
     return [
         without_body(with_head(view, camera, head, outline_mm), camera)
-        for view, camera, head in zip(views, cameras, heads, strict=True)
+        for (view, _), camera, head in zip(views, cameras, heads, strict=True)
     ]
 
 
@@ -341,38 +272,3 @@ def named_landmarks(
         if inside[number]
         and number > 16  # the first 17 are the outline of the jaw, which is another in every view
     }
-
-
-def is_calibrated(folder: Path) -> bool:
-    """Whether `scene_from_photographs` made the scene of a folder."""
-    return (folder / REPORT).is_file()
-
-
-def read_pose(folder: Path) -> Float[np.ndarray, "4 4"]:
-    """`CalibratedScene.canonical_from_world` of a scene that was written before.
-
-    Raises:
-        SceneError: The folder's report cannot be read.
-    """
-    try:
-        table = json.loads((folder / REPORT).read_text(encoding="utf-8"))
-        pose = np.array(table["canonical_from_world"], dtype=np.float64).reshape(4, 4)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise SceneError(f"{folder / REPORT} cannot be read: {error}") from error
-    return pose
-
-
-def _write_report(folder: Path, result: CalibratedScene, scale: float) -> None:
-    """Writes what was found, and says it in the log."""
-    table = {
-        "photographs": [asdict(each) for each in result.photographs],
-        "outline_mm": result.outline_mm,
-        "size": result.size,
-        "world_mm_per_canonical_mm": scale,
-        "canonical_from_world": result.canonical_from_world.tolist(),
-        "lines": result.lines(),
-    }
-    with replacing(folder / REPORT) as temporary:
-        temporary.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
-    for line in result.lines():
-        log.info("%s", line)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from recon.calibration.bundle import Bundle, BundleSettings, CameraUncertainty, LandmarkView, bundle_adjust
+from recon.calibration.identity import other_persons
 from recon.calibration.joint import joint_fit, without_body
 from recon.calibration.landmarks import LandmarkModel
 from recon.calibration.observing import ObservedPhotograph, Window, window_about, within
@@ -78,7 +79,7 @@ def placed_by_landmarks(
             f"no photograph shows a face from before, so that cameras cannot be found ({names}): add one that does"
         )
     while True:
-        found = bundle_adjust(model, [_landmark_view(photographs[index]) for index in usable], settings)
+        found = bundle_adjust(model, [landmark_view(photographs[index]) for index in usable], settings)
         worst = int(np.argmax(found.residual_mm))
         bad = found.residual_mm[worst] > MOST_RESIDUAL_MM or found.outliers[worst] > MOST_OUTLIERS
         if not bad or len(usable) == 1:
@@ -87,13 +88,29 @@ def placed_by_landmarks(
             f"its landmarks are {found.residual_mm[worst]:.1f} mm off a head that fits the other photographs: another "
             "person, another expression, or a face that is partly hidden"
         )
-    return {index: _placed(found, number) for number, index in enumerate(usable)}, refused
+    labels = [photographs[index].name for index in usable]
+    views = [landmark_view(photographs[index]) for index in usable]
+    remarks = _about_persons(labels, other_persons(model, views, found, settings))
+    placed = {index: _placed(found, number, remarks.get(number)) for number, index in enumerate(usable)}
+    return placed, refused
 
 
-def _placed(found: Bundle, number: int) -> PlacedPhotograph:
+def _placed(found: Bundle, number: int, remark: str | None) -> PlacedPhotograph:
+    remarks = () if remark is None else (remark,)
     return PlacedPhotograph(
-        found.cameras[number], "landmarks", found.residual_mm[number], found.uncertainties[number]
+        found.cameras[number], "landmarks", found.residual_mm[number], found.uncertainties[number], remarks
     )
+
+
+def _about_persons(names: Sequence[str], others: Sequence[int]) -> dict[int, str]:
+    """Sentences about photographs that show another person, by their positions."""
+    rest = ", ".join(name for number, name in enumerate(names) if number not in others)
+    return {
+        number: f"{names[number]}: its face seems to be another person's than in {rest}, or has quite another "
+        "expression: landmarks fit a head of their own much better than one of all, so that the head will be a "
+        "mixture. Leave it out if so"
+        for number in others
+    }
 
 
 def focal_groups(photographs: Sequence[ObservedPhotograph], shared: bool = True) -> list[int | None]:
@@ -113,7 +130,8 @@ def focal_groups(photographs: Sequence[ObservedPhotograph], shared: bool = True)
     return groups
 
 
-def _landmark_view(photograph: ObservedPhotograph) -> LandmarkView:
+def landmark_view(photograph: ObservedPhotograph) -> LandmarkView:
+    """Landmarks of a photograph that has them, as bundle adjustment takes them."""
     assert photograph.landmarks is not None
     seen = photograph.landmarks
     return LandmarkView(

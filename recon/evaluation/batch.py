@@ -1,6 +1,5 @@
 """Scores of many predictions: scene by scene, in parallel, with every failure kept."""
 
-import logging
 import multiprocessing
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,8 +17,7 @@ from recon.evaluation.evaluator import Evaluator, GroundTruthLike, Mode, Region
 from recon.evaluation.heatmap import error_sheet
 from recon.evaluation.official import OfficialResult
 from recon.evaluation.predictions import Job, Prediction, read_landmarks, read_mesh
-
-log = logging.getLogger(__name__)
+from recon.warned import KeptWarnings
 
 REGIONS: tuple[tuple[str, Region | None], ...] = (("face", "face_sphere"), ("head", None))
 
@@ -117,7 +115,7 @@ def _score_scene(name: str, truth: GroundTruthLike, jobs: list[Job], options: Sc
 
 def _score_one(evaluator: Evaluator, truth: GroundTruthLike, job: Job, options: ScoringOptions) -> Score:
     numbers: dict[str, dict[str, dict[str, Any]]] = {}
-    with _Collected() as warnings:
+    with KeptWarnings("recon.evaluation", silent=True) as warnings:
         try:
             mesh = read_mesh(job.path)
             prediction = Prediction(mesh, landmarks=read_landmarks(job.path), name=job.path.name)
@@ -152,24 +150,3 @@ def _picture(
         title=f"{job.method}, {job.scene}, {job.views} views: head {result.mean_mm:.2f} mm (official)",
         clip_mm=options.clip_mm,
     )
-
-
-class _Collected(logging.Handler):
-    """Collects the warnings of this package while a prediction is scored."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(record.getMessage())
-
-    def __enter__(self) -> "_Collected":
-        self._logger = logging.getLogger("recon.evaluation")
-        self._propagated, self._logger.propagate = self._logger.propagate, False
-        self._logger.addHandler(self)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._logger.removeHandler(self)
-        self._logger.propagate = self._propagated

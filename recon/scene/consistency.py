@@ -29,6 +29,8 @@ heads with 2 to 8 views the gap was at most 0.01 mm; with any two cameras exchan
 ODD_MM = 0.5
 """Mean gap above which one view is looked for that the others contradict."""
 MOST_SUSPECTS = 4
+LANDMARKS_MM = 20.0
+"""Distance of landmarks from where other views have them that is too far; marks by hand are some 5 mm off."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,22 +119,52 @@ def exchanged(views: Sequence[MaskedView], radius_mm: float) -> tuple[int, ...]:
     given = disagreement_mm(views, radius_mm)
     if len(views) < 3 or given.mean() < EXCHANGE_MM:
         return ()
-    worst = [int(i) for i in np.argsort(-given, kind="stable")]
-    suspects, count = sorted(worst[:MOST_SUSPECTS]), len(views)
-    same = {i: i for i in range(count)}
-    orders = [same | dict(zip(suspects, order, strict=True)) for order in permutations(suspects)]
-    orders += [{i: (i + shift) % count for i in same} for shift in (1, count - 1)]
-    orders += [same | {a: b, b: a} for a, b in combinations(sorted(worst[: 2 * MOST_SUSPECTS]), 2)]
     thinned = [replace(view, outline=view.outline[::4]) for view in views]
 
     def left(order: Mapping[int, int], of: Sequence[MaskedView]) -> float:
         tried = [replace(view, camera=of[order[i]].camera) for i, view in enumerate(of)]
         return float(disagreement_mm(tried, radius_mm).mean())
 
-    best = min((order for order in orders if order != same), key=lambda order: left(order, thinned))
-    if left(best, views) > EXPLAINED * given.mean():
+    best = min(_orders(given), key=lambda order: left(order, thinned))
+    return _moved(best) if left(best, views) <= EXPLAINED * given.mean() else ()
+
+
+def exchanged_by_landmarks(
+    cameras: Sequence[Camera], landmarks: Sequence[Mapping[str, Float[np.ndarray, " 2"]]], radius_mm: float
+) -> tuple[int, ...]:
+    """As `exchanged`, by landmarks in place of masks: those of a symmetric head may look alike from both sides.
+
+    Args:
+        cameras: Unit space.
+        landmarks: Pixels by name.
+        radius_mm: Radius of the unit sphere.
+    """
+
+    def distances(order: Mapping[int, int]) -> Float[np.ndarray, " views"]:
+        tried = [cameras[order[i]] for i in range(len(cameras))]
+        return np.array([each or 0.0 for each in landmark_distances_mm(tried, landmarks, radius_mm)])
+
+    given = distances({i: i for i in range(len(cameras))})
+    if len(cameras) < 3 or given.max() < LANDMARKS_MM:
         return ()
-    return tuple(i for i in same if best[i] != i)
+    best = min(_orders(given), key=lambda order: float(distances(order).mean()))
+    return _moved(best) if distances(best).mean() <= EXPLAINED * given.mean() else ()
+
+
+def _orders(given: Float[np.ndarray, " views"]) -> list[dict[int, int]]:
+    """Other orders of the views' cameras, by how far each view disagrees as they are given."""
+    worst = [int(i) for i in np.argsort(-given, kind="stable")]
+    suspects, count = sorted(worst[:MOST_SUSPECTS]), len(given)
+    same = {i: i for i in range(count)}
+    orders = [same | dict(zip(suspects, order, strict=True)) for order in permutations(suspects)]
+    orders += [{i: (i + shift) % count for i in same} for shift in (1, count - 1)]
+    orders += [same | {a: b, b: a} for a, b in combinations(sorted(worst[: 2 * MOST_SUSPECTS]), 2)]
+    return [order for order in orders if order != same]
+
+
+def _moved(order: Mapping[int, int]) -> tuple[int, ...]:
+    """Positions of the views that get another camera."""
+    return tuple(i for i in order if order[i] != i)
 
 
 def odd_one_out(views: Sequence[MaskedView], radius_mm: float) -> int | None:

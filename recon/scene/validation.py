@@ -18,10 +18,12 @@ from recon.errors import ReconError, SceneError
 from recon.scene.camera import Camera
 from recon.scene.carving import Silhouette, agreement, inconsistent_views
 from recon.scene.consistency import (
+    LANDMARKS_MM,
     ODD_MM,
     MaskedView,
     disagreement_mm,
     exchanged,
+    exchanged_by_landmarks,
     landmark_distances_mm,
     odd_one_out,
 )
@@ -45,9 +47,6 @@ UNITS_MM = {"metres": 1000.0, "centimetres": 10.0}
 # An outline lies on edges of its own picture this much more than on those of the picture turned.
 CLEARLY = 1.2
 IGNORED_REMEDY = "paint white only what hides the head, on black, or leave that view out (views=[...])"
-
-# Distance of landmarks from where other views have them; marks by hand are some 5 mm off.
-LANDMARKS_MM = 20.0
 
 log = logging.getLogger(__name__)
 
@@ -103,9 +102,8 @@ def _find(scene: Scene, view_ids: Sequence[int] | None) -> Iterator[SceneError]:
     if silhouettes:
         _name_unit(scene, silhouettes)
     if len(silhouettes) == len(indices) and len(indices) > 1:
-        order = list(_check_order(scene, indices, masked))
+        order = list(_check_order(scene, indices, masked)) or list(_check_landmarks(scene, indices))
         yield from order or _check_together(scene, silhouettes)
-        _compare_landmarks(scene, indices)
 
 
 def _checked_pictures(view: View) -> tuple[np.ndarray, np.ndarray]:
@@ -338,14 +336,7 @@ def _check_order(scene: Scene, indices: Sequence[int], masked: Sequence[MaskedVi
     """
     radius_mm = float(np.cbrt(np.linalg.det(scene.scale_mat[:3, :3])))
     if swapped := exchanged(masked, radius_mm):
-        views = [scene.views[indices[position]] for position in swapped]
-        names = ", ".join(f"{view.index} ({view.image_path.name})" for view in views)
-        cameras = ", ".join(_camera_place(scene, view) for view in views)
-        yield SceneError(
-            f"{scene.root}: the cameras of views {names} are exchanged: the masks do not fit together as they are "
-            f"given, and they do with these cameras in another order. Give {cameras} in the order of the photographs, "
-            "or if photographs and cameras are right, the masks"
-        )
+        yield _exchange(scene, [indices[position] for position in swapped], "masks")
     elif len(masked) == 2 and (gap := float(disagreement_mm(masked, radius_mm).mean())) > ODD_MM:
         log.warning(
             "the masks of views %s do not fit together under their cameras (rays of the outlines miss each other by "
@@ -365,12 +356,30 @@ def _check_order(scene: Scene, indices: Sequence[int], masked: Sequence[MaskedVi
         )
 
 
-def _compare_landmarks(scene: Scene, indices: Sequence[int]) -> None:
-    """Warns of the view whose landmarks are farthest from where the other views' landmarks are, if they are far."""
+def _exchange(scene: Scene, indices: Sequence[int], what: str) -> SceneError:
+    """The error of cameras that belong to other views, as masks or landmarks tell."""
+    views = [scene.views[index] for index in indices]
+    names = ", ".join(f"{view.index} ({view.image_path.name})" for view in views)
+    cameras = ", ".join(_camera_place(scene, view) for view in views)
+    return SceneError(
+        f"{scene.root}: the cameras of views {names} are exchanged: the {what} do not fit together as they are given, "
+        f"and they do with these cameras in another order. Give {cameras} in the order of the photographs, or if "
+        f"photographs and cameras are right, the {what}"
+    )
+
+
+def _check_landmarks(scene: Scene, indices: Sequence[int]) -> Iterator[SceneError]:
+    """Checks that no other order of the cameras explains the landmarks better; warns of the view whose landmarks are
+    farthest from where the other views' are, if they are far.
+    """
     views = [scene.views[index] for index in indices]
     cameras = [view.camera.transformed(scene.unit_from_world) for view in views]
     radius_mm = float(np.cbrt(np.linalg.det(scene.scale_mat[:3, :3])))
-    found = landmark_distances_mm(cameras, [view.landmarks() for view in views], radius_mm)
+    landmarks = [view.landmarks() for view in views]
+    if swapped := exchanged_by_landmarks(cameras, landmarks, radius_mm):
+        yield _exchange(scene, [indices[position] for position in swapped], "landmarks")
+        return
+    found = landmark_distances_mm(cameras, landmarks, radius_mm)
     distances = np.array([np.nan if each is None else each for each in found])
     if np.isnan(distances).all() or np.nanmax(distances) < LANDMARKS_MM:
         return

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from recon import scene as scenes
-from recon.calibration import SHEET, CalibratedScene, is_calibrated, scene_from_photographs
+from recon.calibration import SHEET, CalibratedScene, is_calibrated, say_warnings, scene_from_photographs
 from recon.errors import SceneError
 from recon.files import replacing
 from recon.perception import (
@@ -86,6 +86,7 @@ def calibrated_scene(cfg: DictConfig, photographs: list[Path], folder: Path) -> 
     """
     out = folder / "scene" / "photographs"
     if cfg.resume is not None and out.is_dir():
+        say_warnings(out)
         return scenes.open(out)
     # What a run that was stopped before its training left behind is replaced.
     calibrated = calibrate(cfg, photographs, out, overwrite=True)
@@ -112,9 +113,8 @@ def calibrate(cfg: DictConfig, photographs: Sequence[Path], out: Path, *, overwr
     seen = perception.see_all(
         [read_photograph(path) for path in photographs], int(cfg.person), str(cfg.masks or AUTO)
     )
-    _say(seen)
     path = shipped("pca-synth-v1.safetensors")
-    return scene_from_photographs(
+    calibrated = scene_from_photographs(
         seen,
         out,
         load_shape_prior(path, hash_of(path)),
@@ -122,13 +122,8 @@ def calibrate(cfg: DictConfig, photographs: Sequence[Path], out: Path, *, overwr
         interpupillary_mm=cfg.interpupillary_mm,
         overwrite=overwrite,
     )
-
-
-def _say(seen: Sequence[PhotographObservation]) -> None:
-    """Logs what is wrong with photographs."""
-    for found in seen:
-        for warning in found.warnings:
-            log.warning("%s", warning.message)
+    say_warnings(calibrated.scene.root)
+    return calibrated
 
 
 def maskable(cfg: DictConfig, scene: Scene) -> Scene:
@@ -205,7 +200,8 @@ def _paths(folder: Path, view: View) -> tuple[Path, Path]:
 def _write(scene: Scene, index: int, seen: PhotographObservation, mask: Path, ignore: Path) -> None:
     """Writes what perception sees in a photograph, in the pixels of the file as it is stored."""
     view = scene.views[index]
-    _say([seen])
+    for warning in seen.warnings:
+        log.warning("%s", warning.message)
     ignored = _as_stored(seen, seen.mask.ignore)
     if view.ignore_path is not None:
         ignored |= view.ignored()

@@ -16,6 +16,7 @@ from recon.systems.photographs import calibrated_scene, plain_photographs, with_
 from recon.systems.report.reporter import Reporter
 from recon.systems.stages import Run, fall_back, initialise, observe, open_scene, select_views, train
 from recon.systems.timeline import Timeline
+from recon.warned import KeptWarnings
 
 log = logging.getLogger(__name__)
 
@@ -43,13 +44,14 @@ def reconstruct(
         PriorError: The prior cannot be used.
         MeshError: The field has no surface.
     """
-    run = prepare(cfg, folder, timeline, overrides)
-    record(cfg, overrides, folder)
-    with Reporter(run) as reporter:
-        if not train(run):
-            return None
-        reporter.surface()
-        return reporter.write()
+    with KeptWarnings() as warned:
+        run = prepare(cfg, folder, timeline, overrides)
+        record(cfg, overrides, folder)
+        with Reporter(run, warned.messages) as reporter:
+            if not train(run):
+                return None
+            reporter.surface()
+            return reporter.write()
 
 
 def prepare(

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from recon import scene as scenes
-from recon.calibration import is_calibrated, read_pose
+from recon.calibration import is_calibrated, read_pose, say_warnings
 from recon.errors import ConfigError, OutOfDistributionError, SceneError
 from recon.priors import FitsHead, FittedHead, Networks, Prior, SceneObservations, Start
 from recon.rendering import CameraBundle, PixelStore, SurfaceSampler
@@ -88,6 +88,8 @@ def open_scene(cfg: DictConfig) -> tuple[Scene, list[int]]:
     except SceneError as error:
         raise SceneError(f"{error} (configured scenes: {', '.join(cfg.scenes)})") from error
     calibrated = is_calibrated(scene.root)
+    if calibrated:
+        say_warnings(scene.root)
     return scene, select_views(maskable(cfg, scene), cfg.views, all_by_default=calibrated)
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from recon import scene as scenes
 from recon.calibration import LandmarkModel, scene_from_photographs
-from recon.calibration.photographs import REPORT, SHEET
+from recon.calibration.photographs import SHEET
+from recon.calibration.report import REPORT
 from recon.errors import SceneError
 from recon.geometry.frames import similarity
 from recon.perception import FaceLandmarks, PersonMask, PhotographObservation, read_photograph

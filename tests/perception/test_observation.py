@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from scipy import ndimage
 from recon.errors import SceneError
 from recon.perception import read_photograph
 from recon.perception.networks import AVERAGE_POINTS_MM, Face
+from recon.perception.observation import mouth_opening, warnings_of
 from tests.perception.conftest import drawn
 
 
@@ -91,3 +93,18 @@ def test_a_photograph_with_a_mask_of_the_user_is_not_read_again(stand_in, saved,
     Image.fromarray(np.full((900, 1200), 255, np.uint8)).save(tmp_path / "masks" / "a.png")
     photograph = read_photograph(path, 600)
     assert stand_in.see(photograph, masks=tmp_path / "masks").photograph is photograph
+
+
+@pytest.mark.parametrize(("gap", "yaw", "said"), [(2.0, 0, False), (9.0, 0, True), (9.0, 50, False)])
+def test_an_open_mouth_is_said(stand_in, photograph_of, gap, yaw, said):
+    seen = stand_in.see(photograph_of(drawn(640, 800, ((320, 300, 100),))))
+    points = seen.landmarks.points.copy()
+    points[[61, 291]] = [[300, 340], [350, 340]]
+    points[[13, 14]] = [[325, 338], [325, 338 + gap]]
+    a = np.radians(yaw)
+    turn = np.array([[np.cos(a), 0, -np.sin(a)], [0, 1, 0], [np.sin(a), 0, np.cos(a)]])
+    face = replace(seen.face, points=(AVERAGE_POINTS_MM @ turn.T)[:, :2])
+    landmarks = replace(seen.landmarks, points=points)
+    assert mouth_opening(landmarks) == pytest.approx(gap / 50)
+    found = [w.kind for w in warnings_of(seen.photograph, face, landmarks, (), 1, seen.mask)]
+    assert ("open mouth" in found) == said

@@ -11,6 +11,7 @@ from recon.scene.consistency import (
     MaskedView,
     disagreement_mm,
     exchanged,
+    exchanged_by_landmarks,
     landmark_distances_mm,
     odd_one_out,
 )
@@ -85,17 +86,30 @@ def test_what_is_ignored_may_be_anything(views):
     assert disagreement_mm([hidden, *views[1:4]], RADIUS_MM).max() > 5.0
 
 
+def marks_of(cameras):
+    places = {"a": [0.3, 0.1, 0.4], "b": [-0.3, 0.2, 0.1], "c": [0.0, -0.3, 0.4]}
+    return [{name: c.project(np.array([place]))[0][0] for name, place in places.items()} for c in cameras]
+
+
+@pytest.mark.parametrize("order", [(0, 2, 1), (0, 1, 3, 2), (1, 2, 3, 0)])
+def test_exchanged_cameras_are_found_by_landmarks_alone(views, order):
+    marks = marks_of([view.camera for view in views[: len(order)]])
+    cameras = [views[i].camera for i in order]
+    assert exchanged_by_landmarks(cameras, marks, RADIUS_MM) == tuple(
+        k for k, i in enumerate(order) if k != i
+    )
+    right = [view.camera for view in views[: len(order)]]
+    assert exchanged_by_landmarks(right, marks, RADIUS_MM) == ()
+    assert exchanged_by_landmarks(cameras[:2], marks[:2], RADIUS_MM) == ()  # of two nothing can be told
+
+
 def test_landmarks_of_another_view_are_far_from_those_of_the_rest(views):
     cameras = [view.camera for view in views[:4]]
-    places = {
-        "a": np.array([0.3, 0.1, 0.4]),
-        "b": np.array([-0.3, 0.2, 0.1]),
-        "c": np.array([0.0, -0.3, 0.4]),
-    }
-    marks = [{name: c.project(place[None])[0][0] for name, place in places.items()} for c in cameras]
+    marks = marks_of(cameras)
     assert max(landmark_distances_mm(cameras, marks, RADIUS_MM)) < 1e-6
     alone = landmark_distances_mm(cameras, [marks[0], {}, marks[2], {}], RADIUS_MM)
     assert alone == [None, None, None, None]
     wrong = [marks[0], marks[1], marks[0], marks[3]]
     found = landmark_distances_mm(cameras, wrong, RADIUS_MM)
     assert np.argmax(found) == 2 and found[2] > 20.0
+    assert exchanged_by_landmarks(cameras, wrong, RADIUS_MM) == ()  # no order of the cameras mends that

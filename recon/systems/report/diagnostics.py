@@ -4,7 +4,7 @@ It needs the mesh, cameras, photographs and masks only, so it says the same of e
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,14 +16,15 @@ import trimesh
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from recon.geometry.outlines import Agreement, agreement
+from recon.calibration import is_calibrated, photograph_names
+from recon.geometry.outlines import Excess, agreement, excess
 from recon.geometry.surface import Surface
 from recon.rendering import CameraBundle
 from recon.rendering.visibility import Visibility, mesh_visibility
 from recon.scene import Camera, View
 from recon.scene.consistency import MaskedView, disagreement_mm
 from recon.systems.report.overlays import write_overlay, write_uncertainty
-from recon.systems.report.warnings import Fitted, warnings
+from recon.systems.report.warnings import EXCESS_SHARE, LEAST_PX, OUTLINE_P90_MM, Fitted, warnings
 from recon.systems.stages import Run
 from recon.threads import mapped
 
@@ -77,9 +78,12 @@ class Diagnostics:
     def metrics(self) -> dict[str, Any]:
         """What metrics.json takes up; null where something is not known."""
         apart = [f.median_mm for f in self.fitted]
+        known = not np.isnan(apart).all()
         return {
-            "outline_mm": _rounded(float(np.mean(apart))),
-            "outline_worst_mm": _rounded(max(apart)),
+            "outline_mm": _rounded(float(np.nanmean(apart))) if known else None,
+            "outline_worst_mm": _rounded(float(np.nanmax(apart))) if known else None,
+            "outlines_counted": [_rounded(f.outlines.counted) for f in self.fitted],
+            "landmark_mm": [None if f.landmark_mm is None else _rounded(f.landmark_mm) for f in self.fitted],
             "seen_share": _rounded(self.seen_share),
             "std_mm": None if self.std_mm is None else _rounded(float(np.median(self.std_mm))),
             "life_size": None if self.life_size is None else _rounded(self.life_size),
@@ -114,6 +118,8 @@ def write(run: Run) -> dict[str, Any]:
         std_mm=std_mm,
         life_size=run.start.life_size,
         front=facing(scene.front(), scene.scale_mat),
+        landmarks=run.surface.landmarks,
+        names=photograph_names(scene.root) if is_calibrated(scene.root) else {},
     )
     run.surface.vertex_data |= judged.vertex_data()
     truth = scene.ground_truth if run.cfg.evaluate else None
@@ -130,6 +136,8 @@ def judge(
     std_mm: Float[np.ndarray, " vertices"] | None = None,
     life_size: float | None = None,
     front: Float[np.ndarray, " 3"] | None = None,
+    landmarks: Mapping[str, int] | None = None,
+    names: Mapping[int, str] | None = None,
 ) -> Diagnostics:
     """Judge a mesh against photographs, without a run.
 
@@ -142,8 +150,10 @@ def judge(
         std_mm: Standard deviation of the surface along its normal.
         life_size: Size of the head against the mean head.
         front: Where the face looks, world; without it the pictures look from the mean of the cameras.
+        landmarks: Vertices of the mesh that are facial landmarks, by name; they are compared with those of the views.
+        names: Files of the photographs by view, as users know them; those of the scene by default.
     """
-    looked = partial(_looked, mesh, normals, folder)
+    looked = partial(_looked, mesh, normals, folder, landmarks or {}, names or {})
     seen, pictured, fitted = (
         np.zeros(len(mesh.vertices), np.uint8),
         np.zeros(len(mesh.vertices), np.uint8),
@@ -168,12 +178,15 @@ def _looked(
     mesh: trimesh.Trimesh,
     normals: Float[np.ndarray, "vertices 3"],
     folder: Path | None,
+    landmarks: Mapping[str, int],
+    names: Mapping[int, str],
     pair: tuple[View, Camera],
 ) -> tuple[Bool[np.ndarray, " vertices"], Bool[np.ndarray, " vertices"], Fitted]:
     """What an input view shows of the mesh, what of it in pixels that count, and how both agree; writes the overlay."""
     view, camera = pair
     found, mask = mesh_visibility(mesh, normals, camera), view.mask()
-    fitted = _compared(mesh, view, camera, mask, found)
+    fitted = _compared(mesh, view, camera, mask, found, landmarks)
+    fitted = replace(fitted, name=names.get(view.index, view.image_path.name))
     if folder is not None:
         write_overlay(
             folder / f"overlay_{view.index:04d}.png",
@@ -220,13 +233,43 @@ def _with_gaps(
 
 
 def _compared(
-    mesh: trimesh.Trimesh, view: View, camera: Camera, mask: Bool[np.ndarray, "h w"], found: Visibility
+    mesh: trimesh.Trimesh,
+    view: View,
+    camera: Camera,
+    mask: Bool[np.ndarray, "h w"],
+    found: Visibility,
+    landmarks: Mapping[str, int],
 ) -> Fitted:
     """Agreement of one view; a pixel is as wide as on the plane through the middle of the mesh."""
     depth = float(camera.project(np.asarray(mesh.vertices).mean(axis=0, keepdims=True))[1][0])
     pixel_mm = abs(depth) / float(camera.intrinsics[0, 0])
-    measured: Agreement = agreement(mask, found.silhouette, view.ignored())
-    return Fitted(view.index, measured, pixel_mm)
+    ignored, silhouette = view.ignored(), found.silhouette
+    limit = max(OUTLINE_P90_MM / pixel_mm, 2 * LEAST_PX)
+    return Fitted(
+        view.index,
+        agreement(mask, silhouette, ignored),
+        pixel_mm,
+        landmark_mm=_landmark_mm(mesh, view, camera, landmarks),
+        mask_beyond=_worth_a_word(excess(mask, silhouette, limit, ignored)),
+        head_beyond=_worth_a_word(excess(silhouette, mask, limit, ignored)),
+    )
+
+
+def _worth_a_word(part: Excess | None) -> Excess | None:
+    return part if part is not None and part.share > EXCESS_SHARE else None
+
+
+def _landmark_mm(
+    mesh: trimesh.Trimesh, view: View, camera: Camera, landmarks: Mapping[str, int]
+) -> float | None:
+    """Median distance of the landmarks that a view shows from those of the mesh, across the line of sight."""
+    shown = view.landmarks()
+    names = [name for name in shown if name in landmarks]
+    if not names:
+        return None
+    pixels, depth = camera.project(np.asarray(mesh.vertices)[[landmarks[name] for name in names]])
+    apart = np.linalg.norm(pixels - np.stack([shown[name] for name in names]), axis=1)
+    return float(np.median(apart * np.abs(depth)) / camera.intrinsics[0, 0])
 
 
 def in_world(

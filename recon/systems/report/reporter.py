@@ -8,7 +8,7 @@ import logging
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Literal, NamedTuple
 
@@ -52,10 +52,12 @@ class Reporter:
 
     Args:
         run: The run.
+        warned: Everything that the run has warned of; it grows while the run goes on.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, warned: Sequence[str] = ()) -> None:
         self.run = run
+        self.warned = warned
         self._pool = ThreadPoolExecutor(2, "report")
         self._extraction: Future[SurfaceMesh] | None = None
         self._running: dict[str, Future[Mapping[str, Any]]] = {}
@@ -104,6 +106,7 @@ class Reporter:
         metrics = _about(run) | {"mesh_s": round(mesh_s, 2), "wall_s": None, "peak_rss_mb": None}
         for writer in WRITERS:
             metrics |= found[writer.name]
+        metrics["warnings"] = list(dict.fromkeys([*self.warned, *metrics["warnings"]]))
         metrics["timeline"], metrics["timeline_parts"] = run.timeline.seconds(), run.timeline.parts()
         metrics["wall_s"] = round(run.timeline.elapsed(), 2)
         metrics["peak_rss_mb"] = _peak_rss_mb()

@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 from PIL import Image
 
 from recon import scene as scenes
-from recon.geometry.outlines import Agreement
+from recon.geometry.outlines import Agreement, Excess
 from recon.meshing import save
 from recon.rendering import CameraBundle, SurfaceBounds
 from recon.systems import config, run
@@ -109,7 +109,8 @@ def test_a_photograph_that_does_not_belong_is_named(scene, caplog):
     with caplog.at_level(logging.WARNING):
         result = judged(scene, [0, 1, 2, 3])
     assert len(result.warnings) == 1 and result.warnings[0] in caplog.text
-    assert result.warnings[0].startswith("View 2 disagrees with the others")
+    assert result.warnings[0].startswith("View 2 (002.png) disagrees with the others")
+    assert "The head lies beside the mask, which reaches beyond it on the right" in result.warnings[0]
     assert "overlay_0002.png" in result.warnings[0] and "views=[...]" in result.warnings[0]
 
 
@@ -119,9 +120,9 @@ def test_a_mesh_that_no_photograph_agrees_with(scene):
         (mesh.vertices - ellipsoid.CENTRE_MM) * 1.15 + ellipsoid.CENTRE_MM, mesh.faces, process=False
     )
     (sentence,) = judged(scene, [0, 1, 2], mesh=(larger, normals)).warnings
-    assert "does not agree with the photographs" in sentence
-    assert all(f"view {i}: outlines" in sentence for i in (0, 1, 2))
-    assert "masks and cameras agree with each other" in sentence  # they do: the mesh is what is wrong
+    assert sentence.startswith("The head is larger than its masks all around")
+    assert all(f"view {i} (00{i}.png): outlines" in sentence for i in (0, 1, 2))
+    assert "Masks and cameras agree with each other" in sentence  # they do: the mesh is what is wrong
 
 
 def test_two_photographs_that_do_not_belong(scene):
@@ -145,6 +146,49 @@ def test_a_mesh_outside_of_a_picture_is_no_number(scene):
 
 def fitted(*medians, pixel_mm=1.0):
     return [Fitted(i, Agreement(m, 2 * m, 0.9), pixel_mm) for i, m in enumerate(medians)]
+
+
+def view_of(outlines, **more):
+    return Fitted(0, Agreement(*outlines, 0.9), 1.0, name="IMG_7.jpg", **more)
+
+
+def test_the_cause_is_what_the_landmarks_and_the_sides_tell():
+    hair = view_of((0.5, 20.0), landmark_mm=0.9, mask_beyond=Excess(25.0, 0.2, (-0.6, -0.6)))
+    (sentence,) = warnings([hair], 0.5, 400.0, None)
+    assert "view 0 (IMG_7.jpg)" in sentence and "up to 25 mm beyond the head at the upper left" in sentence
+    assert "20% of the outlines" in sentence and "its camera is not the cause" in sentence
+    (sentence,) = warnings([replace(hair, landmark_mm=30.0)], 0.5, 400.0, None)
+    assert "30.0 mm off too, so that its camera is at odds" in sentence and "hair" not in sentence
+    marks = view_of((0.5, 1.0), landmark_mm=30.0)
+    (sentence,) = warnings([marks], 0.5, 400.0, None)
+    assert sentence.startswith("The landmarks of view 0 (IMG_7.jpg) are 30.0 mm")
+    assert warnings([replace(marks, landmark_mm=2.0)], 0.5, 400.0, None) == []
+    beside = replace(hair, head_beyond=Excess(25.0, 0.3, (0.9, 0.1)))
+    (sentence,) = warnings([beside], 0.5, 400.0, None)
+    assert "The head lies beside the mask" in sentence and "another photograph" in sentence
+
+
+def test_outlines_that_do_not_count_are_no_agreement():
+    unknown = view_of((float("nan"), float("nan")))
+    assert (
+        warnings([unknown], 0.5, 400.0, None) == [] and "nothing of its outline counts" in unknown.sentence()
+    )
+    result = diagnostics.Diagnostics(np.zeros(3, np.uint8), None, 0.5, [unknown], None, [])
+    assert result.metrics()["outline_mm"] is None and result.metrics()["outline_worst_mm"] is None
+
+
+def test_landmarks_of_views_are_compared_with_those_of_the_mesh(scene):
+    mesh, normals = truth()
+    view = scene.views[0]
+    vertices = {"nose_tip": 10, "chin": 400}
+    pixels, _ = view.camera.project(np.asarray(mesh.vertices)[list(vertices.values())])
+    view.landmarks = lambda: (
+        dict(zip(vertices, pixels + np.array([3.0, 4.0]), strict=True)) | {"unknown": np.zeros(2)}
+    )
+    result = diagnostics.judge(mesh, normals, [view], [view.camera], landmarks=vertices)
+    (found,) = result.fitted
+    assert found.landmark_mm == pytest.approx(5 * PIXEL_MM, rel=0.15)  # the ellipsoid is 15 % as deep as far
+    assert result.metrics()["landmark_mm"] == [pytest.approx(found.landmark_mm, abs=1e-3)]
 
 
 def test_sizes_that_heads_do_not_have():
