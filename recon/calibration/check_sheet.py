@@ -35,7 +35,6 @@ def write_check_sheet(
     cameras: Sequence[Camera],
     mesh: trimesh.Trimesh,
     heads: Sequence[Bool[np.ndarray, "_ _"]],
-    names: Sequence[str],
     lines: Sequence[str],
 ) -> None:
     """Writes a PNG with a tile for each photograph (landmarks green, mask blue, fitted head orange, what is ignored
@@ -47,13 +46,9 @@ def write_check_sheet(
         cameras: Of them, canonical mm.
         mesh: The fitted head, canonical mm.
         heads: Where each camera sees it.
-        names: Of the photographs.
         lines: Of text.
     """
-    tiles = [
-        _photograph(photograph, head, name)
-        for photograph, head, name in zip(photographs, heads, names, strict=True)
-    ]
+    tiles = [_photograph(photograph, head) for photograph, head in zip(photographs, heads, strict=True)]
     tiles.append(_from_above(cameras, mesh))
     columns = min(COLUMNS, len(tiles))
     rows = -(-len(tiles) // columns)
@@ -97,9 +92,7 @@ def _swatch(colour: tuple[int, int, int] | None) -> Image.Image:
     return sample
 
 
-def _photograph(
-    photograph: ObservedPhotograph, head: Bool[np.ndarray, "height width"], name: str
-) -> Image.Image:
+def _photograph(photograph: ObservedPhotograph, head: Bool[np.ndarray, "height width"]) -> Image.Image:
     width, height = photograph.size
     scale = TILE / max(width, height)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -119,7 +112,7 @@ def _photograph(
             pen.point((x, y), fill=LANDMARK_COLOUR)
     tile = Image.new("RGB", (TILE, TILE), "black")
     tile.paste(page, (0, 0))
-    ImageDraw.Draw(tile).text((6, TILE - 22), name, fill="white", font=ImageFont.load_default(15))
+    ImageDraw.Draw(tile).text((6, TILE - 22), photograph.name, fill="white", font=ImageFont.load_default(15))
     return tile
 
 

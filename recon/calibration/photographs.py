@@ -87,7 +87,7 @@ def scene_from_photographs(
     ]
     mesh = head_mesh(fit.shape, prior.canonical)
     heads = [silhouette(mesh, camera) for camera in cameras]
-    shown = _masked_by_head([view for view, _ in views], cameras, heads, fit.outline_mm)
+    shown = _masked_by_head(views, cameras, heads, fit.outline_mm)
     scale, size = _size(prior, fit, interpupillary_mm)
     world = np.diag([scale, scale, scale, 1.0])
     folder = _write(Path(out), shown, cameras, world, prior, model, fit, overwrite)
@@ -100,8 +100,7 @@ def scene_from_photographs(
         size,
     )
     write_report(folder, result, scale)
-    names = [photographs[index].name for index in order]
-    write_check_sheet(folder / SHEET, shown, cameras, mesh, heads, names, result.text())
+    write_check_sheet(folder / SHEET, shown, cameras, mesh, heads, result.text())
     return result
 
 
@@ -127,7 +126,7 @@ def _fitted(
 
 
 def _masked_by_head(
-    views: Sequence[ObservedPhotograph],
+    views: Sequence[tuple[ObservedPhotograph, Camera]],
     cameras: Sequence[Camera],
     heads: Sequence[Bool[np.ndarray, "_ _"]],
     outline_mm: float,
@@ -137,7 +136,7 @@ def _masked_by_head(
     """
     return [
         without_body(with_head(view, camera, head, outline_mm), camera)
-        for view, camera, head in zip(views, cameras, heads, strict=True)
+        for (view, _), camera, head in zip(views, cameras, heads, strict=True)
     ]
 
 

@@ -25,7 +25,7 @@ def pages(tmp_path):
     pages = []
     for ignored in (np.zeros_like(mask), y > SIZE / 2):
         one = ObservedPhotograph("a.jpg", image, mask, ignored=ignored)
-        write_check_sheet(tmp_path / "sheet.png", [one], [CAMERA], HEAD, [mask], ["a.jpg"], ["a line"])
+        write_check_sheet(tmp_path / "sheet.png", [one], [CAMERA], HEAD, [mask], ["a line"])
         pages.append(np.asarray(Image.open(tmp_path / "sheet.png")).astype(int))
     return pages
 

@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 from recon import scene as scenes
 from recon.errors import PriorError
 from recon.geometry.frames import similarity
-from recon.priors import PCAPrior
+from recon.priors import Networks, PCAPrior
 from recon.priors.shipped import shipped
 from recon.resources import ASSETS
 from recon.systems.stages import observe
@@ -92,3 +92,30 @@ def test_cameras_that_were_estimated_are_moved_further_than_given_ones():
     as_given = left_deg(fit)
     as_estimated = left_deg(prior.fit(replace(wrong, canonical_from_world=fit.canonical_from_world)).fit)
     assert as_given > 0.5 and as_estimated < 0.8 * as_given, (as_given, as_estimated)
+
+
+@pytest.mark.slow
+def test_a_body_that_every_photograph_ignores_is_as_uncertain_as_real_bodies_are():
+    scene = scenes.open(ASSETS / "heads" / "demo")
+    prior = PCAPrior(str(shipped("pca-synth-v1.safetensors")), sdf_offset=False)
+    given = observe(scene, [14])
+    fitted = prior.fit(given)
+    canonical = fitted.prior.canonical
+    mm_from_unit = canonical.mm_from_unit @ fitted.fit.canonical_from_world @ given.world_from_unit
+    heights = torch.tensor([[0.0, -150.0, 60.0], [0.0, 0.0, 100.0]]).double()
+    matrix = torch.from_numpy(np.linalg.inv(mm_from_unit))
+    points = (heights @ matrix[:3, :3].T + matrix[:3, 3]).float()  # chest and face
+    networks = Networks(torch.nn.Identity, torch.nn.Identity, torch.nn.Identity)
+
+    def deviations_mm(ignored):
+        ((_, start),) = prior.starts(networks, replace(given, ignored=ignored), fitted).items()
+        return (start.deviation(points) * np.cbrt(np.linalg.det(given.world_from_unit[:3, :3]))).tolist()
+
+    nothing, all_below = np.zeros_like(given.masks[0]), np.zeros_like(given.masks[0])
+    all_below[int(0.6 * len(all_below)) :] = True
+    before, after = deviations_mm([nothing]), deviations_mm([all_below])
+    life = np.cbrt(
+        np.linalg.det(np.linalg.inv(canonical.mm_from_unit @ fitted.fit.canonical_from_world)[:3, :3])
+    )
+    assert after[0] == pytest.approx(np.hypot(before[0], 19.0 * life), rel=0.01)
+    assert after[1] == before[1]
