@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from recon.calibration.bundle import BundleSettings
 from recon.calibration.joint import below_collar, joint_fit, without_body
 from recon.calibration.landmarks import LandmarkModel
-from recon.calibration.masks import head_mesh, with_head
+from recon.calibration.masks import head_mesh, silhouette, with_head
 from recon.calibration.observing import ObservedPhotograph
 from recon.calibration.placing import SOLVER_LONG_SIDE, placed_by_landmarks, placed_by_outlines, windowed
 from recon.commands.command_line import options_of, run_tool, say
@@ -161,7 +161,9 @@ def calibrated(seen: list[PhotographObservation]) -> list[ObservedPhotograph]:
     mesh = head_mesh(fit.shape, prior.canonical)
     for index, fitted in zip(order, fit.cameras, strict=True):
         camera = replace(placed[index].camera, world_from_camera=fitted.world_from_camera)
-        result[index] = without_body(with_head(result[index], camera, mesh, fit.outline_mm), camera)
+        result[index] = without_body(
+            with_head(result[index], camera, silhouette(mesh, camera), fit.outline_mm), camera
+        )
     return result
 
 

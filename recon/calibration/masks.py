@@ -9,14 +9,18 @@ import torch
 import trimesh
 from jaxtyping import Bool
 
+from recon.calibration.joint import below_collar
 from recon.calibration.observing import ObservedPhotograph
 from recon.fitting import Shape
 from recon.geometry.frames import CanonicalFrame
 from recon.geometry.raster import rasterise
 from recon.meshing import extract
+from recon.perception import PersonMask
 from recon.perception.refinement import refined_mask
 from recon.scene import Camera
 
+CHIN_MM = -80.0
+"""Height of the chin in the canonical frame."""
 RESOLUTION = 128
 """Cells across the canonical ball of the mesh that outlines are drawn of."""
 MOST_OUTLINE_MM = 3.0
@@ -24,26 +28,35 @@ MOST_OUTLINE_MM = 3.0
 
 
 def with_head(
-    photograph: ObservedPhotograph, camera: Camera, mesh: trimesh.Trimesh, outline_mm: float
+    photograph: ObservedPhotograph, camera: Camera, head: Bool[np.ndarray, "height width"], outline_mm: float
 ) -> ObservedPhotograph:
-    """The photograph with a mask of the person whose head was fitted; a user's mask stays.
+    """The photograph with a mask of the person whose head was fitted; a user's mask stays, and so does the network's
+    where the head contradicts it altogether.
 
     Args:
         photograph: With the network's probability of a person.
-        camera: Of it, in the frame of the mesh, mm.
-        mesh: The fitted head.
+        camera: Of it, canonical mm.
+        head: Where it sees the fitted head.
         outline_mm: Typical distance between the outlines of head and masks.
     """
     if photograph.probability is None or outline_mm > MOST_OUTLINE_MM:
         return photograph
-    px_per_mm = float(camera.intrinsics[0, 0] / np.linalg.norm(camera.centre))
-    head = silhouette(mesh, camera)
-    mask, unknown = refined_mask(
-        photograph.image, photograph.probability, head, px_per_mm, outline_mm, photograph.hidden
+    seen = PersonMask(
+        photograph.mask,
+        np.zeros_like(photograph.mask) if photograph.ignored is None else photograph.ignored,
+        photograph.probability,
+        "network",
+        hidden=photograph.hidden,
     )
-    if not (mask & head).any():
-        return photograph
-    return replace(photograph, mask=mask, ignored=unknown)
+    found = refined_mask(
+        photograph.image,
+        seen,
+        head,
+        below_collar(camera, CHIN_MM),
+        float(camera.intrinsics[0, 0] / np.linalg.norm(camera.centre)),
+        outline_mm,
+    )
+    return photograph if found is None else replace(photograph, mask=found[0], ignored=found[1])
 
 
 def head_mesh(head: Shape, canonical: CanonicalFrame) -> trimesh.Trimesh:

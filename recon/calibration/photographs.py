@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from recon.calibration.bundle import BundleSettings
 from recon.calibration.check_sheet import write_check_sheet
 from recon.calibration.joint import JointFit, joint_fit, without_body, zoomed
 from recon.calibration.landmarks import LandmarkModel
-from recon.calibration.masks import head_mesh
+from recon.calibration.masks import head_mesh, silhouette, with_head
 from recon.calibration.observing import ObservedPhotograph
 from recon.calibration.placing import (
     SOLVER_LONG_SIDE,
@@ -86,8 +86,8 @@ def scene_from_photographs(
         for fitted, factor, (_, camera) in zip(fit.cameras, fit.focal_factors, views, strict=True)
     ]
     mesh = head_mesh(fit.shape, prior.canonical)
-    pairs = [(view, camera) for (view, _), camera in zip(views, cameras, strict=True)]
-    shown = [without_body(view, camera) for view, camera in pairs]
+    heads = [silhouette(mesh, camera) for camera in cameras]
+    shown = _masked_by_head(views, cameras, heads, fit.outline_mm)
     scale, size = _size(prior, fit, interpupillary_mm)
     world = np.diag([scale, scale, scale, 1.0])
     folder = _write(Path(out), shown, cameras, world, prior, model, fit, overwrite)
@@ -100,8 +100,7 @@ def scene_from_photographs(
         size,
     )
     write_report(folder, result, scale)
-    names = [photographs[index].name for index in order]
-    write_check_sheet(folder / SHEET, shown, cameras, mesh, names, [*result.warnings(), *result.lines()])
+    write_check_sheet(folder / SHEET, shown, cameras, mesh, heads, result.text())
     return result
 
 
@@ -124,6 +123,21 @@ def _fitted(
         counts,
         focal_groups=groups,
     )
+
+
+def _masked_by_head(
+    views: Sequence[tuple[ObservedPhotograph, Camera]],
+    cameras: Sequence[Camera],
+    heads: Sequence[Bool[np.ndarray, "_ _"]],
+    outline_mm: float,
+) -> list[ObservedPhotograph]:
+    """Photographs with masks judged anew by where the head is seen, and what is below the collar ignored. The fit is
+    not made again: it hardly changes with the masks.
+    """
+    return [
+        without_body(with_head(view, camera, head, outline_mm), camera)
+        for (view, _), camera, head in zip(views, cameras, heads, strict=True)
+    ]
 
 
 def _size(prior: ShapePrior, fit: JointFit, interpupillary_mm: float | None) -> tuple[float, str]:

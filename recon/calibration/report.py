@@ -90,6 +90,10 @@ class CalibratedScene:
             )
         return [*result, f"outlines {self.outline_mm:.1f} mm apart", self.size]
 
+    def text(self) -> list[str]:
+        """Warnings and lines, for the check sheet."""
+        return [*self.warnings(), *self.lines()]
+
     def warnings(self) -> list[str]:
         """What is wrong with the photographs, as sentences: those that were refused first."""
         refused = [f"{each.name}: not used, {each.how}" for each in self.photographs if each.view is None]

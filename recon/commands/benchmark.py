@@ -1,14 +1,13 @@
 """Compare methods over subjects and views: headrecon-benchmark views=3 subjects=2 preset=cpu."""
 
 import logging
-import sys
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from recon.commands import command_line
-from recon.commands.command_line import exit_codes, interrupt_on_signals, say
+from recon.commands.command_line import run_series, say
 from recon.systems.benchmark import picture_grid as benchmark_grid
 from recon.systems.benchmark import plan as benchmark
 from recon.systems.benchmark import script as benchmark_script
@@ -26,10 +25,7 @@ log = logging.getLogger("benchmark")
 
 def command(cfg: DictConfig) -> None:
     """Runs, then tables and pictures; exit code 1 if a run failed or on bad input, 130 when stopped."""
-    interrupt_on_signals()
-    with exit_codes(log, "stopped; the same command goes on from here"):
-        failed = run(cfg)
-    sys.exit(1 if failed else 0)
+    run_series(log, run, cfg)
 
 
 def run(cfg: DictConfig) -> int:

@@ -5,7 +5,9 @@ It needs no torch, as worker processes may import it.
 
 import functools
 import logging
+import os
 import re
+import select
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,13 +22,8 @@ from omegaconf import DictConfig, OmegaConf
 from recon.errors import ConfigError, ReconError
 from recon.resources import CONF
 from recon.systems.aliases import present_arguments
-from recon.systems.help import option_help, options
+from recon.systems.help import GROUP_NAMES, comment_of, option_help, options, refusal
 from recon.systems.resolvers import register_resolvers
-
-GROUP_NAMES = {"pretrain": {"prior": "pretraining@training", "size": "prior_size@size"}}
-"""Options of a command that Hydra knows by another name: what `prior=` and `size=` name in pretrain.yaml are the groups
-conf/pretraining and conf/prior_size.
-"""
 
 LISTED = {"photos": "photographs"}
 """For a command whose arguments may be paths: the option that lists them."""
@@ -42,17 +39,27 @@ def run(name: str, task: Callable[[DictConfig], None]) -> None:
     if {"-h", "--help"} & set(sys.argv[1:]):
         print_help(name)
         return
-    sys.argv[1:] = hydra_arguments(name, sys.argv[1:])
+    sys.argv[1:] = arguments = hydra_arguments(name, sys.argv[1:])
     register_resolvers()
 
     @functools.wraps(task)
     def checked(cfg: DictConfig) -> None:
         with exit_codes(logging.getLogger(name)):
-            if "resume" not in cfg:  # a resumed training takes over what is missing, and checks for itself
+            if (
+                cfg.get("resume") is None
+            ):  # a resumed training takes over what is missing, and checks for itself
                 require_all(name, cfg)
-        task(cfg)
+        with quiet_where_nobody_reads():
+            task(cfg)
 
-    hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")(checked)()
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra hands its errors on, to be put into one line here
+    with quiet_where_nobody_reads():
+        try:
+            hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")(checked)()
+        except Exception as error:
+            if (line := refusal(error, name, arguments)) is None:
+                raise
+            sys.exit(line)
 
 
 def require_all(name: str, cfg: DictConfig) -> None:
@@ -61,15 +68,17 @@ def require_all(name: str, cfg: DictConfig) -> None:
     Raises:
         ConfigError: with what the option is.
     """
-    comments = {option.name: option.comment for option in options(CONF / f"{name}.yaml")}
-    for missing in sorted(OmegaConf.missing_keys(cfg), key=list(comments).index):
-        raise ConfigError(f"{missing}= is missing: {comments[missing]}")
+    order = [option.name for option in options(CONF / f"{name}.yaml")]
+    for missing in sorted(
+        OmegaConf.missing_keys(cfg), key=lambda key: (key not in order, [*order, key].index(key))
+    ):
+        raise ConfigError(f"{missing}= is missing: {comment_of(missing, name)}")
 
 
 def print_help(name: str) -> None:
     """Print all options with the values that the command line gives them; an unknown one ends the process with 1."""
     given = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
-    with exit_codes(logging.getLogger(name)):
+    with exit_codes(logging.getLogger(name)), quiet_where_nobody_reads():
         print(option_help(name, hydra_arguments(name, given)))
 
 
@@ -84,7 +93,21 @@ def hydra_arguments(name: str, arguments: Sequence[str]) -> list[str]:
     if name in LISTED:
         arguments = _with_paths_listed(LISTED[name], arguments)
     typed = [re.sub(r"^(\w+)(?==)", lambda m: names.get(m[1], m[1]), argument) for argument in arguments]
-    return present_arguments(typed, name)
+    return present_arguments([_with_path_quoted(argument) for argument in typed], name)
+
+
+def quoted(text: str) -> str:
+    """A text as a string of Hydra's grammar: a quote is escaped, and with it the backslashes before it, which need it
+    nowhere else.
+    """
+    return "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + m[2].replace("'", "\\'"), text) + "'"
+
+
+def _with_path_quoted(argument: str) -> str:
+    """The argument, its value quoted where that is an existing path with signs of Hydra's grammar: `photos (2)`."""
+    key, equals, value = argument.partition("=")
+    plain = re.fullmatch(r"[\w./:~+-]*", value) or value.startswith(("'", '"', "[", "{"))
+    return argument if plain or not Path(value).expanduser().exists() else f"{key}{equals}{quoted(value)}"
 
 
 def _with_paths_listed(option: str, arguments: Sequence[str]) -> list[str]:
@@ -93,12 +116,7 @@ def _with_paths_listed(option: str, arguments: Sequence[str]) -> list[str]:
         each for each in arguments if not each.startswith("-") and ("=" not in each or Path(each).exists())
     ]
     others = [each for each in arguments if each not in paths]
-    # Hydra's quoted strings: a quote is escaped, and with it the backslashes before it.
-    quoted = [
-        "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + m[2].replace("'", "\\'"), path) + "'"
-        for path in paths
-    ]
-    return [*others, f"{option}=[{','.join(quoted)}]"] if paths else others
+    return [*others, f"{option}=[{','.join(map(quoted, paths))}]"] if paths else others
 
 
 def options_of(defaults: Mapping[str, Any], arguments: Sequence[str]) -> DictConfig:
@@ -128,7 +146,8 @@ def run_tool(main: Callable[[list[str]], int | None], description: str | None) -
         print(description)
         return
     try:
-        sys.exit(main(arguments))
+        with quiet_where_nobody_reads():
+            sys.exit(main(arguments))
     except ReconError as error:
         sys.exit(f"{type(error).__name__}: {error}")
     except KeyboardInterrupt:
@@ -151,6 +170,62 @@ def exit_codes(log: logging.Logger, stopped: str = "stopped") -> Iterator[None]:
     except KeyboardInterrupt:
         log.error("%s", stopped)
         sys.exit(130)
+
+
+@contextmanager
+def quiet_where_nobody_reads() -> Iterator[None]:
+    """Ends the process without a word, with the code of a shell for this, 141, where what it prints is read no more:
+    `headrecon --help | head`.
+    """
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _unread(sys.stdout):
+            raise  # another pipe broke
+        discard(sys.stdout)
+        sys.exit(128 + signal.SIGPIPE)
+
+
+class TerminalHandler(logging.StreamHandler):
+    """A handler that shows log records while they are read: `headrecon scene=demo | head` goes on in silence, and its
+    log file has everything.
+    """
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
+        """Give up on a stream that nobody reads; anything else is logging's own affair."""
+        if isinstance(sys.exception(), BrokenPipeError) and _unread(self.stream):
+            discard(self.stream)
+        else:
+            super().handleError(record)
+
+
+def _unread(stream: Any) -> bool:
+    """Whether the other end of a stream is closed."""
+    poll = select.poll()
+    poll.register(stream.fileno(), 0)
+    return any(events & select.POLLERR for _, events in poll.poll(0))
+
+
+def discard(stream: Any) -> None:
+    """Send what is written to a stream from now on nowhere, what waits in its buffer included."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def run_series(log: logging.Logger, task: Callable[[DictConfig], int], cfg: DictConfig) -> None:
+    """Run a command that does many runs, and end the process: code 1 if some failed or on bad input, 130 when stopped.
+
+    Args:
+        log: Gets the message of an error.
+        task: Does what is missing; number of failures.
+        cfg: Configuration.
+    """
+    interrupt_on_signals()
+    with exit_codes(log, "stopped; the same command goes on from here"):
+        failed = task(cfg)
+    sys.exit(1 if failed else 0)
 
 
 def interrupt_on_signals() -> None:

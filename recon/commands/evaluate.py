@@ -68,13 +68,14 @@ def run(cfg: DictConfig) -> list[Score]:
     scores.sort(key=lambda s: (s.job.method, s.job.scene, s.job.views))
     data = data_name(cfg, release) + ("" if cfg.include_occluded else ", include_occluded=false")
     report = Report(scores, data, len(truths), [release] if release else list(CONFIGS))
+    write(report, out)
     print("\n" + report.text())
     if not cfg.include_occluded:
         print(
             "include_occluded=false: faces without what hardly shows from outside; "
             "not comparable with official numbers\n"
         )
-    write(report, out)
+    print(f"written to {out}")
     return report.failed
 
 
@@ -147,7 +148,6 @@ def write(report: Report, out: Path) -> None:
     }.items():
         with replacing(out / name) as temporary:
             temporary.write_text(content)
-    print(f"written to {out}")
 
 
 def main() -> None:

@@ -5,6 +5,8 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 
+from recon.commands.command_line import quoted
+
 FLAGS = {"--h3ds-root": "h3ds_root", "--pixel-centre": "pixel_centre"}
 VALIDATE = FLAGS | {"--sheet": "sheet"}
 EXPORT_SCENE = FLAGS | {"--format": "format", "--out": "out", "--unit": "unit"}
@@ -54,5 +56,4 @@ def _word(text: str) -> str:
     """A value in Hydra's grammar: quoted where it is neither a plain word nor a list."""
     if re.fullmatch(r"[\w./:@%+-]+|\[[\w, ]*\]", text):
         return text
-    # Hydra wants a backslash escaped only where a quote follows.
-    return "'" + re.sub(r"(\\*)('|$)", lambda m: 2 * m[1] + m[2].replace("'", "\\'"), text) + "'"
+    return quoted(text)

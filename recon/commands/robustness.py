@@ -1,14 +1,13 @@
 """What faults of the input cost, with and without each mend: headrecon-benchmark-robustness preset=quick."""
 
 import logging
-import sys
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from recon.commands import command_line
-from recon.commands.command_line import exit_codes, interrupt_on_signals, say
+from recon.commands.command_line import run_series, say
 from recon.synth.datasets.faults import CLEAN
 from recon.systems.benchmark import plan as benchmark
 from recon.systems.benchmark import script as benchmark_script
@@ -27,10 +26,7 @@ log = logging.getLogger("benchmark_robustness")
 
 def command(cfg: DictConfig) -> None:
     """Scenes, runs, tables; exit code 1 if a run failed or on bad input, 130 when stopped."""
-    interrupt_on_signals()
-    with exit_codes(log, "stopped; the same command goes on from here"):
-        failed = run(cfg)
-    sys.exit(1 if failed else 0)
+    run_series(log, run, cfg)
 
 
 def run(cfg: DictConfig) -> int:

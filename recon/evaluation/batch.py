@@ -142,11 +142,9 @@ def _picture(
     assert options.heatmaps is not None
     error_sheet(
         evaluator.mesh,
-        result.distances_gt,
         trimesh.Trimesh(result.aligned, np.asarray(mesh.faces), process=False),
-        result.distances_pred,
         truth.landmarks,
         options.heatmaps / f"{job.method}_{job.scene}_{job.views}.png".replace("/", "-"),
-        title=f"{job.method}, {job.scene}, {job.views} views: head {result.mean_mm:.2f} mm (official)",
+        title=f"{job.method}, {job.scene}, {job.views} views: head {result.mean_mm:.2f} mm (official, nearest vertex)",
         clip_mm=options.clip_mm,
     )

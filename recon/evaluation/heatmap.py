@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from recon.files import replacing
 from recon.geometry.drawing import draw, marked_bar, turned
+from recon.geometry.surface import Surface
 
 # from good to bad: lightness falls steadily, so that the map reads in grey and for the colour blind
 _STOPS = np.array(
@@ -50,9 +51,7 @@ def face_frame(
 
 def error_sheet(
     truth: trimesh.Trimesh,
-    truth_errors_mm: Float[np.ndarray, " truth_vertices"],
     prediction: trimesh.Trimesh,
-    prediction_errors_mm: Float[np.ndarray, " prediction_vertices"],
     landmarks: Mapping[str, int],
     path: Path,
     *,
@@ -61,11 +60,12 @@ def error_sheet(
 ) -> None:
     """Writes a PNG: ground truth above, prediction below, from the front, the sides and the back; a scale.
 
+    Colours are distances to the surface. The official protocol measures to the nearest vertex, which on a mesh with
+    few of them would show how far they are apart.
+
     Args:
         truth: Ground truth, mm.
-        truth_errors_mm: Distance of each of its vertices to the prediction.
         prediction: Aligned prediction, mm.
-        prediction_errors_mm: Distance of each of its vertices to the ground truth.
         landmarks: Vertex indices of the ground truth by name.
         path: The picture's file; replaced in one step.
         title: Text above.
@@ -76,7 +76,8 @@ def error_sheet(
     middle = (vertices.min(axis=0) + vertices.max(axis=0)) / 2
     radius = float(np.abs((vertices - middle) @ frame.T).max()) * 1.03
     rows = []
-    for mesh, errors in ((truth, truth_errors_mm), (prediction, prediction_errors_mm)):
+    for mesh, other in ((truth, prediction), (prediction, truth)):
+        errors = Surface(other).closest(np.asarray(mesh.vertices, float)).distances
         colours = error_colours(errors, clip_mm)
         tiles = [
             draw(mesh, colours, turned(frame, angle), middle, radius, _TILE)
@@ -84,7 +85,7 @@ def error_sheet(
         ]
         rows.append(np.concatenate(tiles, axis=1))
     sheet = Image.fromarray(np.rint(np.concatenate(rows) * 255).astype(np.uint8))
-    page = Image.new("RGB", (sheet.width + 110, sheet.height + 40), "white")
+    page = Image.new("RGB", (sheet.width + 110, sheet.height + 70), "white")
     page.paste(sheet, (0, 40))
     page.paste(scale_bar(sheet.height - 60, clip_mm), (sheet.width + 10, 70))
     pen, font = ImageDraw.Draw(page), ImageFont.load_default(16)
@@ -93,6 +94,8 @@ def error_sheet(
         ("ground truth: distance to the prediction", "prediction: distance to the ground truth")
     ):
         pen.text((10, 46 + row * _TILE), label, fill="black", font=font)
+    caption = f"Colours: distance to the other surface in mm after the alignment; {clip_mm:g} mm and more are darkest."
+    pen.text((10, page.height - 26), caption, fill="black", font=font)
     with replacing(path) as temporary:
         page.save(temporary)
 

@@ -4,7 +4,7 @@ from recon.fitting.brightness import BrightnessModel
 from recon.fitting.contours import Contours, contour_rays
 from recon.fitting.instant import InitialHead, InstantFit, initial_head, solve
 from recon.fitting.observations import SolverSettings
-from recon.fitting.pose import HeadFit, fit_head, life_size
+from recon.fitting.pose import HeadFit, fit_head, life_size, up_of_pose
 from recon.fitting.sdf_offset import SDFOffset, SDFOffsetSettings, fit_sdf_offset
 from recon.fitting.shape_model import Shape, ShapeModel
 
@@ -25,4 +25,5 @@ __all__ = [
     "initial_head",
     "life_size",
     "solve",
+    "up_of_pose",
 ]

@@ -7,7 +7,6 @@ blurred to sharp, when pose and cameras have settled.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -48,7 +47,8 @@ class InstantFit:
     colour_misfit: float | None
 
 
-class InitialHead(NamedTuple):
+@dataclass(frozen=True)
+class InitialHead:
     """Where a fit begins.
 
     Attributes:

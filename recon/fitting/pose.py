@@ -105,8 +105,9 @@ class HeadFit:
         code: Code of the shape model.
         up: Upward direction of the world about which the pose was found, a unit vector.
         overlap: Intersection over union of head and masks on the test pixels.
-        outline_mm: Median distance between the head's and the masks' outlines above the shoulders, world mm.
-        misfit_mm: Mean distance between all of the outlines, each clamped at 20 mm.
+        outline_mm: Median distance between the head's and the masks' outlines above the shoulders, mm of a life-size
+            head.
+        misfit_mm: Mean distance between all of the outlines, each clamped at 20 mm, likewise.
     """
 
     canonical_from_world: Float[np.ndarray, "4 4"]
@@ -298,7 +299,7 @@ def _refine(
     for stage in stages:
         for _ in range(stage.iterations):
             pose, code = _step(evidence, pose, code, stage, pose_prior)
-    return _judged(evidence, pose, code, pose_prior.up)
+    return _judged(evidence, pose, code, pose_prior)
 
 
 def _step(
@@ -372,10 +373,9 @@ def _judged(
     evidence: _Evidence,
     pose: Float[np.ndarray, "4 4"],
     code: Float[Tensor, " latent"],
-    up: Float[np.ndarray, " 3"],
+    pose_prior: PosePrior,
 ) -> HeadFit:
     """Measures how well a pose and code agree with the masks."""
-    per_world = float(np.cbrt(np.linalg.det(pose[:3, :3])))
     head, contours = evidence.shape_model.shape_of(code), evidence.contours
     least, above = [], []
     for rays in (
@@ -388,11 +388,10 @@ def _judged(
         above.append(points[:, 1].numpy() > NECK_UNIT)
     inside, shown = least[0] < 0, contours.inside
     overlap = float((inside & shown).sum() / max((inside | shown).sum(), 1))
-    distance_mm = np.abs(least[1]) / per_world
+    distance_mm = np.abs(least[1]) * pose_prior.unit_mm
     upper = distance_mm[above[1]] if above[1].any() else distance_mm
-    return HeadFit(
-        pose, code, up, overlap, float(np.median(upper)), float(np.minimum(distance_mm, 20.0).mean())
-    )
+    misfit_mm = float(np.minimum(distance_mm, 20.0).mean())
+    return HeadFit(pose, code, pose_prior.up, overlap, float(np.median(upper)), misfit_mm)
 
 
 def _canonical_rays(

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from recon.geometry.raster import rasterise
 
 _BACKGROUND = 1.0
+_DARK, _PALE = np.array([0.20, 0.26, 0.36]), np.array([0.92, 0.94, 1.0])  # of stripes
 _SAMPLES = 2  # a picture is drawn so many times as large and averaged
 
 
@@ -140,3 +141,35 @@ def marked_bar(
         text = f"{'+' if share == 1 else ''}{share * high_mm:g}{' mm' if share in (0, 1) else ''}"
         pen.text((33, y - 9), text, fill="black", font=font)
     return image
+
+
+def hatched(
+    colours: Float[np.ndarray, "pixels 3"],
+    marked: Bool[np.ndarray, " pixels"],
+    rows: Int[np.ndarray, " pixels"],
+    columns: Int[np.ndarray, " pixels"],
+    spacing_px: int,
+) -> Float[np.ndarray, "pixels 3"]:
+    """Colours with diagonal stripes over marked pixels: dark on pale colours, pale on dark ones.
+
+    Args:
+        colours: In [0, 1].
+        marked: Which pixels are hatched.
+        rows: Of the pixels.
+        columns: Of the pixels.
+        spacing_px: From stripe to stripe, along rows and columns.
+    """
+    stripe = marked & ((rows + columns) % spacing_px < spacing_px // 3)
+    pale = colours.mean(axis=1, keepdims=True) > 0.45
+    return np.where(stripe[:, None], 0.35 * colours + 0.65 * np.where(pale, _DARK, _PALE), colours)
+
+
+def hatched_page(page: Image.Image, marked: Bool[np.ndarray, "height width"], spacing_px: int) -> Image.Image:
+    """A picture with diagonal stripes where a mask of another size, but of the same proportions, is set."""
+    small = np.asarray(Image.fromarray(marked).resize(page.size, Image.Resampling.NEAREST))
+    rows, columns = np.nonzero(small)
+    pixels = np.asarray(page).copy()
+    colours = pixels[rows, columns] / 255.0
+    every = np.ones(len(rows), bool)
+    pixels[rows, columns] = np.rint(hatched(colours, every, rows, columns, spacing_px) * 255)
+    return Image.fromarray(pixels)

@@ -36,6 +36,8 @@ from recon.perception.photograph import Photograph
 from recon.scene.images import read_mask, upright
 from recon.scene.pairing import files_in, partners, strays
 
+AUTO, ALPHA = "auto", "alpha"
+"""What `masks=` may say besides a folder: by the network, or by the photographs' own alpha channels."""
 RADIUS = 0.06
 """Of the guided filter, in sizes of the face."""
 EPSILON = 1e-4

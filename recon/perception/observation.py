@@ -13,7 +13,15 @@ from jaxtyping import Float
 from recon.errors import SceneError
 from recon.perception.crops import Crop
 from recon.perception.hands import MediaPipeHandSegmenter
-from recon.perception.masks import PersonMask, given_mask, mask_paths, person_mask, read_given_mask
+from recon.perception.masks import (
+    ALPHA,
+    AUTO,
+    PersonMask,
+    given_mask,
+    mask_paths,
+    person_mask,
+    read_given_mask,
+)
 from recon.perception.mediapipe import (
     MediaPipeFaceDetector,
     MediaPipeFaceLandmarker,
@@ -117,7 +125,7 @@ class Perception:
         self.hands = hands
 
     def see_all(
-        self, photographs: Sequence[Photograph], person: int = 1, masks: str | Path = "auto"
+        self, photographs: Sequence[Photograph], person: int = 1, masks: str | Path = AUTO
     ) -> list[PhotographObservation]:
         """What is seen in photographs of one set, whose masks may lie in one folder.
 
@@ -132,13 +140,11 @@ class Perception:
             PerceptionError: The networks cannot be had.
         """
         given: Mapping[Path, Path] = {}
-        if masks not in ("auto", "alpha"):
+        if masks not in (AUTO, ALPHA):
             given = mask_paths(Path(masks), [photograph.path for photograph in photographs])
-        return [self._see(each, person, given.get(each.path), masks == "alpha") for each in photographs]
+        return [self._see(each, person, given.get(each.path), masks == ALPHA) for each in photographs]
 
-    def see(
-        self, photograph: Photograph, person: int = 1, masks: str | Path = "auto"
-    ) -> PhotographObservation:
+    def see(self, photograph: Photograph, person: int = 1, masks: str | Path = AUTO) -> PhotographObservation:
         """What is seen in a photograph that is a set of its own; see `see_all`."""
         return self.see_all([photograph], person, masks)[0]
 
@@ -193,7 +199,7 @@ class Perception:
         if given is not None:
             return given_mask(photograph, read_given_mask(given, photograph), face, str(given))
         if photograph.alpha is not None:
-            return given_mask(photograph, photograph.alpha > 0.5, face, "alpha")
+            return given_mask(photograph, photograph.alpha > 0.5, face, ALPHA)
         if alpha:
             raise SceneError(
                 f"{photograph.path} has no alpha channel that could be its mask: masks=auto makes one"
@@ -337,7 +343,7 @@ def sharpness(photograph: Photograph, face: Face) -> float:
 
 
 def see(
-    photograph: Photograph, person: int = 1, masks: str | Path = "auto", perception: Perception | None = None
+    photograph: Photograph, person: int = 1, masks: str | Path = AUTO, perception: Perception | None = None
 ) -> PhotographObservation:
     """What is seen in a photograph, by MediaPipe's networks or those given (see `Perception.see`)."""
     return (perception or Perception(hands=MediaPipeHandSegmenter())).see(photograph, person, masks)

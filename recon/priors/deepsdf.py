@@ -1,7 +1,9 @@
 """The priors of H3D-Net: a learned shape model of heads whose code is optimised, and its mean head alone."""
 
 import logging
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,17 +13,24 @@ from torch import Tensor
 from recon.errors import OutOfDistributionError, PriorError
 from recon.fields import Field
 from recon.fitting import HeadFit, fit_head, life_size
+from recon.fitting.residuals import MarkedLandmarks
 from recon.geometry.frames import similarity
 from recon.priors.field import PriorField
 from recon.priors.prior import FittedHead, Networks, SceneObservations, Start
 from recon.priors.residual import RESIDUALS, ResidualField
 from recon.priors.shipped import hash_of, located
 from recon.priors.weights import ShapePrior, load_shape_prior
+from recon.priors.world_scale import found_life_size, rescaled
 
 log = logging.getLogger(__name__)
 
 POSES = ("masks", "landmarks")
 CODES = ("masks", "mean")
+MULTI_PIE = re.compile(r"landmark_\d\d").fullmatch
+LANDMARK_SIGMA_PX = 8.0
+"""Standard deviation of a marked landmark about that of the mean head, in pictures 512 pixels wide: a mark is good to 5
+pixels, and heads differ by some 5 mm, which are about as many.
+"""
 
 
 class DeepSDFPrior:
@@ -77,14 +86,15 @@ class DeepSDFPrior:
             raise OutOfDistributionError(
                 f"no head of {self.path.name} looks like the masks: outlines are {fit.outline_mm:.1f} mm apart in the "
                 f"median (limit prior.out_of_distribution_mm={self.out_of_distribution_mm}). A hat, wrong "
-                f"masks, wrong cameras, another unit "
-                "than millimetres, or not a head"
+                "masks, wrong cameras, or not a head"
             )
         canonical_from_unit = fit.canonical_from_world @ observations.world_from_unit
         code = fit.code if self.code == "masks" and self.learn_code else torch.zeros_like(fit.code)
         field = self.field(prior, networks, code, canonical_from_unit)
-        size = life_size(fit.canonical_from_world, prior.canonical.radius_mm)
-        return {self.path.stem: Start(field, networks.colour(), life_size=size)}
+        pose = fit.canonical_from_world
+        size = life_size(pose, prior.canonical.radius_mm)
+        start = Start(field, networks.colour(), life_size=size, canonical_from_world=pose)
+        return {self.path.stem: start}
 
     def field(
         self,
@@ -104,18 +114,25 @@ class DeepSDFPrior:
         return head if self.residual == "none" else ResidualField(head, networks.sdf())
 
     def _fit(self, prior: ShapePrior, observations: SceneObservations) -> HeadFit:
-        start = observations.canonical_from_world
-        if self.pose == "landmarks":
-            start = _pose_by_landmarks(prior, observations)
-        return fit_head(
-            prior.network,
-            observations.cameras,
-            observations.masks,
-            observations.world_from_unit[:3, 3],
-            prior.canonical.radius_mm,
-            start=start,
-            ignored=observations.ignored,
-        )
+        unit_mm = prior.canonical.radius_mm
+        marked = [_marked_landmarks(prior, pixels) for pixels in observations.marked]
+
+        def search(scaled: SceneObservations) -> HeadFit:
+            by_truth = self.pose == "landmarks"
+            return fit_head(
+                prior.network,
+                scaled.cameras,
+                scaled.masks,
+                scaled.world_from_unit[:3, 3],
+                unit_mm,
+                start=_pose_by_landmarks(prior, scaled) if by_truth else scaled.canonical_from_world,
+                ignored=scaled.ignored,
+                marked=marked,
+                landmark_sigma_px=LANDMARK_SIGMA_PX,
+            )
+
+        found, scale = found_life_size(observations, unit_mm, search)
+        return replace(found, canonical_from_world=rescaled(found.canonical_from_world, 1 / scale))
 
 
 class MeanHeadPrior(DeepSDFPrior):
@@ -140,6 +157,32 @@ class MeanHeadPrior(DeepSDFPrior):
         residual: str = "none",
     ) -> None:
         super().__init__(path, sha256, pose, "mean", out_of_distribution_mm, residual)
+
+
+def _marked_landmarks(
+    prior: ShapePrior, pixels: Mapping[str, Float[np.ndarray, " 2"]]
+) -> MarkedLandmarks | None:
+    """Landmarks marked in a photograph, placed on the mean head: how they move with the code is not known. Those of
+    Multi-PIE that have no name in H3DS are left out; None where none are left.
+
+    Raises:
+        PriorError: A landmark of an unknown name.
+    """
+    canonical = prior.canonical
+    if unknown := [name for name in pixels if name not in canonical.landmarks_mm and not MULTI_PIE(name)]:
+        raise PriorError(
+            f"a photograph has the landmark {unknown[0]!r}, which the prior does not know; it knows "
+            f"{', '.join(sorted(canonical.landmarks_mm)) or 'none'}"
+        )
+    names = [name for name in pixels if name in canonical.landmarks_mm]
+    if not names:
+        return None
+    places = np.array([canonical.landmarks_mm[name] for name in names]) - np.array(canonical.centre_mm)
+    return MarkedLandmarks(
+        torch.from_numpy(places / canonical.radius_mm).float(),
+        torch.zeros(len(names), 3, prior.network.latent_size),
+        torch.from_numpy(np.stack([pixels[name] for name in names])).float(),
+    )
 
 
 def _pose_by_landmarks(prior: ShapePrior, observations: SceneObservations) -> Float[np.ndarray, "4 4"]:

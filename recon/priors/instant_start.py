@@ -100,8 +100,14 @@ class InstantStart:
             name = self.prior.path.stem
         else:
             start, name = self._trained_network(head, networks, observations), "sphere"
-        size = life_size(head.fit.canonical_from_world, head.prior.canonical.radius_mm)
-        start = replace(start, cameras=head.fit.cameras, life_size=size, landmarks=head.landmarks())
+        pose = head.fit.canonical_from_world
+        start = replace(
+            start,
+            cameras=head.fit.cameras,
+            life_size=life_size(pose, head.prior.canonical.radius_mm),
+            landmarks=head.landmarks(),
+            canonical_from_world=pose,
+        )
         return {f"{self.pca.path.stem}+{name}": start}
 
     def _check(self) -> None:

@@ -65,6 +65,22 @@ class SceneObservations:
             else self.marked,
         )
 
+    def scaled(self, factor: float) -> "SceneObservations":
+        """The same views in a world in which every length is so many times longer."""
+        # 1 leaves everything as it is to the last digit.
+        return self if factor == 1.0 else self.transformed(np.diag([factor, factor, factor, 1.0]))
+
+    def transformed(self, similarity: Float[np.ndarray, "4 4"]) -> "SceneObservations":
+        """The same views after the world moved by a similarity (rotation, uniform scale, translation)."""
+        linear, shift, pose = similarity[:3, :3], similarity[:3, 3], self.canonical_from_world
+        return replace(
+            self,
+            cameras=[camera.transformed(similarity) for camera in self.cameras],
+            world_from_unit=similarity @ self.world_from_unit,
+            landmarks=lambda: {name: linear @ place + shift for name, place in self.landmarks().items()},
+            canonical_from_world=None if pose is None else pose @ np.linalg.inv(similarity),
+        )
+
 
 @dataclass(frozen=True)
 class Networks:
@@ -97,6 +113,8 @@ class Start:
         cameras: Cameras of the input views as the prior corrected them, world mm; or None for those given.
         life_size: Size of the head relative to the mean head, where the prior knows it; or None.
         landmarks: Positions of facial landmarks by name, world mm, where the prior knows them; or None.
+        canonical_from_world: Pose of the head, a similarity from world mm to canonical unit space, where the prior
+            knows it; or None.
         frozen: Fraction of the training in which the geometry does not learn, where that is more than the objective's:
             untrained colours would damage a good geometry.
         geometry_rate: Factor of the geometry's learning rate.
@@ -110,6 +128,7 @@ class Start:
     cameras: Sequence[Camera] | None = None
     life_size: float | None = None
     landmarks: Mapping[str, Float[np.ndarray, " 3"]] | None = None
+    canonical_from_world: Float[np.ndarray, "4 4"] | None = None
     frozen: float = 0.0
     geometry_rate: float = 1.0
 

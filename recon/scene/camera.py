@@ -197,6 +197,10 @@ def quarter_turns(cameras: Sequence[Camera], up: Float[np.ndarray, " 3"]) -> lis
     ]
 
 
+UPRIGHT_BONUS = 0.05
+"""How much the share of upright pictures counts for `common_up`: it decides where cameras stand close together."""
+
+
 def up_of(cameras: Sequence[Camera], near: Float[np.ndarray, " 3"] | None = None) -> Float[np.ndarray, " 3"]:
     """Mean upward direction of the cameras, a unit vector of the world.
 
@@ -213,6 +217,30 @@ def up_of(cameras: Sequence[Camera], near: Float[np.ndarray, " 3"] | None = None
         ups = np.array([-camera.world_from_camera[:3, 1] for camera in turned])
     up = np.mean(ups, axis=0)
     return up / max(np.linalg.norm(up), 1e-9)
+
+
+def common_up(cameras: Sequence[Camera], middle: Float[np.ndarray, " 3"]) -> Float[np.ndarray, " 3"]:
+    """Upward direction of what cameras stand around, a unit vector of their frame, whether or not their pictures are
+    stored upright: the direction that, after quarter turns, most of them have upwards, and along which they are spread
+    least. Where all pictures lie on their side, up and down are told apart by nothing.
+
+    Args:
+        cameras: Of one object.
+        middle: Its middle.
+    """
+    towards = np.stack([camera.centre for camera in cameras]) - middle
+    towards /= np.maximum(np.linalg.norm(towards, axis=1, keepdims=True), 1e-12)
+    own = np.stack([-camera.world_from_camera[:3, 1] for camera in cameras])
+
+    def preference(up: Float[np.ndarray, " 3"]) -> float:
+        agreed = np.mean([np.abs(camera.world_from_camera[:3, :2].T @ up).max() for camera in cameras])
+        upright = np.mean([turns == 0 for turns in quarter_turns(cameras, up)])
+        return float(agreed - (towards @ up).std() + UPRIGHT_BONUS * upright)
+
+    least = np.linalg.svd(towards - towards.mean(axis=0))[2][2]
+    seeds = [sign * axis for axis in (own[0], cameras[0].world_from_camera[:3, 0], least) for sign in (1, -1)]
+    found = [up_of(cameras)] + [up_of(cameras, up_of(cameras, seed)) for seed in seeds]
+    return max(found, key=lambda up: round(preference(up), 9))
 
 
 def _rq(matrix: Float[np.ndarray, "3 3"]) -> tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "3 3"]]:

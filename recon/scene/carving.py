@@ -13,6 +13,9 @@ from recon.scene.camera import Camera
 RESOLUTION = 40
 # With many views a few inexact masks must not empty the hull: this share of them may be outliers at a voxel.
 OUTLIER_SHARE = 0.1
+# Radius of a disc as large as a mask shows a head: a child's alone has 70, one with broad shoulders 250.
+HEAD_RADIUS_MM, TYPICAL_MM = (40.0, 500.0), 164.0
+UNITS_MM = {"millimetres": 1.0, "metres": 1000.0, "centimetres": 10.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +74,7 @@ class Silhouette:
 
     def radius(self) -> float:
         """Radius in unit space of a disc of the mask's area at the distance of the sphere's centre."""
-        focal = np.sqrt(self.camera.intrinsics[0, 0] * self.camera.intrinsics[1, 1])
-        return float(np.sqrt(self.pixels / np.pi) / focal * np.linalg.norm(self.camera.centre))
+        return disc_radius(self.camera, self.pixels)
 
     def cells(self, points: Float[np.ndarray, "points 3"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Row and column of the cell in which each point is seen, and whether it is in the picture."""
@@ -104,6 +106,22 @@ class Silhouette:
         wide[:, 1:] |= grown[:, :-1]
         wide[:, :-1] |= grown[:, 1:]
         return float((wide & self.foreground).sum() / total)
+
+
+def disc_radius(camera: Camera, pixels: int) -> float:
+    """Radius of a disc that a camera shows so many pixels large, at the origin of its frame."""
+    focal = np.sqrt(camera.intrinsics[0, 0] * camera.intrinsics[1, 1])
+    return float(np.sqrt(pixels / np.pi) / focal * np.linalg.norm(camera.centre))
+
+
+def unit_by_size(radius: float) -> tuple[str, float] | None:
+    """Name and millimetres of the unit in which a disc as large as a mask has a radius that heads have; None in an
+    arbitrary unit.
+    """
+    for name, mm in UNITS_MM.items():
+        if HEAD_RADIUS_MM[0] <= radius * mm <= HEAD_RADIUS_MM[1]:
+            return name, mm
+    return None
 
 
 def agreement(silhouettes: Sequence[Silhouette]) -> Float[np.ndarray, " views"]:

@@ -2,8 +2,9 @@
 
 The rule, for scenes in any frame:
 
-1. Up is the mean of the cameras' up axes; the middle of the head is the origin of unit space. Each camera has
-   an azimuth around that axis.
+1. Up is what the cameras have upwards in common, after quarter turns for pictures that are stored lying on
+   their side (`recon.scene.camera.common_up`); the middle of the head is the origin of unit space. Each camera
+   has an azimuth around that axis.
 2. Front is a direction that the scene knows: from the middle of the other landmarks to nose_tip, else to the
    first view of its shortest default list (in H3DS the frontal one). Without either it is the direction in
    which the cameras stand densest.
@@ -21,7 +22,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
 
-from recon.scene.camera import Camera
+from recon.scene.camera import Camera, common_up
 
 SPACING_DEG = 45.0
 # A gap between neighbouring cameras wider than this is the end of an arc, not a hole in a circle.
@@ -55,8 +56,7 @@ def _angles(cameras: Sequence[Camera], front: np.ndarray | None) -> tuple[np.nda
     """Azimuth from the front in (-pi, pi] and elevation of each camera, in radians."""
     centres = np.stack([camera.centre for camera in cameras])
     directions = centres / np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-12)
-    up = -np.stack([camera.world_from_camera[:3, 1] for camera in cameras]).mean(axis=0)
-    up /= max(float(np.linalg.norm(up)), 1e-12)
+    up = common_up(cameras, np.zeros(3))
     # Any direction that is not along the axis serves as the zero of azimuth until the front is known.
     right = np.cross(up, np.eye(3)[int(np.abs(up).argmin())])
     right /= max(float(np.linalg.norm(right)), 1e-12)

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from PIL import Image, ImageDraw
 
+from recon.geometry.drawing import hatched_page
 from recon.scene.camera import Camera
 from recon.scene.scene import Scene
 from recon.scene.view import View
@@ -15,12 +16,13 @@ from recon.scene.view import View
 MASK_COLOUR = (255, 64, 200)
 IGNORED_COLOUR = (255, 200, 0)
 SPHERE_COLOUR = (64, 220, 255)
+HATCH_PX = 9
 
 
 def contact_sheet(scene: Scene, view_ids: Sequence[int], tile: int = 256, columns: int = 6) -> Image.Image:
     """A sheet of photographs with the outlines of mask (pink) and unit sphere (blue).
 
-    The background is darkened, and ignored pixels are tinted yellow.
+    The background is darkened, and ignored pixels are tinted yellow and hatched.
 
     Args:
         scene: The scene.
@@ -55,7 +57,7 @@ def _tile(scene: Scene, view: View, tile: int) -> Image.Image:
     pixels[_outline(small)] = MASK_COLOUR
     pixels[unknown] = pixels[unknown] // 2 + np.array(IGNORED_COLOUR, dtype=np.uint8) // 2
     picture = Image.new("RGB", (tile, tile))
-    picture.paste(Image.fromarray(pixels), (0, 0))
+    picture.paste(hatched_page(Image.fromarray(pixels), unknown, HATCH_PX), (0, 0))
     draw = ImageDraw.Draw(picture)
     camera = view.camera.transformed(scene.unit_from_world).resized_to(*size)
     draw.line([tuple(point) for point in _sphere_outline(camera)], fill=SPHERE_COLOUR, width=1)

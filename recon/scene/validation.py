@@ -16,7 +16,7 @@ import numpy as np
 
 from recon.errors import ReconError, SceneError
 from recon.scene.camera import Camera
-from recon.scene.carving import Silhouette, agreement, inconsistent_views
+from recon.scene.carving import TYPICAL_MM, Silhouette, agreement, inconsistent_views, unit_by_size
 from recon.scene.consistency import (
     LANDMARKS_MM,
     ODD_MM,
@@ -41,9 +41,6 @@ SMALLEST_RADIUS = 0.1
 AGREEMENT = 0.5
 # Share of what may be the head that may be ignored; of a view with more of it little can be learned.
 IGNORED_WARN, IGNORED_ERROR = 0.5, 0.8
-# Radius of a disc as large as a mask shows a head: a child's alone has 70, one with broad shoulders 250.
-HEAD_RADIUS_MM, TYPICAL_MM = (40.0, 500.0), 150.0
-UNITS_MM = {"metres": 1000.0, "centimetres": 10.0}
 # An outline lies on edges of its own picture this much more than on those of the picture turned.
 CLEARLY = 1.2
 IGNORED_REMEDY = "paint white only what hides the head, on black, or leave that view out (views=[...])"
@@ -230,11 +227,11 @@ def _checked_camera(scene: Scene, view: View) -> Camera:
             "belong to one camera; world_mat must be K [R | t] with a rotation R"
         )
     off_centre = np.abs(K[:2, 2] / [camera.width, camera.height] - 0.5)
-    if off_centre.max() > 1.5:
+    # Scenes made of photographs show the bust alone, which may lie anywhere in them.
+    if off_centre.max() > 1.5 and not scene.body_ignored:
         raise SceneError(
             f"{where}: principal point {K[:2, 2].round(1).tolist()} is far outside of the "
-            f"{camera.width}x{camera.height} "
-            "image: the camera was made for another image size"
+            f"{camera.width}x{camera.height} image: the camera was made for another image size"
         )
     return camera
 
@@ -307,18 +304,14 @@ def _name_unit(scene: Scene, silhouettes: Sequence[Silhouette]) -> None:
     """Warn of a world that is not in millimetres, by the size of what the masks show."""
     scale = float(np.cbrt(np.linalg.det(scene.scale_mat[:3, :3])))
     radius = scale * float(np.median([silhouette.radius() for silhouette in silhouettes]))
-    if HEAD_RADIUS_MM[0] <= radius <= HEAD_RADIUS_MM[1]:
+    known = unit_by_size(radius)
+    name, mm = known or ("an arbitrary unit, as structure from motion has it", TYPICAL_MM / radius)
+    if mm == 1.0:
         return
-    known = [
-        (name, mm) for name, mm in UNITS_MM.items() if HEAD_RADIUS_MM[0] <= radius * mm <= HEAD_RADIUS_MM[1]
-    ]
-    name, mm = (
-        known[0] if known else ("an arbitrary unit, as structure from motion has it", TYPICAL_MM / radius)
-    )
     source = scene.camera_source
     log.warning(
         "%s: what the masks show has a radius of %.3g: this is %s, but the world is expected in millimetres, in which "
-        "a head with shoulders has 100 to 250. A prior of heads will not find one, and sizes and errors will not be "
+        "a head with shoulders has 100 to 250. Shapes do not depend on it, but sizes and errors will not be "
         "millimetres. Multiply positions by %s%.4g (world_mat_i @ diag(s, s, s, 1) with s = 1/%.4g, and diag(1/s, 1/s, "
         "1/s, 1) @ scale_mat_i)",
         scene.root if source is None else source.path,

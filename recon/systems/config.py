@@ -13,6 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from recon.errors import ConfigError
+from recon.perception.masks import ALPHA, AUTO
 from recon.resources import CONF as CONF
 from recon.scene.h3ds import scene_ids
 from recon.systems.aliases import present_config
@@ -83,7 +84,7 @@ def _keep_places(cfg: DictConfig) -> None:
     if cfg.scene not in cfg.scenes:
         cfg.scene = _absolute(cfg.scene)
     cfg.data.h3ds_root = _absolute(cfg.data.h3ds_root)
-    if cfg.masks not in (None, "auto", "alpha"):
+    if cfg.masks not in (None, AUTO, ALPHA):
         cfg.masks = _absolute(cfg.masks)
 
 

@@ -1,19 +1,20 @@
-"""Text of --help: every option of a command with the value that this very command line gives it, and its comment in
-conf/. Free of torch, so that it is there at once.
+"""What is said of options: the text of --help, which has every option of a command with the value that this very
+command line gives it, and the line for a command line that Hydra refuses. Free of torch, so that it is there at once.
 """
 
+import difflib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from recon.errors import ConfigError
+from recon.errors import ConfigError, ReconError
 from recon.resources import CONF
 from recon.systems.resolvers import preset_of, refined, register_resolvers
 
@@ -23,6 +24,10 @@ TRAIN_NOTES = (
     "In brackets: what the presets cpu / gpu / paper give. Hydra's own powers work: -m for sweeps (-m views=3,8",
     "seed=0,1), --cfg job [--resolve] to see the configuration, hydra.run.dir=FOLDER for the run folder.",
 )
+GROUP_NAMES = {"pretrain": {"prior": "pretraining@training", "size": "prior_size@size"}}
+"""Options of a command that Hydra knows by another name: what `prior=` and `size=` name in pretrain.yaml are the groups
+conf/pretraining and conf/prior_size.
+"""
 EXIT_CODES = "Exit codes: 0 done, 1 bad input, 130 stopped by a signal."
 
 
@@ -73,18 +78,122 @@ def _composed(name: str, overrides: Sequence[str]) -> DictConfig:
             if cfg.get("refine") and cfg.method.get("refined"):
                 again = refined(cfg.method.refined, overrides)
                 cfg = compose(name, overrides=again, return_hydra_config=True)
-        except HydraException as error:
-            raise ConfigError(_on_one_line(error)) from error
+        except Exception as error:
+            if (line := refusal(error, name, overrides)) is None:
+                raise
+            raise ConfigError(line) from error
     return cfg
 
 
-def _on_one_line(error: HydraException) -> str:
-    text = str(error).partition("\nConfig search path")[0]
-    if "is not in struct" in str(error.__cause__) and (unknown := re.search(r"override '(.+?)'", text)):
-        return f"{unknown[1]}: there is no such option; --help alone lists those that there are"
-    if missing := re.search(r"Could not find '(.+)/(.+?)'.*?:\n(.+)", text, re.S):
-        return f"{missing[1]}={missing[2]}: there is no such choice; choose {', '.join(missing[3].split())}"
-    return " ".join(text.split())
+def refusal(error: BaseException, name: str, arguments: Sequence[str]) -> str | None:
+    """One line that says what is wrong with a command line: which option or choice there is not, and what there is.
+
+    Args:
+        error: What came out of Hydra.
+        name: Of the command's file in conf/.
+        arguments: The command line, in Hydra's terms.
+
+    Returns:
+        None where the error is not the command line's.
+    """
+    link: BaseException | None = error
+    while link is not None:  # a resolver's error comes wrapped into one of OmegaConf
+        if isinstance(link, ReconError):
+            return str(link)
+        link = link.__cause__ or (link.__context__ if isinstance(link, OmegaConfBaseException) else None)
+    text = str(error)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        return _unknown_choice(error.missing_cfg_file, error.options, name, arguments)
+    if isinstance(error, OverrideParseException):
+        return _unreadable(error.override, text)
+    if unknown := re.match(
+        r"Could not override '(.+?)'|Override (.+?)= ?\S* looks like a config group", text
+    ):
+        return _unknown_option(unknown[1] or unknown[2], name)
+    if isinstance(error, HydraException) or text.startswith("Config group override"):
+        return f"{' '.join(arguments)}: {' '.join(text.split())}"
+    return None
+
+
+def _unknown_choice(missing: str, choices: Sequence[str], name: str, arguments: Sequence[str]) -> str:
+    """Names a choice that a group has not, as it was typed, and those that it has.
+
+    Args:
+        missing: The file that Hydra looked for, without its ending: `method/instnt`.
+        choices: Of the group.
+        name: Of the command's file in conf/.
+        arguments: The command line, in Hydra's terms.
+    """
+    group, _, choice = missing.rpartition("/")
+    keys = [
+        key.lstrip("+")
+        for key, _, values in (each.partition("=") for each in arguments)
+        if choice in values.split(",")
+    ]
+    key = keys[-1] if keys else group
+    typed = {hydras: ours for ours, hydras in GROUP_NAMES.get(name, {}).items()}.get(key, key)
+    return f"{typed}={choice}: there is no such choice; choose {', '.join(sorted(choices))}"
+
+
+def _unreadable(argument: str, text: str) -> str:
+    """Says of an argument that Hydra's grammar does not take what it should look like."""
+    key, equals, value = argument.partition("=")
+    if not equals:
+        return f"{argument}: options are key=value, such as scene={argument}"
+    reason = next((line for line in text.splitlines() if not line.startswith("Error parsing")), "")
+    return (
+        f"{argument}: the value of {key}= cannot be read ({reason.strip()}); a text with brackets, commas, quotes or "
+        f"equals signs is written in two pairs of quotes: \"{key}='{value}'\""
+    )
+
+
+def _unknown_option(option: str, name: str) -> str:
+    """Names an option that there is not, and which come near; or the choices that it belongs to."""
+    known = _known_options(name)
+    if choices := known.get(option):
+        return f"{option}: an option of {', '.join(choices)} alone"
+    near = {each: max(_likeness(option, each), _likeness(option, each.rpartition(".")[2])) for each in known}
+    nearest = [each for each in sorted(near, key=lambda each: -near[each])[:3] if near[each] > 0.65]
+    hint = f"the nearest: {', '.join(nearest)}" if nearest else "--help alone lists those that there are"
+    return f"{option}: there is no such option; {hint}"
+
+
+def _likeness(one: str, other: str) -> float:
+    """How much of two names is the same, from 0 to 1."""
+    return difflib.SequenceMatcher(None, one, other).ratio()
+
+
+def _known_options(name: str) -> Mapping[str, Sequence[str]]:
+    """All options of a command, and for those that not every command line has the choices that bring them."""
+    main = CONF / f"{name}.yaml"
+    known: dict[str, list[str]] = {option.name: [] for option in options(main)}
+    for package, path in _choices(main):
+        known[package] = []
+        for option in all_options(path, f"{package}."):
+            known.setdefault(option.name, []).append(f"{package}={path.stem}")
+    return known
+
+
+def comment_of(option: str, name: str) -> str:
+    """What conf/ says of an option of a command, or of a choice that its groups have."""
+    main = CONF / f"{name}.yaml"
+    own = {each.name: each.comment for each in options(main)}
+    if option in own:
+        return own[option]
+    for package, path in _choices(main):
+        for each in all_options(path, f"{package}."):
+            if each.name == option and each.comment:
+                return each.comment
+    return "an option without a default"
+
+
+def _choices(main: Path) -> Iterator[tuple[str, Path]]:
+    """Place in the configuration and file of every choice of the groups that a main file names."""
+    for entry in _defaults(main):
+        for key in entry if isinstance(entry, dict) else ():
+            group, _, package = str(key).partition("@")
+            for path in sorted((CONF / group).glob("*.yaml")):
+                yield package or group, path
 
 
 def _chosen(main: Path, cfg: DictConfig) -> list[tuple[str, str, str]]:

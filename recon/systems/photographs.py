@@ -23,6 +23,7 @@ from recon.perception import (
     photographs_in,
     read_photograph,
 )
+from recon.perception.masks import ALPHA, AUTO
 from recon.perception.photograph import EXTENSIONS
 from recon.priors import load_shape_prior
 from recon.priors.shipped import hash_of, shipped
@@ -32,10 +33,10 @@ from recon.scene.images import upright
 from recon.scene.readers import READERS
 from recon.scene.view import View
 from recon.systems.config import build
+from recon.systems.resolvers import scene_name
 
 log = logging.getLogger(__name__)
 
-AUTO, ALPHA = "auto", "alpha"
 BACK_AGAIN = {6: 8, 8: 6}
 """EXIF orientations that undo others; all but these undo themselves."""
 
@@ -84,10 +85,12 @@ def calibrated_scene(cfg: DictConfig, photographs: list[Path], folder: Path) -> 
         SceneError: A photograph cannot be read, or none shows a face from before.
         PerceptionError: The networks cannot be had.
     """
-    out = folder / "scene" / "photographs"
-    if cfg.resume is not None and out.is_dir():
-        say_warnings(out)
-        return scenes.open(out)
+    out = folder / "scene" / scene_name(str(cfg.scene))
+    if cfg.resume is not None:
+        for made in (out, folder / "scene" / "photographs"):  # the name that every one had before
+            if made.is_dir():
+                say_warnings(made)
+                return scenes.open(made)
     # What a run that was stopped before its training left behind is replaced.
     calibrated = calibrate(cfg, photographs, out, overwrite=True)
     log.info("cameras and masks are estimates: look at %s", out / SHEET)

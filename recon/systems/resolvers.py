@@ -3,6 +3,7 @@
 Free of torch but where a GPU may decide the preset, so that --help answers at once.
 """
 
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -47,7 +48,7 @@ def preset_of(cfg: DictConfig) -> str:
     if cfg.preset == "auto":
         return "gpu" if uses_gpu(cfg) else "cpu"
     if cfg.preset not in PRESETS:
-        raise ConfigError(f"preset is auto, {', '.join(PRESETS)}; not {cfg.preset!r}")
+        raise ConfigError(f"preset={cfg.preset}: choose auto, {', '.join(PRESETS)}")
     return cfg.preset
 
 
@@ -85,11 +86,18 @@ def run_folder(root: str, *, _root_: DictConfig) -> str:
     """`root`/<date>/<time>-<scene>-<method>, or the folder that is resumed."""
     if _root_.get("resume"):
         return str(_root_.resume)
-    scene = re.sub(r"[^\w.-]+", "_", Path(str(_root_.scene)).name) or "scene"
     now = datetime.now()
     method = _root_.method.name if "method" in _root_ else "run"
     method += "-refined" if _root_.get("refine") else ""
-    return str(Path(root) / f"{now:%Y-%m-%d}" / f"{now:%H-%M-%S}-{scene}-{method}")
+    return str(Path(root) / f"{now:%Y-%m-%d}" / f"{now:%H-%M-%S}-{scene_name(str(_root_.scene))}-{method}")
+
+
+def scene_name(scene: str) -> str:
+    """What runs call the scene that `scene=` names: a name, an id, or the last part of a path as a file name; of a
+    photograph its stem.
+    """
+    path = Path(os.path.abspath(Path(scene).expanduser()))
+    return re.sub(r"[^\w.-]+", "_", path.stem if path.is_file() else path.name) or "scene"
 
 
 def refined(method: str, overrides: Sequence[str]) -> list[str]:

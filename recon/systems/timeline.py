@@ -39,6 +39,10 @@ class Timeline:
         """Seconds since the timeline was made."""
         return self._clock() - self._first
 
+    def total(self) -> float:
+        """Seconds of all stages, what passed before the timeline was made included."""
+        return sum(self._seconds.values())
+
     def seconds(self) -> Mapping[str, float]:
         """Seconds by stage, rounded to hundredths."""
         return {stage: round(value, 2) for stage, value in self._seconds.items()}
@@ -55,7 +59,7 @@ class Timeline:
         stages = ", ".join(
             f"{stage} {value:.1f}{self._in_brackets(stage)}" for stage, value in self._seconds.items()
         )
-        return f"{stages} = {sum(self._seconds.values()):.1f} s"
+        return f"{stages} = {self.total():.1f} s"
 
     def _in_brackets(self, stage: str) -> str:
         parts = ", ".join(f"{part} {value:.1f}" for part, value in self._parts.get(stage, {}).items())

@@ -36,7 +36,7 @@ def test_a_silhouette_is_where_the_camera_sees_the_mesh():
 
 
 def test_the_head_corrects_the_networks_mask():
-    found = with_head(observed(), CAMERA, HEAD, 0.5)
+    found = with_head(observed(), CAMERA, silhouette(HEAD, CAMERA), 0.5)
     assert (found.mask & DISC).sum() / (found.mask | DISC).sum() > 0.98
     assert not found.mask[LURE].any() and found.ignored.mean() < 0.05
 
@@ -46,12 +46,12 @@ def test_what_hides_the_head_stays_ignored_and_is_cut_and_scaled_with_the_photog
     view = within(observed(hidden=hand), Window(20, 20, 120, 120, (60, 60)))
     assert view.hidden.shape == view.probability.shape == view.mask.shape == (60, 60)
     assert view.hidden[42:48, 22:38].all() and view.hidden.sum() == hand.sum() / 4
-    assert with_head(observed(hidden=hand), CAMERA, HEAD, 0.5).ignored[hand].all()
+    assert with_head(observed(hidden=hand), CAMERA, silhouette(HEAD, CAMERA), 0.5).ignored[hand].all()
 
 
 def test_a_users_mask_stays_and_so_does_one_that_the_head_does_not_fit():
     for one, outline_mm in ((replace(observed(), probability=None), 0.5), (observed(), 5.0)):
-        assert with_head(one, CAMERA, HEAD, outline_mm) is one
+        assert with_head(one, CAMERA, silhouette(HEAD, CAMERA), outline_mm) is one
     away = CAMERA.transformed(np.block([[np.eye(3), np.array([[900.0], [0], [0]])], [np.zeros((1, 3)), 1]]))
     one = observed()
-    assert with_head(one, away, HEAD, 0.5) is one
+    assert with_head(one, away, silhouette(HEAD, away), 0.5) is one

@@ -9,8 +9,10 @@ import sys
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from recon.commands.command_line import (
+    TerminalHandler,
     exit_codes,
     hydra_arguments,
     interrupt_on_signals,
@@ -81,6 +83,12 @@ def test_an_option_that_is_missing_is_named_and_explained():
         cfg = compose("export_scene", overrides=["format=idr"])
         with pytest.raises(ConfigError, match="scene= is missing: demo, a scene folder"):
             require_all("export_scene", cfg)
+        with pytest.raises(ConfigError, match=r"perception\.segmenter\.path= is missing: the file"):
+            require_all(
+                "photos", compose("photos", overrides=["photographs=[a]", "out=o", "perception=onnx_masks"])
+            )
+        for method in ("instant", "idr", "h3dnet", "baseh3dnet"):
+            require_all("train", compose("train", overrides=[f"method={method}"]))
         require_all("export_scene", compose("export_scene", overrides=["scene=demo", "format=idr", "out=o"]))
 
 
@@ -89,6 +97,85 @@ def test_options_of_a_prior_in_hydras_words():
     expected = ["pretraining@training=deepsdf", "data=x", "prior_size@size=paper", "size.steps=3"]
     assert hydra_arguments("pretrain", given) == hydra_arguments("pretrain", expected) == expected
     assert hydra_arguments("train", given) == given
+
+
+def run_command(code, *arguments, **options):
+    """A command of this package in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60, **options
+    )
+
+
+def test_what_hydra_refuses_is_one_line_and_code_1(tmp_path):
+    code = "from recon.commands.command_line import run; run('validate', print)"
+    done = run_command(code, "scene=demo", "vews=3", cwd=tmp_path)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr == "vews: there is no such option; the nearest: views\n"
+
+
+def test_bad_input_in_a_sweep_ends_without_a_traceback(tmp_path):
+    code = """
+from recon.commands.command_line import run
+from recon.errors import ConfigError
+def task(cfg):
+    raise ConfigError(f"views={cfg.views}: expected more")
+run("validate", task)
+"""
+    done = run_command(code, "-m", "scene=demo", "views=0,1", cwd=tmp_path)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1] == "views=0: expected more"
+
+
+@pytest.mark.parametrize("name", ["mine (2)", "a, b", "it's", "me=you"])
+def test_paths_that_exist_need_no_quotes(tmp_path, name):
+    (tmp_path / name).mkdir()
+    (argument,) = hydra_arguments("train", [f"scene={tmp_path / name}"])
+    assert OverridesParser.create().parse_overrides([argument])[0].value() == str(tmp_path / name)
+    assert hydra_arguments("train", ["views=[0,1]", "scene=a,b", "x='$y'"]) == [
+        "views=[0,1]",
+        "scene=a,b",
+        "x='$y'",
+    ]
+
+
+def test_a_reader_that_goes_away_ends_a_command_without_a_word():
+    code = """
+import sys
+from recon.commands.command_line import quiet_where_nobody_reads
+with quiet_where_nobody_reads():
+    sys.stdin.read()  # until the reader is gone
+    print("a table")
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as command:
+        command.stdout.close()
+        command.stdin.close()
+        said = command.stderr.read()
+    assert (command.returncode, said) == (128 + signal.SIGPIPE, b"")
+
+
+def test_another_broken_pipe_is_a_bug():
+    code = """
+from recon.commands.command_line import quiet_where_nobody_reads
+with quiet_where_nobody_reads():
+    raise BrokenPipeError("a worker died")
+"""
+    done = run_command(code)
+    assert done.returncode == 1 and "a worker died" in done.stderr
+
+
+def test_a_log_that_nobody_reads_stops_without_a_word(capsys):
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as stream:
+        logger = logging.Logger("a run")
+        logger.addHandler(TerminalHandler(stream))
+        logger.warning("read")
+        assert os.read(reader, 100) == b"read\n"
+        os.close(reader)
+        for _ in range(2):
+            logger.warning("unread")
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from PIL import Image
 
 from recon.errors import EvaluationError
 from recon.evaluation.batch import ScoringOptions, score
-from recon.evaluation.heatmap import error_colours, face_frame
+from recon.evaluation.heatmap import error_colours, error_sheet, face_frame
 from recon.evaluation.predictions import find
 from recon.geometry.raster import rasterise
 from recon.meshing import save
@@ -68,6 +68,16 @@ def test_the_scale_darkens_steadily():
     colours = error_colours(np.array([0.0, 1.0, 2.5, 4.0, 5.0, 50.0]), 5.0)
     lightness = colours @ [0.2126, 0.7152, 0.0722]
     assert (np.diff(lightness[:5]) < 0).all() and (colours[4] == colours[5]).all()
+
+
+def test_a_fine_mesh_on_a_coarse_one_of_the_same_surface_has_no_error_in_the_picture(tmp_path):
+    coarse = trimesh.creation.box(extents=[180, 240, 200])
+    fine = coarse.subdivide().subdivide().subdivide()
+    error_sheet(coarse, fine, {}, tmp_path / "map.png", title="the same", clip_mm=5.0)
+    red, _, blue = (np.asarray(Image.open(tmp_path / "map.png"))[:, :1680] / 255.0).transpose(2, 0, 1)
+    drawn = red > 0.3
+    least = (blue[drawn] / red[drawn]).min()
+    assert drawn.mean() > 0.9 and least > 0.85  # pale; the first step of the scale is orange
 
 
 def test_the_viewer_faces_the_face():

@@ -90,6 +90,38 @@ def test_landmarks_give_the_pose_to_begin_with(prior_file, observations):
         DeepSDFPrior(str(prior_file), pose="landmarks").starts(NETWORKS, observations)
 
 
+def marks_on(cameras, turn):
+    """Where photographs show the landmarks of a head that stands turned in the scene's middle."""
+    world = np.stack([turn @ np.array(at) + CENTRE_MM for at in LANDMARKS.values()])
+    return [dict(zip(LANDMARKS, camera.project(world)[0], strict=True)) for camera in cameras]
+
+
+@pytest.mark.slow
+def test_landmarks_of_a_user_bring_a_wrong_heading_home(prior_file, observations):
+    # Outlines of the ellipsoid say nothing of front and back or of up and down.
+    turn = np.eye(3)  # upside down, and it looks at the third camera
+    photographs = [2, 3]
+    seen = replace(
+        observations,
+        cameras=[observations.cameras[i] for i in photographs],
+        masks=[observations.masks[i] for i in photographs],
+    )
+    found = []
+    for marked in ((), marks_on(seen.cameras, turn)):
+        (start,) = DeepSDFPrior(str(prior_file)).starts(NETWORKS, replace(seen, marked=marked)).values()
+        linear = start.field.canonical_from_unit()[0].detach().numpy()
+        cosine = (np.trace(linear / np.cbrt(np.linalg.det(linear)) @ turn) - 1) / 2
+        found.append(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
+    assert found[0] > 30 and found[1] < 5, found
+
+
+def test_marked_landmarks_of_names_that_the_prior_does_not_know(prior_file, observations):
+    prior = DeepSDFPrior(str(prior_file))
+    unknown = replace(observations, marked=[{"left_ear": np.array([3.0, 4.0])}] + [{}] * 3)
+    with pytest.raises(PriorError, match="'left_ear', which the prior does not know; it knows left_eye"):
+        prior.starts(NETWORKS, unknown)
+
+
 def test_unknown_choices_and_missing_files_are_refused(prior_file, observations):
     with pytest.raises(PriorError, match="landmarks"):
         DeepSDFPrior(str(prior_file), pose="guess")

@@ -104,6 +104,31 @@ def test_densest_direction_is_the_front_when_nothing_else_is_known():
     assert azimuths[spread(unit_cameras(azimuths), 1)[0]] == 200
 
 
+@pytest.mark.parametrize(
+    ("azimuths", "elevation"),
+    [
+        (range(-175, 180, 24), 0.0),
+        (range(-175, 180, 24), 50.0),
+        (range(-70, 75, 14), 20.0),
+        ((-30, 0, 25), 0.0),
+    ],
+)
+@pytest.mark.parametrize("front", [FRONT, None])
+def test_pictures_that_are_stored_lying_on_their_side_change_no_choice(azimuths, elevation, front):
+    cameras = unit_cameras(azimuths, elevation)
+    rng = np.random.default_rng(0)
+    for count in range(1, min(len(cameras), 8) + 1):
+        expected = spread(cameras, count, front)
+        for rolls in (1, 2, 3):
+            rolled = [camera.turned(rolls) for camera in cameras]
+            assert set(spread(rolled, count, front)) == set(expected)
+        mixed = [camera.turned(int(rng.integers(4))) for camera in cameras]
+        assert set(spread(mixed, count, front)) == set(expected)
+    # where more pictures are stored upright than upside down, the order is the same too
+    few = [camera.turned(1 if number % 3 else 0) for number, camera in enumerate(cameras)]
+    assert spread(few, 3, front) == spread(cameras, 3, front)
+
+
 def test_the_rule_does_not_depend_on_the_frame_or_on_a_reordering():
     rng = np.random.default_rng(3)
     azimuths = np.sort(rng.uniform(-180, 180, 40))

@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 from recon import scene as scenes
 from recon.errors import SceneError
 from recon.scene import Camera, Scene, View, images
+from recon.scene.validation import _checked_camera
 from tests.support.scenes import CENTRE, SCALE_MAT, make_h3ds, orbit_camera, sphere_mask
 
 
@@ -268,3 +269,16 @@ def test_every_picture_is_decoded_once(good, monkeypatch):
     scene = scenes.open(good)
     scenes.validate(scene, [0, 1, 2])
     assert sorted(decoded) == sorted(path for v in scene.views[:3] for path in (v.image_path, v.mask_path))
+
+
+def test_a_bust_cut_out_of_a_large_photograph_may_lie_far_off_its_middle(good):
+    """A face of 80 pixels in a corner: calibration keeps what is about it, and the principal point as it was."""
+    scene = scenes.open(good)
+    view = scene.views[1]
+    intrinsics = view.camera.intrinsics.copy()
+    intrinsics[:2, 2] -= 2.2 * view.camera.width
+    moved = Camera(intrinsics, view.camera.world_from_camera, view.camera.width, view.camera.height)
+    views = (scene.views[0], View(1, view.name, moved, view.image_path, view.mask_path))
+    with pytest.raises(SceneError, match=r"principal point .* far outside"):
+        _checked_camera(replace(scene, views=views), views[1])
+    assert _checked_camera(replace(scene, views=views, body_ignored=True), views[1]) is views[1].camera

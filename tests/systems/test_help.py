@@ -8,7 +8,7 @@ import pytest
 
 from recon.errors import ConfigError
 from recon.resources import CONF
-from recon.systems.help import option_help, options
+from recon.systems.help import option_help, options, refusal
 from tests.support.options import leaves
 
 CHOICES = {
@@ -101,6 +101,40 @@ def test_what_is_unknown_is_one_clear_line(override, message):
     with pytest.raises(ConfigError, match=message.replace(".", r"\.")) as caught:
         option_help("train", [override])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("command", "typed", "line"),
+    [
+        ("train", "vews=3", "vews: there is no such option; the nearest: views"),
+        ("train", "metod=idr", "metod: there is no such option; the nearest: method"),
+        ("train", "rays=64", "rays: there is no such option; the nearest: data.sampler.rays"),
+        ("train", "zzz=1", "zzz: there is no such option; --help alone lists"),
+        (
+            "train",
+            "prior.source_subject=a",
+            "prior.source_subject: an option of prior=pretrained_epoch alone",
+        ),
+        ("train", "logger=disk", "logger=disk: there is no such choice; choose csv, tensorboard, wandb"),
+        ("train", "preset=fast", "preset=fast: choose auto, cpu, gpu, paper"),
+        ("train", "my_photos/", "my_photos/: options are key=value, such as scene=my_photos/"),
+        ("train", "scene=me (1)", "scene=me (1): the value of scene= cannot be read"),
+        ("pretrain", "prior_size@size=huge", "size=huge: there is no such choice; choose paper, small"),
+        ("evaluate", "prd=runs", "prd: there is no such option; the nearest: pred"),
+    ],
+)
+def test_a_slip_of_the_pen_is_answered_with_what_there_is(command, typed, line):
+    with pytest.raises(ConfigError) as caught:
+        option_help(command, [typed])
+    assert str(caught.value).startswith(line) and "\n" not in str(caught.value)
+
+
+def test_a_bug_is_not_the_command_lines():
+    assert refusal(ValueError("a bug"), "train", ["views=3"]) is None
+    bug = KeyError("a bug")
+    bug.__context__ = ConfigError("seen and dealt with")
+    assert refusal(bug, "train", ["views=3"]) is None
+    assert refusal(ConfigError("views=0: expected more"), "train", ["views=0"]) == "views=0: expected more"
 
 
 def test_no_torch_is_needed_where_there_is_no_gpu():

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from recon.perception.masks import mask_paths
 from recon.perception.weights import NETWORKS, present
 from recon.scene.export import export_idr
 from recon.systems import config
-from recon.systems.photographs import BACK_AGAIN, plain_photographs, with_masks
+from recon.systems.photographs import BACK_AGAIN, calibrated_scene, plain_photographs, with_masks
 from recon.systems.stages import observe, open_scene, select_views
 from tests.perception.conftest import drawn
 from tests.support import ellipsoid
@@ -79,6 +80,33 @@ def test_the_pose_that_calibration_found_is_what_a_prior_begins_with(tmp_path):
     report.write_text('{"canonical_from_world": [1, 2]}')
     with pytest.raises(SceneError, match=r"calibration.json cannot be read"):
         read_pose(scene.root)
+
+
+def test_the_scene_that_is_made_has_the_name_of_the_folder_or_of_the_photograph(
+    tmp_path, monkeypatch, caplog
+):
+    asked = []
+
+    def made(cfg, photographs, out, *, overwrite):
+        asked.append(out)
+        scene = scenes.open(ellipsoid.write_idr_scene(out, 1))
+        (out / "calibration.json").write_text('{"warnings": ["the face is blurred"]}')
+        return SimpleNamespace(scene=scene)
+
+    monkeypatch.setattr("recon.systems.photographs.calibrate", made)
+    run = tmp_path / "run"
+    mine = tmp_path / "Anna in May"
+    mine.mkdir()
+    (mine / "IMG 1.jpg").touch()
+    for given, name in ((mine, "Anna_in_May"), (mine / "IMG 1.jpg", "IMG_1")):
+        cfg = composed(f"scene='{given}'")
+        assert calibrated_scene(cfg, [], run).name == name and asked[-1] == run / "scene" / name
+    cfg.resume = str(run)
+    assert calibrated_scene(cfg, [], run).name == "IMG_1" and len(asked) == 2
+    assert caplog.messages == ["the face is blurred"]  # a resumed run says again what its start has said
+    shutil.rmtree(run / "scene" / "IMG_1")
+    (run / "scene" / "Anna_in_May").rename(run / "scene" / "photographs")  # as runs called it before
+    assert calibrated_scene(cfg, [], run).name == "photographs" and len(asked) == 2
 
 
 def test_masks_that_are_no_folder_are_named(tmp_path):

@@ -15,6 +15,7 @@ def test_every_second_has_a_name():
     assert list(timeline.seconds()) == ["import", "open", "mesh", "report"]
     assert timeline.parts() == {"mesh": {"extract": 2.0, "colours": 6.25}}
     assert str(timeline) == "import 3.0, open 1.5, mesh 8.2 (extract 2.0, colours 6.2), report 0.5 = 13.2 s"
+    assert timeline.total() == 13.25
 
 
 def test_what_is_not_known_is_left_out():

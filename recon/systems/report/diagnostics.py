@@ -17,11 +17,13 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from recon.calibration import is_calibrated, photograph_names
+from recon.fitting import up_of_pose
 from recon.geometry.outlines import Excess, agreement, excess
 from recon.geometry.surface import Surface
 from recon.rendering import CameraBundle
 from recon.rendering.visibility import Visibility, mesh_visibility
 from recon.scene import Camera, View
+from recon.scene.camera import common_up
 from recon.scene.consistency import MaskedView, disagreement_mm
 from recon.systems.report.overlays import write_overlay, write_uncertainty
 from recon.systems.report.warnings import EXCESS_SHARE, LEAST_PX, OUTLINE_P90_MM, Fitted, warnings
@@ -39,9 +41,9 @@ class Diagnostics:
     """What is known of a reconstruction besides its shape.
 
     Attributes:
-        seen: Number of input photographs that show each vertex.
+        seen: Number of input photographs that show each vertex in a pixel that is not ignored.
         std_mm: Standard deviation of the surface along its normal, or None where the method does not know it.
-        seen_share: Share of the surface that some input photograph shows.
+        seen_share: Share of the surface that some input photograph shows in pixels that are not ignored.
         fitted: Agreement with each input view.
         life_size: Size of the head against the mean head, where known.
         warnings: Plain sentences; empty if all is well.
@@ -120,6 +122,7 @@ def write(run: Run) -> dict[str, Any]:
         front=facing(scene.front(), scene.scale_mat),
         landmarks=run.surface.landmarks,
         names=photograph_names(scene.root) if is_calibrated(scene.root) else {},
+        canonical_from_world=run.start.canonical_from_world,
     )
     run.surface.vertex_data |= judged.vertex_data()
     truth = scene.ground_truth if run.cfg.evaluate else None
@@ -138,6 +141,7 @@ def judge(
     front: Float[np.ndarray, " 3"] | None = None,
     landmarks: Mapping[str, int] | None = None,
     names: Mapping[int, str] | None = None,
+    canonical_from_world: Float[np.ndarray, "4 4"] | None = None,
 ) -> Diagnostics:
     """Judge a mesh against photographs, without a run.
 
@@ -149,24 +153,31 @@ def judge(
         folder: Where the pictures go; None for none.
         std_mm: Standard deviation of the surface along its normal.
         life_size: Size of the head against the mean head.
-        front: Where the face looks, world; without it the pictures look from the mean of the cameras.
+        front: Where the face looks, world; without it, and without a pose, the pictures look from the mean of the
+            cameras.
+        canonical_from_world: Pose of the head, where it is known.
         landmarks: Vertices of the mesh that are facial landmarks, by name; they are compared with those of the views.
         names: Files of the photographs by view, as users know them; those of the scene by default.
     """
     looked = partial(_looked, mesh, normals, folder, landmarks or {}, names or {})
-    seen, fitted = np.zeros(len(mesh.vertices), np.uint8), []
-    for shown, agreed in mapped(looked, list(zip(views, cameras, strict=True))):
-        seen += shown
+    seen, pictured, fitted = (
+        np.zeros(len(mesh.vertices), np.uint8),
+        np.zeros(len(mesh.vertices), np.uint8),
+        [],
+    )
+    for in_picture, counted, agreed in mapped(looked, list(zip(views, cameras, strict=True))):
+        pictured += in_picture
+        seen += counted
         fitted.append(agreed)
     fitted = _with_gaps(fitted, mesh, views, cameras)
     if folder is not None:
-        axes = frame_of(cameras, np.asarray(mesh.vertices).mean(axis=0), front)
+        axes = frame_of(cameras, np.asarray(mesh.vertices).mean(axis=0), front, canonical_from_world)
         write_uncertainty(folder / "uncertainty.png", mesh, normals, seen, std_mm, axes)
-    share = _share(mesh, seen)
-    said = warnings(fitted, share, float(np.ptp(mesh.vertices, axis=0).max()), life_size)
+    # What is ignored, such as a body, no further photograph would show: it is not asked for.
+    said = warnings(fitted, _share(mesh, pictured), float(np.ptp(mesh.vertices, axis=0).max()), life_size)
     for sentence in said:
         log.warning("%s", sentence)
-    return Diagnostics(seen, std_mm, share, fitted, life_size, said)
+    return Diagnostics(seen, std_mm, _share(mesh, seen), fitted, life_size, said)
 
 
 def _looked(
@@ -176,8 +187,8 @@ def _looked(
     landmarks: Mapping[str, int],
     names: Mapping[int, str],
     pair: tuple[View, Camera],
-) -> tuple[Bool[np.ndarray, " vertices"], Fitted]:
-    """What an input view shows of the mesh, and how both agree; writes the overlay."""
+) -> tuple[Bool[np.ndarray, " vertices"], Bool[np.ndarray, " vertices"], Fitted]:
+    """What an input view shows of the mesh, what of it in pixels that count, and how both agree; writes the overlay."""
     view, camera = pair
     found, mask = mesh_visibility(mesh, normals, camera), view.mask()
     fitted = _compared(mesh, view, camera, mask, found, landmarks)
@@ -188,9 +199,25 @@ def _looked(
             view.image().astype(np.float64),
             mask,
             found.silhouette,
-            (f"view {view.index} ({view.name})", fitted.sentence()),
+            (fitted.label, fitted.sentence()),
+            view.ignored(),
         )
-    return found.seen, fitted
+    return found.seen, found.seen & ~_ignored_at(mesh, view, camera), fitted
+
+
+def _ignored_at(mesh: trimesh.Trimesh, view: View, camera: Camera) -> Bool[np.ndarray, " vertices"]:
+    """Vertices that a camera sees in ignored pixels of its photograph; those outside of the picture are not."""
+    ignored = view.ignored()
+    result = np.zeros(len(mesh.vertices), bool)
+    if not ignored.any():
+        return result
+    pixels, depth = camera.project(np.asarray(mesh.vertices, float))
+    inside = np.flatnonzero(
+        (depth > 0) & ((pixels >= 0) & (pixels < [camera.width, camera.height])).all(axis=1)
+    )
+    columns, rows = pixels[inside].astype(int).T
+    result[inside] = ignored[rows, columns]
+    return result
 
 
 def _with_gaps(
@@ -299,11 +326,19 @@ def facing(
 
 
 def frame_of(
-    cameras: Sequence[Camera], middle: Float[np.ndarray, " 3"], front: Float[np.ndarray, " 3"] | None
+    cameras: Sequence[Camera],
+    middle: Float[np.ndarray, " 3"],
+    front: Float[np.ndarray, " 3"] | None,
+    canonical_from_world: Float[np.ndarray, "4 4"] | None = None,
 ) -> Float[np.ndarray, "3 3"]:
-    """Axes right, down and away of a viewer who looks at the face, down as the cameras have it in the mean."""
-    down = np.mean([camera.world_from_camera[:3, 1] for camera in cameras], axis=0)
-    down /= max(float(np.linalg.norm(down)), 1e-9)
+    """Axes right, down and away of a viewer who looks at the face; down and, without `front`, away are those of the
+    posed head where its pose is known, else those that the cameras have in common.
+    """
+    if canonical_from_world is None:
+        down = -common_up(cameras, middle)
+    else:
+        down = -up_of_pose(canonical_from_world)
+        front = canonical_from_world[2, :3] if front is None else front
     if front is None:
         towards = [camera.centre - middle for camera in cameras]
         front = np.mean([t / np.linalg.norm(t) for t in towards], axis=0)

@@ -7,7 +7,6 @@ import json
 import logging
 import resource
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Literal, NamedTuple
@@ -79,7 +78,6 @@ class Reporter:
         Raises:
             MeshError: The field has no surface.
         """
-        self._begun = time.monotonic()
         self.run.system.eval().to(self.run.device)
         surface = (self._extraction or self._extract()).result()
         self.run.timeline.lap("mesh")
@@ -104,15 +102,15 @@ class Reporter:
             if writer.when == "in turn":
                 found[writer.name] = writer.write(run)
                 run.timeline.lap("report", writer.name)
-        mesh_s = time.monotonic() - self._begun
         for name, future in self._running.items():
             found[name] = future.result()
             run.timeline.lap("report", name)
-        metrics = _about(run) | {"mesh_s": round(mesh_s, 2), "wall_s": None, "peak_rss_mb": None}
+        spans = run.timeline.seconds()
+        metrics = _about(run) | {"mesh_s": spans["mesh"], "wall_s": None, "peak_rss_mb": None}
         for writer in WRITERS:
             metrics |= found[writer.name]
         metrics["warnings"] = list(dict.fromkeys([*self.warned, *metrics["warnings"]]))
-        metrics["timeline"], metrics["timeline_parts"] = run.timeline.seconds(), run.timeline.parts()
+        metrics["timeline"], metrics["timeline_parts"] = spans, run.timeline.parts()
         metrics["wall_s"] = round(run.timeline.elapsed(), 2)
         metrics["peak_rss_mb"] = _peak_rss_mb()
         with replacing(run.folder / "metrics.json") as temporary:
@@ -168,16 +166,13 @@ def _peak_rss_mb() -> float:
 
 def _say(run: Run, metrics: Mapping[str, Any]) -> None:
     """Log what came out."""
-    log.info("mesh: %d vertices in %.1f s", metrics["mesh_vertices"], metrics["mesh_s"])
+    log.info("mesh: %d vertices", metrics["mesh_vertices"])
     if metrics["face_mm"] is not None:
         log.info(
             "face %.2f mm, head %.2f mm (%s); strict %s / %s mm",
             metrics["face_mm"], metrics["head_mm"], metrics["protocol"],
             metrics["face_mm_strict"], metrics["head_mm_strict"],
         )  # fmt: skip
-    log.info(
-        "done in %.0f s (training %.0f s, mesh %.1f s), peak memory %.0f MB",
-        metrics["wall_s"], metrics["train_s"], metrics["mesh_s"], metrics["peak_rss_mb"],
-    )  # fmt: skip
+    log.info("done in %.1f s, peak memory %.0f MB", run.timeline.total(), metrics["peak_rss_mb"])
     log.info("time line: %s", run.timeline)
     log.info("look at %s and %s", run.folder / "mesh.glb", run.folder / "renders")

@@ -10,6 +10,7 @@ import torch
 import trimesh
 from hydra import compose, initialize_config_dir
 from PIL import Image
+from scipy.spatial.transform import Rotation
 
 from recon import scene as scenes
 from recon.geometry.outlines import Agreement, Excess
@@ -82,6 +83,26 @@ def test_seen_is_counted_over_the_views(scene):
         expected = expected + (cosine > np.cos(np.radians(80)))
     np.testing.assert_array_equal(result.seen, expected)
     assert 0.5 < result.seen_share < 1 and result.seen.dtype == np.uint8
+
+
+def ignored_below(view, row):
+    ignored = np.zeros_like(view.mask())
+    ignored[row:] = True
+    view.ignored = lambda: ignored
+
+
+def test_what_is_ignored_is_not_seen_and_asks_for_no_photographs(scene):
+    mesh, _ = truth()
+    before = judged(scene, [0, 1, 2, 3])
+    row = ellipsoid.HEIGHT // 2
+    ignored_below(scene.views[0], row)
+    alone = judged(scene, [0])
+    pixels, _ = scene.views[0].camera.project(mesh.vertices)
+    assert alone.seen[pixels[:, 1] < row].any() and not alone.seen[pixels[:, 1] >= row].any()
+    for view in scene.views[1:]:
+        ignored_below(view, row)
+    after = judged(scene, [0, 1, 2, 3])
+    assert after.seen_share < 0.8 * before.seen_share and after.warnings == []
 
 
 def test_a_photograph_that_does_not_belong_is_named(scene, caplog):
@@ -211,6 +232,18 @@ def test_overlays_draw_both_outlines_where_they_are(scene, tmp_path, small):
     np.testing.assert_allclose(corner, 1.0, atol=0.02)  # the photograph's background
 
 
+def test_what_is_ignored_is_hatched_and_named_in_the_legend(scene, tmp_path, small):
+    judged(scene, [0], tmp_path / "all")
+    ignored_below(scene.views[0], ellipsoid.HEIGHT // 2)
+    judged(scene, [0], tmp_path / "part")
+    plain, hatched = (
+        np.asarray(Image.open(tmp_path / each / "overlay_0000.png")).astype(int) for each in ("all", "part")
+    )
+    changed = (np.abs(plain - hatched).max(axis=2) > 40)[:, :60]  # the white ground left of the ellipsoid
+    assert not changed[:500].any() and 0.2 < changed[520:1020].mean() < 0.45
+    assert (plain[1024:] != hatched[1024:]).any()
+
+
 def test_uncertainty_is_drawn_in_its_colours_and_hatched_where_unseen(scene, tmp_path):
     mesh, _ = truth()
     low = judged(scene, [0], tmp_path / "low", std_mm=np.full(len(mesh.vertices), 0.01), front=None)
@@ -252,6 +285,20 @@ def test_the_picture_looks_at_the_face(scene):
     frame = diagnostics.frame_of(cameras[:1], ellipsoid.CENTRE_MM, None)
     towards = cameras[0].centre - ellipsoid.CENTRE_MM
     assert -frame[2] @ towards / np.linalg.norm(towards) > 0.9
+
+
+def test_the_picture_is_upright_however_photographs_are_stored(scene):
+    cameras, middle = [view.camera for view in scene.views], ellipsoid.CENTRE_MM
+    front = np.array([0.0, 0.2, -1.0])
+    upright = diagnostics.frame_of(cameras, middle, front)
+    lying = [camera.turned(number) for number, camera in enumerate(cameras)]
+    np.testing.assert_allclose(diagnostics.frame_of(lying, middle, front), upright, atol=1e-6)
+    # a posed head says itself where up and front are, whatever its cameras have
+    pose = np.eye(4)
+    pose[:3, :3] = Rotation.from_euler("zx", [90.0, 20.0], degrees=True).as_matrix().T / 300
+    _, down, away = diagnostics.frame_of(cameras, middle, None, pose)
+    np.testing.assert_allclose(down, -pose[1, :3] * 300, atol=1e-9)
+    np.testing.assert_allclose(away, -pose[2, :3] * 300, atol=1e-9)
 
 
 def test_a_run_writes_everything(folder, tmp_path, small):

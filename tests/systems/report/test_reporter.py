@@ -1,6 +1,7 @@
 """What a run writes: one writer more is one entry in a tuple."""
 
 import json
+import re
 
 import pytest
 
@@ -31,9 +32,16 @@ def test_a_writer_is_added_by_one_entry(tmp_path, monkeypatch, when):
 
 
 @pytest.mark.slow
-def test_every_stage_has_a_function_and_a_time(tmp_path):
+def test_every_stage_has_a_function_and_a_time(tmp_path, caplog):
     scene = ellipsoid.write_idr_scene(tmp_path / "scene", 4)
     cfg, folder = configured(scene, tmp_path / "run", *TINY, "steps=1", "render.heldout=0", "render.step=8")
-    metrics = run.reconstruct(cfg, folder, ["steps=1"])
+    with caplog.at_level("INFO"):
+        metrics = run.reconstruct(cfg, folder, ["steps=1"])
     assert list(metrics["timeline"]) == ["open", "observe", "initialise", "train", "mesh", "report"]
     assert (folder / "overrides.yaml").is_file() and (folder / "mesh.glb").is_file()
+    assert metrics["mesh_s"] == metrics["timeline"]["mesh"]
+    (done,) = (
+        re.match(r"done in ([\d.]+) s", each) for each in caplog.messages if each.startswith("done in")
+    )
+    (line,) = (each for each in caplog.messages if each.startswith("time line: "))
+    assert line.endswith(f"= {done[1]} s") and f"mesh {metrics['mesh_s']:.1f}, " in line
