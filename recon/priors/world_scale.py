@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 Found = TypeVar("Found", InitialHead, HeadFit)
 
-NEAR, SETTLED, SEARCHES = 0.12, 0.03, 4
+NEAR, SETTLED, SEARCHES = 0.12, 0.003, 4
 """Logarithm of the size against life-size up to which a search is believed but for the size (that by masks is good to
 0.04 where photographs show heads with shoulders), up to which it is the result, and the largest number of further ones.
 """
