@@ -1,11 +1,14 @@
-"""The colours that a report shows: those of the rendering network, or of the photographs where these show the surface."""
+"""The colours that a report shows: the rendering network's, or the photographs' where these show the surface."""
 
 import numpy as np
 import torch
+from jaxtyping import Bool
+from scipy.ndimage import label
 from torch.nn.functional import normalize
 
 from recon.appearance import ProjectedColour, ProjectedPhotograph, balanced
 from recon.fields.field import sdf_and_gradient
+from recon.scene import View
 from recon.systems.report.diagnostics import in_unit, in_world
 from recon.systems.stages import Run
 from recon.threads import mapped
@@ -30,7 +33,7 @@ def projected(run: Run) -> ProjectedColour:
         view, camera = scene.views[index], cameras[run.views.index(index)]
         return ProjectedPhotograph.of_surface(
             view.image(),
-            view.mask() & ~view.ignored(),
+            coloured(view, scene.body_ignored),
             camera.transformed(scene.unit_from_world),
             vertices.double().numpy(),
             np.asarray(mesh.faces),
@@ -47,3 +50,18 @@ def projected(run: Run) -> ProjectedColour:
         own = system.colour(points, gradient, normals, sample.feature)
         colour.carry_over(points, own, *colour.shown(points, normals, normals))
     return colour
+
+
+def coloured(view: View, body_ignored: bool) -> Bool[np.ndarray, "h w"]:
+    """Pixels of a photograph whose colours are taken: those of the mask that count.
+
+    Args:
+        view: The photograph.
+        body_ignored: Whether what is ignored at the lower border is the body, of which the shape alone is not believed:
+            clothes of about the right colour are better than none.
+    """
+    ignored = view.ignored()
+    if body_ignored and ignored[-1].any():
+        pieces, _ = label(ignored)
+        ignored &= ~np.isin(pieces, np.unique(pieces[-1][ignored[-1]]))
+    return view.mask() & ~ignored
