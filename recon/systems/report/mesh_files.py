@@ -20,7 +20,9 @@ def colour(run: Run) -> dict[str, Any]:
     points = in_unit(np.asarray(surface.mesh.vertices), scale_mat).to(run.device)
     colours, normals = (
         t.cpu().double().numpy()
-        for t in surface_colours(system.sdf, system.colour, points, system.cameras.centres.detach())
+        for t in surface_colours(
+            system.sdf, surface.colour or system.colour, points, system.cameras.centres.detach()
+        )
     )
     surface.colours, surface.normals = colours, normals @ _rotation(scale_mat).T
     return {}

@@ -9,6 +9,7 @@ from PIL import Image
 
 from recon.files import replacing
 from recon.rendering import CameraBundle, SurfaceBounds, render_view
+from recon.rendering.surface import Colour
 from recon.scene import View
 from recon.systems.reconstruction import Reconstruction
 
@@ -59,6 +60,7 @@ def compare(
     *,
     step: int,
     bounds: SurfaceBounds | None = None,
+    colour: Colour | None = None,
 ) -> Comparison:
     """Render a view as its photograph was taken, every `step`-th pixel.
 
@@ -69,11 +71,12 @@ def compare(
         view: photograph and mask.
         step: the photograph is averaged over blocks of this many pixels squared; the mask by majority.
         bounds: where the surface can be; without it the rays are searched from end to end.
+        colour: what gives the colours; None for the system's rendering network.
     """
     camera = view.camera
     rendered = render_view(
         system.sdf,
-        system.colour,
+        colour or system.colour,
         cameras,
         index,
         camera.width,

@@ -44,7 +44,13 @@ def _render(run: Run, views: list[int], kind: str) -> dict[str, float | None]:
         if not (view.mask() & ~view.ignored()).any():
             continue
         picture = compare(
-            run.system, cameras, index, view, step=run.cfg.render.step, bounds=run.surface.bounds
+            run.system,
+            cameras,
+            index,
+            view,
+            step=run.cfg.render.step,
+            bounds=run.surface.bounds,
+            colour=run.surface.colour,
         )
         counted = picture.counted
         scores.append(

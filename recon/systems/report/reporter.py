@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from recon.files import replacing
 from recon.systems.report import diagnostics, mesh_files, renders, scores
+from recon.systems.report.appearance import NETWORK, projected
 from recon.systems.report.surface_mesh import SurfaceMesh, extract_surface
 from recon.systems.stages import Run
 
@@ -89,6 +90,10 @@ class Reporter:
             MeshError: The mesh cannot be written.
         """
         run = self.run
+        assert run.surface is not None
+        if run.cfg.method.get("colours", NETWORK) != NETWORK:
+            run.surface.colour = projected(run)
+            run.timeline.lap("report", "projection")
         for writer in WRITERS:
             if writer.when == "beside":
                 self._running[writer.name] = self._pool.submit(writer.write, run)

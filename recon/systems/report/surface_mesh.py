@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 
 from recon.meshing import clean, extract, to_world
 from recon.rendering import SurfaceBounds
+from recon.rendering.surface import Colour
 from recon.systems.reconstruction import Reconstruction
 
 BOUNDS_CELLS = 1.5
@@ -27,6 +28,7 @@ class SurfaceMesh:
         landmarks: Vertices nearest to the landmarks that the prior knows, by name.
         normals: Unit normals of the field at the vertices, world; empty until they are evaluated.
         colours: sRGB in [0, 1] of the vertices, as the input cameras see them; empty until they are evaluated.
+        colour: What gives the colours that are shown; None for the rendering network of the run.
         vertex_data: Further numbers of the vertices by name, which PLY and GLB files take up.
     """
 
@@ -35,6 +37,7 @@ class SurfaceMesh:
     landmarks: Mapping[str, int]
     normals: Float[np.ndarray, "vertices 3"] = field(default_factory=lambda: np.zeros((0, 3)))
     colours: Float[np.ndarray, "vertices 3"] = field(default_factory=lambda: np.zeros((0, 3)))
+    colour: Colour | None = None
     vertex_data: dict[str, Shaped[np.ndarray, " vertices"]] = field(default_factory=dict)
 
 
