@@ -87,4 +87,4 @@ def test_the_soft_edge_of_hair_counts_and_only_a_wide_doubt_is_ignored(width_px,
     probability[:, :80] = 1.0
     probability[:, 80 : 80 + width_px] = 0.5
     found = unsure(probability, 100.0)  # the face has 100 px, and hair's edge up to 12
-    assert found[:, 80 : 80 + width_px].mean() == pytest.approx(share) and not found[:, :78].any()
+    assert found[:, 80 : 80 + width_px].mean() == pytest.approx(share, abs=0.02) and not found[:, :78].any()
