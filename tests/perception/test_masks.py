@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from recon.errors import SceneError
-from recon.perception.masks import guided_filter, mask_paths, person_mask, read_given_mask
+from recon.perception.masks import guided_filter, mask_paths, person_mask, read_given_mask, unsure
 from tests.perception.conftest import drawn
 
 
@@ -79,3 +79,12 @@ def test_a_given_mask_is_scaled_or_turned_like_its_photograph(tmp_path, photogra
     Image.new("L", (31, 40)).save(tmp_path / "m.png")
     with pytest.raises(SceneError, match="31 x 40"):
         read_given_mask(tmp_path / "m.png", photograph)
+
+
+@pytest.mark.parametrize(("width_px", "share"), [(4, 0.0), (10, 0.0), (30, 1.0)])
+def test_the_soft_edge_of_hair_counts_and_only_a_wide_doubt_is_ignored(width_px, share):
+    probability = np.zeros((200, 200))
+    probability[:, :80] = 1.0
+    probability[:, 80 : 80 + width_px] = 0.5
+    found = unsure(probability, 100.0)  # the face has 100 px, and hair's edge up to 12
+    assert found[:, 80 : 80 + width_px].mean() == pytest.approx(share, abs=0.02) and not found[:, :78].any()
