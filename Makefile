@@ -26,7 +26,7 @@ demo: $(VENV)/.core
 	$(BIN)/python train.py scene=demo views=3
 
 test: $(VENV)/.dev
-	-$(BIN)/python -m recon.perception.weights  # networks that look at photographs; without them their tests skip
+	-$(BIN)/python -c "from recon.perception.weights import bring_networks; bring_networks()"  # networks that look at photographs; without them their tests skip
 	$(BIN)/python -m pytest $(JOBS) --durations=10
 
 test-fast: $(VENV)/.dev
