@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,6 @@ is blurred along the surface, and a small error of the shape shifts its colours 
 TOWARDS = 10.0
 """Photographs from other directions than the viewer's count less: by the exponential of so many times the cosine's
 distance from 1. Highlights stay where the viewer would see them."""
-SHARE_POWER = 1.0
-"""Shares of photographs are these powers of their weights: the best one prevails, and what it shows stays sharp."""
 FULL = 0.3
 """Sum of weights from which nothing is left to the network."""
 EDGE_MM = 2.0
@@ -107,6 +106,16 @@ class ProjectedPhotograph:
             torch.ones(3),
         )
 
+    @cached_property
+    def _planes(self) -> Float[Tensor, "1 4 h w"]:
+        """Balanced colours and weight, for sampling."""
+        return torch.cat([self.image * self.gain[:, None, None], self.weight[None]])[None]
+
+    @cached_property
+    def _far(self) -> Float[Tensor, "1 1 h w"]:
+        """Depth without infinity, for sampling."""
+        return self.depth.clamp(max=1e3)[None, None]
+
     def look_up(
         self, points: Float[Tensor, "points 3"], normals: Float[Tensor, "points 3"], behind: float
     ) -> tuple[Float[Tensor, "points 3"], Float[Tensor, " points"], Float[Tensor, "points 3"]]:
@@ -125,11 +134,8 @@ class ProjectedPhotograph:
         cosine = (normals * towards).sum(dim=1)
         size = torch.tensor([self.camera.width, self.camera.height]).to(points)
         where = (pixels / size * 2 - 1)[None, None]
-        planes = torch.cat([self.image * self.gain[:, None, None], self.weight[None]])
-        sampled = F.grid_sample(planes[None], where, align_corners=False)[0, :, 0].T
-        shown = F.grid_sample(
-            self.depth.clamp(max=1e3)[None, None], where, mode="nearest", align_corners=False
-        )[0, 0, 0]
+        sampled = F.grid_sample(self._planes, where, align_corners=False)[0, :, 0].T
+        shown = F.grid_sample(self._far, where, mode="nearest", align_corners=False)[0, 0, 0]
         rise = ((cosine - FACING[0]) / (FACING[1] - FACING[0])).clamp(0, 1)
         weight = sampled[:, 3] * rise.square() * cosine.clamp(min=0)
         inside = ((pixels >= 0) & (pixels <= size)).all(dim=1) & (local[:, 2] > 0)
@@ -185,7 +191,8 @@ def balanced(
 class ProjectedColour(nn.Module):
     """Colours of surface points by photographs, and by a rendering network where none shows them.
 
-    It takes the place of a rendering network (`recon.rendering.surface`). What the network is off by where photographs
+    It takes the place of a rendering network (`recon.rendering.surface`), on whatever device that is; photographs are
+    looked up on the CPU. What the network is off by where photographs
     show the surface is carried over to where they do not, so that no border is seen.
 
     Args:
@@ -214,14 +221,15 @@ class ProjectedColour(nn.Module):
         feature: Float[Tensor, "points features"],
     ) -> Float[Tensor, "points 3"]:
         """Colours in [-1, 1]."""
-        own: Tensor = self.network(points, gradient, to_camera, feature)
-        shown, weight = self.shown(points, F.normalize(gradient, dim=1), to_camera)
+        own: Tensor = self.network(points, gradient, to_camera, feature).cpu()
+        here = points.cpu()
+        shown, weight = self.shown(here, F.normalize(gradient, dim=1).cpu(), to_camera.cpu())
         if self.carried is not None:
-            at = points.flip(1)[None, None, None]  # grid_sample takes the last axis first
+            at = here.flip(1)[None, None, None]  # grid_sample takes the last axis first
             sampled = F.grid_sample(self.carried, at, align_corners=True, padding_mode="border")
             off, around = sampled[0, :, 0, 0].T.split(3, dim=1)
             own = torch.lerp(around, own + off, (weight / GLANCED).clamp(0, 1)[:, None])
-        return torch.lerp(own.clamp(-1, 1), shown * 2 - 1, share(weight)[:, None])
+        return torch.lerp(own.clamp(-1, 1), shown * 2 - 1, share(weight)[:, None]).to(points)
 
     def shown(
         self,
@@ -233,9 +241,7 @@ class ProjectedColour(nn.Module):
         found = [each.look_up(points, normals, BEHIND_MM / self.unit_mm) for each in self.photographs]
         weights = torch.stack([weight for _, weight, _ in found])
         near = torch.stack([TOWARDS * (towards * to_camera).sum(dim=1) for *_, towards in found])
-        shares = (weights / weights.amax(dim=0).clamp(min=1e-9)) ** SHARE_POWER * (
-            near - near.amax(dim=0)
-        ).exp()
+        shares = weights / weights.amax(dim=0).clamp(min=1e-9) * (near - near.amax(dim=0)).exp()
         colours = torch.stack([colour for colour, *_ in found])
         mean = (colours * shares[..., None]).sum(dim=0) / shares.sum(dim=0).clamp(min=1e-9)[:, None]
         return mean, weights.amax(dim=0)
@@ -258,9 +264,7 @@ class ProjectedColour(nn.Module):
         counts = share(weight)
         values = torch.cat([shown * 2 - 1 - own, shown * 2 - 1], dim=1)
         spread = torch.from_numpy(
-            spread_over(
-                points.cpu().double().numpy(), values.cpu().double().numpy(), counts.cpu().double().numpy()
-            )
+            spread_over(points.double().numpy(), values.double().numpy(), counts.double().numpy())
         ).to(values)
         cells = ((points + 1) / 2 * (GRID - 1)).round().long().clamp(0, GRID - 1)
         index = (cells[:, 0] * GRID + cells[:, 1]) * GRID + cells[:, 2]

@@ -34,6 +34,8 @@ def other_persons(
     Returns:
         Positions in the list, worst first; one of two photographs, which is no worse than the other.
     """
+    if len(views) < 2:
+        return []
     alone = [bundle_adjust(model, [view], replace(settings, steps=STEPS)) for view in views]
     kept, common, found = list(range(len(views))), together, list[int]()
     while len(kept) > 1:

@@ -15,11 +15,12 @@ from recon.fitting import Shape, SolverSettings, solve
 from recon.fitting.residuals import MarkedLandmarks
 from recon.geometry.frames import CanonicalFrame
 from recon.priors.pca.shape_model import PCAShapeModel
+from recon.priors.pca_prior import COLLAR_MM
 from recon.priors.weights import ShapePrior
 from recon.scene import Camera
 
-COLLAR_MM, NECK_DEPTH_MM = -114.0, 20.0
-"""Height of the collar and depth of the neck's axis in the canonical frame; below it clothes and bodies differ."""
+NECK_DEPTH_MM = 20.0
+"""Depth of the neck's axis in the canonical frame; below the collar, `COLLAR_MM`, clothes and bodies differ."""
 MOST_NOISE = 1.5
 """Landmarks that are noisier than the middle one by more do not count."""
 SETTINGS = SolverSettings(

@@ -79,7 +79,8 @@ def placed_by_landmarks(
             f"no photograph shows a face from before, so that cameras cannot be found ({names}): add one that does"
         )
     while True:
-        found = bundle_adjust(model, [landmark_view(photographs[index]) for index in usable], settings)
+        views = [landmark_view(photographs[index]) for index in usable]
+        found = bundle_adjust(model, views, settings)
         worst = int(np.argmax(found.residual_mm))
         bad = found.residual_mm[worst] > MOST_RESIDUAL_MM or found.outliers[worst] > MOST_OUTLIERS
         if not bad or len(usable) == 1:
@@ -89,7 +90,6 @@ def placed_by_landmarks(
             "person, another expression, or a face that is partly hidden"
         )
     labels = [photographs[index].name for index in usable]
-    views = [landmark_view(photographs[index]) for index in usable]
     remarks = _about_persons(labels, other_persons(model, views, found, settings))
     placed = {index: _placed(found, number, remarks.get(number)) for number, index in enumerate(usable)}
     return placed, refused

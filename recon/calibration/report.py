@@ -66,7 +66,6 @@ class CalibratedScene:
         photographs: What became of each, in the order given.
         outline_mm: Typical distance between the outlines of head and masks.
         size: What is known of the head's size, a sentence.
-        remarks: What is to be said of the photographs together, as sentences.
     """
 
     scene: Scene
@@ -75,7 +74,6 @@ class CalibratedScene:
     photographs: tuple[PhotographReport, ...]
     outline_mm: float
     size: str
-    remarks: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """The report as lines of text."""
@@ -98,7 +96,7 @@ class CalibratedScene:
         """What is wrong with the photographs, as sentences: those that were refused first."""
         refused = [f"{each.name}: not used, {each.how}" for each in self.photographs if each.view is None]
         remarks = [remark for each in self.photographs for remark in each.remarks]
-        return [*refused, *self.remarks, *remarks]
+        return [*refused, *remarks]
 
 
 def is_calibrated(folder: Path) -> bool:

@@ -42,12 +42,13 @@ def projected(run: Run) -> ProjectedColour:
 
     photographs = list(mapped(of_view, ids))
     chosen = torch.linspace(0, len(vertices) - 1, min(SAMPLES, len(vertices))).long()
-    points = vertices[chosen].to(run.device)
-    sample, gradient = sdf_and_gradient(system.sdf, points, create_graph=False)
+    points = vertices[chosen]
+    sample, gradient = sdf_and_gradient(system.sdf, points.to(run.device), create_graph=False)
     with torch.no_grad():
-        normals = normalize(gradient, dim=1)
+        outwards = normalize(gradient, dim=1)
+        own = system.colour(points.to(run.device), gradient, outwards, sample.feature).cpu()
+        normals = outwards.cpu()
         colour = ProjectedColour(system.colour, balanced(photographs, points, normals, unit_mm), unit_mm)
-        own = system.colour(points, gradient, normals, sample.feature)
         colour.carry_over(points, own, *colour.shown(points, normals, normals))
     return colour
 

@@ -190,8 +190,8 @@ def _looked(
 ) -> tuple[Bool[np.ndarray, " vertices"], Bool[np.ndarray, " vertices"], Fitted]:
     """What an input view shows of the mesh, what of it in pixels that count, and how both agree; writes the overlay."""
     view, camera = pair
-    found, mask = mesh_visibility(mesh, normals, camera), view.mask()
-    fitted = _compared(mesh, view, camera, mask, found, landmarks)
+    found, mask, ignored = mesh_visibility(mesh, normals, camera), view.mask(), view.ignored()
+    fitted = _compared(mesh, view, camera, mask, ignored, found, landmarks)
     fitted = replace(fitted, name=names.get(view.index, view.image_path.name))
     if folder is not None:
         write_overlay(
@@ -200,14 +200,15 @@ def _looked(
             mask,
             found.silhouette,
             (fitted.label, fitted.sentence()),
-            view.ignored(),
+            ignored,
         )
-    return found.seen, found.seen & ~_ignored_at(mesh, view, camera), fitted
+    return found.seen, found.seen & ~_ignored_at(mesh, ignored, camera), fitted
 
 
-def _ignored_at(mesh: trimesh.Trimesh, view: View, camera: Camera) -> Bool[np.ndarray, " vertices"]:
+def _ignored_at(
+    mesh: trimesh.Trimesh, ignored: Bool[np.ndarray, "h w"], camera: Camera
+) -> Bool[np.ndarray, " vertices"]:
     """Vertices that a camera sees in ignored pixels of its photograph; those outside of the picture are not."""
-    ignored = view.ignored()
     result = np.zeros(len(mesh.vertices), bool)
     if not ignored.any():
         return result
@@ -243,19 +244,27 @@ def _compared(
     view: View,
     camera: Camera,
     mask: Bool[np.ndarray, "h w"],
+    ignored: Bool[np.ndarray, "h w"],
     found: Visibility,
     landmarks: Mapping[str, int],
 ) -> Fitted:
-    """Agreement of one view; a pixel is as wide as on the plane through the middle of the mesh."""
+    """Agreement of one view, with where it is apart if it is; a pixel is as wide as on the plane through the middle of
+    the mesh.
+    """
     depth = float(camera.project(np.asarray(mesh.vertices).mean(axis=0, keepdims=True))[1][0])
     pixel_mm = abs(depth) / float(camera.intrinsics[0, 0])
-    ignored, silhouette = view.ignored(), found.silhouette
-    limit = max(OUTLINE_P90_MM / pixel_mm, 2 * LEAST_PX)
-    return Fitted(
+    silhouette = found.silhouette
+    fitted = Fitted(
         view.index,
         agreement(mask, silhouette, ignored),
         pixel_mm,
         landmark_mm=_landmark_mm(mesh, view, camera, landmarks),
+    )
+    if not fitted.apart:
+        return fitted
+    limit = max(OUTLINE_P90_MM / pixel_mm, 2 * LEAST_PX)
+    return replace(
+        fitted,
         mask_beyond=_worth_a_word(excess(mask, silhouette, limit, ignored)),
         head_beyond=_worth_a_word(excess(silhouette, mask, limit, ignored)),
     )
