@@ -14,10 +14,17 @@ from recon.synth.hair.build import Growth, Skin, build_hair, collision_field
 from recon.synth.hair.parameters import HairStyle
 from recon.synth.hair.scalp import Hairline, draw_hairline, scalp_mask
 from recon.synth.hair.styles import SHORT_FAMILIES, draw_beard, draw_style
+from recon.synth.hair.wide_styles import draw_long_beard, draw_receded_hairline
+from recon.synth.model.expression import with_wide_expression
 from recon.synth.model.head_model import H3DS_LANDMARKS, HeadModel, load_head_model
 from recon.synth.model.identity import HeadShape, Identity, draw_identity, generator, shape_head
 from recon.synth.model.regions import beard_distance_mm, brow_mask, face_zone, lip_mask, nose_zone
 from recon.synth.parts import CLOTH, EYE, SKIN, Part, Strands, Subject
+
+_WIDE = 2
+"""Purpose of the random generator of wide people."""
+
+_LONG_BEARDS = 0.12
 
 
 def make_subject(
@@ -27,27 +34,34 @@ def make_subject(
     style: str | None = None,
     model: HeadModel | None = None,
     spacing_mm: float = 1.5,
+    wide: bool = False,
 ) -> Subject:
     """Draws and builds one synthetic person. The same arguments give the same bytes.
 
     Args:
         seed: Which person of the split; not negative.
         split: "train", "val" or "test"; no identity or style parameter of one split occurs in another.
-        style: Hair family, one of `recon.synth.hair.FAMILIES`; drawn by default.
+        style: Hair family, one of `recon.synth.hair.WIDE_SHARES`; drawn by default.
         model: Head model; by default the one of `load_head_model()`.
         spacing_mm: Grid spacing of the truth's distance field.
+        wide: Draw from wider people: more families of hair, long beards, strong expressions. The shape of the
+            head stays that of the seed.
 
     Raises:
         ConfigError: Unknown split or style, negative seed, or no head model.
     """
     model = model or load_head_model()
-    return build_subject(
-        draw_recipe(seed, split=split, style=style, model=model), model=model, spacing_mm=spacing_mm
-    )
+    recipe = draw_recipe(seed, split=split, style=style, model=model, wide=wide)
+    return build_subject(recipe, model=model, spacing_mm=spacing_mm)
 
 
 def draw_recipe(
-    seed: int, *, split: str = "train", style: str | None = None, model: HeadModel | None = None
+    seed: int,
+    *,
+    split: str = "train",
+    style: str | None = None,
+    model: HeadModel | None = None,
+    wide: bool = False,
 ) -> dict[str, Any]:
     """Draws everything about one person, without building it; arguments as for `make_subject`.
 
@@ -57,18 +71,13 @@ def draw_recipe(
     """
     model = model or load_head_model()
     identity = draw_identity(model, seed, split)
-    rng = generator(seed, split, purpose=1)
+    if wide:
+        identity = with_wide_expression(model, identity, seed, split)
+    rng = generator(seed, split, purpose=_WIDE if wide else 1)
     age = float(rng.uniform(18, 75))
-    drawn = draw_style(rng, split, style)
-    hair = None
-    if drawn is not None:
-        receding = float(np.clip((age - 25) / 60, 0, 0.8)) * (1.0 if drawn.family in SHORT_FAMILIES else 0.15)
-        hair = Growth(drawn, draw_hairline(rng, receding), None, int(rng.integers(2**31))).recipe()
-    beard = None
-    if rng.uniform() < (0.28 if drawn is None or drawn.family in SHORT_FAMILIES else 0.06):
-        beard = Growth(*_beard(rng, split), int(rng.integers(2**31))).recipe()
+    hair, beard = _draw_growths(rng, split, style, age, wide)
     return {
-        "name": f"{split}-{seed:06d}",
+        "name": f"{split}-wide-{seed:06d}" if wide else f"{split}-{seed:06d}",
         "seed": seed,
         "split": split,
         "identity": identity.recipe(),
@@ -85,6 +94,28 @@ def draw_recipe(
             "stubble": float(max(rng.uniform(-1.2, 1.0), 0.0)),
         },
     }
+
+
+def _draw_growths(
+    rng: np.random.Generator, split: str, style: str | None, age: float, wide: bool
+) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """Draws the recipes of hair and beard, each None where there is none."""
+    drawn = draw_style(rng, split, style, wide=wide)
+    short = drawn is None or drawn.family in (*SHORT_FAMILIES, "undercut", "receding")
+    hair = None
+    if drawn is not None:
+        if drawn.family == "receding":
+            hairline = draw_receded_hairline(rng)
+        else:
+            hairline = draw_hairline(rng, float(np.clip((age - 25) / 60, 0, 0.8)) * (1.0 if short else 0.15))
+        hair = Growth(drawn, hairline, None, int(rng.integers(2**31))).recipe()
+    if wide and rng.uniform() < _LONG_BEARDS:
+        long_beard, coverage = draw_long_beard(rng, split)
+        return hair, Growth(long_beard, None, coverage, int(rng.integers(2**31))).recipe()
+    beard = None
+    if rng.uniform() < (0.28 if short else 0.06):
+        beard = Growth(*_beard(rng, split), int(rng.integers(2**31))).recipe()
+    return hair, beard
 
 
 def build_subject(

@@ -1,7 +1,7 @@
 """The hair of one subject: from style and hairline to strands and a renderable closed surface."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -57,7 +57,12 @@ class Growth:
 
     def recipe(self) -> dict[str, Any]:
         """Returns everything that was drawn, ready for JSON."""
-        return asdict(self)
+        return {
+            "style": self.style.recipe(),
+            "hairline": self.hairline.recipe() if self.hairline is not None else None,
+            "coverage": self.coverage,
+            "seed": self.seed,
+        }
 
     @staticmethod
     def from_recipe(recipe: Mapping[str, Any]) -> "Growth":

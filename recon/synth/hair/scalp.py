@@ -1,9 +1,11 @@
 """The scalp: the hairline on the neutral head, and area-uniform roots inside it."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from jaxtyping import Float, Float32, Int64
+
+from recon.synth.hair.flow import CROWN_MM
 
 HEAD_CENTRE_MM = np.array([0.0, 30.0, 0.0])
 _MM_PER_DEGREE = 85.0 * np.pi / 180
@@ -43,6 +45,7 @@ class Hairline:
         peak_mm: A widow's peak in the middle of the forehead, downward.
         sideburn_mm: Lengthens the sideburns.
         nape_mm: Moves the line at the nape down.
+        crown_mm: Radius of a bald spot on the crown, 0 for none.
     """
 
     front_mm: float = 0.0
@@ -50,6 +53,14 @@ class Hairline:
     peak_mm: float = 0.0
     sideburn_mm: float = 0.0
     nape_mm: float = 0.0
+    crown_mm: float = 0.0
+
+    def recipe(self) -> dict[str, float]:
+        """Returns the deviations, ready for JSON; a bald crown only where there is one."""
+        fields = asdict(self)
+        if self.crown_mm == 0.0:
+            del fields["crown_mm"]  # recipes written before the field existed stay as they are
+        return fields
 
     def distance_mm(self, canonical: Float[np.ndarray, "points 3"]) -> Float[np.ndarray, " points"]:
         """Distance to the hairline along the neutral head, positive where hair grows.
@@ -79,6 +90,8 @@ class Hairline:
         t = np.clip((ux * vx + uy * vy) / (vx * vx + vy * vy), 0, 1)
         distance = np.hypot(ux - t * vx, uy - t * vy).min(axis=1) * _MM_PER_DEGREE
         result: np.ndarray = np.where(inside, distance, -distance)
+        if self.crown_mm > 0.0:
+            result = np.minimum(result, np.linalg.norm(canonical - CROWN_MM, axis=1) - self.crown_mm)
         return result
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from recon.errors import ConfigError
 from recon.synth.hair.parameters import HairStyle
+from recon.synth.hair.wide_styles import WIDE_DRAWS
 from recon.synth.model.identity import between, split_quantile
 
 SHARES = {
@@ -31,17 +32,31 @@ SHARES = {
 FAMILIES = tuple(SHARES)
 SHORT_FAMILIES = FAMILIES[:5]
 
+_NEW_SHARES = {"topknot": 0.13, "bun": 0.07, "low_bun": 0.09, "undercut": 0.13, "receding": 0.13}
+_KEPT = (1.0 - sum(_NEW_SHARES.values())) / (1.0 - SHARES["bun"])
+WIDE_SHARES = {**{family: _KEPT * share for family, share in SHARES.items()}, **_NEW_SHARES}
+"""How often each family is drawn for wider people: more than half has what `SHARES` lacks or hardly has."""
 
-def draw_style(rng: np.random.Generator, split: str, family: str | None = None) -> HairStyle | None:
+
+def draw_style(
+    rng: np.random.Generator, split: str, family: str | None = None, *, wide: bool = False
+) -> HairStyle | None:
     """Draws a style of a family (drawn too by default); None for a bald head.
+
+    Args:
+        rng: Source of randomness.
+        split: Split that the style belongs to.
+        family: One of `WIDE_SHARES`.
+        wide: Draw the family from `WIDE_SHARES` instead of `SHARES`.
 
     Raises:
         ConfigError: Unknown family or split.
     """
     if family is None:
-        family = str(rng.choice(FAMILIES, p=list(SHARES.values())))
-    if family not in FAMILIES:
-        raise ConfigError(f"hair style must be one of {', '.join(FAMILIES)}, got {family!r}")
+        shares = WIDE_SHARES if wide else SHARES
+        family = str(rng.choice(tuple(shares), p=list(shares.values())))
+    if family not in WIDE_SHARES:
+        raise ConfigError(f"hair style must be one of {', '.join(WIDE_SHARES)}, got {family!r}")
     if family == "bald":
         return None
     q = split_quantile(float(rng.uniform()), split)
@@ -294,6 +309,7 @@ _DRAWS: dict[str, Callable[[np.random.Generator, float], HairStyle]] = {
     "long": _long,
     "ponytail": _ponytail,
     "bun": _bun,
+    **WIDE_DRAWS,
 }
 
 

@@ -23,6 +23,7 @@ from recon.synth.model.subdivision import boundary_loops, loop_subdivision
 ENVIRONMENT = "H3D_HEAD_MODEL"
 CENTIMETRE_MM = 10.0
 MOUTH_CAP_DEPTH_MM = 2.0
+"""How far behind the lips a closed mouth is capped."""
 
 H3DS_LANDMARKS = {
     "right_eye": 39,
@@ -141,15 +142,24 @@ class Refinement:
     canonical: Float[np.ndarray, "fine 3"]
 
     def apply(
-        self, coarse: Float[np.ndarray, "skin 3"], eye_centres: Float[np.ndarray, "2 3"]
+        self,
+        coarse: Float[np.ndarray, "skin 3"],
+        eye_centres: Float[np.ndarray, "2 3"],
+        mouth_depth_mm: float = MOUTH_CAP_DEPTH_MM,
     ) -> Float[np.ndarray, "fine 3"]:
-        """Returns the fine closed skin of a coarse one; `eye_centres` are left, right, in the same frame."""
+        """Returns the fine closed skin of a coarse one.
+
+        Args:
+            coarse: Vertices of the skin.
+            eye_centres: Centres of the left and the right eyeball, in the same frame.
+            mouth_depth_mm: How far the cap of the mouth reaches behind the lips.
+        """
         fine = np.empty((self.matrix.shape[0] + len(self.caps), 3))
         fine[: self.matrix.shape[0]] = self.matrix @ coarse
         for cap in self.caps:
             apex = fine[cap.loop].mean(axis=0)
             if cap.name == "mouth":
-                apex[2] -= MOUTH_CAP_DEPTH_MM
+                apex[2] -= mouth_depth_mm
             elif cap.name == "eye_left":
                 apex = eye_centres[0]
             elif cap.name == "eye_right":

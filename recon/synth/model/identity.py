@@ -15,7 +15,7 @@ from scipy.special import ndtr, ndtri
 
 from recon.errors import ConfigError
 from recon.synth.model.defects import TOLERANCE_MM3, visible_defects_mm3
-from recon.synth.model.head_model import HeadModel
+from recon.synth.model.head_model import MOUTH_CAP_DEPTH_MM, HeadModel
 
 SPLITS = ("train", "val", "test")
 _BINS = 64
@@ -44,6 +44,12 @@ _PAIRED_EXPRESSIONS = {
 }
 _LIDS = (0.10, 0.28)
 _SINGLE_EXPRESSIONS = {"jawForward": 0.10, "mouthShrugLower": 0.15, "mouthPucker": 0.10}
+
+# Middle of the inner lips, landmarks. Mild expressions part them by less than 0.3 mm, which counts as closed.
+_INNER_LIPS = (62, 66)
+_CLOSED_MM = 1.0
+_DEPTH_PER_OPENING = 0.9
+_DEEPEST_MM = 20.0
 
 
 @dataclass(frozen=True)
@@ -166,8 +172,20 @@ def shape_head(model: HeadModel, identity: Identity) -> HeadShape:
         centres.append((ball.min(axis=0) + ball.max(axis=0)) / 2)
         irises.append(blend(model.gaze[side], model.gaze_identity[side], model.gaze_expression[side]))
     eye_centres = np.stack(centres)
-    fine = model.refinement.apply(coarse, eye_centres)
+    fine = model.refinement.apply(coarse, eye_centres, mouth_depth_mm(model, e))
     return HeadShape(fine, (eyes[0], eyes[1]), eye_centres, np.stack(irises), fine[model.landmarks])
+
+
+def mouth_opening_mm(model: HeadModel, weights: Float[np.ndarray, " expression"]) -> float:
+    """Computes how far expression weights (all of the model's) part the lips, mm, in the middle of the mouth."""
+    upper, lower = (model.skin_expression[:, model.landmarks[k], 1] for k in _INNER_LIPS)
+    return float(weights @ (upper - lower))
+
+
+def mouth_depth_mm(model: HeadModel, weights: Float[np.ndarray, " expression"]) -> float:
+    """Computes the depth of the mouth's cap: that of a closed mouth, and more the further the lips are apart."""
+    opening = np.clip(mouth_opening_mm(model, weights) - _CLOSED_MM, 0.0, _DEEPEST_MM)
+    return MOUTH_CAP_DEPTH_MM + _DEPTH_PER_OPENING * float(opening)
 
 
 def anatomy(model: HeadModel, identity: Identity) -> dict[str, float]:
