@@ -13,13 +13,17 @@ from recon.synth.hair.scalp import draw_hairline as draw_hairline
 from recon.synth.hair.styles import BEARD_COVERAGE as BEARD_COVERAGE
 from recon.synth.hair.styles import FAMILIES as FAMILIES
 from recon.synth.hair.styles import SHORT_FAMILIES as SHORT_FAMILIES
+from recon.synth.hair.styles import WIDE_SHARES as WIDE_SHARES
 from recon.synth.hair.styles import draw_beard as draw_beard
 from recon.synth.hair.styles import draw_style as draw_style
+from recon.synth.hair.wide_styles import draw_long_beard as draw_long_beard
+from recon.synth.hair.wide_styles import draw_receded_hairline as draw_receded_hairline
 
 __all__ = [
     "BEARD_COVERAGE",
     "FAMILIES",
     "SHORT_FAMILIES",
+    "WIDE_SHARES",
     "Curves",
     "Growth",
     "HairStyle",
@@ -29,6 +33,8 @@ __all__ = [
     "collision_field",
     "draw_beard",
     "draw_hairline",
+    "draw_long_beard",
+    "draw_receded_hairline",
     "draw_style",
     "grow_brows",
     "grow_lashes",

@@ -111,7 +111,7 @@ def _length_and_volume(
     if style.flow == "tie":
         to_tie = np.linalg.norm(roots.canonical - np.asarray(style.tie_mm), axis=1)
         length = 1.25 * to_tie + style.tail_mm + 2 * np.pi * 1.3 * style.bun_mm
-        length = np.where(style.grown(roots.canonical), length, style.length_side_mm)
+        length = np.where(style.above_edge(roots.canonical), length, style.length_side_mm)
     else:
         length = length * np.clip(0.35 + roots.inside_mm / style.fade_mm, 0.35, 1.0)
         if style.cut_mm is None:

@@ -43,8 +43,8 @@ class HairStyle:
         closing_mm: Gaps between locks narrower than twice this are filled in the hair surface.
         layers: Share of the hair's thickness over which strands are spread; 0 puts all in the outer layer.
         thickness_mm: Radius of the lock that a child stands for in the hair surface.
-        shaved_below_mm: Height on the neutral head below which hair has the length and volume of the sides,
-            with a hard edge; None for the soft change from the top to the sides.
+        edge_mm: Height on the neutral head of a hard edge between the length and volume of the top and those
+            of the sides, as an undercut has; None for the soft change of a common cut.
     """
 
     family: str
@@ -81,13 +81,13 @@ class HairStyle:
     bun_mm: float = 0.0
     closing_mm: float = 5.0
     thickness_mm: float = 1.7
-    shaved_below_mm: float | None = None
+    edge_mm: float | None = None
 
     def recipe(self) -> dict[str, Any]:
-        """Returns the parameters, ready for JSON; a shaved edge only where there is one."""
+        """Returns the parameters, ready for JSON; an edge only where there is one."""
         fields = asdict(self)
-        if self.shaved_below_mm is None:
-            del fields["shaved_below_mm"]  # recipes written before the field existed stay as they are
+        if self.edge_mm is None:
+            del fields["edge_mm"]  # recipes written before the field existed stay as they are
         return fields
 
     @staticmethod
@@ -116,19 +116,19 @@ class HairStyle:
         result: np.ndarray = self.volume_side_mm + (self.volume_top_mm - self.volume_side_mm) * top
         return result
 
-    def grown(self, root: Float[np.ndarray, "roots 3"]) -> Bool[np.ndarray, " roots"]:
-        """Tells which scalp points of the neutral head are above a shaved edge; all of them without one."""
-        if self.shaved_below_mm is None:
+    def above_edge(self, root: Float[np.ndarray, "roots 3"]) -> Bool[np.ndarray, " roots"]:
+        """Tells which points of the neutral head are above the hard edge; all of them where there is none."""
+        if self.edge_mm is None:
             return np.ones(len(root), dtype=bool)
-        result: np.ndarray = root[:, 1] > self.shaved_below_mm
+        result: np.ndarray = root[:, 1] > self.edge_mm
         return result
 
     def _zones(self, root: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Soft membership of scalp points in top (against the sides), back and front."""
-        if self.shaved_below_mm is None:
+        if self.edge_mm is None:
             top = _smooth((root[:, 1] - 75.0) / 45.0) * (1 - 0.8 * _smooth((-root[:, 2] - 5.0) / 60.0))
         else:
-            top = _smooth((root[:, 1] - self.shaved_below_mm) / 8.0)
+            top = _smooth((root[:, 1] - self.edge_mm) / 8.0)
         back = _smooth((-root[:, 2] - 15.0) / 40.0)
         front = _smooth((root[:, 2] - 35.0) / 30.0)
         return top, back, front

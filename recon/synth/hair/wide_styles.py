@@ -15,8 +15,12 @@ _CROWN_TIES_MM = np.array([(120.0, -80.0), (135.0, -67.0), (147.0, -52.0), (155.
 _NAPE_TIES_MM = np.array([(-30.0, -76.0), (0.0, -88.0), (30.0, -99.0)])
 """Height and depth of ties about 14 mm off the neutral head, in the middle plane."""
 
+_CHIN_MM, _MOUTH_MM = -76.0, -38.0
+"""Heights on the neutral head."""
+
 
 def _tied(rng: np.random.Generator, family: str, ties: np.ndarray, radius_mm: float) -> HairStyle:
+    shaved = family == "topknot" and rng.uniform() < 0.35
     place = between(rng, 0.0, len(ties) - 1.0)
     steps = np.arange(len(ties))
     return HairStyle(
@@ -24,9 +28,7 @@ def _tied(rng: np.random.Generator, family: str, ties: np.ndarray, radius_mm: fl
         flow="tie",
         tie_mm=(0.0, float(np.interp(place, steps, ties[:, 0])), float(np.interp(place, steps, ties[:, 1]))),
         bun_mm=radius_mm,
-        shaved_below_mm=between(rng, 62.0, 88.0)
-        if family == "topknot" and rng.uniform() < 0.35
-        else None,
+        edge_mm=between(rng, 62.0, 88.0) if shaved else None,
         length_side_mm=between(rng, 1.5, 4.0),
         length_back_mm=between(rng, 1.5, 4.0),
         volume_top_mm=between(rng, 4.0, 9.0),
@@ -64,7 +66,7 @@ def _undercut(rng: np.random.Generator, q: float) -> HairStyle:
         length_top_mm=55.0 + 75.0 * q,
         length_side_mm=shaved,
         length_back_mm=shaved,
-        shaved_below_mm=between(rng, 82.0, 104.0),
+        edge_mm=between(rng, 82.0, 104.0),
         volume_top_mm=between(rng, 14.0, 34.0),
         volume_side_mm=0.5 * shaved,
         rise_mm=between(rng, 8.0, 15.0),
@@ -116,11 +118,13 @@ def draw_long_beard(rng: np.random.Generator, split: str) -> tuple[HairStyle, st
     style = HairStyle(
         "beard",
         flow="beard",
-        length_top_mm=1.15 * length + 25.0,
+        # moustache and sideburns are trimmed, the rest hangs
+        edge_mm=_MOUTH_MM,
+        length_top_mm=between(rng, 9.0, 22.0),
         length_side_mm=1.15 * length + 25.0,
         length_back_mm=1.15 * length + 25.0,
-        cut_mm=CHIN_MM - length,
-        volume_top_mm=between(rng, 10.0, 20.0),
+        cut_mm=_CHIN_MM - length,
+        volume_top_mm=between(rng, 5.0, 9.0),
         volume_side_mm=between(rng, 10.0, 20.0),
         rise_mm=12.0,
         lift=between(rng, 0.35, 0.55),
@@ -140,9 +144,6 @@ def draw_long_beard(rng: np.random.Generator, split: str) -> tuple[HairStyle, st
     )
     return style, "full"
 
-
-CHIN_MM = -78.0
-"""Height of the chin on the neutral head."""
 
 WIDE_DRAWS: dict[str, Callable[[np.random.Generator, float], HairStyle]] = {
     "topknot": _topknot,

@@ -28,7 +28,9 @@ def with_wide_expression(model: HeadModel, identity: Identity, seed: int, split:
     rng = generator(seed, split, _PURPOSE)
     kind = str(rng.choice(tuple(WIDE_KINDS), p=list(WIDE_KINDS.values())))
     for _ in range(_TRIES):
-        drawn = replace(identity, expression=draw_wide(rng, kind, identity.expression, model.expression_names))
+        drawn = replace(
+            identity, expression=draw_wide(rng, kind, identity.expression, model.expression_names)
+        )
         if visible_defects_mm3(model, shape_head(model, drawn).skin) <= TOLERANCE_MM3:
             return drawn
     return identity
@@ -57,7 +59,9 @@ def draw_wide(
     return {name: w for name, w in bounded.items() if w > 0}
 
 
-def _pair(rng: np.random.Generator, weights: _Weights, stem: str, strength: float, uneven: float = 0.1) -> None:
+def _pair(
+    rng: np.random.Generator, weights: _Weights, stem: str, strength: float, uneven: float = 0.1
+) -> None:
     """Sets both sides of an expression; one of them is weaker by up to the share `uneven`."""
     weaker = 1.0 - between(rng, 0.0, uneven)
     sides = ("L", "R") if rng.uniform() < 0.5 else ("R", "L")
