@@ -27,7 +27,7 @@ def run(cfg: DictConfig) -> None:
         raise ConfigError(f"split={cfg.split} n={cfg.n}: expected one of {SPLITS} and at least one head")
     counts = SampleCounts(cfg.surface, cfg.near, cfg.volume, cfg.lattice_mm)
     seeds = range(cfg.first, cfg.first + cfg.n)
-    manifest = write_samples(cfg.out, cfg.split, seeds, counts=counts, workers=cfg.workers)
+    manifest = write_samples(cfg.out, cfg.split, seeds, counts=counts, workers=cfg.workers, wide=cfg.wide)
     print(f"{manifest}\nnext: headrecon-pretrain prior=deepsdf data={cfg.out} size=small")
 
 
