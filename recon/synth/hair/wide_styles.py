@@ -101,10 +101,10 @@ def _receding(rng: np.random.Generator, q: float) -> HairStyle:
 
 def draw_receded_hairline(rng: np.random.Generator) -> Hairline:
     """Draws a hairline receded as far as the top of the head, and the bald spot on the crown."""
-    front = between(rng, 6.0, 38.0)
+    front = between(rng, 10.0, 38.0)
     return Hairline(
         front_mm=front,
-        recess_mm=between(rng, 10.0, max(52.0 - front, 16.0)),
+        recess_mm=between(rng, 8.0, 52.0 - front),
         peak_mm=between(rng, 0.0, 8.0) if front < 20.0 else 0.0,
         sideburn_mm=between(rng, -10.0, 14.0),
         nape_mm=between(rng, -6.0, 6.0),

@@ -1,3 +1,6 @@
+import hashlib
+import json
+
 import numpy as np
 import pytest
 
@@ -73,3 +76,48 @@ def test_same_recipe_same_bytes():
     for a, b in zip(first.parts, second.parts, strict=True):
         assert np.array_equal(a.vertices, b.vertices) and np.array_equal(a.tangent, b.tangent)
     assert np.array_equal(first.strands.points, second.strands.points)
+
+
+@pytest.mark.slow
+@needs_model
+def test_recipes_are_those_of_the_first_release():
+    # written down before wider people came; SynthHeads-10 and the demo head are named by seed
+    known = {
+        ("train", 0, None): "baf4761f7210fcde",
+        ("train", 3, None): "6d426f03f1d38e3e",
+        ("train", 5, "bun"): "50d766b41bd34d20",
+        ("train", 5, "bald"): "7d27c8360fc77cdd",
+        ("val", 1, None): "9296fb06121fddd6",
+        ("test", 2, None): "a5900c4d69508bca",
+    }
+    for (split, seed, style), digest in known.items():
+        text = json.dumps(draw_recipe(seed, split=split, style=style), sort_keys=True)
+        assert hashlib.sha256(text.encode()).hexdigest()[:16] == digest, (split, seed, style)
+
+
+@pytest.mark.slow
+@needs_model
+def test_wide_people_have_names_of_their_own_and_the_shape_of_their_seed():
+    plain, wide = draw_recipe(7, split="val"), draw_recipe(7, split="val", wide=True)
+    assert (plain["name"], wide["name"]) == ("val-000007", "val-wide-000007")
+    assert wide["identity"]["identity"] == plain["identity"]["identity"]
+    assert draw_recipe(7, split="val", wide=True) == wide
+    assert draw_recipe(7, split="val", style="topknot", wide=True)["hair"]["style"]["family"] == "topknot"
+
+
+@pytest.mark.slow
+@needs_model
+def test_a_wide_person_with_an_open_mouth_is_rebuilt_from_its_recipe():
+    recipe = draw_recipe(7, style="topknot", wide=True)
+    recipe["hair"]["style"].update(children=1500, guides=200)
+    recipe["identity"]["expression"] = {"jawOpen": 0.5}
+    read = json.loads(json.dumps(recipe))
+    first, second = build_subject(recipe, spacing_mm=3.0), build_subject(read, spacing_mm=3.0)
+    assert np.array_equal(first.truth.vertices, second.truth.vertices)
+    truth = first.truth
+    assert truth.is_watertight and truth.is_winding_consistent and truth.body_count == 1
+    # between the lips the truth is hollow: its surface lies well behind them
+    lips = first.landmarks68[[62, 66]]
+    middle = np.abs(np.asarray(truth.vertices)[:, :2] - lips[:, :2].mean(axis=0)).max(axis=1) < 3.0
+    front = np.asarray(truth.vertices)[middle, 2].max()
+    assert front < lips[:, 2].min() - 6.0
