@@ -17,6 +17,7 @@ WIDE_KINDS = {"mild": 0.30, "smile": 0.30, "open": 0.20, "closed_eyes": 0.10, "m
 
 _PURPOSE = 3
 _TRIES = 30
+_SHUT = 0.5
 _Weights = dict[str, float]
 
 
@@ -74,7 +75,11 @@ def _smile(rng: np.random.Generator, weights: _Weights) -> None:
     one_sided = rng.uniform() < 0.15
     _pair(rng, weights, "mouthSmile", strength, 1.0 if one_sided else 0.15)
     _pair(rng, weights, "cheekSquint", strength * between(rng, 0.3, 1.0))
-    _pair(rng, weights, "eyeSquint", strength * between(rng, 0.0, 0.6))
+    _pair(rng, weights, "eyeSquint", strength * between(rng, 0.0, 0.3))
+    # raised cheeks narrow the eyes already; a resting lid on top of that would shut them
+    for side in ("L", "R"):
+        if (lid := weights.get(f"eyeBlink_{side}", 0.0)) < _SHUT:
+            weights[f"eyeBlink_{side}"] = lid * (1.0 - 0.8 * strength)
     if rng.uniform() < 0.3:
         _pair(rng, weights, "mouthDimple", between(rng, 0.1, 0.6))
     if rng.uniform() < 0.45:
@@ -116,7 +121,7 @@ def _mixture(rng: np.random.Generator, weights: _Weights) -> None:
         weights["mouthPucker"] = between(rng, 0.3, 0.9)
     elif mouth == "frown":
         _pair(rng, weights, "mouthFrown", between(rng, 0.3, 0.9))
-        weights["mouthShrugLower"] = between(rng, 0.0, 0.4)
+        weights["mouthShrugLower"] = between(rng, 0.0, 0.15)
     elif mouth == "lopsided":
         side = str(rng.choice(["L", "R"]))
         weights[f"mouthSmile_{side}"] = between(rng, 0.4, 0.9)
@@ -125,7 +130,7 @@ def _mixture(rng: np.random.Generator, weights: _Weights) -> None:
         _pair(rng, weights, "mouthStretch", between(rng, 0.2, 0.7))
         weights["jawOpen"] = between(rng, 0.0, 0.3)
     else:
-        _pair(rng, weights, "mouthPress", between(rng, 0.3, 0.8))
+        _pair(rng, weights, "mouthPress", between(rng, 0.2, 0.5))
     if rng.uniform() < 0.3:
         _pair(rng, weights, "noseSneer", between(rng, 0.1, 0.6), 0.3)
     if rng.uniform() < 0.25:
