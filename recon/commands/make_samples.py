@@ -27,8 +27,19 @@ def run(cfg: DictConfig) -> None:
         raise ConfigError(f"split={cfg.split} n={cfg.n}: expected one of {SPLITS} and at least one head")
     counts = SampleCounts(cfg.surface, cfg.near, cfg.volume, cfg.lattice_mm)
     seeds = range(cfg.first, cfg.first + cfg.n)
-    manifest = write_samples(cfg.out, cfg.split, seeds, counts=counts, workers=cfg.workers, wide=cfg.wide)
-    print(f"{manifest}\nnext: headrecon-pretrain prior=deepsdf data={cfg.out} size=small")
+    if not 0 <= cfg.wide <= 1:
+        raise ConfigError(f"wide={cfg.wide}: it is a share of the heads, from 0 to 1")
+    manifest = write_samples(
+        cfg.out,
+        cfg.split,
+        seeds,
+        counts=counts,
+        spacing_mm=cfg.truth_mm,
+        workers=cfg.workers,
+        wide=float(cfg.wide),
+        template=bool(cfg.template),
+    )
+    print(f"{manifest}\nnext: headrecon-pretrain prior={'pca' if cfg.template else 'deepsdf'} data={cfg.out}")
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
 """Geometry and appearance of a scene as small modules: signed distance, features and colour at points of unit space."""
 
+from recon.fields.deformation import Deformation, HeadDeformation
 from recon.fields.encoding import FrequencyEncoding
-from recon.fields.feature_grid import FeatureGrid, distance_to_box
+from recon.fields.feature_grid import FeatureGrid, distance_to_box, spline_values
 from recon.fields.field import Field, FieldSample, sdf_and_gradient
 from recon.fields.grid_field import DenseField, GridField, HashField
 from recon.fields.level_grid import DenseGrid, GridFeature, HashGrid, LevelGrid
@@ -9,6 +10,7 @@ from recon.fields.rendering_network import FeatureNetwork, RenderingNetwork
 from recon.fields.sdf import SDFNetwork
 
 __all__ = [
+    "Deformation",
     "DenseField",
     "DenseGrid",
     "FeatureGrid",
@@ -20,9 +22,11 @@ __all__ = [
     "GridField",
     "HashField",
     "HashGrid",
+    "HeadDeformation",
     "LevelGrid",
     "RenderingNetwork",
     "SDFNetwork",
     "distance_to_box",
     "sdf_and_gradient",
+    "spline_values",
 ]

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float32, Int
+from scipy.ndimage import spline_filter
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional
@@ -93,12 +94,24 @@ class FeatureGrid(nn.Module):
         self, points: Float[Tensor, "points 3"], values: Float[Tensor, "nodes 1"]
     ) -> tuple[Float[Tensor, " points"], Float[Tensor, "points 3"]]:
         """The only feature at points with its derivative by the point, with other values than the grid's own."""
+        return self.projected_gradient(points, values, points.new_ones(len(points), 1))
+
+    @torch.no_grad()
+    def projected_gradient(
+        self,
+        points: Float[Tensor, "points 3"],
+        values: Float[Tensor, "nodes channels"],
+        direction: Float[Tensor, "points channels"],
+    ) -> tuple[Float[Tensor, " points"], Float[Tensor, "points 3"]]:
+        """Products of the features at points with directions, and their derivatives by the point, with other values than
+        the grid's own.
+        """
         if _compiled(points):
-            return _compiled_value_and_gradient(points, self, values, points.new_ones(len(points), 1))
+            return _compiled_value_and_gradient(points, self, values, direction)
         with torch.enable_grad():
             points = points.detach().requires_grad_(True)
             index, weight = self.taps(points)
-            value = (weight * values.detach()[index, 0]).sum(1)
+            value = (torch.einsum("nt,ntc->nc", weight, values.detach()[index]) * direction).sum(1)
             (gradient,) = torch.autograd.grad(value.sum(), points)
         return value.detach(), gradient
 
@@ -125,6 +138,21 @@ class FeatureGrid(nn.Module):
         weight = (x[:, :, None, None] * (y[:, :, None] * z[:, None, :])[:, None]).flatten(1)
         origin = (first @ self.strides.to(first.dtype)).int()
         return origin[:, None] + self.offsets, weight
+
+
+def spline_values(
+    centres: Float[np.ndarray, "x y z"],
+) -> Float32[np.ndarray, "x2 y2 z2"]:
+    """Computes the values of a `FeatureGrid` whose interpolant takes given values at the centres of its cells.
+
+    Args:
+        centres: Wanted values.
+
+    Returns:
+        The values, with one more at every side that continues linearly.
+    """
+    wide = np.pad(centres.astype(np.float64), 1, mode="reflect", reflect_type="odd")
+    return spline_filter(wide, order=2, mode="mirror").astype(np.float32)
 
 
 def distance_to_box(

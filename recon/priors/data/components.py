@@ -4,7 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Float32
-from scipy.ndimage import spline_filter
+
+from recon.fields import spline_values
+
+__all__ = ["Components", "closeness", "codes_from_gram", "principal_components", "spline_values"]
 
 
 @dataclass(frozen=True)
@@ -82,18 +85,3 @@ def closeness(
         part = distances[:, start : start + block].astype(np.float32)
         parts.append(np.exp(-((part / reach) ** 2)).mean(axis=0))
     return np.concatenate(parts)
-
-
-def spline_values(
-    centres: Float[np.ndarray, "x y z"],
-) -> Float32[np.ndarray, "x2 y2 z2"]:
-    """Computes the values of a `FeatureGrid` whose interpolant takes given values at the centres of its cells.
-
-    Args:
-        centres: Wanted values.
-
-    Returns:
-        The values, with one more at every side that continues linearly.
-    """
-    wide = np.pad(centres.astype(np.float64), 1, mode="reflect", reflect_type="odd")
-    return spline_filter(wide, order=2, mode="mirror").astype(np.float32)

@@ -20,11 +20,14 @@ from recon.files import replacing
 from recon.geometry.frames import UNIT_CENTRE_MM, UNIT_RADIUS_MM
 from recon.synth.body.subject import make_subject
 from recon.synth.datasets.samples import HeadSamples, SampleCounts, sample_subject
+from recon.synth.datasets.template import FILE as TEMPLATE_FILE
+from recon.synth.datasets.template import Template, fit_template, read_template, write_template
 from recon.synth.model.identity import SPLITS
 
 logger = logging.getLogger(__name__)
 
 FORMAT = "headrecon-samples-2"
+GOLDEN_RATIO = 0.6180339887498949
 
 
 def write_samples(
@@ -36,6 +39,8 @@ def write_samples(
     heads_per_shard: int = 8,
     spacing_mm: float = 1.5,
     workers: int = 1,
+    wide: float = 0.0,
+    template: bool = False,
 ) -> Path:
     """Makes subjects and writes their samples in shards; goes on where an earlier call stopped.
 
@@ -47,6 +52,9 @@ def write_samples(
         heads_per_shard: Heads in one shard.
         spacing_mm: Grid spacing of the truth.
         workers: Processes to share the shards among; the files do not depend on it.
+        wide: Share of the persons that are drawn wider: see `recon.synth.body.subject.make_subject`.
+        template: Whether lattices are those of heads taken to the template, which is kept in `<root>` (see
+            `recon.synth.datasets.template`).
 
     Returns:
         Path of the manifest.
@@ -67,9 +75,11 @@ def write_samples(
         "spacing_mm": spacing_mm,
         "counts": vars(counts),
         "heads_per_shard": heads_per_shard,
+        **({"wide": wide} if wide else {}),
+        **({"template": template_of(Path(root)).digest} if template else {}),
     }
     old: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {**manifest, "shards": []}
-    if any(old.get(key) != value for key, value in manifest.items()):
+    if any(old.get(key) != manifest.get(key) for key in (*manifest, "wide", "template")):
         raise SceneError(f"{path} was made with other settings; write to another folder or remove it")
     jobs = {
         f"shard-{number:05d}.npz": tuple(int(seed) for seed in seeds[first : first + heads_per_shard])
@@ -80,13 +90,33 @@ def write_samples(
         for shard in old["shards"]
         if jobs.get(shard["file"]) == tuple(shard["seeds"]) and (folder / shard["file"]).is_file()
     }
-    make = partial(_make_shard, folder, split, counts, spacing_mm)
+    kept = Path(root) / TEMPLATE_FILE if template else None
+    make = partial(_make_shard, folder, split, counts, spacing_mm, wide, kept)
     for entry in _in_parallel(make, [job for job in jobs.items() if job[0] not in done], workers):
         done[entry["file"]] = entry
         logger.info("wrote %s (%d of %d shards)", folder / entry["file"], len(done), len(jobs))
         _write_manifest(path, manifest, done)
     _write_manifest(path, manifest, done)
     return path
+
+
+def template_of(root: Path) -> Template:
+    """The template of a folder of samples, which is fitted to the head model where it is missing: some minutes.
+
+    Raises:
+        SceneError: The file cannot be read.
+        ConfigError: There is no head model.
+    """
+    path = root / TEMPLATE_FILE
+    if not path.is_file():
+        logger.info("fitting the template, once: some minutes")
+        write_template(path, fit_template())
+    return read_template(path)
+
+
+def is_wide(seed: int, share: float) -> bool:
+    """Whether the person of a seed is one of the share that is drawn wider; they are spread evenly among the seeds."""
+    return seed * GOLDEN_RATIO % 1.0 >= 1.0 - share
 
 
 def read_manifest(root: str | Path, split: str) -> dict[str, Any]:
@@ -105,12 +135,21 @@ def read_manifest(root: str | Path, split: str) -> dict[str, Any]:
 
 
 def _make_shard(
-    folder: Path, split: str, counts: SampleCounts, spacing_mm: float, job: tuple[str, tuple[int, ...]]
+    folder: Path,
+    split: str,
+    counts: SampleCounts,
+    spacing_mm: float,
+    wide: float,
+    template: Path | None,
+    job: tuple[str, tuple[int, ...]],
 ) -> dict[str, Any]:
     """Makes and writes one shard; returns its entry in the manifest."""
     file, seeds = job
-    subjects = (make_subject(seed, split=split, spacing_mm=spacing_mm) for seed in seeds)
-    heads = [sample_subject(subject, counts=counts) for subject in subjects]
+    subjects = (
+        make_subject(seed, split=split, spacing_mm=spacing_mm, wide=is_wide(seed, wide)) for seed in seeds
+    )
+    found = None if template is None else read_template(template)
+    heads = [sample_subject(subject, counts=counts, template=found) for subject in subjects]
     _write_shard(folder / file, heads)
     digest = hashlib.sha256((folder / file).read_bytes()).hexdigest()
     return {"file": file, "seeds": list(seeds), "names": [head.name for head in heads], "sha256": digest}
@@ -140,10 +179,12 @@ def _write_shard(path: Path, heads: Sequence[HeadSamples]) -> None:
         "points": np.stack([head.points for head in heads]),
         "distances": np.stack([head.distances for head in heads]),
         "canonical_from_head": np.stack([head.canonical_from_head for head in heads]),
+        "landmarks": np.stack([head.landmarks for head in heads]),
     }
-    lattices = [head.lattice for head in heads if head.lattice is not None]
-    if lattices:
-        arrays["lattice"] = np.stack(lattices)
+    for name in ("lattice", "fine", "code"):
+        parts = [part for head in heads if (part := getattr(head, name)) is not None]
+        if parts:
+            arrays[name] = np.stack(parts)
     with replacing(path) as temporary:
         np.savez(temporary, allow_pickle=False, **arrays)
 

@@ -8,8 +8,10 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float, Float16, Float32
 
+from recon.fields import FeatureGrid, spline_values
 from recon.geometry.distance_grid import RegularGrid, signed_distance_grid
 from recon.geometry.frames import (
     BOX_HIGH_MM,
@@ -20,7 +22,9 @@ from recon.geometry.frames import (
     transform,
 )
 from recon.geometry.signed_distance import MeshDistance
+from recon.synth.datasets.template import REST, Template, neutral_frame, rest_skin
 from recon.synth.model.head_model import HeadModel, load_head_model
+from recon.synth.model.identity import Identity, shape_head
 from recon.synth.parts import Subject
 
 
@@ -42,6 +46,8 @@ class SampleCounts:
 
 
 NEAR_SIGMAS_MM = (2.0, 12.0)
+FINE_BAND = 2.0
+"""Distance from the surface up to which the fine lattice counts, in its spacings."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +61,12 @@ class HeadSamples:
         points: Points near the surface and in the volume.
         distances: Their signed distances, mm, negative inside.
         canonical_from_head: Similarity that took the head to the canonical frame.
+        landmarks: The 68 landmarks.
         lattice: Signed distances at the points of `lattice_grid`, mm, or None. Exact within one spacing of the
-            surface, carried on to first order beyond.
+            surface, carried on to first order beyond. With a template, distances of the head that was taken to it.
+        fine: With a template, what the distances at the nodes of its fine lattice have more than the interpolated
+            `lattice`, mm; 0 where the surface is not near.
+        code: With a template, the code of the deformation to it.
     """
 
     name: str
@@ -65,7 +75,10 @@ class HeadSamples:
     points: Float32[np.ndarray, "points 3"]
     distances: Float32[np.ndarray, " points"]
     canonical_from_head: Float[np.ndarray, "4 4"]
+    landmarks: Float[np.ndarray, "68 3"]
     lattice: Float16[np.ndarray, "x y z"] | None = None
+    fine: Float16[np.ndarray, " band"] | None = None
+    code: Float32[np.ndarray, " modes"] | None = None
 
 
 def lattice_grid(spacing_mm: float) -> RegularGrid:
@@ -88,6 +101,8 @@ def sample_subject(
     mean: Float[np.ndarray, "68 3"] | None = None,
     counts: SampleCounts | None = None,
     seed: int = 0,
+    template: Template | None = None,
+    model: HeadModel | None = None,
 ) -> HeadSamples:
     """Draws samples of one subject's truth.
 
@@ -96,9 +111,16 @@ def sample_subject(
         mean: Landmarks of the mean head; by default those of `load_head_model()`.
         counts: How many points of each kind.
         seed: Seed of the draw; the same (subject, seed) gives the same samples.
+        template: Template to which lattices are taken; the canonical frame of a head is that of its landmarks
+            without expression then.
+        model: Head model of the subject and the template; by default that of `load_head_model()`.
     """
     counts = counts or SampleCounts()
-    to_canonical = similarity(subject.landmarks68, mean_landmarks() if mean is None else mean)
+    if template is None:
+        to_canonical = similarity(subject.landmarks68, mean_landmarks() if mean is None else mean)
+    else:
+        model = model or load_head_model()
+        to_canonical = neutral_frame(model, Identity.from_recipe(subject.recipe["identity"]))
     vertices = transform(to_canonical, np.asarray(subject.truth.vertices))
     faces = np.asarray(subject.truth.faces, dtype=np.int64)
     rng = np.random.default_rng(
@@ -111,7 +133,15 @@ def sample_subject(
     near = near + rng.normal(size=near.shape) * sigma[:, None]
     points = np.concatenate([near, _in_ball(rng, counts.volume)]).astype(np.float32)
     # distances belong to the rounded points that are kept
-    distances = MeshDistance(vertices, faces)(points.astype(np.float64))
+    distances = MeshDistance(vertices, faces)(points.astype(np.float64)) if len(points) else np.zeros(0)
+    lattice = fine = code = None
+    if template is not None and model is not None:
+        code = _deformation_code(subject, template, model, to_canonical)
+        vertices = template.to_template(vertices, code)
+    if counts.lattice_mm is not None:
+        lattice = _on_lattice(vertices, faces, counts.lattice_mm)
+        if template is not None:
+            fine = _on_fine_lattice(vertices, faces, template, lattice, counts.lattice_mm)
     return HeadSamples(
         subject.name,
         surface.astype(np.float32),
@@ -119,8 +149,51 @@ def sample_subject(
         points,
         distances.astype(np.float32),
         to_canonical,
-        None if counts.lattice_mm is None else _on_lattice(vertices, faces, counts.lattice_mm),
+        transform(to_canonical, subject.landmarks68),
+        lattice,
+        fine,
+        None if code is None else code.astype(np.float32),
     )
+
+
+def _deformation_code(
+    subject: Subject, template: Template, model: HeadModel, to_canonical: Float[np.ndarray, "4 4"]
+) -> Float[np.ndarray, " modes"]:
+    """The code that takes a subject to the template."""
+    identity = Identity.from_recipe(subject.recipe["identity"])
+    skin, neutral = (
+        transform(to_canonical, shape_head(model, each).skin)
+        for each in (identity, Identity(identity.identity, REST))
+    )
+    return template.code_of(skin, neutral, rest_skin(model))
+
+
+def _on_fine_lattice(
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    template: Template,
+    lattice: Float16[np.ndarray, "x y z"],
+    spacing_mm: float,
+) -> Float16[np.ndarray, " band"]:
+    """What the fine lattice adds to the interpolated coarse one, near the surface."""
+    grid = template.fine
+    high = grid.origin + grid.spacing_mm * (np.array(grid.shape) - 1)
+    corners = vertices[faces]
+    reach = FINE_BAND * grid.spacing_mm
+    # Along x whole rows count, for the sign.
+    near = (corners.max(1) > grid.origin - reach) & (corners.min(1) < high + reach)
+    faces = faces[near[:, 1] & near[:, 2]]
+    exact = signed_distance_grid(vertices, faces, grid, reach)[template.inside]
+    nodes = grid.origin + grid.spacing_mm * np.argwhere(template.inside)
+    coarse = lattice_grid(spacing_mm)
+    low = coarse.origin - spacing_mm / 2
+    size = spacing_mm * np.array(coarse.shape)
+    splines = FeatureGrid(low.tolist(), (low + size).tolist(), coarse.shape, 1)
+    values = torch.from_numpy(spline_values(lattice.astype(np.float32)).reshape(-1, 1))
+    smooth = splines.interpolated(torch.from_numpy(nodes.astype(np.float32)), values)[:, 0].numpy()
+    fade = np.clip((reach - np.abs(exact)) / grid.spacing_mm, 0, 1)
+    result: np.ndarray = ((exact - smooth) * fade * template.window).astype(np.float16)
+    return result
 
 
 def _on_lattice(vertices: np.ndarray, faces: np.ndarray, spacing_mm: float) -> np.ndarray:

@@ -1,0 +1,184 @@
+"""Deformation of space that takes a head to the template of a shape model, by two linear models of displacements.
+
+Where heads are brought to a template first, lids, lips and ears of all of them lie at the same places, and what is left
+of their differences is small (deformed implicit fields: Deng, Yang and Tong, 2021; Yenamandra et al., i3DMM, 2021).
+Here both deformations are linear in codes, so that least squares can solve for these.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from recon.fields.feature_grid import FeatureGrid, spline_values
+
+INVERSION_STEPS = 12
+"""Steps of the fixed-point iteration that inverts an identity; its displacements change by at most some 0.4 per unit of
+length, so that this many leave a hundredth of a millimetre at the most."""
+
+
+class DisplacementModes(nn.Module):
+    """Displacements of space that are linear in a code, as quadratic B-splines on a lattice; 0 outside its box.
+
+    Args:
+        low: Lower corner of the box.
+        high: Upper corner.
+        cells: Cells along x, y, z.
+        modes: Length of the code.
+    """
+
+    rows: Tensor
+
+    def __init__(self, low: Sequence[float], high: Sequence[float], cells: Sequence[int], modes: int) -> None:
+        super().__init__()
+        self.modes = modes
+        self.lattice = FeatureGrid(low, high, cells, 3).requires_grad_(False)
+        # The lattice holds no values of its own: each head has its own.
+        self.lattice.values = nn.Parameter(torch.zeros(0, 3), requires_grad=False)
+        count = 1
+        for n in self.lattice.shape:
+            count *= n
+        self.register_buffer("rows", torch.zeros(count, modes * 3, dtype=torch.float16))
+
+    def composed(self, code: Float[Tensor, " modes"]) -> Float[Tensor, "nodes 3"]:
+        """Spline values of the displacement of a code."""
+        values = torch.zeros(len(self.rows), 3, dtype=code.dtype, device=code.device)
+        if not code.any():
+            return values
+        for part, into in zip(self.rows.split(4096), values.split(4096), strict=True):
+            into.copy_(torch.einsum("nkd,k->nd", part.view(-1, self.modes, 3).to(code.dtype), code))
+        return values
+
+    def at(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, "points modes 3"]:
+        """Displacements of all modes at points."""
+        index, weight = self.lattice.taps(points)
+        taken = functional.embedding_bag(
+            index, self.rows, per_sample_weights=weight.to(self.rows.dtype), mode="sum"
+        )
+        return taken.to(weight.dtype).view(len(points), self.modes, 3)
+
+    def cell_centres(self) -> Float[Tensor, "cells 3"]:
+        """Middles of all cells, z fastest."""
+        lattice = self.lattice
+        axes = [
+            lattice.low[axis] + lattice.cell[axis] * (torch.arange(count - 2) + 0.5)
+            for axis, count in enumerate(lattice.shape)
+        ]
+        return torch.cartesian_prod(*axes)
+
+
+class Deformation(nn.Module):
+    """Deformations of space that take heads to the template.
+
+    An identity w displaces points y of the template, x = y + Σ w_k F_k(y), as the vertices of a morphable model; it is
+    inverted for each head. An expression e is undone after that, y' = y + Σ e_k E_k(y), by displacements of what is
+    displaced already: where a mouth opens, space opens between the lips, and no displacement of the template can do
+    that. All lengths are in canonical unit space.
+
+    Args:
+        identity: Arguments of the `DisplacementModes` F.
+        expression: Arguments of the `DisplacementModes` E.
+    """
+
+    def __init__(self, identity: Mapping[str, Any], expression: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.identity, self.expression = DisplacementModes(**identity), DisplacementModes(**expression)
+
+    @property
+    def modes(self) -> int:
+        """Length of both codes together."""
+        return self.identity.modes + self.expression.modes
+
+    @torch.no_grad()
+    def of(self, code: Float[Tensor, " modes"]) -> "HeadDeformation":
+        """The deformation of one head.
+
+        Args:
+            code: w, then e.
+        """
+        w, e = code.split([self.identity.modes, self.expression.modes])
+        return HeadDeformation(self, _inverted(self.identity, w), self.expression.composed(e))
+
+
+def _inverted(modes: DisplacementModes, code: Float[Tensor, " modes"]) -> Float[Tensor, "nodes 3"]:
+    """Spline values of the displacement that undoes that of a code, by fixed-point iteration in every cell."""
+    forward = modes.composed(code)
+    if not code.any():
+        return forward
+    centres = modes.cell_centres().to(code)
+    displacement = torch.zeros_like(centres)
+    for _ in range(INVERSION_STEPS):
+        displacement = -modes.lattice.interpolated(centres + displacement, forward)
+    shape = [n - 2 for n in modes.lattice.shape]
+    channels = displacement.cpu().numpy().reshape(*shape, 3)
+    splines = [torch.from_numpy(spline_values(channels[..., axis]).reshape(-1)) for axis in range(3)]
+    return torch.stack(splines, dim=1).to(code)
+
+
+@dataclass(frozen=True)
+class HeadDeformation:
+    """The deformation of one head to the template; no method keeps a graph.
+
+    Attributes:
+        deformation: The model that it is of.
+        without_identity: Spline values of the displacement that undoes the identity.
+        without_expression: Spline values of the displacement that undoes the expression.
+    """
+
+    deformation: Deformation
+    without_identity: Float[Tensor, "nodes_i 3"]
+    without_expression: Float[Tensor, "nodes_e 3"]
+
+    @torch.no_grad()
+    def to_template(
+        self, points: Float[Tensor, "points 3"]
+    ) -> tuple[Float[Tensor, "points 3"], Float[Tensor, "points 3"]]:
+        """Points of the template for points of the head: without the identity, and without the expression too."""
+        identity, expression = self.deformation.identity, self.deformation.expression
+        neutral = points + identity.lattice.interpolated(points, self.without_identity)
+        return neutral, neutral + expression.lattice.interpolated(neutral, self.without_expression)
+
+    @torch.no_grad()
+    def pulled_back(
+        self,
+        points: Float[Tensor, "points 3"],
+        neutral: Float[Tensor, "points 3"],
+        gradient: Float[Tensor, "points 3"],
+    ) -> Float[Tensor, "points 3"]:
+        """Derivative by points of the head of a function of the template whose derivative there is `gradient`.
+
+        Args:
+            points: Points of the head.
+            neutral: The same points without the identity.
+            gradient: Derivative of the function by the point of the template.
+        """
+        identity, expression = self.deformation.identity.lattice, self.deformation.expression.lattice
+        _, turned = expression.projected_gradient(neutral, self.without_expression, gradient)
+        gradient = gradient + turned
+        _, turned = identity.projected_gradient(points, self.without_identity, gradient)
+        return gradient + turned
+
+    @torch.no_grad()
+    def by_code(
+        self,
+        neutral: Float[Tensor, "points 3"],
+        by_point: Float[Tensor, "points 3"],
+        by_template: Float[Tensor, "points 3"],
+    ) -> Float[Tensor, "points modes"]:
+        """Derivative by the code, at a point of the head that stays, of a function of the template.
+
+        A surface that moves with velocity v changes its level-set function by −∇f · v: so do identities, which move
+        points of the head by F. Expressions move points of the template by E.
+
+        Args:
+            neutral: Points without the identity.
+            by_point: Derivative of the function by the points of the head.
+            by_template: Derivative of the function by the points of the template.
+        """
+        identity = -torch.einsum("nkd,nd->nk", self.deformation.identity.at(neutral), by_point)
+        expression = torch.einsum("nkd,nd->nk", self.deformation.expression.at(neutral), by_template)
+        return torch.cat([identity, expression], dim=1)
