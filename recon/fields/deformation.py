@@ -36,9 +36,8 @@ class DisplacementModes(nn.Module):
     def __init__(self, low: Sequence[float], high: Sequence[float], cells: Sequence[int], modes: int) -> None:
         super().__init__()
         self.modes = modes
-        self.lattice = FeatureGrid(low, high, cells, 3).requires_grad_(False)
-        # The lattice holds no values of its own: each head has its own.
-        self.lattice.values = nn.Parameter(torch.zeros(0, 3), requires_grad=False)
+        self.lattice = FeatureGrid(low, high, cells, 3)
+        del self.lattice.values  # each head has its own
         count = 1
         for n in self.lattice.shape:
             count *= n

@@ -103,8 +103,12 @@ class FeatureGrid(nn.Module):
         values: Float[Tensor, "nodes channels"],
         direction: Float[Tensor, "points channels"],
     ) -> tuple[Float[Tensor, " points"], Float[Tensor, "points 3"]]:
-        """Products of the features at points with directions, and their derivatives by the point, with other values than
-        the grid's own.
+        """Products of the features at points with directions, and their derivatives by the point.
+
+        Args:
+            points: Points.
+            values: Values that take the place of the grid's own.
+            direction: Factors of the features of each point.
         """
         if _compiled(points):
             return _compiled_value_and_gradient(points, self, values, direction)

@@ -379,9 +379,9 @@ class Posterior:
         for part in points.split(8192):
             _, gradient = head.sdf_and_gradient(part)
             normal = normalize(gradient, dim=1)
-            rows = torch.cat(
-                [head.basis(part), similarity_jacobian(part, normal, (normal * part).sum(1))], dim=1
-            )
+            # A deformed distance does not grow by one a unit of length.
+            basis = head.basis(part) / gradient.norm(dim=1, keepdim=True).clamp_min(0.1)
+            rows = torch.cat([basis, similarity_jacobian(part, normal, (normal * part).sum(1))], dim=1)
             parts.append((rows @ self._root).square().sum(1))
         return torch.cat(parts) * self.scale**2
 

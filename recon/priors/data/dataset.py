@@ -113,6 +113,7 @@ class SampleFolder:
         )
         self.has_distances = True
         self.lattice_mm: float | None = manifest["counts"].get("lattice_mm")
+        self.has_template = "template" in manifest
 
     def load(self, shard: int) -> HeadPoints:
         """The points of a shard's heads, in its order."""
@@ -129,6 +130,10 @@ class SampleFolder:
     def lattice(self, shard: int) -> Float16[np.ndarray, "heads x y z"]:
         """Signed distances of a shard's heads on the common lattice, mm."""
         return self._read(shard, ("lattice",))["lattice"]
+
+    def of_all(self, name: str) -> np.ndarray:
+        """An array of all heads: "landmarks", and with a template "code" and "fine"."""
+        return np.concatenate([self._read(shard, (name,))[name] for shard in range(len(self.files))])
 
     def _read(self, shard: int, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Some arrays of a shard; the others are not touched."""

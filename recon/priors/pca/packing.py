@@ -26,13 +26,14 @@ CODEC = "dct8-1"
 DECODED = "dct8-1 coarse brightness 2"
 """Name of the decoded state and its layout, as files in the cache folder state it."""
 DTYPES = {torch.float32: "F32", torch.int32: "I32", torch.float16: "F16"}
-PREFIXES = ("coarse.", "landmark_", "brightness_", "mean.", "row")
+PREFIXES = ("coarse.", "landmark_", "brightness_", "mean.", "row", "deformation.", "fine.")
 DATA_START = 56
 """Layout of files in the cache folder: tensors by type, then by the beginnings of their names, from a byte that is this
 modulo 64. Matrix products of tensors that are mapped from a file depend in their last digits on where these begin, so
 the layout may not depend on what tensors are called."""
-MEAN_STEP_MM = 0.02
-"""Quantisation step of the mean head."""
+MEAN_STEP_MM, FINE_STEP_MM, DISPLACEMENT_STEP_MM = 0.02, 0.06, 0.08
+"""Quantisation steps of the mean head, of the fine lattice's components and of displacements."""
+DEFORMATIONS = "identity", "expression"
 FACE_SHARE, SHOULDER_FACTOR, SHOULDERS_MM = 0.5, 2.0, -135.0
 """Factors of the steps of blocks at the face, and of blocks below a height of the canonical frame."""
 
@@ -63,7 +64,41 @@ def packed(
         "landmark_mean": network.landmark_mean,
         "landmark_basis": network.landmark_basis.half(),
         **_packed_brightness(network),
+        **_packed_deformation(network, radius_mm),
+        **_packed_fine(network, radius_mm),
     }
+
+
+def _packed_deformation(network: PCAShapeModel, radius_mm: float) -> dict[str, Tensor]:
+    """Displacements of its deformation, if it has one."""
+    if network.deformation is None:
+        return {}
+    streams: dict[str, np.ndarray] = {}
+    for name in DEFORMATIONS:
+        modes = getattr(network.deformation, name)
+        blocks = everywhere(modes.lattice.shape)
+        steps = np.full(len(blocks.rows), DISPLACEMENT_STEP_MM)
+        streams |= _named(name, codec.pack(modes.rows.float().numpy() * radius_mm, blocks, steps))
+    return {name: torch.from_numpy(stream) for name, stream in streams.items()}
+
+
+def _packed_fine(network: PCAShapeModel, radius_mm: float) -> dict[str, Tensor]:
+    """Its fine lattice, if it has one."""
+    fine = network.fine
+    if fine is None:
+        return {}
+    inside = np.zeros(fine.size, bool)
+    inside[fine.nodes.numpy()] = True
+    inside = inside.reshape(fine.lattice.shape)
+    blocks = codec.Blocks.from_band(inside, nearest_rows(inside[1:-1, 1:-1, 1:-1]))
+    count = len(blocks.rows)
+    rows, mean = fine.rows[:-1].float().numpy() * radius_mm, fine.mean[:, None].numpy() * radius_mm
+    streams = {
+        "fine.inside": codec.packed_bits(inside),
+        **_named("fine.rows", codec.pack(rows, blocks, np.full(count, FINE_STEP_MM))),
+        **_named("fine.mean", codec.pack(mean, blocks, np.full(count, MEAN_STEP_MM))),
+    }
+    return {name: torch.from_numpy(stream) for name, stream in streams.items()}
 
 
 def _packed_brightness(network: PCAShapeModel) -> dict[str, Tensor]:
@@ -127,6 +162,43 @@ def unpacked(
         "landmark_mean": tensors["landmark_mean"].float(),
         "landmark_basis": tensors["landmark_basis"].float(),
         **_unpacked_brightness(tensors),
+        **_unpacked_deformation(streams, arguments, scale),
+        **_unpacked_fine(streams, arguments, scale),
+    }
+
+
+def _unpacked_deformation(
+    streams: Mapping[str, np.ndarray], arguments: Mapping[str, Any], scale: float
+) -> dict[str, Tensor]:
+    """Displacements of the deformation, if the file has one."""
+    if not arguments.get("deformation"):
+        return {}
+    found = {}
+    for name in DEFORMATIONS:
+        lattice = arguments["deformation"][name]
+        blocks = everywhere(tuple(int(n) + 2 for n in lattice["cells"]))
+        channels = 3 * int(lattice["modes"])
+        rows = codec.unpacked_rows(_of(name, streams), blocks, channels, torch.float16, scale)
+        found[f"deformation.{name}.rows"] = rows
+    return found
+
+
+def _unpacked_fine(
+    streams: Mapping[str, np.ndarray], arguments: Mapping[str, Any], scale: float
+) -> dict[str, Tensor]:
+    """The fine lattice, if the file has one."""
+    if not arguments.get("fine"):
+        return {}
+    shape = tuple(int(n) + 2 for n in arguments["fine"]["cells"])
+    inside = codec.unpacked_bits(streams["fine.inside"], shape)
+    blocks = codec.Blocks.from_band(inside, nearest_rows(inside[1:-1, 1:-1, 1:-1]))
+    latent = int(arguments["latent_size"])
+    rows = codec.unpacked_rows(_of("fine.rows", streams), blocks, latent, torch.float16, scale)
+    mean = codec.unpacked_rows(_of("fine.mean", streams), blocks, 1, torch.float32, scale)
+    return {
+        "fine.mean": mean[:, 0].clone(),
+        "fine.rows": torch.cat([rows, torch.zeros(1, latent, dtype=rows.dtype)]),
+        "fine.nodes": torch.from_numpy(np.flatnonzero(inside).astype(np.int32)),
     }
 
 

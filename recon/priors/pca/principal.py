@@ -31,20 +31,23 @@ log = logging.getLogger(__name__)
 NODES_AT_A_TIME, COMPONENTS_AT_A_TIME = 16_384, 10
 PARTS_BETWEEN = 8
 """Number of finished parts after which progress is written down."""
-VERSION = 1
+VERSION = 2
 """Version of the files in the work folder."""
+KNOWN_RIDGE = 8.0
+"""Ridge of the regression on known codes, in heads."""
 
 
 @dataclass(frozen=True)
 class GridComponents:
-    """Principal components as spline values of a lattice.
+    """Components as spline values of a lattice: those of codes that are known, then principal components of the rest.
 
     Attributes:
         band: Nodes that have a row.
         mean_mm: Spline values of the mean head, a border of one value included.
         rows_mm: Spline values of the components at each node of the band, for codes of unit variance.
         codes: Codes of the heads, in the order of the data.
-        explained: Share of the weighted variance that each component explains.
+        explained: Share of the weighted variance that each principal component explains, of what is not known.
+        projection: Matrix that takes the deviations of all heads at a node to the components there.
     """
 
     band: Band
@@ -52,20 +55,29 @@ class GridComponents:
     rows_mm: Float16[np.ndarray, "band components"]
     codes: Float32[np.ndarray, "heads components"]
     explained: Float[np.ndarray, " components"]
+    projection: Float32[np.ndarray, "components heads"]
 
 
 def principal_lattice(
-    data: HeadData, folder: Path, count: int, *, reach_mm: float, share: float, workers: int = 1
+    data: HeadData,
+    folder: Path,
+    count: int,
+    *,
+    reach_mm: float,
+    share: float,
+    workers: int = 1,
+    known: Float32[np.ndarray, "heads known"] | None = None,
 ) -> GridComponents:
     """Computes the principal components of the lattices of all heads.
 
     Args:
         data: Heads with lattices.
         folder: Folder of finished parts; those of other data or options are refused.
-        count: Number of components; at most one fewer than heads.
+        count: Number of components, known ones included; at most one fewer than heads.
         reach_mm: A node is in the band if enough heads have their surface nearer than this.
         share: Share of the heads that is enough.
         workers: Number of threads.
+        known: Numbers of the code that are known of each head; deviations are regressed on these first.
 
     Raises:
         PriorError: The lattices do not cover the box, or the folder is of another run.
@@ -78,10 +90,45 @@ def principal_lattice(
     missing = [shard for shard, file in enumerate(files) if not file.is_file()]
     for _ in mapped(partial(_keep, data, band.inside, files), missing, workers):
         pass
-    codes, explained = _codes(files, folder / "gram.npz", band, count, workers)
+    gram = _gram(files, folder / "gram.npz", band, workers)
+    codes, explained, projection = regressed_components(gram, count, known)
     log.info("%d components explain %.4f of the variance", len(explained), explained.sum())
-    rows = _rows(files, folder, band, codes, workers)
-    return GridComponents(band, spline_values(band.mean_mm), rows, codes, explained)
+    rows = _rows(files, folder, band, projection, workers)
+    mean = spline_values(band.mean_mm)
+    # Deviations are those from the mean of all heads, whose codes are not 0 on average where they are known.
+    mean -= (rows.astype(np.float32) @ codes.mean(axis=0))[nearest_rows(band.inside)]
+    return GridComponents(band, mean, rows, codes, explained, projection)
+
+
+def regressed_components(
+    gram: Float[np.ndarray, "heads heads"], count: int, known: Float32[np.ndarray, "heads known"] | None
+) -> tuple[
+    Float32[np.ndarray, "heads components"],
+    Float[np.ndarray, " principal"],
+    Float32[np.ndarray, "components heads"],
+]:
+    """Regresses deviations of heads on known codes, and takes principal components of what is left.
+
+    Args:
+        gram: Weighted inner products of the heads' deviations from their mean.
+        count: Number of components, known ones included.
+        known: Known codes.
+
+    Returns:
+        Codes of the heads, the shares of the remaining variance that the principal components explain, and the matrix
+        that takes deviations of the heads to components.
+    """
+    heads = len(gram)
+    if known is None:
+        known = np.zeros((heads, 0), np.float32)
+    centred = known.astype(np.float64) - known.mean(axis=0)
+    inverse = np.linalg.inv(centred.T @ centred + KNOWN_RIDGE * np.eye(known.shape[1]))
+    regression = inverse @ centred.T
+    rest = np.eye(heads) - centred @ regression
+    principal, explained = codes_from_gram(rest @ gram @ rest.T, count - known.shape[1])
+    codes = np.concatenate([known, principal], axis=1).astype(np.float32)
+    projection = np.concatenate([regression, principal.T @ rest / heads])
+    return codes, explained, projection.astype(np.float32)
 
 
 def _claim(folder: Path, data: HeadData, **options: Any) -> None:
@@ -113,10 +160,8 @@ def _deviations(files: Sequence[Path], mean: Float[np.ndarray, " band"], part: s
     return np.concatenate(distances).astype(np.float32) - mean[part]
 
 
-def _codes(
-    files: Sequence[Path], path: Path, band: Band, count: int, workers: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Codes from the matrix of inner products, which is kept after every few blocks."""
+def _gram(files: Sequence[Path], path: Path, band: Band, workers: int) -> Float[np.ndarray, "heads heads"]:
+    """The matrix of inner products of the heads' deviations, which is kept after every few blocks."""
     gram, done = np.zeros(()), 0
     if path.is_file():
         with np.load(path) as held:
@@ -129,7 +174,7 @@ def _codes(
         if done % PARTS_BETWEEN == 0 or done == len(parts):
             with replacing(path) as temporary:
                 np.savez(temporary, allow_pickle=False, gram=gram, done=done)
-    return codes_from_gram(gram, count)
+    return gram
 
 
 def _inner(files: Sequence[Path], mean: np.ndarray, weights: np.ndarray, part: slice) -> np.ndarray:
@@ -141,12 +186,12 @@ def _rows(
     files: Sequence[Path],
     folder: Path,
     band: Band,
-    codes: Float32[np.ndarray, "heads components"],
+    projection: Float32[np.ndarray, "components heads"],
     workers: int,
 ) -> Float16[np.ndarray, "band components"]:
-    """Components from the codes, and their spline values; each in a file that is filled a few blocks at a time."""
-    nodes, components = len(band.weights), codes.shape[1]
-    project = partial(_project, files, band.mean_mm[band.inside], codes)
+    """Components and their spline values; each in a file that is filled a few blocks at a time."""
+    nodes, components = len(band.weights), len(projection)
+    project = partial(_project, files, band.mean_mm[band.inside], projection)
     by_node, splines = folder / "components.npy", folder / "splines.npy"
     _fill(by_node, (components, nodes), np.float32, 1, NODES_AT_A_TIME, project, workers)
     rows = nearest_rows(band.inside)[1:-1, 1:-1, 1:-1]
@@ -159,8 +204,8 @@ def _rows(
     return result
 
 
-def _project(files: Sequence[Path], mean: np.ndarray, codes: np.ndarray, part: slice) -> np.ndarray:
-    result: np.ndarray = codes.T @ _deviations(files, mean, part) / np.float32(len(codes))
+def _project(files: Sequence[Path], mean: np.ndarray, projection: np.ndarray, part: slice) -> np.ndarray:
+    result: np.ndarray = projection @ _deviations(files, mean, part)
     return result
 
 
@@ -195,3 +240,37 @@ def _fill(
             array.flush()
             with replacing(record) as temporary:
                 temporary.write_text(json.dumps(done))
+
+
+def fine_components(
+    fine: Float16[np.ndarray, "heads band"],
+    inside: Bool[np.ndarray, "x y z"],
+    found: GridComponents,
+    workers: int = 1,
+) -> tuple[Float32[np.ndarray, " band"], Float16[np.ndarray, "band components"]]:
+    """Computes spline values of the mean head and the components on the fine lattice.
+
+    Args:
+        fine: Values of the heads, mm.
+        inside: Whether a node is in the band.
+        found: Components of the whole lattice.
+        workers: Number of threads.
+    """
+    mean = np.zeros(fine.shape[1], np.float32)
+    nodes = np.empty((len(found.projection), fine.shape[1]), np.float32)
+    for part in slices(fine.shape[1], NODES_AT_A_TIME):
+        block = fine[:, part].astype(np.float32)
+        mean[part] = block.mean(axis=0)
+        nodes[:, part] = found.projection @ (block - mean[part])
+
+    def convert(values: Float32[np.ndarray, " band"]) -> Float32[np.ndarray, " band"]:
+        dense = np.zeros(inside.shape, np.float32)
+        dense[inside] = values
+        splines: np.ndarray = spline_values(dense)[1:-1, 1:-1, 1:-1][inside]
+        return splines
+
+    rows = np.empty((fine.shape[1], len(nodes)), np.float16)
+    for number, splines in enumerate(mapped(convert, list(nodes), workers)):
+        rows[:, number] = splines
+    at_zero = convert(mean) - rows.astype(np.float32) @ found.codes.mean(axis=0)
+    return at_zero, rows

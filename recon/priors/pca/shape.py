@@ -1,29 +1,51 @@
 """One head of a shape model as a grid of its own, with its SDF offset if there is one."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from jaxtyping import Float
 from scipy.ndimage import maximum_filter
-from torch import Tensor
+from torch import Tensor, nn
 
-from recon.fields import FeatureGrid, distance_to_box
-from recon.priors.data.components import spline_values
+from recon.fields import FeatureGrid, distance_to_box, spline_values
 from recon.priors.network import ShapeNetwork
-from recon.priors.pca.shape_model import PCAShapeModel
+from recon.priors.pca.shape_model import PCAShape, PCAShapeModel
+
+
+@dataclass(frozen=True)
+class Details:
+    """What a head has besides its grid.
+
+    Attributes:
+        displacements: Displacements that take points of the head to the template, one after the other.
+        fine: Grid of what is added to the distances on the template.
+        offset: Grid of what is added to the distances of the head.
+    """
+
+    displacements: Sequence[FeatureGrid] = ()
+    fine: FeatureGrid | None = None
+    offset: FeatureGrid | None = None
 
 
 class GridShape(ShapeNetwork):
     """One head as a grid of signed distances that can learn; it has no code.
 
     Args:
-        grid: Spline values of the distances, canonical unit space.
+        grid: Spline values of the distances, canonical unit space; of the template, where there are displacements.
+        details: Further grids, which do not learn.
     """
 
     latent_size = 0
 
-    def __init__(self, grid: FeatureGrid) -> None:
+    def __init__(self, grid: FeatureGrid, details: Details | None = None) -> None:
         super().__init__()
         self.grid = grid
+        details = details or Details()
+        self.displacements = nn.ModuleList(details.displacements).requires_grad_(False)
+        self.fine = None if details.fine is None else details.fine.requires_grad_(False)
+        self.offset = None if details.offset is None else details.offset.requires_grad_(False)
         self.register_buffer("box_low", grid.low.clone(), persistent=False)
         self.register_buffer("box_high", grid.low + grid.cell * grid.cells, persistent=False)
 
@@ -39,11 +61,13 @@ class GridShape(ShapeNetwork):
         high = mean.low + mean.cell * mean.cells
         shape = [n - 2 for n in mean.shape]
         grid = FeatureGrid(mean.low.tolist(), high.tolist(), shape, 1)
+        head = shape_model.shape_of(code)
+        details = _details_of(head, offset)
         with torch.no_grad():
-            grid.values.copy_(shape_model.composed(code)[:, None])
-            if offset is not None:
+            grid.values.copy_(head.values[:, None])
+            if offset is not None and details.offset is None:
                 grid.values.add_(_resampled(offset, grid))
-        return cls(grid)
+        return cls(grid, details)
 
     @classmethod
     @torch.no_grad()
@@ -73,11 +97,43 @@ class GridShape(ShapeNetwork):
         self, points: Float[Tensor, "points 3"], latent: Float[Tensor, "*points latent"]
     ) -> Float[Tensor, " points"]:
         """Signed distance at points; outside the box the distance to the box is added."""
-        result: Tensor = self.grid(points)[:, 0] + distance_to_box(points, self.box_low, self.box_high)
+        at = points
+        for displacement in self.displacements:
+            at = at + displacement(at)
+        result: Tensor = self.grid(at)[:, 0] + distance_to_box(at, self.box_low, self.box_high)
+        if self.fine is not None:
+            result = result + self.fine(at)[:, 0]
+        if self.offset is not None:
+            result = result + self.offset(points)[:, 0]
         return result
 
     def absorb(self, mean: Float[Tensor, " latent"], scale: Float[Tensor, " latent"]) -> None:
         """Does nothing, since there is no code."""
+
+
+def _details_of(head: PCAShape, offset: FeatureGrid | None) -> Details:
+    """Deformation and fine lattice of a head as grids; without a deformation the offset belongs to the head's grid."""
+    fine = None
+    if head.fine is not None and head.shape_model.fine is not None:
+        fine = _filled(head.shape_model.fine.lattice, head.fine)
+    if head.deformation is None:
+        return Details((), fine, None)
+    model = head.deformation.deformation
+    displacements = (
+        _filled(model.identity.lattice, head.deformation.without_identity),
+        _filled(model.expression.lattice, head.deformation.without_expression),
+    )
+    return Details(displacements, fine, offset)
+
+
+def _filled(lattice: FeatureGrid, values: Float[Tensor, "nodes channels"]) -> FeatureGrid:
+    """A grid of the geometry of a lattice with values of its own."""
+    shape = [n - 2 for n in lattice.shape]
+    high = lattice.low + lattice.cell * lattice.cells
+    grid = FeatureGrid(lattice.low.tolist(), high.tolist(), shape, values.shape[1])
+    with torch.no_grad():
+        grid.values.copy_(values)
+    return grid
 
 
 def _resampled(offset: FeatureGrid, grid: FeatureGrid) -> Float[Tensor, "nodes 1"]:

@@ -1,4 +1,8 @@
-"""The linear shape model mean(x) + Σ z_k B_k(x) on one lattice, for second-order fits, and its coarse level."""
+"""The linear shape model mean(y) + Σ z_k B_k(y) on a lattice, for second-order fits, and its coarse level.
+
+Where heads were brought to a template, y = D(x; z) is the point of the template for a point x of the head, and a fine
+lattice about face and ears is added.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -9,11 +13,14 @@ import torch
 from jaxtyping import Bool, Float, Int, Int32
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from recon.fields import FeatureGrid, distance_to_box
+from recon.fields import Deformation, FeatureGrid, HeadDeformation, distance_to_box
 from recon.fitting.brightness import BrightnessModel
 from recon.priors.network import ShapeNetwork
+from recon.priors.pca.fine_lattice import FineLattice
 
 ROWS_AT_A_TIME = 512
 """Number of rows that are converted from half precision at a time: few enough to stay in the cache of a core."""
@@ -35,6 +42,9 @@ class PCAShapeModel(ShapeNetwork):
         landmarks: Names of the landmarks.
         brightness_model: Numbers of face points, levels and components of its `BrightnessModel`; zeros for none.
         coarse: Number of rows of its coarse level, which has half the resolution; 0 for none.
+        deformation: Arguments of the `Deformation` to the template, and under "components" the numbers of the
+            components of the code that it takes; None where heads are not deformed.
+        fine: Arguments of the `FineLattice` but the length of the code; None for none.
     """
 
     mean: FeatureGrid
@@ -46,6 +56,8 @@ class PCAShapeModel(ShapeNetwork):
     brightness_basis: Tensor
     brightness_mean: Tensor
     brightness_by_code: Tensor
+    deformation: Deformation | None
+    _lent: tuple[Deformation, ...] = ()
 
     def __init__(
         self,
@@ -57,6 +69,8 @@ class PCAShapeModel(ShapeNetwork):
         landmarks: Sequence[str] = (),
         brightness_model: Sequence[int] = (0, 0, 0),
         coarse: int = 0,
+        deformation: Mapping[str, Any] | None = None,
+        fine: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.latent_size, self.landmark_names = latent_size, tuple(landmarks)
@@ -76,6 +90,15 @@ class PCAShapeModel(ShapeNetwork):
         half = [-(-int(n) // 2) for n in cells]
         far = [a + (b - a) * 2 * h / n for a, b, h, n in zip(low, high, half, cells, strict=True)]
         self.coarse = PCAShapeModel(latent_size, low, far, half, coarse) if coarse else None
+        self.deformation, self._deforming = None, []
+        self.fine = None if fine is None else FineLattice(latent_size, **fine)
+        if deformation is not None:
+            self._deforming = [int(number) for number in deformation["components"]]
+            self.deformation = Deformation(deformation["identity"], deformation["expression"])
+            if self.coarse is not None:
+                self.coarse._deforming = self._deforming
+                # A tuple hides the module, which is stored once.
+                self.coarse._lent = (self.deformation,)
         face_points, levels, components = brightness_model
         if face_points:
             shapes = {
@@ -117,7 +140,22 @@ class PCAShapeModel(ShapeNetwork):
 
     def shape_of(self, code: Float[Tensor, " latent"]) -> "PCAShape":  # type: ignore[override]
         """The head of a code, composed once for all points."""
-        return PCAShape(self, self.composed(code))
+        return PCAShape(
+            self,
+            self.composed(code),
+            None if self.fine is None else self.fine.composed(code),
+            self.deformation_of(code),
+        )
+
+    @property
+    def deforming(self) -> Sequence[int]:
+        """Numbers of the components of the code that deform space."""
+        return self._deforming
+
+    def deformation_of(self, code: Float[Tensor, " latent"]) -> HeadDeformation | None:
+        """The deformation that takes the head of a code to the template; None where heads are not deformed."""
+        deformation = self._lent[0] if self._lent else self.deformation
+        return None if deformation is None else deformation.of(code.detach()[self._deforming])
 
     @torch.no_grad()
     def composed(self, code: Float[Tensor, " latent"]) -> Float[Tensor, " nodes"]:
@@ -134,7 +172,13 @@ class PCAShapeModel(ShapeNetwork):
     def forward(
         self, points: Float[Tensor, "points 3"], latent: Float[Tensor, "*points latent"]
     ) -> Float[Tensor, " points"]:
-        """Signed distance at points for one code, or for a code for each point."""
+        """Signed distance at points for one code, or for a code for each point.
+
+        With a deformation or a fine lattice there is one code, and the graph can be differentiated once.
+        """
+        if self._deforming or self.fine is not None:
+            result: Tensor = _Distance.apply(points, latent, self)
+            return result
         index, weight = self.mean.taps(points)
         if latent.dim() == 1 and points.device.type != "cpu":
             values = self._values_of_all(index, latent)
@@ -165,6 +209,9 @@ class PCAShapeModel(ShapeNetwork):
         self, points: Float[Tensor, "points 3"], latent: Float[Tensor, " latent"]
     ) -> tuple[Float[Tensor, " points"], Float[Tensor, "points latent"]]:
         """Signed distance at points with its derivative by the code, the basis itself."""
+        if self._deforming or self.fine is not None:
+            head = self.shape_of(latent)
+            return head.sdf(points), head.basis(points)
         index, weight = self.mean.taps(points)
         basis = self.gathered(index, weight)
         return self.mean.gather(index, weight)[:, 0] + basis @ latent + self.beyond(points), basis
@@ -184,7 +231,13 @@ class PCAShapeModel(ShapeNetwork):
 
     @torch.no_grad()
     def absorb(self, mean: Float[Tensor, " latent"], scale: Float[Tensor, " latent"]) -> None:
-        """Folds the mean into the mean head and its landmarks, and the scale into the bases."""
+        """Folds the mean into the mean head and its landmarks, and the scale into the bases.
+
+        Raises:
+            ValueError: A component that deforms space would be shifted, which its bases cannot express.
+        """
+        if self._deforming:
+            raise ValueError("the code of a shape model that deforms space cannot be substituted")
         self.mean.values.copy_(self.composed(mean)[:, None])
         self.landmark_mean += self.landmark_basis @ mean
         self.rows *= scale.to(self.rows.dtype)
@@ -219,15 +272,23 @@ class PCAShape:
     Attributes:
         shape_model: The shape model.
         values: Spline values of the head.
+        fine: Spline values of its fine lattice, if the shape model has one.
+        deformation: Its deformation to the template, if the shape model has one.
     """
 
     shape_model: PCAShapeModel
     values: Float[Tensor, " nodes"]
+    fine: Float[Tensor, "nodes 1"] | None = None
+    deformation: HeadDeformation | None = None
 
     @torch.no_grad()
     def sdf(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:
         """Signed distance at points, without a graph."""
+        if self.deformation is not None:
+            points = self.deformation.to_template(points)[1]
         inside = self.shape_model.mean.interpolated(points, self.values[:, None])
+        if self.fine is not None and self.shape_model.fine is not None:
+            inside = inside + self.shape_model.fine.lattice.interpolated(points, self.fine)
         return inside[:, 0] + self.shape_model.beyond(points)
 
     @torch.no_grad()
@@ -235,7 +296,20 @@ class PCAShape:
         self, points: Float[Tensor, "points 3"]
     ) -> tuple[Float[Tensor, " points"], Float[Tensor, "points 3"]]:
         """Signed distance at points with its derivative by the point, without a graph."""
+        if self.deformation is None:
+            return self._of_template(points)
+        neutral, template = self.deformation.to_template(points)
+        value, gradient = self._of_template(template)
+        return value, self.deformation.pulled_back(points, neutral, gradient)
+
+    def _of_template(
+        self, points: Float[Tensor, "points 3"]
+    ) -> tuple[Float[Tensor, " points"], Float[Tensor, "points 3"]]:
+        """Signed distance at points of the template with its derivative by these."""
         value, gradient = self.shape_model.mean.value_and_gradient(points, self.values[:, None])
+        if self.fine is not None and self.shape_model.fine is not None:
+            more, by_point = self.shape_model.fine.lattice.value_and_gradient(points, self.fine)
+            value, gradient = value + more, gradient + by_point
         beyond = points - points.maximum(self.shape_model.box_low).minimum(self.shape_model.box_high)
         gradient = gradient * (beyond == 0) + functional.normalize(beyond, dim=1)
         return value + beyond.norm(dim=1), gradient
@@ -243,7 +317,44 @@ class PCAShape:
     @torch.no_grad()
     def basis(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, "points latent"]:
         """Derivative of the signed distance at points by the code, without a graph."""
-        return self.shape_model.gathered(*self.shape_model.mean.taps(points))
+        if self.deformation is None:
+            return self._rows(points)
+        neutral, template = self.deformation.to_template(points)
+        by_template = self._of_template(template)[1]
+        by_point = self.deformation.pulled_back(points, neutral, by_template)
+        basis = self._rows(template)
+        basis[:, list(self.shape_model.deforming)] += self.deformation.by_code(neutral, by_point, by_template)
+        return basis
+
+    def _rows(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, "points latent"]:
+        """Rows of the basis at points of the template."""
+        basis = self.shape_model.gathered(*self.shape_model.mean.taps(points))
+        fine = self.shape_model.fine
+        return basis if fine is None else basis + fine.gathered(*fine.lattice.taps(points))
+
+
+class _Distance(Function):
+    """The signed distance of a head that is deformed, as an operation that can be differentiated once."""
+
+    @staticmethod
+    def forward(ctx: Any, points: Tensor, latent: Tensor, shape_model: PCAShapeModel) -> Tensor:
+        """Points (n, 3) and a code → (n,)."""
+        ctx.save_for_backward(points)
+        ctx.head = shape_model.shape_of(latent.detach())
+        result: Tensor = ctx.head.sdf(points)
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        """Compute the derivatives by points and code."""
+        (points,) = ctx.saved_tensors
+        by_point = by_code = None
+        if ctx.needs_input_grad[0]:
+            by_point = cotangent[:, None] * ctx.head.sdf_and_gradient(points)[1]
+        if ctx.needs_input_grad[1]:
+            by_code = cotangent @ ctx.head.basis(points)
+        return by_point, by_code, None
 
 
 def nearest_rows(inside: Bool[np.ndarray, "x y z"]) -> Int32[np.ndarray, "x2 y2 z2"]:

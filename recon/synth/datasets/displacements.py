@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy import sparse
 
 from recon.fields import FeatureGrid
@@ -127,7 +127,7 @@ def fitted_displacements(
 def without_similarity(
     modes: Float[np.ndarray, "points modes 3"],
     points: Float[np.ndarray, "points 3"],
-    landmarks: Sequence[int],
+    landmarks: Int[np.ndarray, " landmarks"],
 ) -> Float[np.ndarray, "points modes 3"]:
     """Takes from displacements the infinitesimal similarity that fits them at landmarks best: a head is brought to the
     canonical frame by these.

@@ -48,8 +48,8 @@ IDENTITIES, EXPRESSIONS = 64, 20
 FACE_WEIGHT = 3.0
 """Weight of the face in choosing the components of identity, relative to the rest of the head."""
 FINE_MM, FINE_REACH_MM, FINE_EDGE_MM = 1.2, 3.4, 10.0
-"""Spacing of the fine lattice, the distance from the template's skin up to which it has values, and the width of the rim
-of face and ears over which it fades."""
+"""Spacing of the fine lattice, the distance from the template's skin up to which it has values, and the width of the
+rim of face and ears over which it fades."""
 IDENTITY_CELL_MM, EXPRESSION_CELL_MM = 12.0, 8.0
 """Cells of the lattices of displacements."""
 EXPRESSION_LOW_MM, EXPRESSION_HIGH_MM = (-104.0, -160.0, -32.0), (104.0, 120.0, 168.0)

@@ -19,6 +19,8 @@ from recon.priors import CanonicalFrame
 from recon.priors.data.dataset import HeadData
 from recon.priors.pca.landmarks import fit_landmarks, fit_linear
 from recon.synth.datasets.portraits import FacePoints, make_portraits, to_canonical
+from recon.synth.datasets.template import neutral_frame
+from recon.synth.model.expression import with_wide_expression
 from recon.synth.model.head_model import HeadModel, load_head_model
 from recon.synth.model.identity import draw_identity, shape_head
 from recon.systems.pretraining.landmarks import seeds_of
@@ -141,6 +143,8 @@ def _rest(
     return np.where(seen, values - components @ share, np.nan)
 
 
+WIDE = "-wide-"
+"""What names of persons that were drawn wider have in them."""
 BLURS_MM = (0.3, 1.0, 2.0, 4.0, 8.0)
 SEEN = 0.15
 """Smallest share of the portraits that must show a face point; others are left out."""
@@ -173,7 +177,8 @@ def brightness_model_of(
         return None
     model = load_head_model()
     every = FacePoints.from_model(model)
-    chosen = np.flatnonzero(reproducible)[:count]
+    wide = np.array([WIDE in name for name in data.names])
+    chosen = np.flatnonzero(reproducible & ~wide)[:count]
     split = data.folder.name  # type: ignore[attr-defined]
     shots = list(
         mapped(
@@ -183,9 +188,9 @@ def brightness_model_of(
         )
     )
     heads = np.flatnonzero(reproducible)
-    placed = mapped(
-        partial(_points, split, model, every), [seeds[head] for head in heads], int(options["workers"])
-    )
+    people = [(seeds[head], bool(wide[head])) for head in heads]
+    at_rest = bool(getattr(data, "has_template", False))
+    placed = mapped(partial(_points, split, model, every, at_rest), people, int(options["workers"]))
     face_points = fit_landmarks(codes[heads], np.stack(list(placed)))
     log.info("face points of heads left out: %.2f mm a coordinate", face_points.error_mm)
     kept, levels = _brightness(shots, int(options["brightness_components"]))
@@ -220,11 +225,23 @@ def brightness_state(
 
 
 def _points(
-    split: str, model: HeadModel, face_points: FacePoints, seed: int
+    split: str, model: HeadModel, face_points: FacePoints, at_rest: bool, person: tuple[int, bool]
 ) -> Float[np.ndarray, "face_points 3"]:
-    """Face points of one head, canonical mm."""
-    shape = shape_head(model, draw_identity(model, seed, split))
-    placed = to_canonical(shape, model)
+    """Face points of one head, canonical mm.
+
+    Args:
+        split: Split of the person.
+        model: Head model.
+        face_points: The points.
+        at_rest: Whether the canonical frame is that of the head without expression.
+        person: Seed of the person, and whether it was drawn wider.
+    """
+    seed, wide = person
+    identity = draw_identity(model, seed, split)
+    if wide:
+        identity = with_wide_expression(model, identity, seed, split)
+    shape = shape_head(model, identity)
+    placed = neutral_frame(model, identity) if at_rest else to_canonical(shape, model)
     points: np.ndarray = face_points.on(shape) @ placed[:3, :3].T + placed[:3, 3]
     return points
 

@@ -70,6 +70,8 @@ def landmarks_of(data: HeadData, path: Path, workers: int = 1) -> Float[np.ndarr
     if seeds is None:
         return None
     assert isinstance(data, SampleFolder)
+    if data.has_template:
+        return data.of_all("landmarks")
     if path.is_file():
         kept: np.ndarray = np.load(path, allow_pickle=False)
         return kept

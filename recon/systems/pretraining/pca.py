@@ -36,6 +36,7 @@ from recon.systems.pretraining.meshes import official_errors, point_errors
 from recon.systems.pretraining.outputs import HEAD_MODEL_NOTICE
 from recon.systems.pretraining.pictures import write_pictures
 from recon.systems.pretraining.run import open_data
+from recon.systems.pretraining.template import TemplateDetail, detailed, template_of
 from recon.systems.pretraining.validation import field_errors, heads_of, in_words
 
 log = logging.getLogger(__name__)
@@ -138,6 +139,12 @@ def build(task: PCATask) -> BuiltShapeModel:
     """Computes components, landmarks and brightness model; goes on from what an interrupted run left in `work`."""
     options, work = task.cfg.pca, task.folder / "work"
     work.mkdir(parents=True, exist_ok=True)
+    template = template_of(task.data)
+    known = scale = None
+    if template is not None:
+        known = task.data.of_all("code")  # type: ignore[attr-defined]
+        scale = np.sqrt((known**2).mean(axis=0))
+        known = known / scale
     found = principal_lattice(
         task.data,
         work,
@@ -145,7 +152,11 @@ def build(task: PCATask) -> BuiltShapeModel:
         reach_mm=float(options.reach_mm),
         share=float(options.share),
         workers=int(options.workers),
+        known=known,
     )
+    detail = None
+    if template is not None and scale is not None:
+        detail, found = detailed(template, scale, task.data, found, int(options.workers))
     landmarks = landmarks_of(task.data, work / "landmarks.npy", int(options.workers))
     landmark_map = brightness_model = None
     if landmarks is not None:
@@ -156,12 +167,13 @@ def build(task: PCATask) -> BuiltShapeModel:
             brightness_model = brightness_model_of(
                 task.data, found.codes, task.data.canonical, has_landmarks, options, work
             )
-    return _assembled(task, found, landmark_map, brightness_model)
+    return _assembled(task, found, detail, landmark_map, brightness_model)
 
 
 def _assembled(
     task: PCATask,
     found: GridComponents,
+    detail: TemplateDetail | None,
     landmarks: LandmarkMap | None,
     brightness_model: BrightnessModel | None,
 ) -> BuiltShapeModel:
@@ -175,6 +187,7 @@ def _assembled(
         "landmarks": list(names),
         "brightness_model": list(sizes),
         **lattice_arguments(canonical, inside.shape, task.data.lattice_mm),
+        **({} if detail is None else detail.arguments),
     }
     network = PCAShapeModel(**arguments)
     radius = canonical.radius_mm
@@ -185,6 +198,7 @@ def _assembled(
         "landmark_mean": network.landmark_mean,
         "landmark_basis": network.landmark_basis,
         **tensors,
+        **({} if detail is None else detail.state),
     }
     if landmarks is not None:
         state["landmark_mean"] = torch.from_numpy(landmarks.mean_mm.astype(np.float32))
