@@ -16,9 +16,10 @@ from torch.nn import functional
 
 from recon.fields.feature_grid import FeatureGrid, spline_values
 
-INVERSION_STEPS = 12
-"""Steps of the fixed-point iteration that inverts an identity; its displacements change by at most some 0.4 per unit of
-length, so that this many leave a hundredth of a millimetre at the most."""
+INVERSION_STEPS = 8
+"""Steps of the fixed-point iteration that inverts an identity; its displacements change by some 0.3 per unit of length
+at the most, so that this many leave less than a hundredth of a millimetre."""
+ROWS_AT_A_TIME = 8192
 
 
 class DisplacementModes(nn.Module):
@@ -41,33 +42,24 @@ class DisplacementModes(nn.Module):
         count = 1
         for n in self.lattice.shape:
             count *= n
-        self.register_buffer("rows", torch.zeros(count, modes * 3, dtype=torch.float16))
+        self.register_buffer("rows", torch.zeros(count, 3 * modes, dtype=torch.float16))
 
     def composed(self, code: Float[Tensor, " modes"]) -> Float[Tensor, "nodes 3"]:
         """Spline values of the displacement of a code."""
-        values = torch.zeros(len(self.rows), 3, dtype=code.dtype, device=code.device)
-        if not code.any():
-            return values
-        for part, into in zip(self.rows.split(4096), values.split(4096), strict=True):
-            into.copy_(torch.einsum("nkd,k->nd", part.view(-1, self.modes, 3).to(code.dtype), code))
-        return values
+        values = torch.zeros(len(self.rows) * 3, dtype=code.dtype, device=code.device)
+        if code.any():
+            rows = self.rows.view(-1, self.modes)
+            for part, into in zip(rows.split(ROWS_AT_A_TIME), values.split(ROWS_AT_A_TIME), strict=True):
+                torch.mv(part.to(code.dtype), code, out=into)
+        return values.view(-1, 3)
 
-    def at(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, "points modes 3"]:
+    def at(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, "points 3 modes"]:
         """Displacements of all modes at points."""
         index, weight = self.lattice.taps(points)
         taken = functional.embedding_bag(
             index, self.rows, per_sample_weights=weight.to(self.rows.dtype), mode="sum"
         )
-        return taken.to(weight.dtype).view(len(points), self.modes, 3)
-
-    def cell_centres(self) -> Float[Tensor, "cells 3"]:
-        """Middles of all cells, z fastest."""
-        lattice = self.lattice
-        axes = [
-            lattice.low[axis] + lattice.cell[axis] * (torch.arange(count - 2) + 0.5)
-            for axis, count in enumerate(lattice.shape)
-        ]
-        return torch.cartesian_prod(*axes)
+        return taken.to(weight.dtype).view(len(points), 3, self.modes)
 
 
 class Deformation(nn.Module):
@@ -86,6 +78,11 @@ class Deformation(nn.Module):
     def __init__(self, identity: Mapping[str, Any], expression: Mapping[str, Any]) -> None:
         super().__init__()
         self.identity, self.expression = DisplacementModes(**identity), DisplacementModes(**expression)
+        cells = [-(-int(n) // 2) for n in identity["cells"]]
+        low = self.identity.lattice.low
+        far = low + self.identity.lattice.cell * 2 * torch.tensor(cells)
+        self.coarse = FeatureGrid(low.tolist(), far.tolist(), cells, 3)
+        del self.coarse.values
 
     @property
     def modes(self) -> int:
@@ -93,26 +90,34 @@ class Deformation(nn.Module):
         return self.identity.modes + self.expression.modes
 
     @torch.no_grad()
-    def of(self, code: Float[Tensor, " modes"]) -> "HeadDeformation":
+    def of(self, code: Float[Tensor, " modes"], *, coarse: bool = False) -> "HeadDeformation":
         """The deformation of one head.
 
         Args:
             code: w, then e.
+            coarse: Whether the inverse of the identity is kept at half the resolution, which costs a fifth.
         """
         w, e = code.split([self.identity.modes, self.expression.modes])
-        return HeadDeformation(self, _inverted(self.identity, w), self.expression.composed(e))
+        lattice = self.coarse if coarse else self.identity.lattice
+        return HeadDeformation(
+            self, lattice, _inverted(self.identity, w, lattice), self.expression.composed(e)
+        )
 
 
-def _inverted(modes: DisplacementModes, code: Float[Tensor, " modes"]) -> Float[Tensor, "nodes 3"]:
-    """Spline values of the displacement that undoes that of a code, by fixed-point iteration in every cell."""
-    forward = modes.composed(code)
+def _inverted(
+    modes: DisplacementModes, code: Float[Tensor, " modes"], lattice: FeatureGrid
+) -> Float[Tensor, "nodes 3"]:
+    """Spline values, on a lattice, of the displacement that undoes that of a code, by fixed-point iteration."""
+    shape = [n - 2 for n in lattice.shape]
     if not code.any():
-        return forward
-    centres = modes.cell_centres().to(code)
+        x, y, z = lattice.shape
+        return torch.zeros(x * y * z, 3, dtype=code.dtype, device=code.device)
+    forward = modes.composed(code)
+    axes = [lattice.low[axis] + lattice.cell[axis] * (torch.arange(n) + 0.5) for axis, n in enumerate(shape)]
+    centres = torch.cartesian_prod(*axes).to(code)
     displacement = torch.zeros_like(centres)
     for _ in range(INVERSION_STEPS):
         displacement = -modes.lattice.interpolated(centres + displacement, forward)
-    shape = [n - 2 for n in modes.lattice.shape]
     channels = displacement.cpu().numpy().reshape(*shape, 3)
     splines = [torch.from_numpy(spline_values(channels[..., axis]).reshape(-1)) for axis in range(3)]
     return torch.stack(splines, dim=1).to(code)
@@ -124,11 +129,13 @@ class HeadDeformation:
 
     Attributes:
         deformation: The model that it is of.
+        lattice: Lattice of the displacement that undoes the identity.
         without_identity: Spline values of the displacement that undoes the identity.
         without_expression: Spline values of the displacement that undoes the expression.
     """
 
     deformation: Deformation
+    lattice: FeatureGrid
     without_identity: Float[Tensor, "nodes_i 3"]
     without_expression: Float[Tensor, "nodes_e 3"]
 
@@ -137,9 +144,9 @@ class HeadDeformation:
         self, points: Float[Tensor, "points 3"]
     ) -> tuple[Float[Tensor, "points 3"], Float[Tensor, "points 3"]]:
         """Points of the template for points of the head: without the identity, and without the expression too."""
-        identity, expression = self.deformation.identity, self.deformation.expression
-        neutral = points + identity.lattice.interpolated(points, self.without_identity)
-        return neutral, neutral + expression.lattice.interpolated(neutral, self.without_expression)
+        neutral = points + self.lattice.interpolated(points, self.without_identity)
+        expression = self.deformation.expression.lattice
+        return neutral, neutral + expression.interpolated(neutral, self.without_expression)
 
     @torch.no_grad()
     def pulled_back(
@@ -155,10 +162,10 @@ class HeadDeformation:
             neutral: The same points without the identity.
             gradient: Derivative of the function by the point of the template.
         """
-        identity, expression = self.deformation.identity.lattice, self.deformation.expression.lattice
+        expression = self.deformation.expression.lattice
         _, turned = expression.projected_gradient(neutral, self.without_expression, gradient)
         gradient = gradient + turned
-        _, turned = identity.projected_gradient(points, self.without_identity, gradient)
+        _, turned = self.lattice.projected_gradient(points, self.without_identity, gradient)
         return gradient + turned
 
     @torch.no_grad()
@@ -178,6 +185,6 @@ class HeadDeformation:
             by_point: Derivative of the function by the points of the head.
             by_template: Derivative of the function by the points of the template.
         """
-        identity = -torch.einsum("nkd,nd->nk", self.deformation.identity.at(neutral), by_point)
-        expression = torch.einsum("nkd,nd->nk", self.deformation.expression.at(neutral), by_template)
+        identity = -torch.einsum("ndk,nd->nk", self.deformation.identity.at(neutral), by_point)
+        expression = torch.einsum("ndk,nd->nk", self.deformation.expression.at(neutral), by_template)
         return torch.cat([identity, expression], dim=1)

@@ -54,7 +54,7 @@ class GridComponents:
     mean_mm: Float32[np.ndarray, "x2 y2 z2"]
     rows_mm: Float16[np.ndarray, "band components"]
     codes: Float32[np.ndarray, "heads components"]
-    explained: Float[np.ndarray, " components"]
+    explained: Float[np.ndarray, " principal"]
     projection: Float32[np.ndarray, "components heads"]
 
 

@@ -120,7 +120,7 @@ def _details_of(head: PCAShape, offset: FeatureGrid | None) -> Details:
         return Details((), fine, None)
     model = head.deformation.deformation
     displacements = (
-        _filled(model.identity.lattice, head.deformation.without_identity),
+        _filled(head.deformation.lattice, head.deformation.without_identity),
         _filled(model.expression.lattice, head.deformation.without_expression),
     )
     return Details(displacements, fine, offset)

@@ -154,8 +154,9 @@ class PCAShapeModel(ShapeNetwork):
 
     def deformation_of(self, code: Float[Tensor, " latent"]) -> HeadDeformation | None:
         """The deformation that takes the head of a code to the template; None where heads are not deformed."""
-        deformation = self._lent[0] if self._lent else self.deformation
-        return None if deformation is None else deformation.of(code.detach()[self._deforming])
+        coarse = bool(self._lent)
+        deformation = self._lent[0] if coarse else self.deformation
+        return None if deformation is None else deformation.of(code.detach()[self._deforming], coarse=coarse)
 
     @torch.no_grad()
     def composed(self, code: Float[Tensor, " latent"]) -> Float[Tensor, " nodes"]:
@@ -278,7 +279,7 @@ class PCAShape:
 
     shape_model: PCAShapeModel
     values: Float[Tensor, " nodes"]
-    fine: Float[Tensor, "nodes 1"] | None = None
+    fine: Float[Tensor, "fine_nodes 1"] | None = None
     deformation: HeadDeformation | None = None
 
     @torch.no_grad()

@@ -41,7 +41,7 @@ from recon.synth.model.expression import with_wide_expression
 from recon.synth.model.head_model import HeadModel, load_head_model
 from recon.synth.model.identity import Identity, draw_identity, shape_head
 
-FORMAT = "headrecon-template-1"
+FORMAT = "headrecon-template-2"
 FILE = "template.safetensors"
 IDENTITIES, EXPRESSIONS = 64, 20
 """Numbers of components of identity and expression."""
@@ -136,10 +136,10 @@ def to_unit(points: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
 
 
 def _ridge(
-    modes: Float[np.ndarray, "points modes 3"], wanted: Float[np.ndarray, "points 3"]
+    modes: Float[np.ndarray, "points 3 modes"], wanted: Float[np.ndarray, "points 3"]
 ) -> Float[np.ndarray, " modes"]:
-    matrix = modes.transpose(0, 2, 1).reshape(-1, modes.shape[1])
-    normal = matrix.T @ matrix / len(modes) + RIDGE / 1000 * np.eye(modes.shape[1])
+    matrix = modes.reshape(-1, modes.shape[2])
+    normal = matrix.T @ matrix / len(modes) + RIDGE / 1000 * np.eye(modes.shape[2])
     result: np.ndarray = np.linalg.solve(normal, matrix.T @ wanted.reshape(-1) / len(modes))
     return result
 
@@ -183,7 +183,8 @@ def fit_template(model: HeadModel | None = None, *, expressions: int = 120) -> T
     }
     deformation = Deformation(**arguments).requires_grad_(False)
     for part, found in ((deformation.identity, identity), (deformation.expression, expression)):
-        part.rows.copy_(torch.from_numpy(found.reshape(len(found), -1) / UNIT_RADIUS_MM).half())
+        rows = found.transpose(0, 2, 1).reshape(len(found), -1) / UNIT_RADIUS_MM
+        part.rows.copy_(torch.from_numpy(rows).half())
     return Template(arguments, deformation, *_fine_lattice(skin[:own], face))
 
 

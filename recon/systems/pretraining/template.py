@@ -66,7 +66,7 @@ def detailed(
     first = 0
     for name in ("identity", "expression"):
         modes = getattr(template.deformation, name)
-        own = torch.from_numpy(scale[first : first + modes.modes]).repeat_interleave(3)
+        own = torch.from_numpy(scale[first : first + modes.modes]).repeat(3)
         rescaled[name] = (modes.rows.float() * own).half()
         first += modes.modes
     order = np.argsort(-_energies(template.arguments, rescaled, found, canonical, data.lattice_mm or 0.0))

@@ -6,7 +6,7 @@ from recon.priors.data.components import spline_values
 from recon.priors.data.dataset import SampleFolder
 from recon.priors.pca import principal
 from recon.priors.pca.landmarks import fit_landmarks
-from recon.priors.pca.principal import principal_lattice
+from recon.priors.pca.principal import fine_components, principal_lattice, regressed_components
 from tests.support import sample_folders as toys
 
 OPTIONS = {"reach_mm": 30.0, "share": 0.0}
@@ -49,6 +49,47 @@ def test_codes_times_rows_give_the_heads(data, tmp_path):
     # Beyond the band rows go on in another way than the heads, which spline values near its edge see.
     assert np.abs(head - expected[found.band.inside]).mean() < 0.2
     np.testing.assert_allclose(found.codes[:, :4].std(axis=0), 1, atol=1e-3)
+
+
+def test_what_known_codes_explain_is_no_principal_component():
+    rng = np.random.default_rng(0)
+    heads, nodes = 400, 30
+    known = rng.normal(size=(heads, 2)) + 0.3
+    own = rng.normal(size=(heads, 1))
+    rows, row = rng.normal(size=(2, nodes)), rng.normal(size=(1, nodes))
+    deviations = (known - known.mean(0)) @ rows + (own - own.mean(0)) @ row
+    gram = deviations @ deviations.T
+    codes, explained, projection = regressed_components(gram, 3, known.astype(np.float32))
+    np.testing.assert_allclose(codes[:, :2], known, atol=1e-6)
+    found = projection @ deviations
+    # the component that is not known, less what happens to go along with the known ones
+    np.testing.assert_allclose(found[:2], rows, atol=0.4)
+    direction = found[2] / np.linalg.norm(found[2])
+    np.testing.assert_allclose(np.abs(direction @ row[0]), np.linalg.norm(row), rtol=1e-2)
+    assert explained[0] > 0.99 and abs(codes[:, 2].std() - 1) < 0.02
+    np.testing.assert_allclose(codes @ found - (codes @ found).mean(0), deviations, atol=0.4)
+
+
+def test_known_codes_make_the_mean_head_that_of_no_code(data, tmp_path):
+    known = np.linspace(-1, 3, 10)[:, None].astype(np.float32)
+    found = principal_lattice(data, tmp_path, 5, known=known, **OPTIONS)
+    np.testing.assert_array_equal(found.codes[:, :1], known)
+    inner = found.mean_mm[1:-1, 1:-1, 1:-1][found.band.inside]
+    expected = spline_values(lattices(data).mean(0))[1:-1, 1:-1, 1:-1][found.band.inside]
+    np.testing.assert_allclose(inner + found.rows_mm.astype(float) @ found.codes.mean(0), expected, atol=0.02)
+
+
+def test_components_of_a_fine_lattice_follow_the_same_codes(data, tmp_path):
+    found = principal_lattice(data, tmp_path, 4, **OPTIONS)
+    inside = np.zeros((9, 8, 7), bool)
+    inside[2:7, 2:6, 2:5] = True
+    slopes = np.random.default_rng(0).normal(size=(4, inside.sum()))
+    fine = (0.5 + found.codes @ slopes[:4]).astype(np.float16)
+    mean, rows = fine_components(fine, inside, found)
+    for values, wanted in ((mean, np.full(inside.sum(), 0.5)), (rows[:, 3].astype(float), slopes[3])):
+        dense = np.zeros(inside.shape)
+        dense[inside] = wanted
+        np.testing.assert_allclose(values, spline_values(dense)[1:-1, 1:-1, 1:-1][inside], atol=0.02)
 
 
 def test_an_interrupted_run_goes_on(data, tmp_path, monkeypatch):

@@ -2,7 +2,7 @@ import torch
 
 from recon.fields import FeatureGrid
 from recon.priors import GridShape
-from tests.support.pca_shape_models import CODE, HIGH, LOW, banded_ball, nodes, points_of
+from tests.support.pca_shape_models import CODE, HIGH, LOW, banded_ball, deformed_ball, nodes, points_of
 
 
 def change_of(cell: float) -> FeatureGrid:
@@ -36,3 +36,21 @@ def test_no_change_is_the_head_itself():
     plain, same = GridShape.from_code(shape_model, CODE), GridShape.from_code(shape_model, CODE, none)
     torch.testing.assert_close(same(points, torch.zeros(0)), plain(points, torch.zeros(0)))
     torch.testing.assert_close(plain(points, torch.zeros(0)).detach(), shape_model.shape_of(CODE).sdf(points))
+
+
+def test_a_deformed_head_as_grids_is_the_head_and_can_be_differentiated_twice():
+    shape_model, _, _ = deformed_ball()
+    change, points = change_of(2 / 12), points_of(100, reach=0.3).requires_grad_(True)
+    shape = GridShape.from_code(shape_model, CODE, change)
+    sdf = shape(points, torch.zeros(0))
+    head = shape_model.shape_of(CODE)
+    expected = head.sdf(points.detach()) + change(points)[:, 0].detach()
+    torch.testing.assert_close(sdf.detach(), expected, atol=1e-6, rtol=1e-5)
+    (gradient,) = torch.autograd.grad(sdf.sum(), points, create_graph=True)
+    plain = GridShape.from_code(shape_model, CODE)
+    (by_point,) = torch.autograd.grad(plain(points, torch.zeros(0)).sum(), points)
+    torch.testing.assert_close(by_point, head.sdf_and_gradient(points.detach())[1], atol=1e-5, rtol=1e-4)
+    (second,) = torch.autograd.grad(gradient.norm(dim=1).sum(), points)
+    assert second.isfinite().all() and second.abs().max() > 0.1
+    learning = {name for name, value in shape.named_parameters() if value.requires_grad}
+    assert learning == {"grid.values"}

@@ -10,7 +10,17 @@ from recon.priors import CanonicalFrame, PCAShapeModel, ShapePrior, load_shape_p
 from recon.priors.data.components import spline_values
 from recon.priors.pca.shape_model import halved_resolution, nearest_rows
 from recon.priors.weights import save_packed_prior
-from tests.support.pca_shape_models import CELLS, CODE, HIGH, LATENT, LOW, banded_ball, nodes, points_of
+from tests.support.pca_shape_models import (
+    CELLS,
+    CODE,
+    HIGH,
+    LATENT,
+    LOW,
+    banded_ball,
+    deformed_ball,
+    nodes,
+    points_of,
+)
 
 
 @pytest.fixture(scope="module")
@@ -249,3 +259,74 @@ def test_the_coarse_heads_are_nearly_the_fine_ones_for_an_eighth_of_the_rows():
 def test_a_shape_model_without_a_coarse_level_is_its_own():
     plain = PCAShapeModel(2, (-1.0, -1.0, -1.0), (1.0, 1.0, 1.0), (4, 4, 4), 8)
     assert plain.coarse_level is plain
+
+
+@pytest.fixture(scope="module")
+def deformed():
+    return deformed_ball()
+
+
+def test_a_deformed_head_has_the_distances_of_its_template(deformed):
+    shape_model, _, _ = deformed
+    points = points_of(reach=0.35)
+    template = shape_model.deformation_of(CODE).to_template(points)[1]
+    assert 0.01 < float((template - points).norm(dim=1).max()) < 0.1
+    coarse = shape_model.mean.interpolated(template, shape_model.composed(CODE)[:, None])
+    fine = shape_model.fine.lattice.interpolated(template, shape_model.fine.composed(CODE))
+    expected = (coarse + fine)[:, 0] + shape_model.beyond(template)
+    torch.testing.assert_close(shape_model.shape_of(CODE).sdf(points), expected)
+    assert float(fine.abs().max()) > 1e-3
+
+
+def test_derivatives_of_a_deformed_head_are_finite_differences(deformed):
+    shape_model, _, _ = deformed
+    points, code, step = points_of(150, reach=0.25).double(), CODE.double(), 1e-4
+    head = shape_model.shape_of(code)
+    _, gradient = head.sdf_and_gradient(points)
+    for axis in range(3):
+        away = step * torch.eye(3).double()[axis]
+        expected = (head.sdf(points + away) - head.sdf(points - away)) / (2 * step)
+        torch.testing.assert_close(gradient[:, axis], expected, atol=2e-3, rtol=2e-3)
+    basis = head.basis(points)
+    for component in range(LATENT):
+        away = step * torch.eye(LATENT).double()[component]
+        expected = shape_model.shape_of(code + away).sdf(points) - shape_model.shape_of(code - away).sdf(
+            points
+        )
+        torch.testing.assert_close(basis[:, component], expected / (2 * step), atol=6e-4, rtol=2e-2)
+
+
+def test_the_graph_of_a_deformed_head_has_these_derivatives(deformed):
+    shape_model, _, _ = deformed
+    points, code = points_of(60, 0.3).requires_grad_(True), CODE.clone().requires_grad_(True)
+    head = shape_model.shape_of(CODE)
+    by_point, by_code = torch.autograd.grad(shape_model(points, code).sum(), (points, code))
+    torch.testing.assert_close(by_point, head.sdf_and_gradient(points.detach())[1])
+    torch.testing.assert_close(by_code, head.basis(points.detach()).sum(0))
+    sdf, basis = shape_model.latent_gradient(points.detach(), CODE)
+    torch.testing.assert_close(sdf, head.sdf(points.detach()))
+    torch.testing.assert_close(basis, head.basis(points.detach()))
+    with pytest.raises(ValueError, match="cannot be substituted"):
+        shape_model.absorb(torch.zeros(LATENT), torch.ones(LATENT))
+
+
+def test_a_deformed_shape_model_comes_back_from_its_compressed_file(deformed, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    shape_model, inside, more = deformed
+    arguments = {
+        "latent_size": LATENT, "low": LOW, "high": HIGH, "cells": CELLS, "band": len(shape_model.rows),
+        "landmarks": list(shape_model.landmark_names), **more,
+    }  # fmt: skip
+    prior = ShapePrior(shape_model, CanonicalFrame((0.0, 0.0, 0.0), 330.0), "pca", arguments, {})
+    save_packed_prior(tmp_path / "p.safetensors", prior, inside, 0.05)
+    found = load_shape_prior(tmp_path / "p.safetensors").network
+    points = points_of(reach=0.3)
+    wanted, unpacked = shape_model.shape_of(CODE), found.shape_of(CODE)
+    assert float((wanted.sdf(points) - unpacked.sdf(points)).abs().mean()) * 330 < 0.2
+    assert (found.fine.nodes == shape_model.fine.nodes).all() and not found.fine.rows[-1].any()
+    # the coarse level deforms as the shape model does
+    coarse = found.coarse_level
+    assert coarse is not found and coarse.fine is None
+    off = coarse.shape_of(CODE).sdf(points) - unpacked.sdf(points)
+    assert float(off.abs().mean()) < 0.02
+    assert not any(name.startswith("coarse.deformation") for name in found.state_dict())
