@@ -16,7 +16,7 @@ from recon.synth.hair.scalp import Hairline, draw_hairline, scalp_mask
 from recon.synth.hair.styles import SHORT_FAMILIES, draw_beard, draw_style
 from recon.synth.model.head_model import H3DS_LANDMARKS, HeadModel, load_head_model
 from recon.synth.model.identity import HeadShape, Identity, draw_identity, generator, shape_head
-from recon.synth.model.regions import beard_distance_mm, brow_mask, face_zone, lip_mask, nose_zone
+from recon.synth.model.regions import beard_distance_mm, brow_mask, ear_zone, face_zone, lip_mask, nose_zone
 from recon.synth.parts import CLOTH, EYE, SKIN, Part, Strands, Subject
 
 
@@ -214,6 +214,7 @@ def _skin_part(model: HeadModel, shape: HeadShape, inside_mm: np.ndarray, hair: 
         "scalp": scalp,
         "face": face_zone(canonical, in_face, inside_mm),
         "nose": nose_zone(canonical),
+        "ear": ear_zone(canonical),
         "stubble": beard,
         "brow": brow_mask(model, canonical),
         "lip": lip_mask(model, canonical),
