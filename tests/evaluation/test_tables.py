@@ -53,7 +53,9 @@ def test_ears_stand_beside_the_strict_numbers_over_the_scenes_that_show_them():
     assert rows(scores, "official", "test")[0].cells[3].ears is None
     report = Report(scores, "test", 3, [])
     text = report.text()
-    assert "1.00 / 7.00 / 1.75" in text and "Face / head / ears (of the subjects that show them) in mm" in text
+    assert (
+        "1.00 / 7.00 / 1.75" in text and "Face / head / ears (of the subjects that show them) in mm" in text
+    )
     assert "0.50 / 5.00 / 1.25" in text and "1.50 / 9.00\n" in text  # the covered one has no third number
     lines = list(csv.DictReader(io.StringIO(report.csv())))
     assert [line["mean_mm"] for line in lines if line["region"] == "ears"] == ["1.25", "2.25"]
