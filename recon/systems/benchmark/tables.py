@@ -37,7 +37,8 @@ def _lines(report: Report) -> Iterator[str]:
     yield "\n## Time and memory: mean seconds of a whole run / highest peak memory in MB\n"
     yield from _table(["method", *map(_views, report.views)], list(_cost(report)))
     yield "\n## Every run, errors in mm\n"
-    header = ["views", "method", "subject", "seed", *report.errors.values(), "time s", "training s", "peak MB"]
+    costs = ["time s", "training s", "peak MB"]
+    header = ["views", "method", "subject", "seed", *report.errors.values(), *costs]
     yield from _table(header, list(_each(report)))
     if report.failed:
         yield "\n## Failed\n"
