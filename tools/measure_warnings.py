@@ -6,9 +6,9 @@ People of the split val (`make_scenes` writes them once, with hair of every fami
 goes to `table`.
 
 Every input is a line of inputs.jsonl in `out`; a call that is stopped goes on with the next one.
-Options, as `name=value`: out (folder), scenes (folder of the people, by default scenes in `out`), people, good and
-spoilt (most inputs of either that this call runs; null for all), kinds (of faults; null for all), extra (options of
-headrecon, such as "extra=['prior.path=FILE']"), table (Markdown file, null for none).
+Options, as `name=value`: out (folder), scenes (folder of scenes to take the people from; by default they are made in
+`out`), people, good and spoilt (most inputs of either that this call runs; null for all), kinds (of faults; null for
+all), extra (options of headrecon, such as "extra=['prior.path=FILE']"), table (Markdown file, null for none).
 """
 
 import json
@@ -26,13 +26,15 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported
 
+import numpy as np
 from hydra import compose, initialize_config_dir
 
 from recon import scene as scenes
 from recon.commands.command_line import options_of, run_tool, say
-from recon.errors import ReconError
+from recon.errors import ConfigError, ReconError
 from recon.evaluation.tables import markdown_table
 from recon.files import replacing
+from recon.geometry.drawing import vertex_normals
 from recon.scene import Scene, h3ds
 from recon.synth import draw_recipe
 from recon.synth.datasets.batch import SceneSettings, make_scenes
@@ -101,8 +103,22 @@ def inputs(people: int) -> Iterator[Input]:
     yield from (*good[rest:], *spoilt[rest:])
 
 
-def people_of(root: Path, count: int) -> list[Scene]:
-    """The people, made where they are not there yet."""
+def people_in(root: Path, count: int) -> list[Scene]:
+    """The people of a folder of scenes.
+
+    Raises:
+        ConfigError: There are fewer than two.
+    """
+    folders = sorted(path.parent for path in root.glob("*/cameras.npz"))[:count]
+    if len(folders) < 2:
+        raise ConfigError(
+            f"scenes={root}: expected at least two scenes of synthetic people, there are {len(folders)}"
+        )
+    return [scenes.open(folder) for folder in folders]
+
+
+def people_made(root: Path, count: int) -> list[Scene]:
+    """People of the split val, made where they are not there yet."""
     recipes = [draw_recipe(seed, split="val", style=FAMILIES[seed % len(FAMILIES)]) for seed in range(count)]
     for made in make_scenes(root, recipes, SceneSettings(views=VIEWS)):
         log.info("%s: %s", made.name, made.family)
@@ -148,6 +164,8 @@ def run_input(each: Input, people: Sequence[Scene], out: Path, extra: Sequence[s
             run.surface = extract_surface(
                 run.system, run.scene.scale_mat, cfg.mesh.resolution, run.device, run.start.landmarks
             )
+            mesh = run.surface.mesh
+            run.surface.normals = vertex_normals(np.asarray(mesh.vertices), np.asarray(mesh.faces))
             (folder / "run" / "renders").mkdir(parents=True, exist_ok=True)
             numbers = scores.write(run) | diagnostics.write(run)
         except ReconError as problem:
@@ -220,7 +238,8 @@ def main(arguments: Sequence[str]) -> None:
     """Runs the inputs that have no result yet, and writes the table."""
     cfg = options_of(DEFAULTS, list(arguments))
     out = Path(cfg.out).absolute()
-    people = people_of(Path(cfg.scenes) if cfg.scenes else out / "scenes", int(cfg.people))
+    count = int(cfg.people)
+    people = people_in(Path(cfg.scenes), count) if cfg.scenes else people_made(out / "scenes", count)
     results = out / "inputs.jsonl"
     done = Counter(found["name"] for found in read(results))
     left = {True: cfg.good, False: cfg.spoilt}
