@@ -43,7 +43,8 @@ class Score:
 
     Attributes:
         job: The mesh.
-        numbers: Mode, then `face` or `head`, to the numbers of `Evaluation.summary`.
+        numbers: Mode, then `face`, `head` or, strict and where the truth shows them, `ears`, to the numbers of
+            `Evaluation.summary`.
         warnings: Messages about what is odd in the numbers.
         error: Message why there are no numbers; None if there are.
     """
@@ -121,7 +122,7 @@ def _score_one(evaluator: Evaluator, truth: GroundTruthLike, job: Job, options: 
             prediction = Prediction(mesh, landmarks=read_landmarks(job.path), name=job.path.name)
             for mode in options.modes:
                 numbers[mode] = {}
-                for label, region in REGIONS:
+                for label, region in (*REGIONS, *_ears(evaluator, mode)):
                     evaluation = evaluator.evaluate(prediction, region=region, mode=mode)
                     numbers[mode][label] = evaluation.summary()
                     if options.heatmaps and region is None and isinstance(evaluation.result, OfficialResult):
@@ -129,6 +130,11 @@ def _score_one(evaluator: Evaluator, truth: GroundTruthLike, job: Job, options: 
         except ReconError as error:
             return Score(job, warnings=tuple(warnings.messages), error=str(error))
     return Score(job, numbers, tuple(warnings.messages))
+
+
+def _ears(evaluator: Evaluator, mode: Mode) -> tuple[tuple[str, Region], ...]:
+    """The ears as a further region, under the strict protocol and where the truth shows them."""
+    return (("ears", "ears"),) if mode == "strict" and evaluator.shows_ears() else ()
 
 
 def _picture(

@@ -25,11 +25,17 @@ class Cell:
         scenes: How many scenes it has.
         mean: Face and head, mm, mean over scenes.
         std: Likewise, standard deviation over scenes (population).
+        ears: Ears, mm, mean over the scenes whose truth shows them; None without any.
     """
 
     scenes: int
     mean: tuple[float, float]
     std: tuple[float, float]
+    ears: float | None = None
+
+    def text(self) -> str:
+        """Face / head, and / ears where there are any, mm."""
+        return _pair(self.mean) + ("" if self.ears is None else f" / {self.ears:.2f}")
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,12 @@ class Row:
     cells: dict[int, Cell]
 
 
+def parts_of(table: Iterable[Row]) -> str:
+    """What the numbers of a table's cells are, in words."""
+    ears = any(cell.ears is not None for row in table for cell in row.cells.values())
+    return "face / head" + (" / ears (of the subjects that show them)" if ears else "")
+
+
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
     """Lines of a Markdown table; cells that are None are empty."""
     lines = [header, *(["" if cell is None else str(cell) for cell in row] for row in rows)]
@@ -64,23 +76,31 @@ def rows(scores: Iterable[Score], mode: str, data: str) -> list[Row]:
         mode: `official` or `strict`.
         data: Name of the data, for the table.
     """
-    values: dict[str, dict[int, list[tuple[float, float]]]] = {}
+    values: dict[str, dict[int, list[tuple[float, float, float]]]] = {}
     for score in scores:
         numbers = score.numbers.get(mode) if score.error is None else None
         if numbers:
-            pair = (numbers["face"]["mean_mm"], numbers["head"]["mean_mm"])
-            values.setdefault(score.job.method, {}).setdefault(score.job.views, []).append(pair)
+            ears = numbers.get("ears", {}).get("mean_mm", np.nan)
+            errors = (numbers["face"]["mean_mm"], numbers["head"]["mean_mm"], ears)
+            values.setdefault(score.job.method, {}).setdefault(score.job.views, []).append(errors)
     return [
         Row(
-            method, _PROTOCOLS[mode], data, {views: _cell(pairs) for views, pairs in sorted(by_views.items())}
+            method,
+            _PROTOCOLS[mode],
+            data,
+            {views: _cell(errors) for views, errors in sorted(by_views.items())},
         )
         for method, by_views in sorted(values.items())
     ]
 
 
-def _cell(pairs: list[tuple[float, float]]) -> Cell:
-    mean, std = np.mean(pairs, axis=0), np.std(pairs, axis=0)
-    return Cell(len(pairs), (float(mean[0]), float(mean[1])), (float(std[0]), float(std[1])))
+def _cell(errors: list[tuple[float, float, float]]) -> Cell:
+    """Statistics of face, head and ears, the last NaN where the truth has none."""
+    table = np.array(errors)
+    pairs, ears = table[:, :2], table[~np.isnan(table[:, 2]), 2]
+    mean, std = pairs.mean(axis=0), pairs.std(axis=0)
+    known = float(ears.mean()) if len(ears) else None
+    return Cell(len(pairs), (float(mean[0]), float(mean[1])), (float(std[0]), float(std[1])), known)
 
 
 def published_rows(releases: Collection[str]) -> list[PublishedRow]:
@@ -210,12 +230,13 @@ class Report:
             ]
             sections.append(
                 (
-                    "Face / head in mm, mean over scenes, strict protocol (not comparable with the above)",
+                    f"{parts_of(strictly).capitalize()} in mm, mean over scenes, strict protocol (not comparable "
+                    "with the above)",
                     lines,
                 )
             )
         if any(score.error is None for score in self.scores):
-            sections.append(("Each scene, face / head in mm", self._per_scene()))
+            sections.append((f"Each scene, {parts_of(strictly)} in mm", self._per_scene()))
         return sections
 
     def _per_scene(self) -> list[list[str]]:
@@ -229,14 +250,14 @@ class Report:
         for method, views in groups:
             members = [s for s in good if (s.job.method, s.job.views) == (method, views)]
             for score in members:
-                pairs = [[score.numbers[mode][part]["mean_mm"] for part in _PARTS] for mode in modes]
-                lines.append([method, str(views), score.job.scene, *(_pair(pair) for pair in pairs)])
+                own = [row.cells[views].text() for mode in modes for row in rows([score], mode, "")]
+                lines.append([method, str(views), score.job.scene, *own])
             if len(members) > 1:
                 cells = [
                     next(r for r in rows(members, mode, "") if r.method == method).cells[views]
                     for mode in modes
                 ]
-                lines.append([method, str(views), "mean", *(_pair(cell.mean) for cell in cells)])
+                lines.append([method, str(views), "mean", *(cell.text() for cell in cells)])
                 lines.append([method, str(views), "standard deviation", *(_pair(cell.std) for cell in cells)])
         return lines
 
@@ -261,7 +282,7 @@ def _line(row: Row, views: list[int], expected: int | None) -> list[str]:
     cells = []
     for v in views:
         cell = row.cells.get(v)
-        text = _pair(cell.mean) if cell else ""
+        text = cell.text() if cell else ""
         cells.append(f"{text} ({cell.scenes} of {most})" if cell and cell.scenes != most else text)
     return [row.method, row.protocol, f"{row.data}, {most} scene{'s' if most > 1 else ''}", *cells]
 
@@ -272,4 +293,4 @@ def _pair(pair: Sequence[float]) -> str:
 
 def _cell_json(cell: Cell) -> dict[str, Any]:
     named = {part: {"mean": m, "std": s} for part, m, s in zip(_PARTS, cell.mean, cell.std, strict=True)}
-    return {"scenes": cell.scenes, **named}
+    return {"scenes": cell.scenes, **named} | ({} if cell.ears is None else {"ears": {"mean": cell.ears}})

@@ -27,7 +27,7 @@ from recon.scene.consistency import (
     landmark_distances_mm,
     odd_one_out,
 )
-from recon.scene.images import read_image_and_orientation, upright
+from recon.scene.images import is_blurred, read_image_and_orientation, upright
 from recon.scene.scene import MASKS_REMEDY, Scene
 from recon.scene.view import View
 
@@ -136,6 +136,12 @@ def _checked_pictures(view: View) -> tuple[np.ndarray, np.ndarray]:
     ignored = view.ignored()
     if view.ignore_path is not None:
         _check_ignored(view.ignore_path, ignored, mask)
+    if is_blurred(image, mask):
+        log.warning(
+            "%s is blurred: details are lost. Take a sharper one, or leave view %d out",
+            view.image_path,
+            view.index,
+        )
     view.landmarks()  # a broken file is a problem of its own
     return mask, ignored
 

@@ -87,7 +87,7 @@ class Subject:
         landmarks: The six H3DS landmarks by name, positions in mm.
         landmarks68: The 68 landmarks in Multi-PIE order, mm.
         landmark_vertices: The six H3DS landmarks by name, as vertex indices of `truth`.
-        regions: Vertex indices of `truth` by region name: "face", "face_sphere", "nose".
+        regions: Vertex indices of `truth` by region name: "face", "face_sphere", "nose", "ears".
         strands: Hair strands, None for a bald head.
         recipe: Everything that was drawn (split, identity and expression weights, style and its
             parameters), ready for JSON.

@@ -1,3 +1,4 @@
+import functools
 import logging
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 
 from recon.errors import EvaluationError
 from recon.evaluation import Evaluator, Prediction
+from recon.evaluation.alignment import similarity_icp
 from recon.evaluation.official import coarse_alignment
 from tests.support import official_cases as cases
 
@@ -65,10 +67,32 @@ def test_what_is_odd_is_logged(caplog):
     caplog.clear()
     assert ours(mirrored).reflected
     assert "mirrored the prediction" in caplog.text
-    capped = next(c for c in map(cases.case, range(cases.COUNT)) if ours(c).icp.capped)
+
+
+def test_an_icp_that_stops_early_is_logged_where_further_steps_would_change_the_number(caplog, monkeypatch):
+    everyone = [ours(it) for it in map(cases.case, range(cases.COUNT))]
+    capped = {seed for seed, result in enumerate(everyone) if result.icp.capped}
+    assert all(
+        everyone[seed].settled_mm == everyone[seed].mean_mm for seed in set(range(cases.COUNT)) - capped
+    )
     caplog.clear()
-    assert ours(capped).icp.iterations == 20
-    assert "stopped at 20 steps" in caplog.text
+    warned = set()
+    for seed in capped:
+        caplog.clear()
+        assert ours(cases.case(seed)).icp.iterations == 20
+        warned |= {seed} if "stopped at 20 steps" in caplog.text else set()
+    long = functools.partial(similarity_icp, max_iterations=220)
+    monkeypatch.setattr("recon.evaluation.official.similarity_icp", long)
+    # the same protocol with a cap of 220 steps instead of 20
+    settled = {seed: ours(cases.case(seed)).mean_mm for seed in capped}
+    assert warned == {
+        seed
+        for seed in capped
+        if abs(settled[seed] - everyone[seed].mean_mm) > max(0.3, 0.1 * everyone[seed].mean_mm)
+    }
+    assert warned and warned != capped
+    for seed in capped:
+        assert everyone[seed].settled_mm == pytest.approx(settled[seed], abs=0.02)
 
 
 def test_truth_against_itself_is_zero():

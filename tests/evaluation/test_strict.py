@@ -111,6 +111,42 @@ def test_a_flat_offset_by_hand():
     np.testing.assert_allclose(inside.gt_to_pred, 3, atol=1e-9)
 
 
+def one_ear(count=300):
+    """A ball of 100 mm with an ear beyond x = 85 mm, and one that is 5 mm larger beyond x = 80."""
+    ball = trimesh.creation.icosphere(subdivisions=5, radius=100.0)
+    points = np.asarray(ball.vertices)
+    face = np.flatnonzero(points[:, 0] < 60)
+    ears = np.flatnonzero(points[:, 0] > 85)[:count]
+    landmarks = {}
+    truth = cases.Truth(ball, landmarks, {"face": face, "face_sphere": face, "ears": ears})
+    far = np.where(points[:, :1] > 80, 1.05, 1.0)
+    return truth, trimesh.Trimesh(points * far, ball.faces, process=False), ball
+
+
+def test_ears_are_measured_where_the_alignment_of_the_face_puts_them():
+    truth, pred, ball = one_ear(10_000)
+    evaluator = Evaluator(truth)
+    assert evaluator.shows_ears()
+    # The face agrees and stays where it is; an alignment on the ear alone would shift those 5 mm away.
+    score = evaluator.evaluate(pred, region="ears", mode="strict")
+    assert score.mean_mm == pytest.approx(5.0, abs=0.25)
+    assert score.result.gt_to_pred.mean() == pytest.approx(5.0, abs=0.25)
+    head = evaluator.evaluate(pred, mode="strict")
+    assert np.array_equal(head.result.fit.matrix, score.result.fit.matrix)
+    alone = rigid_fit(evaluator.surface, Surface(pred), evaluator._faces("ears"), np.eye(4))
+    assert alone.rms_mm < 1.0
+    assert evaluator.evaluate(ball, region="ears", mode="strict").mean_mm < 1e-6
+
+
+def test_ears_are_not_scored_where_hardly_any_are_bare():
+    assert not Evaluator(one_ear(199)[0]).shows_ears()
+    assert Evaluator(one_ear(200)[0]).shows_ears()
+
+
+def test_a_truth_without_ears_shows_none(evaluator):
+    assert not evaluator.shows_ears()
+
+
 def test_normals_turned_inside_out_are_seen(evaluator):
     inverted = trimesh.Trimesh(evaluator.mesh.vertices, evaluator.mesh.faces[:, ::-1], process=False)
     assert evaluator.evaluate(inverted, mode="strict").result.normal_deg > 170

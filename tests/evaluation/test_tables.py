@@ -38,6 +38,30 @@ def test_means_and_deviations_by_hand():
     assert row.cells[8].scenes == 1
 
 
+def with_ears(score, ears):
+    score.numbers["strict"]["ears"] = {"mean_mm": ears, "region": "ears"}
+    return score
+
+
+def test_ears_stand_beside_the_strict_numbers_over_the_scenes_that_show_them():
+    scores = [
+        with_ears(scored("a", 3, 1.0, 10.0), 1.25),
+        with_ears(scored("b", 3, 2.0, 14.0), 2.25),
+        scored("covered", 3, 3.0, 18.0),
+    ]
+    assert rows(scores, "strict", "test")[0].cells[3].ears == pytest.approx(1.75)
+    assert rows(scores, "official", "test")[0].cells[3].ears is None
+    report = Report(scores, "test", 3, [])
+    text = report.text()
+    assert (
+        "1.00 / 7.00 / 1.75" in text and "Face / head / ears (of the subjects that show them) in mm" in text
+    )
+    assert "0.50 / 5.00 / 1.25" in text and "1.50 / 9.00\n" in text  # the covered one has no third number
+    lines = list(csv.DictReader(io.StringIO(report.csv())))
+    assert [line["mean_mm"] for line in lines if line["region"] == "ears"] == ["1.25", "2.25"]
+    assert json.loads(report.json())["table"][1]["views"]["3"]["ears"] == {"mean": 1.75}
+
+
 def test_text_has_ours_beside_the_published_with_protocols():
     text = Report(SCORES, "H3DS v1", 2, ["config_v1"]).text()
     ours = next(line for line in text.splitlines() if line.startswith("ours"))

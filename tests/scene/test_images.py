@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from recon.errors import SceneError
-from recon.scene.images import image_size, read_image, read_mask, to_uint8
+from recon.scene.images import image_size, is_blurred, read_image, read_mask, to_uint8
 
 TRUTH = np.zeros((6, 8), dtype=bool)
 TRUTH[1:4, 2:7] = True
@@ -80,3 +81,24 @@ def test_to_uint8():
         to_uint8(np.zeros((2, 2)), "image 3")
     with pytest.raises(SceneError, match="finite"):
         to_uint8(np.full((1, 1, 3), np.nan), "x")
+
+
+def sharp_picture(side=240):
+    """A disc of blocks of 12 px, of brightness at random, on grey, and its mask."""
+    rows, columns = np.indices((side, side))
+    mask = np.hypot(rows - side / 2, columns - side / 2) < side / 3
+    blocks = np.random.default_rng(0).random((20, 20))[rows // 12, columns // 12]
+    picture = np.where(mask, blocks, 0.5)
+    return np.repeat(picture[..., None], 3, axis=2).astype(np.float32), mask
+
+
+def test_a_blurred_photograph_is_told_from_a_sharp_one_at_any_size_and_light():
+    picture, mask = sharp_picture()
+    blurred = gaussian_filter(picture, (5.0, 5.0, 0.0))
+    assert not is_blurred(picture, mask) and is_blurred(blurred, mask)
+    assert not is_blurred(0.2 * picture, mask) and is_blurred(0.2 * blurred, mask)
+    # pixels of a large picture may be soft: what counts is the head at 400 px
+    large, large_mask = (np.repeat(np.repeat(each, 5, axis=0), 5, axis=1) for each in (picture, mask))
+    assert is_blurred(gaussian_filter(large, (15.0, 15.0, 0.0)), large_mask)
+    assert not is_blurred(gaussian_filter(large, (2.5, 2.5, 0.0)), large_mask)
+    assert not is_blurred(np.full_like(picture, 0.5), mask)  # says nothing either way

@@ -68,7 +68,7 @@ def toy_subject(seed: int = 0) -> Subject:
         {},
         _landmarks68(),
         {"nose_tip": int(near[0])},
-        {"face": near, "face_sphere": near, "nose": near[:5]},
+        {"face": near, "face_sphere": near, "nose": near[:5], "ears": near[5:8]},
         strands,
         {"style": "toy"},
     )

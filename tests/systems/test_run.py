@@ -85,7 +85,7 @@ def test_a_run_folder_holds_what_the_contract_says(scene_folder, tmp_path):
     assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
     keys = (
         "scene views method prior seed device steps train_s mesh_s wall_s peak_rss_mb mesh_vertices "
-        "psnr_input psnr_heldout face_mm head_mm face_mm_strict head_mm_strict timeline "
+        "psnr_input psnr_heldout face_mm head_mm face_mm_strict head_mm_strict ears_mm_strict timeline "
         "outline_mm outline_worst_mm seen_share std_mm std_holds life_size warnings"
     )
     assert set(keys.split()) <= set(metrics)

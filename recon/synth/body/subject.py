@@ -18,7 +18,7 @@ from recon.synth.hair.wide_styles import draw_long_beard, draw_receded_hairline
 from recon.synth.model.expression import with_wide_expression
 from recon.synth.model.head_model import H3DS_LANDMARKS, HeadModel, load_head_model
 from recon.synth.model.identity import HeadShape, Identity, draw_identity, generator, shape_head
-from recon.synth.model.regions import beard_distance_mm, brow_mask, face_zone, lip_mask, nose_zone
+from recon.synth.model.regions import beard_distance_mm, brow_mask, ear_zone, face_zone, lip_mask, nose_zone
 from recon.synth.parts import CLOTH, EYE, SKIN, Part, Strands, Subject
 
 _WIDE = 2
@@ -245,6 +245,7 @@ def _skin_part(model: HeadModel, shape: HeadShape, inside_mm: np.ndarray, hair: 
         "scalp": scalp,
         "face": face_zone(canonical, in_face, inside_mm),
         "nose": nose_zone(canonical),
+        "ear": ear_zone(canonical),
         "stubble": beard,
         "brow": brow_mask(model, canonical),
         "lip": lip_mask(model, canonical),

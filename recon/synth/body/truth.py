@@ -87,10 +87,10 @@ def nearest_vertices(
 def mark_regions(
     vertices: Float[np.ndarray, "vertices 3"], parts: Sequence[Part], nose_tip: Float[np.ndarray, "3"]
 ) -> dict[str, Int64[np.ndarray, " region"]]:
-    """Marks the H3DS regions on a mesh of a subject's surface.
+    """Marks the H3DS regions and the ears on a mesh of a subject's surface.
 
     A vertex belongs to a region where the nearest vertex of any part does: the skin says so by its scalars
-    "face" and "nose", and eyes and beard count as face.
+    "face", "nose" and "ear", and eyes and beard count as face. Ears that hair covers are no ears.
 
     Args:
         vertices: Vertices of the mesh, mm.
@@ -98,17 +98,19 @@ def mark_regions(
         nose_tip: The landmark, mm.
 
     Returns:
-        Ascending vertex indices of "face", "face_sphere" and "nose".
+        Ascending vertex indices of "face", "face_sphere", "nose" and "ears".
     """
-    face, nose = [], []
+    face, nose, ear = [], [], []
     for part in parts:
         none = np.zeros(len(part.vertices), dtype=bool)
         whole = none | (part.label in (EYE, BEARD))
         face.append(part.scalars["face"] > 0.5 if "face" in part.scalars else whole)
         nose.append(part.scalars["nose"] > 0.5 if "nose" in part.scalars else none)
+        ear.append(part.scalars["ear"] > 0.5 if "ear" in part.scalars else none)
     source = np.concatenate([part.vertices for part in parts])
-    member, in_nose = np.concatenate(face), np.concatenate(nose)
-    low, high = source[member].min(axis=0) - _TRANSFER_MM, source[member].max(axis=0) + _TRANSFER_MM
+    member, in_nose, in_ear = np.concatenate(face), np.concatenate(nose), np.concatenate(ear)
+    marked = source[member | in_ear]
+    low, high = marked.min(axis=0) - _TRANSFER_MM, marked.max(axis=0) + _TRANSFER_MM
     near = np.flatnonzero(((vertices >= low) & (vertices <= high)).all(axis=1))
     gap, index = cKDTree(source).query(vertices[near], distance_upper_bound=_TRANSFER_MM)
     found = np.isfinite(gap)
@@ -117,6 +119,7 @@ def mark_regions(
         "face": near[member[index]].astype(np.int64),
         "face_sphere": sphere_region(vertices, nose_tip),
         "nose": near[in_nose[index]].astype(np.int64),
+        "ears": near[in_ear[index]].astype(np.int64),
     }
 
 

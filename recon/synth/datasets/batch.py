@@ -13,13 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import trimesh
 
 from recon.errors import ConfigError, SceneError
 from recon.files import replacing
 from recon.geometry.decimation import decimate
-from recon.synth.body.subject import build_subject, draw_recipe
+from recon.scene.h3ds.layout import Paths
+from recon.scene.scene import read_indices
+from recon.synth.body.subject import build_subject, draw_recipe, with_truth
 from recon.synth.datasets import cameras, scenes
 from recon.synth.model.identity import SPLITS, generator
+from recon.synth.parts import Subject
 from recon.synth.render.appearance import appearance_of
 from recon.synth.render.passes import PASSES
 
@@ -108,7 +112,6 @@ def make_scene(root: Path | str, settings: SceneSettings, recipe: Mapping[str, A
     views = settings.views if settings.views is not None else int(rng.integers(*VIEWS))
     points = np.asarray(subject.truth.vertices)
     orbit = cameras.draw_orbit(views, points, rng, size=settings.size, shake=settings.shake)
-    most = settings.truth_vertices
     return scenes.write_subject_scene(
         root,
         subject,
@@ -116,11 +119,47 @@ def make_scene(root: Path | str, settings: SceneSettings, recipe: Mapping[str, A
         orbit,
         scenes.draw_placement(generator(seed, split, purpose=_PLACEMENT)),
         passes=settings.passes,
-        truth=None if most is None or len(points) <= most else decimate(subject.truth, most),
+        truth=_simplified(subject, settings),
         tags=("synthetic", split, *recipe.get("tags", ())),
         mesh_decimals=3,
         overwrite=True,
     )
+
+
+def add_ears(folder: Path, settings: SceneSettings, recipe: Mapping[str, Any]) -> bool:
+    """Adds the region "ears" to a scene that was made before there was one; no other file changes.
+
+    Args:
+        folder: The scene's folder, as `make_scene` wrote it.
+        settings: Settings that it was made with.
+        recipe: Recipe that it was made from.
+
+    Returns:
+        Whether it was added.
+
+    Raises:
+        SceneError: The recipe builds another surface today than the one that the scene's other regions belong to.
+    """
+    paths = Paths(folder)
+    if paths.region("ears").exists() or not paths.region("face").is_file():
+        return False
+    subject = build_subject(recipe)
+    truth = _simplified(subject, settings)
+    subject = subject if truth is None else with_truth(subject, truth)
+    if not np.array_equal(subject.regions["face"], read_indices(paths.region("face"))):
+        raise SceneError(
+            f"{folder} lacks the region of the ears, and its recipe builds another surface today than when it was "
+            f"made, so that {paths.region('ears')} cannot be added: make the scene again in another folder"
+        )
+    with replacing(paths.region("ears")) as path:
+        path.write_text("".join(f"{index}\n" for index in subject.regions["ears"]), encoding="utf-8")
+    return True
+
+
+def _simplified(subject: Subject, settings: SceneSettings) -> trimesh.Trimesh | None:
+    """The truth that is written to disk, None where that is the subject's own."""
+    most = settings.truth_vertices
+    return None if most is None or len(subject.truth.vertices) <= most else decimate(subject.truth, most)
 
 
 def make_scenes(
@@ -128,8 +167,9 @@ def make_scenes(
 ) -> Iterator[SceneProgress]:
     """Makes all scenes that are not there yet; what is written does not depend on the number of workers.
 
-    A scene counts as there when the manifest lists it with the same recipe and settings. A call that is stopped
-    leaves complete scenes only, and the next one goes on after them.
+    A scene counts as there when the manifest lists it with the same recipe and settings; one that was made before
+    truths had the region "ears" is given it. A call that is stopped leaves complete scenes only, and the next one goes
+    on after them.
 
     Args:
         root: H3DS root; `manifest.json` in it lists scenes, their recipes' hashes and the hashes of their files.
@@ -157,7 +197,11 @@ def make_scenes(
     missing = [recipe for recipe in recipes if recipe["name"] not in known]
     done = len(recipes) - len(missing)
     families = {str(recipe["name"]): family(recipe) for recipe in recipes}
+    by_name = {str(recipe["name"]): recipe for recipe in recipes}
     for number, name in enumerate((name for name in keys if name in known), start=1):
+        if add_ears(root / name, settings, by_name[name]):
+            known[name]["files"] = file_hashes(root / name)
+            _write_manifest(root, known)
         yield SceneProgress(name, families[name], False, number, len(recipes))
     for name in _in_parallel(partial(make_scene, root, settings), missing, workers):
         done += 1

@@ -1,4 +1,4 @@
-"""Named zones of the neutral head, as functions of its points: nose, lips, brows, beard, H3DS face.
+"""Named zones of the neutral head, as functions of its points: nose, ears, lips, brows, beard, H3DS face.
 
 `recon.synth.model.face_map` has the smooth maps that only colours depend on.
 """
@@ -7,6 +7,29 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from recon.synth.model.head_model import HeadModel
+
+EAR_OUTLINE_MM = np.array(
+    [[8, -18], [20, -18], [31, -13], [38, -4], [38, 4], [31, 12], [22, 13], [14, 12], [8, 17], [0, 20], [-12, 20],
+     [-21, 19], [-23, 14], [-19, 4], [-12, -7], [0, -15]], dtype=np.float64
+)  # fmt: skip
+"""Outline of an auricle seen from the side, one millimetre or two outside of it: y and z of each corner."""
+_EAR_ROOT = np.array([68.3, 0.218, 0.105])
+"""Side of the skull around an ear as a plane: |x| = a + b y + c z, which is within 2 mm of it, mm."""
+_EAR_ABOVE_MM = 1.5
+"""Height above that plane from which skin is the auricle's; in the bowl of the concha less, but not in the canal."""
+_CONCHA_ABOVE_MM = -1.0
+
+
+def ear_zone(canonical: Float[np.ndarray, "points 3"]) -> Bool[np.ndarray, " points"]:
+    """The auricles, front and back, with the concha and without the canal."""
+    across, (y, z) = np.abs(canonical[:, 0]), canonical[:, 1:].T
+    above = across - np.stack([np.ones_like(y), y, z], axis=1) @ _EAR_ROOT
+    concha = (y > -5.0) & (y < 28.0) & (z > -6.0) & (z < 13.0)
+    auricle = above > np.where(concha, _CONCHA_ABOVE_MM, _EAR_ABOVE_MM)
+    near = np.flatnonzero(auricle & (np.abs(y) < 50.0) & (np.abs(z) < 30.0) & (above < 60.0))
+    result = np.zeros(len(canonical), dtype=bool)
+    result[near] = _signed_polygon_distance(canonical[near, 1:], EAR_OUTLINE_MM) > 0
+    return result
 
 
 def nose_zone(canonical: Float[np.ndarray, "points 3"]) -> Bool[np.ndarray, " points"]:

@@ -17,6 +17,12 @@ from recon.systems.benchmark.results import Run
 
 FORMAT = "headrecon-benchmark-1"
 ERRORS = ("face_mm", "head_mm", "face_mm_strict", "head_mm_strict")
+"""Errors that every scored run has."""
+EARS = "ears_mm_strict"
+"""Error of the ears, null where the truth shows none."""
+_HEADINGS = dict(
+    zip((*ERRORS, EARS), ("face", "head", "face strict", "head strict", "ears strict"), strict=True)
+)
 MODES = {"official": ("", official.PROTOCOL), "strict": ("_strict", strict.PROTOCOL)}
 """Protocols: ending of their keys in metrics.json, and name."""
 
@@ -60,6 +66,12 @@ class Report:
         present = {run.cell.method for run in self.good}
         return [m for m in self.methods if m in present] + sorted(present - set(self.methods))
 
+    @property
+    def errors(self) -> dict[str, str]:
+        """Keys of the errors in metrics.json, with their headings: the ears where some run has them."""
+        ears = any(run.metrics.get(EARS) is not None for run in self.good)
+        return {key: _HEADINGS[key] for key in (*ERRORS, *((EARS,) if ears else ()))}
+
     def table(self, mode: str, subjects: Collection[str] | None = None) -> list[Row]:
         """Means over subjects (of a subject's seeds first) under one protocol, a row for each method.
 
@@ -72,13 +84,16 @@ class Report:
         for (method, views, scene), runs in self.by_subject():
             pair = [_mean(runs, f"{part}_mm{suffix}") for part in ("face", "head")]
             if None not in pair and (subjects is None or scene in subjects):
-                numbers = {mode: {p: {"mean_mm": v} for p, v in zip(("face", "head"), pair, strict=True)}}
-                scores.append(Score(Job(method, scene, views, Path()), numbers))
+                numbers = {p: {"mean_mm": v} for p, v in zip(("face", "head"), pair, strict=True)}
+                ears = _mean(runs, EARS) if mode == "strict" else None
+                if ears is not None:
+                    numbers["ears"] = {"mean_mm": ears}
+                scores.append(Score(Job(method, scene, views, Path()), {mode: numbers}))
         return sorted(rows(scores, mode, self.data), key=lambda row: self.rows_present.index(row.method))
 
     def ratios(self) -> list[dict[str, Any]]:
-        """Each method's means divided by the reference's, over the subjects that have all errors of both; the
-        time over those of them whose times are known.
+        """Each method's means divided by the reference's, over the subjects that have all errors of both; ears and
+        time over those of them that have these of both.
         """
         subjects = {
             key: runs for key, runs in self.by_subject() if all(_mean(runs, e) is not None for e in ERRORS)
@@ -92,7 +107,7 @@ class Report:
                     if (m, v) == (method, views) and (self.reference, views, scene) in subjects
                 ]
                 if method != self.reference and common:
-                    line = {key: _ratio(common, key) for key in (*ERRORS, "time_s")}
+                    line = {key: _ratio(common, key) for key in (*self.errors, "time_s")}
                     lines.append({"views": views, "method": method, "subjects": len(common), **line})
         return lines
 
@@ -145,7 +160,9 @@ def _ratio(common: Sequence[tuple[list[Run], list[Run]]], key: str) -> float | N
 
 def _row_json(row: Row) -> dict[str, Any]:
     cells = {
-        str(views): {"subjects": c.scenes, "face_mm": c.mean[0], "head_mm": c.mean[1], "std_mm": list(c.std)}
+        str(views): {
+            "subjects": c.scenes, "face_mm": c.mean[0], "head_mm": c.mean[1], "std_mm": list(c.std), "ears_mm": c.ears
+        }
         for views, c in row.cells.items()
-    }
+    }  # fmt: skip
     return {"method": row.method, "protocol": row.protocol, "views": cells}

@@ -6,13 +6,9 @@ from typing import Any
 import numpy as np
 
 from recon.evaluation.published import ROWS
-from recon.evaluation.tables import Row, markdown_table
-from recon.systems.benchmark.summary import ERRORS, MODES, Report
+from recon.evaluation.tables import Row, markdown_table, parts_of
+from recon.systems.benchmark.summary import MODES, Report
 
-_RUN_HEADER = [
-    "views", "method", "subject", "seed", "face", "head", "face strict", "head strict", "time s", "training s",
-    "peak MB",
-]  # fmt: skip
 _PLACE = ("scene=", "views=", "seed=", "hydra.run.dir=", "resume=")
 
 
@@ -31,17 +27,19 @@ def _lines(report: Report) -> Iterator[str]:
         who = f"mean over the subjects that every cell has ({', '.join(sorted(shared))})"
         yield from _errors(report, shared, who)
     yield f"\n## Ratios to {report.reference}, over the subjects that both have\n"
-    names = ["views", "method", "subjects", "face", "head", "face strict", "head strict", "time"]
+    names = ["views", "method", "subjects", *report.errors.values(), "time"]
     ratios = [
         [str(line["views"]), line["method"], str(line["subjects"])]
-        + [_number(line[key]) for key in (*ERRORS, "time_s")]
+        + [_number(line[key]) for key in (*report.errors, "time_s")]
         for line in report.ratios()
     ]
     yield from _table(names, ratios)
     yield "\n## Time and memory: mean seconds of a whole run / highest peak memory in MB\n"
     yield from _table(["method", *map(_views, report.views)], list(_cost(report)))
     yield "\n## Every run, errors in mm\n"
-    yield from _table(_RUN_HEADER, list(_each(report)))
+    costs = ["time s", "training s", "peak MB"]
+    header = ["views", "method", "subject", "seed", *report.errors.values(), *costs]
+    yield from _table(header, list(_each(report)))
     if report.failed:
         yield "\n## Failed\n"
         yield from (f"- {run.cell}: {run.error}" for run in report.failed)
@@ -93,8 +91,8 @@ def _provenance(report: Report) -> Iterator[str]:
 def _errors(report: Report, subjects: Collection[str], who: str) -> Iterator[str]:
     header = ["method", *map(_views, report.views)]
     for mode, (_, protocol) in MODES.items():
-        yield f"\n## {mode.capitalize()} errors, face / head in mm: {who}; {protocol}\n"
         table = report.table(mode, subjects)
+        yield f"\n## {mode.capitalize()} errors, {parts_of(table)} in mm: {who}; {protocol}\n"
         yield from _table(header, [_row(row, report.views, len(subjects)) for row in table])
 
 
@@ -104,7 +102,7 @@ def _row(row: Row, views: Sequence[int], subjects: int) -> list[str]:
     for count in views:
         cell = row.cells.get(count)
         few = f" ({cell.scenes} of {subjects})" if cell and cell.scenes != subjects else ""
-        cells.append(_pair(cell.mean) + few if cell else "")
+        cells.append(cell.text() + few if cell else "")
     return [row.method, *cells]
 
 
@@ -127,7 +125,7 @@ def _each(report: Report) -> Iterator[list[str]]:
         cost = (run.time_s, metrics.get("train_s"), metrics.get("peak_rss_mb"))
         yield [
             str(cell.views), cell.method, cell.scene, str(cell.seed),
-            *(_number(metrics.get(key)) for key in ERRORS), *(_number(value, 0) for value in cost),
+            *(_number(metrics.get(key)) for key in report.errors), *(_number(value, 0) for value in cost),
         ]  # fmt: skip
 
 

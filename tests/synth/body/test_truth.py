@@ -3,7 +3,7 @@ import pytest
 
 from recon.geometry.frames import FACE_RADIUS_MM
 from recon.synth.body.truth import mark_regions, union_mesh
-from recon.synth.parts import EYE, SKIN, Part
+from recon.synth.parts import EYE, HAIR, SKIN, Part
 from tests.support.head_model import ball
 
 
@@ -17,6 +17,24 @@ def test_union_of_two_balls_is_one_closed_surface():
         np.linalg.norm(mesh.vertices, axis=1), np.linalg.norm(mesh.vertices - [25, 0, 0], axis=1)
     )
     assert np.abs(outside - 20).max() < 0.5
+
+
+def test_hair_over_an_ear_takes_it_from_the_region():
+    skin, skin_faces = ball(50, level=5)
+    hair, hair_faces = ball(20, (45, 0, 0))  # lies over the whole left ear
+    zero = np.zeros((len(skin), 3), dtype=np.float32)
+    marks = {"face": skin[:, 2] > 0, "ear": (np.abs(skin[:, 0]) > 47) & (skin[:, 2] < 0)}
+    marks = {name: marked.astype(np.float32) for name, marked in marks.items()}
+    parts = (
+        Part("skin", skin, skin_faces, zero, zero, SKIN, marks),
+        Part("hair", hair, hair_faces, zero[: len(hair)], zero[: len(hair)], HAIR),
+    )
+    mesh = union_mesh([(p.vertices, p.faces) for p in parts], spacing_mm=2.0)
+    vertices = np.asarray(mesh.vertices)
+    ears = vertices[mark_regions(vertices, parts, np.array([0.0, 0.0, 50.0]))["ears"]]
+    assert (ears[:, 0] < -44).all() and (ears[:, 2] < 2).all()
+    # a spherical cap of height 3, half of it: pi * 50 * 3 mm² at about one vertex for 4 mm² (2 mm grid)
+    assert len(ears) == pytest.approx(np.pi * 50 * 3 / 4, rel=0.5)
 
 
 def test_union_drops_what_touches_nothing():

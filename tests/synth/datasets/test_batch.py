@@ -62,6 +62,24 @@ def test_a_scene_that_was_stopped_half_way_is_made_again(toys, tmp_path):
     assert batch.file_hashes(tmp_path / "ann") == hashes
 
 
+def test_scenes_of_before_are_given_their_ears_and_nothing_else_changes(toys, tmp_path):
+    list(batch.make_scenes(tmp_path, recipes("ann"), SETTINGS))
+    new = batch.read_manifest(tmp_path)["ann"]["files"]
+    ears = tmp_path / "ann" / "regions" / "ears.txt"
+    ears.unlink()
+    (made,) = batch.make_scenes(tmp_path, recipes("ann"), SETTINGS)
+    assert not made.new and toys == ["ann", "ann"]
+    assert batch.file_hashes(tmp_path / "ann") == new == batch.read_manifest(tmp_path)["ann"]["files"]
+    list(batch.make_scenes(tmp_path, recipes("ann"), SETTINGS))
+    assert len(toys) == 2  # they are there
+    ears.unlink()
+    face = tmp_path / "ann" / "regions" / "face.txt"
+    face.write_text(face.read_text().partition("\n")[2])  # of another mesh
+    with pytest.raises(SceneError, match="builds another surface today"):
+        list(batch.make_scenes(tmp_path, recipes("ann"), SETTINGS))
+    assert not ears.exists()
+
+
 def test_other_settings_are_refused(toys, tmp_path):
     list(batch.make_scenes(tmp_path, recipes("ann"), SETTINGS))
     with pytest.raises(SceneError, match="ann was made"):

@@ -248,6 +248,22 @@ def test_tables_for_reading():
     assert "a processor, 2 cores" in text and "All files are the published ones." in text
 
 
+def test_ears_have_a_column_where_some_run_has_them():
+    assert "ears" not in markdown(report())
+    runs = [measured("h3dnet", name, 1.0, 6.0, 100.0) for name in "abc"]
+    runs += [measured("idr", name, 2.0, 12.0, 100.0) for name in "abc"]
+    for each, ears in zip(runs, (1.0, 2.0, None, 4.0, 8.0, None), strict=True):
+        each.metrics["ears_mm_strict"] = ears  # hair covers those of c
+    text = markdown(report(runs))
+    assert "| seed | face | head | face strict | head strict | ears strict | time s |" in text
+    assert "| 3 | h3dnet | a | 0 | 1.00 | 6.00 | 0.50 | 3.00 | 1.00 |" in text
+    assert "| 3 | h3dnet | c | 0 | 1.00 | 6.00 | 0.50 | 3.00 |  |" in text
+    strict = text.split("## Strict errors")[1].split("\n## ")[0]
+    assert "| h3dnet | 0.50 / 3.00 / 1.50 |" in strict and "| idr | 1.00 / 6.00 / 6.00 |" in strict
+    assert "| 3 | h3dnet | 3 | 0.50 | 0.50 | 0.50 | 0.50 | 0.25 | 1.00 |" in text
+    assert "/ ears" not in text.split("## Official errors")[1].split("\n## ")[0]
+
+
 def test_published_rows_stand_apart():
     ours, _, theirs = markdown(report()).partition("## Published by others on H3DS: not runs of ours")
     assert "(published)" not in ours and "SIRA" not in ours and theirs.count("(published)") == len(ROWS)
