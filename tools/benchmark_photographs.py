@@ -50,6 +50,7 @@ from recon.geometry.frames import CanonicalFrame, similarity
 from recon.meshing import clean, extract, to_world
 from recon.perception import Perception, read_photograph
 from recon.priors import FittedHead, PCAPrior, load_shape_prior
+from recon.priors.shipped import PCA as PRIOR
 from recon.priors.shipped import hash_of, shipped
 from recon.scene import Camera, Scene
 from recon.synth.datasets.plain_photographs import Storage, write_plain_photographs
@@ -60,7 +61,6 @@ DEFAULTS = {
     "scenes": "heads", "subjects": None, "views": 3, "out": "runs/photographs", "given": False, "clutter": None,
     "orientation": 1, "focal": False, "long_side": None, "head": True,
 }  # fmt: skip
-PRIOR = "pca-synth-v1.safetensors"
 RESOLUTION = 512
 """Cells along the side of the cube about a scene's unit sphere, as in `train.py`: the official protocol measures to the
 nearest vertex, so that it depends on them."""

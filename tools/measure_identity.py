@@ -28,7 +28,7 @@ from recon.errors import ConfigError
 from recon.evaluation.tables import markdown_table
 from recon.perception import Perception, photographs_in, read_photograph
 from recon.priors import load_shape_prior
-from recon.priors.shipped import hash_of, shipped
+from recon.priors.shipped import PCA, hash_of, shipped
 
 DEFAULTS = {"people": "people", "sets": 40, "seed": 0}
 SIZES = 2, 3
@@ -90,7 +90,7 @@ def main(arguments: list[str]) -> None:
     folder = Path(str(options.people)).expanduser()
     if not folder.is_dir():
         raise ConfigError(f"people={folder}: there is no such folder")
-    path = shipped("pca-synth-v1.safetensors")
+    path = shipped(PCA)
     model = LandmarkModel.from_prior(load_shape_prior(path, hash_of(path)))
     say(tabulate(model, seen(folder), int(options.sets)))
 

@@ -35,7 +35,7 @@ from recon.commands.command_line import options_of, run_tool, say
 from recon.perception import Perception, Photograph, PhotographObservation
 from recon.perception.hands import MediaPipeHandSegmenter
 from recon.priors import load_shape_prior
-from recon.priors.shipped import hash_of, shipped
+from recon.priors.shipped import PCA, hash_of, shipped
 from recon.scene import Camera
 from recon.synth.body.subject import build_subject, draw_recipe
 from recon.synth.datasets.backdrops import BACKDROPS, Composed, Cutout
@@ -148,7 +148,7 @@ def calibrated(seen: list[PhotographObservation]) -> list[ObservedPhotograph]:
     """Photographs of one person with the masks that they have after calibration, as `scene_from_photographs` does it;
     one that cannot be placed keeps the network's.
     """
-    path = shipped("pca-synth-v1.safetensors")
+    path = shipped(PCA)
     prior = load_shape_prior(path, hash_of(path))
     model = LandmarkModel.from_prior(prior)
     result = [ObservedPhotograph.from_observation(each) for each in seen]

@@ -1,20 +1,19 @@
-"""The priors that ship with the project, by file name, with the hashes of their files and the names they had before."""
+"""The priors that ship with the project, by file name, with the hashes of their files."""
 
-import logging
-from functools import cache
 from pathlib import Path
 
+from recon.errors import PriorError
 from recon.resources import PRIORS as FOLDER
 
-log = logging.getLogger(__name__)
-
+PCA = "pca-synth-v2.safetensors"
+"""Name of the file of the linear shape model."""
 SHA256 = {
     "deepsdf-synth-v1.safetensors": "28e21b081d15b6ebf23632d98ecbd6f38c7904c394baab8acc402e32e82accf3",
-    "pca-synth-v1.safetensors": "d607367b523ae4e5fd6dd7dc46f5f06618a4e6fd410a02d239041e36296e8a3b",
+    PCA: "0",
 }
 """SHA-256 of each shipped file."""
-OLD_FILES = {"linear-synth-v1.safetensors": "pca-synth-v1.safetensors"}
-"""Names that shipped files had in earlier versions, and their present names."""
+RETIRED = {"linear-synth-v1.safetensors": PCA, "pca-synth-v1.safetensors": PCA}
+"""Names of files that no longer ship, and those that took their places."""
 
 
 def shipped(name: str) -> Path:
@@ -23,18 +22,18 @@ def shipped(name: str) -> Path:
 
 
 def located(path: str | Path) -> Path:
-    """The path itself, or that of the shipped file where it names one by an old name, with one warning."""
+    """The path itself.
+
+    Raises:
+        PriorError: It is that of a file that no longer ships, and is not there.
+    """
     path = Path(path)
-    if path.name in OLD_FILES and path.parent.name == FOLDER.name and not path.exists():
-        return _renamed(path)
+    if path.name in RETIRED and path.parent.name == FOLDER.name and not path.exists():
+        raise PriorError(
+            f"the prior {path.name} no longer ships, {RETIRED[path.name]} took its place; runs that were made with it "
+            f"cannot go on with the other: start anew, or put the file of an earlier version at {path}"
+        )
     return path
-
-
-@cache  # one warning, however often the path is asked for
-def _renamed(path: Path) -> Path:
-    found = shipped(OLD_FILES[path.name])
-    log.warning("%s is called %s now, and is read from %s", path, found.name, found)
-    return found
 
 
 def hash_of(path: str | Path) -> str | None:

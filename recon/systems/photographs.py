@@ -26,7 +26,7 @@ from recon.perception import (
 from recon.perception.masks import ALPHA, AUTO
 from recon.perception.photograph import EXTENSIONS
 from recon.priors import load_shape_prior
-from recon.priors.shipped import hash_of, shipped
+from recon.priors.shipped import PCA, hash_of, shipped
 from recon.scene import Scene
 from recon.scene.carving import hits_sphere
 from recon.scene.images import upright
@@ -116,7 +116,7 @@ def calibrate(cfg: DictConfig, photographs: Sequence[Path], out: Path, *, overwr
     seen = perception.see_all(
         [read_photograph(path) for path in photographs], int(cfg.person), str(cfg.masks or AUTO)
     )
-    path = shipped("pca-synth-v1.safetensors")
+    path = shipped(PCA)
     calibrated = scene_from_photographs(
         seen,
         out,

@@ -6,13 +6,13 @@ import torch
 
 from recon.calibration.landmarks import TABLE, LandmarkModel
 from recon.errors import PriorError
-from recon.priors.shipped import shipped
+from recon.priors.shipped import PCA, shipped
 from recon.priors.weights import load_shape_prior
 
 
 @pytest.fixture(scope="module")
 def prior():
-    return load_shape_prior(shipped("linear-synth-v1.safetensors"))
+    return load_shape_prior(shipped(PCA))
 
 
 @pytest.fixture(scope="module")

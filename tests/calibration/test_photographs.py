@@ -15,7 +15,7 @@ from recon.calibration.report import REPORT
 from recon.errors import SceneError
 from recon.geometry.frames import similarity
 from recon.perception import FaceLandmarks, PersonMask, PhotographObservation, read_photograph
-from recon.priors.shipped import shipped
+from recon.priors.shipped import PCA, shipped
 from recon.priors.weights import load_shape_prior
 
 DEMO = Path(__file__).parents[2] / "recon" / "assets" / "heads" / "demo"
@@ -24,7 +24,7 @@ VIEWS = (14, 9, 19)
 
 @pytest.fixture(scope="module")
 def prior():
-    return load_shape_prior(shipped("linear-synth-v1.safetensors"))
+    return load_shape_prior(shipped(PCA))
 
 
 def observations(prior, faces=True, lure=False):

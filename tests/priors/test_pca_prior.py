@@ -9,7 +9,7 @@ from recon import scene as scenes
 from recon.errors import PriorError
 from recon.geometry.frames import similarity
 from recon.priors import Networks, PCAPrior
-from recon.priors.shipped import shipped
+from recon.priors.shipped import PCA, shipped
 from recon.resources import ASSETS
 from recon.systems.stages import observe
 
@@ -33,7 +33,7 @@ def test_unknown_settings_are_named_before_work_starts(given, message):
 def test_a_similarity_of_the_world_and_pictures_that_lie_on_their_side_cost_nothing(scale):
     """The world is turned, moved and scaled, and each picture is stored after quarter turns of its own."""
     scene = scenes.open(ASSETS / "heads" / "demo")
-    prior = PCAPrior(str(shipped("pca-synth-v1.safetensors")), sdf_offset=False)
+    prior = PCAPrior(str(shipped(PCA)), sdf_offset=False)
     given = observe(scene, [14, 9])
     plain = prior.fit(given).fit
     world = np.eye(4)
@@ -54,7 +54,7 @@ def test_a_similarity_of_the_world_and_pictures_that_lie_on_their_side_cost_noth
 def test_landmarks_of_a_user_bring_a_wrong_heading_home():
     """The mask is valid above the brows alone, where a head looks much alike from all sides."""
     scene = scenes.open(ASSETS / "heads" / "demo")
-    prior = PCAPrior(str(shipped("pca-synth-v1.safetensors")), sdf_offset=False, out_of_distribution_mm=None)
+    prior = PCAPrior(str(shipped(PCA)), sdf_offset=False, out_of_distribution_mm=None)
     given = observe(scene, [9])
     places = given.landmarks()
     pixels, _ = given.cameras[0].project(np.stack(list(places.values())))
@@ -75,7 +75,7 @@ def test_landmarks_of_a_user_bring_a_wrong_heading_home():
 def test_cameras_that_were_estimated_are_moved_further_than_given_ones():
     """One of two cameras of the demo is turned by a degree about the head; as an estimate it comes back further."""
     scene = scenes.open(ASSETS / "heads" / "demo")
-    prior = PCAPrior(str(shipped("pca-synth-v1.safetensors")), sdf_offset=False)
+    prior = PCAPrior(str(shipped(PCA)), sdf_offset=False)
     given = observe(scene, [14, 9])
     turn = np.eye(4)
     turn[:3, :3] = Rotation.from_euler("y", 1.0, degrees=True).as_matrix()
@@ -97,7 +97,7 @@ def test_cameras_that_were_estimated_are_moved_further_than_given_ones():
 @pytest.mark.slow
 def test_a_body_that_every_photograph_ignores_is_as_uncertain_as_real_bodies_are():
     scene = scenes.open(ASSETS / "heads" / "demo")
-    prior = PCAPrior(str(shipped("pca-synth-v1.safetensors")), sdf_offset=False)
+    prior = PCAPrior(str(shipped(PCA)), sdf_offset=False)
     given = observe(scene, [14])
     fitted = prior.fit(given)
     canonical = fitted.prior.canonical

@@ -19,7 +19,7 @@ from recon.priors import (
     load_shape_prior,
     load_source_subject,
 )
-from recon.priors.shipped import OLD_FILES, SHA256, hash_of, located, shipped
+from recon.priors.shipped import RETIRED, SHA256, hash_of, located, shipped
 from recon.priors.tensor_files import sha256_of
 
 CANONICAL = {
@@ -134,14 +134,11 @@ def test_shipped_files_have_their_hashes_and_no_old_names(caplog):
     assert not caplog.records
 
 
-def test_the_old_name_of_a_shipped_file_means_the_new_one(tmp_path, caplog):
-    ((old, new),) = OLD_FILES.items()
-    with caplog.at_level(logging.WARNING):
-        assert located(f"/elsewhere/priors/{old}") == shipped(new)
-        assert located(f"/elsewhere/priors/{old}") == shipped(new)
-    assert len(caplog.records) == 1 and new in caplog.text
-    prior = PCAPrior(str(shipped(old)))
-    assert prior.path == shipped(new) and prior.sha256 == SHA256[new]
+@pytest.mark.parametrize("old", sorted(RETIRED))
+def test_a_file_that_no_longer_ships_is_named_with_what_took_its_place(tmp_path, old):
+    for path in (f"/elsewhere/priors/{old}", shipped(old)):
+        with pytest.raises(PriorError, match=f"{old} no longer ships, {RETIRED[old]} took its place"):
+            PCAPrior(str(path))
     own = tmp_path / "priors" / old
     own.parent.mkdir()
     own.touch()

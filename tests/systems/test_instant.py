@@ -10,7 +10,7 @@ import trimesh
 from recon.errors import OutOfDistributionError, PriorError
 from recon.fitting import SolverSettings
 from recon.priors import PCAPrior
-from recon.priors.shipped import shipped
+from recon.priors.shipped import PCA, shipped
 from recon.systems import run, stages
 from recon.systems.report.reporter import Reporter
 from tests.support import ellipsoid
@@ -83,7 +83,7 @@ def test_a_residual_on_grids_learns_over_the_fitted_head(tmp_path):
         metrics["face_mm_strict"] < 0.6 and metrics["std_mm"] is None
     )  # the fit's deviation is not this surface's
     with pytest.raises(PriorError, match=r"prior\.residual"):
-        PCAPrior(str(shipped("pca-synth-v1.safetensors")), residual="all")
+        PCAPrior(str(shipped(PCA)), residual="all")
 
 
 @pytest.mark.slow
@@ -103,6 +103,6 @@ def test_what_is_no_head_goes_on_as_another_method(tmp_path):
 
 def test_unknown_settings_are_named():
     with pytest.raises(PriorError, match="silhouette_steps"):
-        PCAPrior(str(shipped("pca-synth-v1.safetensors")), solver={"steps": 3})
-    prior = PCAPrior(str(shipped("pca-synth-v1.safetensors")), solver={"pixels": 100})
+        PCAPrior(str(shipped(PCA)), solver={"steps": 3})
+    prior = PCAPrior(str(shipped(PCA)), solver={"pixels": 100})
     assert prior.settings == SolverSettings(pixels=100)

@@ -31,7 +31,7 @@ DATA_START = 56
 """Layout of files in the cache folder: tensors by type, then by the beginnings of their names, from a byte that is this
 modulo 64. Matrix products of tensors that are mapped from a file depend in their last digits on where these begin, so
 the layout may not depend on what tensors are called."""
-MEAN_STEP_MM, FINE_STEP_MM, DISPLACEMENT_STEP_MM = 0.02, 0.06, 0.08
+MEAN_STEP_MM, FINE_STEP_MM, DISPLACEMENT_STEP_MM = 0.02, 0.02, 0.08
 """Quantisation steps of the mean head, of the fine lattice's components and of displacements."""
 DEFORMATIONS = "identity", "expression"
 FACE_SHARE, SHOULDER_FACTOR, SHOULDERS_MM = 0.5, 2.0, -135.0

@@ -12,7 +12,7 @@ from recon.priors import CanonicalFrame, ShapePrior, load_shape_prior
 from recon.priors.pca.codec import Blocks, pack, packed_bits, unpacked_bits, unpacked_rows
 from recon.priors.pca.packing import DATA_START
 from recon.priors.pca.shape_model import nearest_rows
-from recon.priors.shipped import hash_of
+from recon.priors.shipped import PCA, hash_of
 from recon.priors.shipped import shipped as shipped_file
 from recon.priors.weights import save_packed_prior
 from tests.support.pca_shape_models import CELLS, CODE, HIGH, LATENT, LOW, banded_ball, points_of
@@ -144,7 +144,7 @@ def test_without_a_cache_every_process_decodes(shipped, tmp_path, monkeypatch):
 
 
 def test_the_shipped_shape_model_is_small_and_says_what_it_is():
-    path = shipped_file("pca-synth-v1.safetensors")
+    path = shipped_file(PCA)
     assert path.stat().st_size <= 15e6
     assert hashlib.sha256(path.read_bytes()).hexdigest() == hash_of(path)
     with safe_open(path, framework="pt") as file:
