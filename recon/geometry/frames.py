@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 UNIT_CENTRE_MM, UNIT_RADIUS_MM = (0.0, -25.0, -5.0), 330.0
 """Centre and radius of the ball that holds every bust: the unit ball of networks where no file says otherwise."""
@@ -29,6 +29,9 @@ LANDMARKS_MM = {
 
 FACE_RADIUS_MM = 95.0
 """Radius of the H3DS region `face_sphere` about the tip of the nose."""
+
+EARS_MM, EAR_RADIUS_MM = ((-76.0, 16.0, 0.0), (76.0, 16.0, 0.0)), 42.0
+"""Middles of the ears of the mean head, and how far from them ears reach."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,15 @@ class CanonicalFrame:
         matrix = np.diag([self.radius_mm] * 3 + [1.0])
         matrix[:3, 3] = self.centre_mm
         return matrix
+
+
+def in_face_or_ears(canonical_mm: Float[np.ndarray, "points 3"]) -> Bool[np.ndarray, " points"]:
+    """Whether points, canonical mm, are in the regions whose details count: near the tip of the nose or an ear."""
+    found = np.zeros(len(canonical_mm), bool)
+    balls = [(LANDMARKS_MM["nose_tip"], FACE_RADIUS_MM), *((ear, EAR_RADIUS_MM) for ear in EARS_MM)]
+    for middle, radius in balls:
+        found |= ((canonical_mm - np.array(middle)) ** 2).sum(axis=1) < radius**2
+    return found
 
 
 def transform(

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float32
 
 from recon.errors import PriorError
 from recon.files import replacing
-from recon.geometry.frames import BOX_HIGH_MM, BOX_LOW_MM, FACE_RADIUS_MM, LANDMARKS_MM
+from recon.geometry.frames import BOX_HIGH_MM, BOX_LOW_MM, in_face_or_ears
 from recon.priors.data.components import closeness
 from recon.priors.data.dataset import HeadData
 from recon.priors.data.lattices import FACE_FACTOR, REACH_MM
@@ -76,8 +76,8 @@ def find_band(data: HeadData, path: Path, reach_mm: float, share: float, workers
     if not inside.any():
         raise PriorError("no head has its surface inside the box of the canonical frame")
     nodes = low + np.argwhere(inside) * data.lattice_mm
-    face = np.linalg.norm(nodes - LANDMARKS_MM["nose_tip"], axis=1) < FACE_RADIUS_MM
-    weights = sums["close"][inside] / heads * np.where(face, FACE_FACTOR, 1.0)
+    detailed = in_face_or_ears(nodes)
+    weights = sums["close"][inside] / heads * np.where(detailed, FACE_FACTOR, 1.0)
     return Band(inside, (sums["total"] / heads).astype(np.float32), weights.astype(np.float32))
 
 
