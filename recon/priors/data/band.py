@@ -14,11 +14,13 @@ from recon.files import replacing
 from recon.geometry.frames import BOX_HIGH_MM, BOX_LOW_MM, in_face_or_ears
 from recon.priors.data.components import closeness
 from recon.priors.data.dataset import HeadData
-from recon.priors.data.lattices import FACE_FACTOR, REACH_MM
+from recon.priors.data.lattices import REACH_MM
 from recon.threads import mapped
 
 log = logging.getLogger(__name__)
 
+DETAIL_FACTOR = 4.0
+"""Factor of the weight of a node near face or ears: what is left of faces on the template is small against hair."""
 SHARDS_BETWEEN = 20
 """Number of shards after which the sums are kept."""
 
@@ -77,7 +79,7 @@ def find_band(data: HeadData, path: Path, reach_mm: float, share: float, workers
         raise PriorError("no head has its surface inside the box of the canonical frame")
     nodes = low + np.argwhere(inside) * data.lattice_mm
     detailed = in_face_or_ears(nodes)
-    weights = sums["close"][inside] / heads * np.where(detailed, FACE_FACTOR, 1.0)
+    weights = sums["close"][inside] / heads * np.where(detailed, DETAIL_FACTOR, 1.0)
     return Band(inside, (sums["total"] / heads).astype(np.float32), weights.astype(np.float32))
 
 
