@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 _ROUNDS = 4  # at most so many decompositions of the whole surface
 _ROOTS = 4  # vertices of a loop from which a shorter one is looked for
+_REACH = 2.0  # of the longest loop: how far around an anchor loops are looked for
 _MOST_STEPS = 15_000  # so that sums are short integers, which are sorted ten times as fast
 _FAR = 1e6  # length of edges that no loop shall use
 _SMOOTHING = 12  # steps
@@ -194,7 +195,7 @@ def _shortest_loop(
     """Vertices of the shortest loop around a handle near a vertex, by shortest loops through vertices of loops found
     before; None where it is longer than allowed.
     """
-    near = ((vertices - vertices[anchor]) ** 2).sum(axis=1) < longest**2
+    near = ((vertices - vertices[anchor]) ** 2).sum(axis=1) < (_REACH * longest) ** 2
     patch, number = _closed_patch(faces, opposite, near, anchor)
     if not len(patch):
         return None
