@@ -1,10 +1,11 @@
 """The flat base of a bust: its ragged lower end is replaced by straight walls down to one plane, closed by a flat cap."""
 
 import logging
+from collections.abc import Iterator
 
 import numpy as np
 import trimesh
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from recon.compiled import compiled
 from recon.meshing.halfedges import twins, used_only
@@ -14,9 +15,11 @@ log = logging.getLogger(__name__)
 _SEARCHED_MM = 60.0  # over the lowest vertex
 _DOWNWARDS = 0.9  # least cosine between the normals of a floor and the way down
 _LEAST_MM2 = 4000.0  # area of a floor
-_WALL_MM = 12.0  # least height of the walls: floors of shape models are rounded at the border by so much
-_RING_MM = 3.0  # height of a ring of faces of the walls
-_ON_PLANE_MM = 0.2
+_WALL_MM = 3.0  # least height of the walls over the floor
+_OVER_MM = 1.0  # least height of the walls over what is ragged of it
+_RINGS = 4  # of faces of the walls
+_SMOOTHING = 8  # steps from ring to ring, along it
+_MARGINS_MM = 1.0, 2.5  # width of the rings of small faces within the border of the cap
 
 
 def floor_height(mesh: trimesh.Trimesh, up: Float[np.ndarray, " 3"]) -> tuple[float, float] | None:
@@ -41,7 +44,7 @@ def floor_height(mesh: trimesh.Trimesh, up: Float[np.ndarray, " 3"]) -> tuple[fl
     order = np.argsort(middle[floor])
     share = np.cumsum(area[floor][order])
     height, top = np.interp([0.5, 0.95], share / share[-1], middle[floor][order])
-    return float(height), float(max(height + _WALL_MM, top + _WALL_MM / 2))
+    return float(height), float(max(height + _WALL_MM, top + _OVER_MM))
 
 
 def with_flat_base(mesh: trimesh.Trimesh, up: Float[np.ndarray, " 3"]) -> tuple[trimesh.Trimesh, float | None]:
@@ -60,8 +63,6 @@ def with_flat_base(mesh: trimesh.Trimesh, up: Float[np.ndarray, " 3"]) -> tuple[
         return mesh, None
     height, top = found
     vertices, faces = _above(np.asarray(mesh.vertices, np.float64), faces, up, top)
-    down = -up * (top - height)
-    rings = int(np.ceil((top - height) / _RING_MM))
     frame = np.linalg.svd(up[None])[2][1:]  # of the plane, so that x, y, up is right-handed
     frame = frame if np.linalg.det(np.vstack([frame, up])) > 0 else frame[::-1]
     points, added, count = [vertices], [faces], len(vertices)
@@ -73,24 +74,30 @@ def with_flat_base(mesh: trimesh.Trimesh, up: Float[np.ndarray, " 3"]) -> tuple[
             added.append(loop[::-1][_triangles(flat[::-1].copy())])
             continue
         rim = loop
-        for ring in range(1, rings + 1):
+        for flat, along in _rings(flat, height, top):
             below = count + np.arange(len(loop))
-            points.append(vertices[loop] + down * ring / rings)
+            points.append(flat @ frame + along * up)
             rim_after, below_after = np.roll(rim, -1), np.roll(below, -1)
             added.append(np.column_stack([rim_after, rim, below]))
             added.append(np.column_stack([rim_after, below, below_after]))
             rim, count = below, count + len(loop)
-        added.append(rim[_triangles(flat.copy())][:, ::-1])
-    log.info("the lower end became flat: cut %.0f mm above the floor of the surface, walls down to it", top - height)
+        added.append(rim[_triangles(flat)][:, ::-1])
+    log.info("the lower end became flat: cut %.1f mm above the floor of the surface, walls down to it", top - height)
     return trimesh.Trimesh(np.concatenate(points), np.concatenate(added), process=False), height
 
 
-def on_base(
-    mesh: trimesh.Trimesh, up: Float[np.ndarray, " 3"], height: float
-) -> Bool[np.ndarray, " vertices"]:
-    """Vertices of a base, those that lie on its plane."""
-    found: np.ndarray = np.abs(np.asarray(mesh.vertices) @ up - height) < _ON_PLANE_MM
-    return found
+def _rings(
+    flat: Float[np.ndarray, "loop 2"], height: float, top: float
+) -> Iterator[tuple[Float[np.ndarray, "loop 2"], float]]:
+    """Rings from a rim down to the base, ever smoother and more even, then within it; with their heights."""
+    for ring in range(1, _RINGS + 1):
+        for _ in range(_SMOOTHING):
+            flat = flat / 2 + (np.roll(flat, 1, axis=0) + np.roll(flat, -1, axis=0)) / 4
+        yield flat, top + (height - top) * ring / _RINGS
+    along = np.roll(flat, -2, axis=0) - np.roll(flat, 2, axis=0)
+    inwards = np.column_stack([-along[:, 1], along[:, 0]]) / np.linalg.norm(along, axis=1)[:, None].clip(1e-9)
+    for margin in _MARGINS_MM:
+        yield flat + margin * inwards, height
 
 
 def _above(
