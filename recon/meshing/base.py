@@ -1,4 +1,4 @@
-"""The flat base of a bust: its ragged lower end is replaced by straight walls down to one plane, closed by a flat cap."""
+"""The flat base of a bust: straight walls down to one plane, closed by a flat cap, in place of a ragged lower end."""
 
 import logging
 from collections.abc import Iterator
@@ -47,7 +47,9 @@ def floor_height(mesh: trimesh.Trimesh, up: Float[np.ndarray, " 3"]) -> tuple[fl
     return float(height), float(max(height + _WALL_MM, top + _OVER_MM))
 
 
-def with_flat_base(mesh: trimesh.Trimesh, up: Float[np.ndarray, " 3"]) -> tuple[trimesh.Trimesh, float | None]:
+def with_flat_base(
+    mesh: trimesh.Trimesh, up: Float[np.ndarray, " 3"]
+) -> tuple[trimesh.Trimesh, float | None]:
     """Replaces the lower end of a bust by walls along `up` and a flat cap at the height of its floor.
 
     Args:
@@ -74,15 +76,18 @@ def with_flat_base(mesh: trimesh.Trimesh, up: Float[np.ndarray, " 3"]) -> tuple[
             added.append(loop[::-1][_triangles(flat[::-1].copy())])
             continue
         rim = loop
-        for flat, along in _rings(flat, height, top):
+        for ring, along in _rings(flat, height, top):
             below = count + np.arange(len(loop))
-            points.append(flat @ frame + along * up)
+            points.append(ring @ frame + along * up)
             rim_after, below_after = np.roll(rim, -1), np.roll(below, -1)
             added.append(np.column_stack([rim_after, rim, below]))
             added.append(np.column_stack([rim_after, below, below_after]))
             rim, count = below, count + len(loop)
-        added.append(rim[_triangles(flat)][:, ::-1])
-    log.info("the lower end became flat: cut %.1f mm above the floor of the surface, walls down to it", top - height)
+        added.append(rim[_triangles(ring)][:, ::-1])
+    log.info(
+        "the lower end became flat: cut %.1f mm above the floor of the surface, walls down to it",
+        top - height,
+    )
     return trimesh.Trimesh(np.concatenate(points), np.concatenate(added), process=False), height
 
 
@@ -115,7 +120,8 @@ def _above(
     # the corner that is alone on its side first
     one = np.take_along_axis(one, (np.argmax(inside[one], axis=1)[:, None] + np.arange(3)) % 3, 1)
     two = np.take_along_axis(two, (np.argmin(inside[two], axis=1)[:, None] + np.arange(3)) % 3, 1)
-    edges = np.concatenate([one[:, [0, 1]], one[:, [0, 2]], two[:, [1, 0]], two[:, [2, 0]]])  # from inside out
+    edges = np.concatenate([one[:, [0, 1]], one[:, [0, 2]], two[:, [1, 0]], two[:, [2, 0]]])
+    # each from inside out
     edges, index = np.unique(edges, axis=0, return_inverse=True)
     p, q, r, s = np.split(len(vertices) + index.reshape(-1), np.cumsum([len(one), len(one), len(two)]))
     share = over[edges[:, 0]] / (over[edges[:, 0]] - over[edges[:, 1]])
@@ -157,7 +163,7 @@ def _rims(faces: Int[np.ndarray, "faces 3"], vertex_count: int) -> list[Int[np.n
 
 @compiled
 def _triangles(polygon: np.ndarray) -> np.ndarray:
-    """Triangles (n - 2, 3) of a simple counterclockwise polygon, cut off as ears, the one of the shortest base first."""
+    """Triangles (n - 2, 3) of a simple counterclockwise polygon: ears are cut off, the one of the shortest base first."""
     count = len(polygon)
     after, before = np.arange(1, count + 1) % count, np.arange(-1, count - 1) % count
     base = np.empty(count)
@@ -166,7 +172,7 @@ def _triangles(polygon: np.ndarray) -> np.ndarray:
     result = np.empty((count - 2, 3), dtype=np.int64)
     for n in range(count - 2):
         best = np.argmin(base)
-        if base[best] == np.inf:  # no ear, by rounding or because the polygon crosses itself: any corner that is left
+        if base[best] == np.inf:  # by rounding, or where the polygon crosses itself: any corner
             best = after[result[n - 1, 0]] if n > 0 else 0
         low, high = before[best], after[best]
         result[n, 0], result[n, 1], result[n, 2] = low, best, high

@@ -1,7 +1,7 @@
 """Removal of small handles of closed meshes: bridges are cut, tunnels are plugged.
 
-On a closed surface of genus g, the edges outside a spanning tree of the vertices and of a spanning tree of the faces are
-2 g, and each closes a loop that does not divide the surface (tree-cotree decomposition, Eppstein 2003). With shortest
+On a closed surface of genus g, 2 g edges are outside of a spanning tree of the vertices and of one of the faces, and each
+closes a loop that does not divide the surface (tree-cotree decomposition, Eppstein 2003). With shortest
 paths as the first tree and greatest loops as the second, these include the shortest such loop through the root
 (Erickson and Whittlesey 2005). Cutting the surface along one and closing both rims takes away one handle.
 """
@@ -42,7 +42,8 @@ def without_handles(mesh: trimesh.Trimesh, longest: float) -> trimesh.Trimesh:
     before = left = genus(faces, len(vertices)) if (opposite >= 0).all() else 0
     for _ in range(_ROUNDS if before else 0):
         found = left
-        for anchor in faces.reshape(-1)[_loop_edges(faces, opposite, *_breadth_first(faces, opposite, len(vertices)))]:
+        reached = _breadth_first(faces, opposite, len(vertices))
+        for anchor in faces.reshape(-1)[_loop_edges(faces, opposite, *reached)]:
             loop = _shortest_loop(vertices, faces, opposite, int(anchor), longest) if left else None
             if loop is not None:
                 vertices, faces, opposite = _cut(vertices, faces, opposite, loop)
@@ -50,7 +51,9 @@ def without_handles(mesh: trimesh.Trimesh, longest: float) -> trimesh.Trimesh:
         if not left or left == found:
             break
     if before:
-        log.info("handles of the surface: %d, of which %d were smaller than %.3g", before, before - left, longest)
+        log.info(
+            "handles of the surface: %d, of which %d were smaller than %.3g", before, before - left, longest
+        )
     return trimesh.Trimesh(vertices, faces, process=False)
 
 
@@ -321,7 +324,7 @@ def _loop_through(
             path.append(int(corner[arriving[path[-1]]]))
         paths.append(path)
     there, back = paths
-    while len(there) > 1 and len(back) > 1 and there[-2] == back[-2]:  # the common beginning is no part of the loop
+    while len(there) > 1 and len(back) > 1 and there[-2] == back[-2]:  # the way to it
         there, back = there[:-1], back[:-1]
     length = distance[there[0]] + distance[back[0]] - 2 * distance[there[-1]] + lengths[edges[best]]
     return np.array(there[::-1] + back[:-1]), float(length)
@@ -353,7 +356,8 @@ def _cut(
         np.column_stack([loop, loop[following], np.full(size, centres[1])]),
     ]
     middle = vertices[loop].mean(axis=0)
-    vertices, faces = np.concatenate([vertices, vertices[loop], [middle, middle]]), np.concatenate([faces, *fans])
+    vertices = np.concatenate([vertices, vertices[loop], [middle, middle]])
+    faces = np.concatenate([faces, *fans])
     return _smoothed(vertices, faces, np.concatenate([loop, copies, centres])), faces, opposite
 
 
@@ -395,7 +399,9 @@ def _smoothed(
     edges = np.concatenate([some[:, [0, 1]], some[:, [1, 2]], some[:, [2, 0]]])
     points = vertices[used]
     for _ in range(_SMOOTHING):
-        total = np.stack([np.bincount(edges[:, 0], points[edges[:, 1], k], len(used)) for k in range(3)], axis=1)
+        total = np.stack(
+            [np.bincount(edges[:, 0], points[edges[:, 1], k], len(used)) for k in range(3)], axis=1
+        )
         mean = total / np.maximum(np.bincount(edges[:, 0], minlength=len(used)), 1)[:, None]
         points = np.where(free[:, None], (points + mean) / 2, points)
     result = vertices.copy()

@@ -29,8 +29,9 @@ def test_edges_without_exactly_one_face_on_either_side_have_no_twins(faces, expe
 
 
 def test_pieces_and_genus():
-    ring, ball = trimesh.creation.torus(2, 0.5, major_sections=12, minor_sections=6), trimesh.creation.icosphere(1)
-    faces = np.concatenate([ring.faces, ball.faces + len(ring.vertices) + 3])  # three vertices of no face between
+    ring = trimesh.creation.torus(2, 0.5, major_sections=12, minor_sections=6)
+    ball = trimesh.creation.icosphere(subdivisions=1)
+    faces = np.concatenate([ring.faces, ball.faces + len(ring.vertices) + 3])  # three vertices unused
     count = len(ring.vertices) + 3 + len(ball.vertices)
     number, label = pieces(faces.astype(np.int64), count)
     assert number == 2 and genus(faces, count) == 1

@@ -28,8 +28,8 @@ LEAST_COARSENING = 0.5
 least, however fine face and ears are.
 """
 EVENNESS = 3e-4
-"""Cost of the length of edges when the mesh is simplified: vertices carry colours, so flat places keep theirs. An edge of
-3 mm costs as much as 0.05 mm of deviation over 10 mm².
+"""Cost of the length of edges when the mesh is simplified: vertices carry colours, so flat places keep theirs. An
+edge of 3 mm costs as much as 0.05 mm of deviation over 10 mm².
 """
 
 
@@ -99,7 +99,9 @@ def canonical_frame(
     """The similarity from the canonical frame, mm, to the world in which landmarks are given; None without the six."""
     if not landmarks.keys() >= LANDMARKS_MM.keys():
         return None
-    return similarity(np.array(list(LANDMARKS_MM.values())), np.stack([landmarks[name] for name in LANDMARKS_MM]))
+    return similarity(
+        np.array(list(LANDMARKS_MM.values())), np.stack([landmarks[name] for name in LANDMARKS_MM])
+    )
 
 
 def simplified(
@@ -128,7 +130,8 @@ def in_face_or_ears(
     """Whether points, world mm, are in the regions whose details count: near the tip of the nose or an ear."""
     canonical = transform(np.linalg.inv(world_from_canonical), points)
     found = np.zeros(len(points), bool)
-    for middle, radius in [(LANDMARKS_MM["nose_tip"], FACE_RADIUS_MM), *((ear, EAR_RADIUS_MM) for ear in EARS_MM)]:
+    balls = [(LANDMARKS_MM["nose_tip"], FACE_RADIUS_MM), *((ear, EAR_RADIUS_MM) for ear in EARS_MM)]
+    for middle, radius in balls:
         found |= ((canonical - np.array(middle)) ** 2).sum(axis=1) < radius**2
     return found
 
