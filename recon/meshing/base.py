@@ -163,7 +163,7 @@ def _rims(faces: Int[np.ndarray, "faces 3"], vertex_count: int) -> list[Int[np.n
 
 @compiled
 def _triangles(polygon: np.ndarray) -> np.ndarray:
-    """Triangles (n - 2, 3) of a simple counterclockwise polygon: ears are cut off, the one of the shortest base first."""
+    """Triangles (n - 2, 3) of a simple counterclockwise polygon: ears are cut off, that of the shortest base first."""
     count = len(polygon)
     after, before = np.arange(1, count + 1) % count, np.arange(-1, count - 1) % count
     base = np.empty(count)

@@ -1,7 +1,7 @@
 """Removal of small handles of closed meshes: bridges are cut, tunnels are plugged.
 
-On a closed surface of genus g, 2 g edges are outside of a spanning tree of the vertices and of one of the faces, and each
-closes a loop that does not divide the surface (tree-cotree decomposition, Eppstein 2003). With shortest
+On a closed surface of genus g, 2 g edges are outside of a spanning tree of the vertices and of one of the faces, and
+each closes a loop that does not divide the surface (tree-cotree decomposition, Eppstein 2003). With shortest
 paths as the first tree and greatest loops as the second, these include the shortest such loop through the root
 (Erickson and Whittlesey 2005). Cutting the surface along one and closing both rims takes away one handle.
 """
