@@ -171,9 +171,9 @@ def _triangles(polygon: np.ndarray) -> np.ndarray:
         base[i] = _ear_base(polygon, before, after, i)
     result = np.empty((count - 2, 3), dtype=np.int64)
     for n in range(count - 2):
-        best = np.argmin(base)
+        best = int(np.argmin(base))
         if base[best] == np.inf:  # by rounding, or where the polygon crosses itself: any corner
-            best = after[result[n - 1, 0]] if n > 0 else 0
+            best = int(after[result[n - 1, 0]]) if n > 0 else 0
         low, high = before[best], after[best]
         result[n, 0], result[n, 1], result[n, 2] = low, best, high
         after[low], before[high] = high, low
