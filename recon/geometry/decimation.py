@@ -1,4 +1,4 @@
-"""Simplification of a closed mesh by quadric edge collapse (Garland and Heckbert 1997), for meshes that ship.
+"""Simplification of a closed mesh by quadric edge collapse (Garland and Heckbert 1997).
 
 Collapses keep the surface a closed manifold (the link condition) and turn no triangle over.
 """
@@ -7,48 +7,59 @@ import heapq
 
 import numpy as np
 import trimesh
-from jaxtyping import Int64
+from jaxtyping import Bool
 
 from recon.compiled import compiled
 from recon.errors import MeshError
+from recon.meshing.halfedges import twins, used_only
 
 _MIN_COSINE = 0.3
 """A collapse may turn no triangle's normal by more than the angle of this cosine."""
 
 
-def decimate(mesh: trimesh.Trimesh, vertex_count: int) -> trimesh.Trimesh:
+def decimate(
+    mesh: trimesh.Trimesh,
+    vertex_count: int,
+    *,
+    fixed: Bool[np.ndarray, " vertices"] | None = None,
+    evenness: float = 0.0,
+) -> trimesh.Trimesh:
     """Returns a mesh of about `vertex_count` vertices close to a closed one.
 
     Args:
         mesh: Closed manifold mesh.
         vertex_count: Vertices to keep, at least 4; more are kept where no collapse is allowed.
+        fixed: Vertices that stay as they are, with the faces between them; none without it.
+        evenness: Cost of an edge of length 1, in which it enters by the fourth power; costs are areas times squared
+            distances from the planes of the faces. With 0 flat places keep hardly a vertex.
 
     Raises:
         MeshError: The mesh is not closed.
     """
-    if not mesh.is_watertight:
-        raise MeshError("only a closed mesh can be simplified; this one has open edges")
-    vertices = np.ascontiguousarray(mesh.vertices, dtype=np.float64).copy()
     faces = np.ascontiguousarray(mesh.faces, dtype=np.int64).copy()
+    vertices = np.ascontiguousarray(mesh.vertices, dtype=np.float64).copy()
+    if not len(faces) or (twins(faces, len(vertices)) < 0).any():
+        raise MeshError("only a closed mesh can be simplified; this one has open edges")
     first, following = _incidence(faces, len(vertices))
-    alive = _collapse(vertices, faces, first, following, max(int(vertex_count), 4))
-    faces = faces[alive]
-    used, inverse = np.unique(faces, return_inverse=True)
-    return trimesh.Trimesh(vertices[used], inverse.reshape(-1, 3).astype(np.int64), process=False)
+    fixed = np.zeros(len(vertices), np.bool_) if fixed is None else np.ascontiguousarray(fixed)
+    alive = _collapse(vertices, faces, first, following, max(int(vertex_count), 4), fixed, float(evenness))
+    return trimesh.Trimesh(*used_only(vertices, faces[alive]), process=False)
 
 
-def _incidence(faces: Int64[np.ndarray, "faces 3"], vertex_count: int) -> tuple[np.ndarray, np.ndarray]:
+@compiled
+def _incidence(faces: np.ndarray, vertex_count: int) -> tuple[np.ndarray, np.ndarray]:
     """For every vertex a ring of its corners (3 * face + place): its first; the next of each corner."""
-    corners = np.argsort(faces.ravel(), kind="stable")
-    owner = faces.ravel()[corners]
-    starts = np.searchsorted(owner, np.arange(vertex_count))
-    ends = np.searchsorted(owner, np.arange(vertex_count), side="right")
-    following = np.empty(len(corners), dtype=np.int64)
-    following[corners[:-1]] = corners[1:]
-    filled = ends > starts
-    following[corners[ends[filled] - 1]] = corners[starts[filled]]
     first = np.full(vertex_count, -1, dtype=np.int64)
-    first[filled] = corners[starts[filled]]
+    last = np.full(vertex_count, -1, dtype=np.int64)
+    following = np.empty(3 * len(faces), dtype=np.int64)
+    for corner in range(3 * len(faces)):
+        vertex = faces[corner // 3, corner % 3]
+        if first[vertex] < 0:
+            first[vertex] = corner
+        else:
+            following[last[vertex]] = corner
+        last[vertex] = corner
+        following[corner] = first[vertex]
     return first, following
 
 
@@ -58,11 +69,13 @@ def _plane_quadrics(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     quadrics = np.zeros((len(vertices), 10))
     for f in range(len(faces)):
         a, b, c = vertices[faces[f, 0]], vertices[faces[f, 1]], vertices[faces[f, 2]]
-        n = np.cross(b - a, c - a)
-        length = np.sqrt(n[0] * n[0] + n[1] * n[1] + n[2] * n[2])
+        ux, uy, uz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
+        vx, vy, vz = c[0] - a[0], c[1] - a[1], c[2] - a[2]
+        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        length = np.sqrt(nx * nx + ny * ny + nz * nz)
         if length == 0.0:
             continue
-        x, y, z = n[0] / length, n[1] / length, n[2] / length
+        x, y, z = nx / length, ny / length, nz / length
         d = -(x * a[0] + y * a[1] + z * a[2])
         w = length / 2
         entries = (x * x, x * y, x * z, x * d, y * y, y * z, y * d, z * z, z * d, d * d)
@@ -183,55 +196,119 @@ def _join(
 
 
 @compiled
+def _edges(
+    vertices: np.ndarray, faces: np.ndarray, quadrics: np.ndarray, fixed: np.ndarray, evenness: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ends (edges, 2) and costs of the edges that may collapse."""
+    ends, costs = np.empty((3 * len(faces) // 2, 2), dtype=np.int64), np.empty(3 * len(faces) // 2)
+    both, place, count = np.empty(10), np.empty(3), 0
+    for f in range(len(faces)):
+        for k in range(3):
+            a, b = faces[f, k], faces[f, (k + 1) % 3]
+            if a < b and not fixed[a] and not fixed[b]:
+                ends[count, 0], ends[count, 1] = a, b
+                costs[count] = _cost(quadrics, vertices, a, b, evenness, both, place)
+                count += 1
+    return ends[:count], costs[:count]
+
+
+@compiled
+def _cost(
+    quadrics: np.ndarray,
+    vertices: np.ndarray,
+    a: int,
+    b: int,
+    evenness: float,
+    both: np.ndarray,
+    place: np.ndarray,
+) -> float:
+    """Cost of an edge; writes the sum of its quadrics and where the joined vertex goes."""
+    for e in range(10):
+        both[e] = quadrics[a, e] + quadrics[b, e]
+    cost = _best_place(both, vertices[a], vertices[b], place)
+    if evenness > 0.0:
+        u, v = vertices[a], vertices[b]
+        cost += evenness * ((u[0] - v[0]) ** 2 + (u[1] - v[1]) ** 2 + (u[2] - v[2]) ** 2) ** 2
+    return cost
+
+
+@compiled
 def _collapse(
-    vertices: np.ndarray, faces: np.ndarray, first: np.ndarray, following: np.ndarray, target: int
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    first: np.ndarray,
+    following: np.ndarray,
+    target: int,
+    fixed: np.ndarray,
+    evenness: float,
 ) -> np.ndarray:
     """Collapses edges in order of cost until `target` vertices are left; returns which faces live."""
     quadrics = _plane_quadrics(vertices, faces)
     alive = np.ones(len(faces), dtype=np.bool_)
     version = np.zeros(len(vertices), dtype=np.int64)
-    place = np.empty(3)
+    both, place = np.empty(10), np.empty(3)
     around_a, around_b = np.empty(64, dtype=np.int64), np.empty(64, dtype=np.int64)
+    left = (first >= 0).sum()
+    ends, costs = _edges(vertices, faces, quadrics, fixed, evenness)
     heap = [(0.0, 0, 0, 0, 0)]
     heap.clear()
-    left = 0
-    for v in range(len(first)):
-        left += first[v] >= 0
-    for f in range(len(faces)):
-        for k in range(3):
-            a, b = faces[f, k], faces[f, (k + 1) % 3]
-            if a < b:
-                cost = _best_place(quadrics[a] + quadrics[b], vertices[a], vertices[b], place)
-                heap.append((cost, a, b, 0, 0))
-    heapq.heapify(heap)
-    while left > target and len(heap) > 0:
+    limit = -1.0  # edges that cost more do not wait in the heap yet
+    while left > target:
+        if len(heap) == 0 or heap[0][0] > limit:
+            if limit == np.inf and len(heap) == 0:
+                break
+            if limit < np.inf:
+                limit = _filled(heap, ends, costs, version, limit, 3 * (left - target))
+                continue
         _, a, b, version_a, version_b = heapq.heappop(heap)
         if version[a] != version_a or version[b] != version_b:
             continue
         count_a = _neighbours(faces, alive, first, following, a, around_a)
         count_b = _neighbours(faces, alive, first, following, b, around_b)
-        if count_a < 0 or count_b < 0:
+        if not _closed_after(around_a, count_a, around_b, count_b):
             continue
-        shared = 0
-        for i in range(count_a):
-            for j in range(count_b):
-                shared += around_a[i] == around_b[j]
-        if shared != 2 or count_a + count_b - 4 < 3:
-            continue
-        _best_place(quadrics[a] + quadrics[b], vertices[a], vertices[b], place)
+        _cost(quadrics, vertices, a, b, 0.0, both, place)
         if _turns_over(vertices, faces, alive, first, following, a, b, place):
             continue
         if _turns_over(vertices, faces, alive, first, following, b, a, place):
             continue
         _join(faces, alive, first, following, a, b)
         vertices[a] = place
-        quadrics[a] += quadrics[b]
+        quadrics[a] = both
         version[a] += 1
         version[b] = -1
         left -= 1
         count_a = _neighbours(faces, alive, first, following, a, around_a)
         for i in range(max(count_a, 0)):
             n = around_a[i]
-            cost = _best_place(quadrics[a] + quadrics[n], vertices[a], vertices[n], place)
-            heapq.heappush(heap, (cost, a, n, version[a], version[n]))
+            if not fixed[n]:
+                cost = _cost(quadrics, vertices, a, n, evenness, both, place)
+                heapq.heappush(heap, (cost, a, n, version[a], version[n]))
     return alive
+
+
+@compiled
+def _filled(
+    heap: list, ends: np.ndarray, costs: np.ndarray, version: np.ndarray, limit: float, more: int
+) -> float:
+    """Puts edges that cost more than a limit into the heap, about so many; returns the new limit."""
+    waiting = costs[costs > limit]
+    higher = np.partition(waiting, more)[more] if more < len(waiting) else np.inf
+    for e in range(len(costs)):
+        a, b = ends[e]
+        if limit < costs[e] <= higher and version[a] == 0 and version[b] == 0:
+            heap.append((costs[e], a, b, 0, 0))
+    heapq.heapify(heap)
+    return higher
+
+
+@compiled
+def _closed_after(around_a: np.ndarray, count_a: int, around_b: np.ndarray, count_b: int) -> bool:
+    """Whether the surface stays a closed manifold when two vertices with such neighbours join (the link condition)."""
+    if count_a < 0 or count_b < 0:
+        return False
+    shared = 0
+    for i in range(count_a):
+        for j in range(count_b):
+            shared += around_a[i] == around_b[j]
+    return shared == 2 and count_a + count_b - 4 >= 3

@@ -8,7 +8,9 @@ from jaxtyping import Float, Int
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from recon.compiled import compiled
 from recon.errors import MeshError
+from recon.meshing.halfedges import pieces, used_only
 
 log = logging.getLogger(__name__)
 
@@ -28,24 +30,21 @@ def clean(mesh: trimesh.Trimesh, *, largest_only: bool = True) -> trimesh.Trimes
     Raises:
         MeshError: Nothing is left.
     """
-    vertices, faces = _without_collapsed(np.asarray(mesh.vertices, float), np.asarray(mesh.faces))
+    vertices, faces = _without_collapsed(
+        np.asarray(mesh.vertices, float), np.asarray(mesh.faces).astype(np.int64)
+    )
     if largest_only and len(faces):
-        label = _components(len(vertices), faces[:, :2], faces[:, 1:])
-        areas = np.bincount(label[faces[:, 0]], weights=_areas(vertices, faces))
-        kept = label[faces[:, 0]] == areas.argmax()
-        pieces = np.unique(label[faces[:, 0]])
-        if len(pieces) > 1:
+        count, label = pieces(faces, len(vertices))
+        if count > 1:
+            areas = np.bincount(label[faces[:, 0]], weights=_areas(vertices, faces))
             share = 1 - areas.max() / areas.sum()
-            log.info(
-                "kept the largest of %d pieces; the others were %.2g %% of the area", len(pieces), 100 * share
-            )
-        faces = faces[kept]
+            log.info("kept the largest of %d pieces; the others were %.2g %% of the area", count, 100 * share)
+            faces = faces[label[faces[:, 0]] == areas.argmax()]
     if not len(faces):
         raise MeshError(
             f"a mesh of {len(mesh.vertices)} vertices and {len(mesh.faces)} faces has no face with an area"
         )
-    used, faces = np.unique(faces, return_inverse=True)
-    return trimesh.Trimesh(vertices[used], faces.reshape(-1, 3), process=False)
+    return trimesh.Trimesh(*used_only(vertices, faces), process=False)
 
 
 def to_world(mesh: trimesh.Trimesh, scale_mat: Float[np.ndarray, "4 4"]) -> trimesh.Trimesh:
@@ -79,22 +78,36 @@ def _areas(
     return np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
 
 
-def _components(count: int, *edges: Int[np.ndarray, "edges 2"]) -> Int[np.ndarray, " vertices"]:
-    start, end = np.concatenate(edges).T
-    graph = coo_matrix((np.ones(len(start), bool), (start, end)), shape=(count, count))
-    return connected_components(graph, directed=False)[1]
+@compiled
+def _coincident(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Edges whose ends coincide, (edges, 2), each from one of its faces or both."""
+    found = [(0, 0)]
+    found.clear()
+    for f in range(len(faces)):
+        for k in range(3):
+            a, b = faces[f, k], faces[f, (k + 1) % 3]
+            if (
+                vertices[a, 0] == vertices[b, 0]
+                and vertices[a, 1] == vertices[b, 1]
+                and vertices[a, 2] == vertices[b, 2]
+            ):
+                found.append((a, b))
+    result = np.empty((len(found), 2), dtype=np.int64)
+    for i in range(len(found)):
+        result[i, 0], result[i, 1] = found[i]
+    return result
 
 
 def _without_collapsed(
     vertices: Float[np.ndarray, "vertices 3"], faces: Int[np.ndarray, "faces 3"]
 ) -> tuple[Float[np.ndarray, "joined 3"], Int[np.ndarray, "kept 3"]]:
     """Joins the ends of edges of zero length in float32, the type of the files, and drops faces that collapse."""
-    edges = np.concatenate([faces[:, :2], faces[:, 1:], faces[:, ::2]])
-    stored = vertices.astype(np.float32)
-    short = edges[(stored[edges[:, 0]] == stored[edges[:, 1]]).all(axis=1)]
+    short = _coincident(vertices.astype(np.float32), faces)
     if len(short):
-        label = _components(len(vertices), short)
+        graph = coo_matrix((np.ones(len(short), bool), short.T), shape=(len(vertices),) * 2)
+        label = connected_components(graph, directed=False)[1]
         _, first = np.unique(label, return_index=True)
-        vertices, faces = vertices[first], label[faces]
+        vertices, faces = vertices[first], label[faces].astype(np.int64)
     a, b, c = faces.T
-    return vertices, faces[(a != b) & (b != c) & (c != a)]
+    distinct = (a != b) & (b != c) & (c != a)
+    return vertices, faces if distinct.all() else faces[distinct]

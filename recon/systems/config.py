@@ -146,6 +146,7 @@ VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "data.pixel_centre": ("0.0, 0.5 or null", lambda value: value is None or value in (0, 0.5)),
     "data.sampler.rays": ("a whole number of at least 1", _whole(1)),
     "mesh.resolution": ("a whole number of at least 2", _whole(2)),
+    "mesh.max_vertices": ("a whole number of at least 100, or null", _whole(100, null=True)),
     "render.step": ("a whole number of at least 1", _whole(1)),
     "render.heldout": ("a whole number of at least 0, or null", _whole(0, null=True)),
     "trainer.threads": ("a whole number of at least 1, or null", _whole(1, null=True)),

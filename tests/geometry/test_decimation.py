@@ -31,3 +31,25 @@ def test_simplified_box_keeps_its_corners():
 def test_open_meshes_are_not_simplified():
     with pytest.raises(MeshError, match="open edges"):
         decimate(trimesh.Trimesh([[0, 0, 0], [1, 0, 0], [0, 1, 0]], [[0, 1, 2]], process=False), 4)
+
+
+def test_fixed_vertices_stay_and_the_rest_is_simplified():
+    mesh = trimesh.Trimesh(*ball(50, level=4), process=False)
+    fixed = mesh.vertices[:, 2] > 20
+    small = decimate(mesh, 1200, fixed=fixed)
+    assert small.is_watertight and len(small.vertices) == 1200
+    kept = {tuple(v) for v in small.vertices}
+    assert all(tuple(v) in kept for v in mesh.vertices[fixed])
+    with_ends = fixed[mesh.faces].all(axis=1)
+    assert (small.vertices[small.faces][:, :, 2] > 20).all(axis=1).sum() >= with_ends.sum()
+    few = decimate(mesh, 4, fixed=fixed)
+    assert few.is_watertight and len(few.vertices) >= fixed.sum()
+
+
+def test_even_simplification_keeps_vertices_in_flat_places():
+    mesh = trimesh.Trimesh(*ball(50, level=4), process=False)
+    mesh.vertices[:, 2] = mesh.vertices[:, 2].clip(-10)  # a large flat place
+    few, more = (decimate(mesh, 800, evenness=evenness) for evenness in (0.0, 1.0))
+    flat_few, flat_more = ((each.vertices[:, 2] < -9.999).sum() for each in (few, more))
+    assert flat_more > 2 * flat_few
+    assert few.is_watertight and more.is_watertight

@@ -123,7 +123,8 @@ def test_a_tag_of_a_sweep_becomes_its_scenes():
     [
         "views=[a,b]", "views=[null,9]", "views=[0x0a,9]", "views=[[0,5]]", "views=[1.7,9]", "views=[true,9]",
         "views=true", "views=0", "seed=abc", "seed=null", "steps=-5", "steps=1.5", "mesh.resolution=abc",
-        "mesh.resolution=0", "mesh.resolution=-5", "render.step=0", "render.heldout=-1", "evaluate=maybe",
+        "mesh.resolution=0", "mesh.resolution=-5", "mesh.max_vertices=0", "mesh.max_vertices=many",
+        "render.step=0", "render.heldout=-1", "evaluate=maybe",
         "data.sampler.rays=0", "data.pixel_centre=50", "data.pixel_centre=abc", "trainer.threads=-3", "preset=GPU",
     ],
 )  # fmt: skip

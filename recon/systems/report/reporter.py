@@ -136,7 +136,12 @@ class Reporter:
 def _surface_of(run: Run) -> SurfaceMesh:
     """Extract the present surface of a run, and keep it there."""
     run.surface = extract_surface(
-        run.system, run.scene.scale_mat, run.cfg.mesh.resolution, run.device, run.start.landmarks
+        run.system,
+        run.scene.scale_mat,
+        run.cfg.mesh.resolution,
+        run.device,
+        run.start.landmarks,
+        run.cfg.mesh.get("max_vertices"),
     )
     return run.surface
 
