@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 import trimesh
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Float, Shaped
 from scipy.spatial import cKDTree
 
 from recon.geometry.decimation import decimate
-from recon.geometry.frames import FACE_RADIUS_MM, LANDMARKS_MM, similarity, transform
+from recon.geometry.frames import LANDMARKS_MM, in_face_or_ears, similarity, transform
 from recon.meshing import clean, extract, to_world, with_flat_base, without_handles
 from recon.rendering import SurfaceBounds
 from recon.rendering.surface import Colour
@@ -21,8 +21,6 @@ BOUNDS_CELLS = 1.5
 
 HANDLE_MM = 20.0
 """Length of a loop around a handle below which it is taken for noise: about 6 mm across."""
-EARS_MM, EAR_RADIUS_MM = ((-76.0, 16.0, 0.0), (76.0, 16.0, 0.0)), 42.0
-"""Middles of the ears of the mean head in the canonical frame, and how far from them ears reach."""
 LEAST_COARSENING = 0.5
 """Share of the vertices that the rest of the surface would have if all of it were simplified alike, which it keeps at
 least, however fine face and ears are.
@@ -115,25 +113,13 @@ def simplified(
         world_from_canonical: Pose and size of the head; None simplifies all alike.
     """
     if world_from_canonical is not None:
-        detailed = in_face_or_ears(np.asarray(mesh.vertices), world_from_canonical)
+        detailed = in_face_or_ears(transform(np.linalg.inv(world_from_canonical), np.asarray(mesh.vertices)))
         inside, count = int(detailed.sum()), len(detailed)
         outside = max(max_vertices - inside, int(LEAST_COARSENING * max_vertices * (1 - inside / count)))
         mesh = decimate(mesh, inside + outside, fixed=detailed, evenness=EVENNESS)
     if len(mesh.vertices) > max_vertices:
         mesh = decimate(mesh, max_vertices, evenness=EVENNESS)
     return mesh
-
-
-def in_face_or_ears(
-    points: Float[np.ndarray, "points 3"], world_from_canonical: Float[np.ndarray, "4 4"]
-) -> Bool[np.ndarray, " points"]:
-    """Whether points, world mm, are in the regions whose details count: near the tip of the nose or an ear."""
-    canonical = transform(np.linalg.inv(world_from_canonical), points)
-    found = np.zeros(len(points), bool)
-    balls = [(LANDMARKS_MM["nose_tip"], FACE_RADIUS_MM), *((ear, EAR_RADIUS_MM) for ear in EARS_MM)]
-    for middle, radius in balls:
-        found |= ((canonical - np.array(middle)) ** 2).sum(axis=1) < radius**2
-    return found
 
 
 def _unit(vector: Float[np.ndarray, " 3"]) -> Float[np.ndarray, " 3"]:
