@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import trimesh
 
-from recon.geometry.frames import LANDMARKS_MM, transform
+from recon.geometry.frames import LANDMARKS_MM, in_face_or_ears, transform
 from recon.geometry.signed_distance import MeshDistance
-from recon.systems.report.surface_mesh import canonical_frame, in_face_or_ears, simplified
+from recon.systems.report.surface_mesh import canonical_frame, simplified
 
 WORLD_FROM_CANONICAL = np.array([[0, 0, 1.1, 30], [0, 1.1, 0, -20], [-1.1, 0, 0, 5], [0, 0, 0, 1.0]])
 
@@ -16,6 +16,10 @@ def head():
     mesh = trimesh.creation.icosphere(subdivisions=6)
     canonical = mesh.vertices * [80.0, 130.0, 130.0]
     return trimesh.Trimesh(transform(WORLD_FROM_CANONICAL, canonical), mesh.faces, process=False)
+
+
+def detailed_vertices(mesh):
+    return in_face_or_ears(transform(np.linalg.inv(WORLD_FROM_CANONICAL), mesh.vertices))
 
 
 def landmarks():
@@ -35,7 +39,7 @@ def test_face_and_ears_keep_their_vertices():
     mesh = head()
     small = simplified(mesh, 25_000, WORLD_FROM_CANONICAL)
     assert len(small.vertices) == 25_000 and small.is_watertight
-    detailed = in_face_or_ears(mesh.vertices, WORLD_FROM_CANONICAL)
+    detailed = detailed_vertices(mesh)
     canonical = transform(np.linalg.inv(WORLD_FROM_CANONICAL), mesh.vertices)
     assert detailed[canonical[:, 2] > 125].all() and not detailed[canonical[:, 2] < -80].any()
     for ear in ((76, 16, 0), (-76, 16, 0)):
@@ -48,11 +52,11 @@ def test_face_and_ears_keep_their_vertices():
 @pytest.mark.slow
 def test_a_limit_below_what_face_and_ears_have_holds_too():
     mesh = head()
-    inside = int(in_face_or_ears(mesh.vertices, WORLD_FROM_CANONICAL).sum())
+    inside = int(detailed_vertices(mesh).sum())
     limit = inside // 2
     small = simplified(mesh, limit, WORLD_FROM_CANONICAL)
     assert len(small.vertices) == limit and small.is_watertight
-    share = in_face_or_ears(small.vertices, WORLD_FROM_CANONICAL).mean()
+    share = detailed_vertices(small).mean()
     assert inside / len(mesh.vertices) < share < 0.95  # finer than the rest, which is not given up
 
 
@@ -61,5 +65,5 @@ def test_without_a_pose_all_is_simplified_alike():
     mesh = head()
     small = simplified(mesh, 10_000, None)
     assert len(small.vertices) == 10_000 and small.is_watertight
-    before, after = (in_face_or_ears(each.vertices, WORLD_FROM_CANONICAL).mean() for each in (mesh, small))
+    before, after = (detailed_vertices(each).mean() for each in (mesh, small))
     assert abs(after - before) < 0.1
