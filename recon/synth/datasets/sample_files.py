@@ -6,7 +6,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from multiprocessing import get_context
@@ -85,11 +85,7 @@ def write_samples(
         f"shard-{number:05d}.npz": tuple(int(seed) for seed in seeds[first : first + heads_per_shard])
         for number, first in enumerate(range(0, len(seeds), heads_per_shard))
     }
-    done = {
-        shard["file"]: shard
-        for shard in old["shards"]
-        if jobs.get(shard["file"]) == tuple(shard["seeds"]) and (folder / shard["file"]).is_file()
-    }
+    done = _finished(folder, old["shards"], jobs)
     kept = Path(root) / TEMPLATE_FILE if template else None
     make = partial(_make_shard, folder, split, counts, spacing_mm, wide, kept)
     for entry in _in_parallel(make, [job for job in jobs.items() if job[0] not in done], workers):
@@ -98,6 +94,17 @@ def write_samples(
         _write_manifest(path, manifest, done)
     _write_manifest(path, manifest, done)
     return path
+
+
+def _finished(
+    folder: Path, shards: Sequence[dict[str, Any]], jobs: Mapping[str, tuple[int, ...]]
+) -> dict[str, dict[str, Any]]:
+    """Entries of the shards that an earlier call made, by file."""
+    return {
+        shard["file"]: shard
+        for shard in shards
+        if jobs.get(shard["file"]) == tuple(shard["seeds"]) and (folder / shard["file"]).is_file()
+    }
 
 
 def template_of(root: Path) -> Template:

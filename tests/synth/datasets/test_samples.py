@@ -65,13 +65,15 @@ def balls(monkeypatch):
     """`write_samples` with balls for people."""
     made = []
 
-    def make(seed: int, *, split: str, spacing_mm: float) -> Subject:
+    def make(seed: int, *, split: str, spacing_mm: float, wide: bool) -> Subject:
         made.append((split, seed))
-        return replace(ball_subject(seed), name=f"{split}-{seed}")
+        return replace(ball_subject(seed), name=f"{split}-wide-{seed}" if wide else f"{split}-{seed}")
 
     monkeypatch.setattr(samples_files, "make_subject", make)
     monkeypatch.setattr(
-        samples_files, "sample_subject", lambda s, counts: sample_subject(s, mean=MEAN, counts=counts)
+        samples_files,
+        "sample_subject",
+        lambda s, counts, template: sample_subject(s, mean=MEAN, counts=counts),
     )
     return made
 
@@ -119,6 +121,17 @@ def test_other_settings_do_not_mix(balls, tmp_path):
     write_samples(tmp_path, "train", range(1), counts=COUNTS)
     with pytest.raises(SceneError, match="other settings"):
         write_samples(tmp_path, "train", range(1), counts=SampleCounts(10, 10, 10))
+    with pytest.raises(SceneError, match="other settings"):
+        write_samples(tmp_path, "train", range(1), counts=COUNTS, wide=0.5)
+
+
+def test_a_share_of_the_people_is_wider_whatever_the_number_of_heads(balls, tmp_path):
+    write_samples(tmp_path, "train", range(20), counts=COUNTS, wide=0.5)
+    wide = ["wide" in name for name in SampleFolder(tmp_path, "train").names]
+    assert sum(wide) == 10 and 4 <= sum(wide[:10]) <= 6
+    assert wide == [samples_files.is_wide(seed, 0.5) for seed in range(20)]
+    assert not any(samples_files.is_wide(seed, 0.0) for seed in range(1000))
+    assert all(samples_files.is_wide(seed, 1.0) for seed in range(1000))
 
 
 def test_damage_is_found(balls, tmp_path):
