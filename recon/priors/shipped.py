@@ -9,7 +9,7 @@ PCA = "pca-synth-v2.safetensors"
 """Name of the file of the linear shape model."""
 SHA256 = {
     "deepsdf-synth-v1.safetensors": "28e21b081d15b6ebf23632d98ecbd6f38c7904c394baab8acc402e32e82accf3",
-    PCA: "0",
+    PCA: "2ed0421f41721c3913b1a3c357138afed57f9644bd5c3486262f4e80cf4444d3",
 }
 """SHA-256 of each shipped file."""
 RETIRED = {"linear-synth-v1.safetensors": PCA, "pca-synth-v1.safetensors": PCA}
