@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from recon.errors import MeshError
-from recon.meshing.lattice import BoundedDistance, Level, Sdf, narrow_band
+from recon.meshing.lattice import BoundedDistance, Level, Sdf, narrow_band, unique_keys
 from recon.meshing.tables import EDGE_AXES, EDGE_CORNERS, triangle_table
 
 log = logging.getLogger(__name__)
@@ -97,9 +97,7 @@ def polygonise(
     owner, slot = np.nonzero(triangles[..., 0] >= 0)
     edges = triangles[owner, slot]  # (faces, 3) edge numbers within the owner
     starts = level.point_keys(cells[:, None] + _corner_offsets(EDGE_CORNERS[:, 0]))  # (cells, 12)
-    used, first, faces = np.unique(
-        starts[owner[:, None], edges] * 3 + EDGE_AXES[edges], return_index=True, return_inverse=True
-    )
+    used, first, faces = unique_keys((starts[owner[:, None], edges] * 3 + EDGE_AXES[edges]).reshape(-1))
     cell, edge = np.repeat(owner, 3)[first], edges.reshape(-1)[first]
     low, high = corners[cell, EDGE_CORNERS[edge, 0]], corners[cell, EDGE_CORNERS[edge, 1]]
     along = np.clip(low / (low - high), _EDGE_MARGIN, 1 - _EDGE_MARGIN)

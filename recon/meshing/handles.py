@@ -213,7 +213,7 @@ def _shortest_loop(
             loop, length = _loop_through(patch, around, lengths, int(root), len(at))
             if length < least:
                 found, least = loop, length
-        if least > 0.999 * size or least >= _FAR:
+        if least > 0.95 * size or least >= _FAR:
             return number[best] if size <= longest else None
         best, size = found, least
 

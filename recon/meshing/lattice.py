@@ -25,6 +25,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from recon.compiled import compiled
 from recon.errors import MeshError
 from recon.meshing.tables import CORNER_OFFSETS, FACE_CORNERS
 
@@ -139,7 +140,7 @@ class Level:
 
     def add(self, cells: Int[np.ndarray, "new 3"]) -> Float[np.ndarray, "new 8"]:
         """Adds cells that are not in use yet; returns the values at their corners, and evaluates unknown ones."""
-        keys, inverse = np.unique(self.point_keys(cells[:, None] + CORNER_OFFSETS), return_inverse=True)
+        keys, _, inverse = unique_keys(self.point_keys(cells[:, None] + CORNER_OFFSETS).reshape(-1))
         unknown = keys[~_in_sorted(keys, self.keys)]
         if len(unknown):
             merged = np.concatenate([self.keys, unknown])
@@ -159,7 +160,7 @@ class Level:
             crossed = _mixed(corners[:, FACE_CORNERS])
             beyond = np.concatenate([cells[crossed[:, f]] + step for f, step in enumerate(_NEIGHBOURS)])
             beyond = beyond[((beyond >= 0) & (beyond < self.per_side)).all(axis=1)]
-            keys = np.unique(self.point_keys(beyond))
+            keys, _, _ = unique_keys(self.point_keys(beyond))
             keys = keys[~_in_sorted(keys, used)]
             if not len(keys):
                 log.debug("level of %d cells: the surface was followed in %d rounds", self.per_side, rounds)
@@ -201,6 +202,39 @@ class Level:
             chosen = (block.min(axis=1) < margin) & (block.max(axis=1) > -margin)
             children.append(2 * cells[chosen] + offset)
         return np.concatenate(children)
+
+
+def unique_keys(
+    keys: Int[np.ndarray, " keys"],
+) -> tuple[Int[np.ndarray, " unique"], Int[np.ndarray, " unique"], Int[np.ndarray, " keys"]]:
+    """The different ones of some keys, sorted, where each is found first, and which one each key is.
+
+    As `np.unique`, but only the different ones are sorted: keys here come four to eight times.
+    """
+    first, number = _numbered(keys, 2 ** int(np.ceil(np.log2(max(len(keys), 8)))))
+    order = np.argsort(keys[first])
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    return keys[first][order], first[order], place[number]
+
+
+@compiled
+def _numbered(keys: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where each different key is found first, in that order, and the number of each key, by a table of hashes."""
+    table = np.full(size, -1, dtype=np.int32)
+    first, number = np.empty(len(keys), dtype=np.int64), np.empty(len(keys), dtype=np.int64)
+    count = 0
+    for i in range(len(keys)):
+        # neighbours in x, y and z, most often asked for one after the other, lie near each other in the table
+        at = (keys[i] ^ (keys[i] >> 17) * 0x9E3779B1) & (size - 1)
+        while table[at] >= 0 and keys[first[table[at]]] != keys[i]:
+            at = (at + 1) & (size - 1)
+        if table[at] < 0:
+            table[at] = count
+            first[count] = i
+            count += 1
+        number[i] = table[at]
+    return first[:count], number
 
 
 def _subdivided(corners: Float[np.ndarray, "cells 8"]) -> Float[np.ndarray, "cells 3 3 3"]:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from recon.errors import MeshError
 from recon.meshing import extract, resolution_for, sdf_normals
+from recon.meshing.lattice import unique_keys
 
 
 def sphere(radius, centre=(0.0, 0.0, 0.0)):
@@ -167,3 +168,11 @@ def test_normals_are_the_gradient():
     np.testing.assert_allclose(normals, points / np.linalg.norm(points, axis=1, keepdims=True), atol=1e-6)
     with pytest.raises(MeshError, match="no gradient"):
         sdf_normals(lambda x: x.detach().norm(dim=1), points)
+
+
+def test_unique_keys_are_those_of_numpy():
+    keys = np.random.default_rng(0).integers(0, 2**40, 3000)[np.random.default_rng(1).integers(0, 3000, 9000)]
+    found = unique_keys(keys)
+    for ours, theirs in zip(found, np.unique(keys, return_index=True, return_inverse=True), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert [len(each) for each in unique_keys(keys[:0])] == [0, 0, 0]
