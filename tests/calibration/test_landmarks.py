@@ -44,7 +44,8 @@ def test_landmarks_lie_on_the_mean_head_and_move_as_its_own_landmarks_do(prior, 
     assert away.abs().median() < 0.4 and away.abs().max() < 2
     number = prior.network.landmark_names.index("left_eye")
     own = prior.network.landmark_basis[number, :, : model.components].numpy()
-    assert np.linalg.norm(model.basis[362] - own) < 0.2 * np.linalg.norm(own)
+    # The basis is interpolated from face points some 4 mm away, over which lids move differently.
+    assert np.linalg.norm(model.basis[362] - own) < 0.25 * np.linalg.norm(own)
 
 
 def test_offset_has_its_derivative(model):

@@ -81,10 +81,7 @@ def write_samples(
     old: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {**manifest, "shards": []}
     if any(old.get(key) != manifest.get(key) for key in (*manifest, "wide", "template")):
         raise SceneError(f"{path} was made with other settings; write to another folder or remove it")
-    jobs = {
-        f"shard-{number:05d}.npz": tuple(int(seed) for seed in seeds[first : first + heads_per_shard])
-        for number, first in enumerate(range(0, len(seeds), heads_per_shard))
-    }
+    jobs = _seeds_of_shards(seeds, heads_per_shard)
     done = _finished(folder, old["shards"], jobs)
     kept = Path(root) / TEMPLATE_FILE if template else None
     make = partial(_make_shard, folder, split, counts, spacing_mm, wide, kept)
@@ -94,6 +91,14 @@ def write_samples(
         _write_manifest(path, manifest, done)
     _write_manifest(path, manifest, done)
     return path
+
+
+def _seeds_of_shards(seeds: Sequence[int], heads_per_shard: int) -> dict[str, tuple[int, ...]]:
+    """Seeds of the heads of each shard, by file."""
+    return {
+        f"shard-{number:05d}.npz": tuple(int(seed) for seed in seeds[first : first + heads_per_shard])
+        for number, first in enumerate(range(0, len(seeds), heads_per_shard))
+    }
 
 
 def _finished(
