@@ -53,8 +53,7 @@ def write_samples(
         spacing_mm: Grid spacing of the truth.
         workers: Processes to share the shards among; the files do not depend on it.
         wide: Share of the persons that are drawn wider: see `recon.synth.body.subject.make_subject`.
-        template: Whether lattices are those of heads taken to the template, which is kept in `<root>` (see
-            `recon.synth.datasets.template`).
+        template: Whether lattices are of heads taken to the template, which is kept in `<root>`.
 
     Returns:
         Path of the manifest.
@@ -65,7 +64,6 @@ def write_samples(
     counts = counts or SampleCounts()
     folder = Path(root) / split
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "manifest.json"
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "split": split,
@@ -78,12 +76,13 @@ def write_samples(
         **({"wide": wide} if wide else {}),
         **({"template": template_of(Path(root)).digest} if template else {}),
     }
+    path = folder / "manifest.json"
     old: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {**manifest, "shards": []}
     if any(old.get(key) != manifest.get(key) for key in (*manifest, "wide", "template")):
         raise SceneError(f"{path} was made with other settings; write to another folder or remove it")
     jobs = _seeds_of_shards(seeds, heads_per_shard)
     done = _finished(folder, old["shards"], jobs)
-    kept = Path(root) / TEMPLATE_FILE if template else None
+    kept = folder.parent / TEMPLATE_FILE if template else None
     make = partial(_make_shard, folder, split, counts, spacing_mm, wide, kept)
     for entry in _in_parallel(make, [job for job in jobs.items() if job[0] not in done], workers):
         done[entry["file"]] = entry
