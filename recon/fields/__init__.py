@@ -2,7 +2,13 @@
 
 from recon.fields.deformation import Deformation, HeadDeformation
 from recon.fields.encoding import FrequencyEncoding
-from recon.fields.feature_grid import FeatureGrid, distance_to_box, spline_values
+from recon.fields.feature_grid import (
+    FeatureGrid,
+    distance_to_box,
+    rows_times,
+    spline_values,
+    weighted_sums,
+)
 from recon.fields.field import Field, FieldSample, sdf_and_gradient
 from recon.fields.grid_field import DenseField, GridField, HashField
 from recon.fields.level_grid import DenseGrid, GridFeature, HashGrid, LevelGrid
@@ -27,6 +33,8 @@ __all__ = [
     "RenderingNetwork",
     "SDFNetwork",
     "distance_to_box",
+    "rows_times",
     "sdf_and_gradient",
     "spline_values",
+    "weighted_sums",
 ]

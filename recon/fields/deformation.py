@@ -12,14 +12,12 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
-from recon.fields.feature_grid import FeatureGrid, spline_values
+from recon.fields.feature_grid import FeatureGrid, rows_times, spline_values, weighted_sums
 
 INVERSION_STEPS = 8
 """Steps of the fixed-point iteration that inverts an identity; its displacements change by some 0.3 per unit of length
 at the most, so that this many leave less than a hundredth of a millimetre."""
-ROWS_AT_A_TIME = 8192
 
 
 class DisplacementModes(nn.Module):
@@ -39,27 +37,18 @@ class DisplacementModes(nn.Module):
         self.modes = modes
         self.lattice = FeatureGrid(low, high, cells, 3)
         del self.lattice.values  # each head has its own
-        count = 1
-        for n in self.lattice.shape:
-            count *= n
-        self.register_buffer("rows", torch.zeros(count, 3 * modes, dtype=torch.float16))
+        self.register_buffer("rows", torch.zeros(self.lattice.nodes, 3 * modes, dtype=torch.float16))
 
     def composed(self, code: Float[Tensor, " modes"]) -> Float[Tensor, "nodes 3"]:
         """Spline values of the displacement of a code."""
-        values = torch.zeros(len(self.rows) * 3, dtype=code.dtype, device=code.device)
-        if code.any():
-            rows = self.rows.view(-1, self.modes)
-            for part, into in zip(rows.split(ROWS_AT_A_TIME), values.split(ROWS_AT_A_TIME), strict=True):
-                torch.mv(part.to(code.dtype), code, out=into)
-        return values.view(-1, 3)
+        if not code.any():
+            return torch.zeros(len(self.rows), 3, dtype=code.dtype, device=code.device)
+        return rows_times(self.rows.view(-1, self.modes), code).view(-1, 3)
 
     def at(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, "points 3 modes"]:
         """Displacements of all modes at points."""
         index, weight = self.lattice.taps(points)
-        taken = functional.embedding_bag(
-            index, self.rows, per_sample_weights=weight.to(self.rows.dtype), mode="sum"
-        )
-        return taken.to(weight.dtype).view(len(points), 3, self.modes)
+        return weighted_sums(index, weight, self.rows).view(len(points), 3, self.modes)
 
 
 class Deformation(nn.Module):
@@ -108,17 +97,15 @@ def _inverted(
     modes: DisplacementModes, code: Float[Tensor, " modes"], lattice: FeatureGrid
 ) -> Float[Tensor, "nodes 3"]:
     """Spline values, on a lattice, of the displacement that undoes that of a code, by fixed-point iteration."""
-    shape = [n - 2 for n in lattice.shape]
     if not code.any():
-        x, y, z = lattice.shape
-        return torch.zeros(x * y * z, 3, dtype=code.dtype, device=code.device)
+        return torch.zeros(lattice.nodes, 3, dtype=code.dtype, device=code.device)
     forward = modes.composed(code)
-    axes = [lattice.low[axis] + lattice.cell[axis] * (torch.arange(n) + 0.5) for axis, n in enumerate(shape)]
+    axes = lattice.cell_centres()
     centres = torch.cartesian_prod(*axes).to(code)
     displacement = torch.zeros_like(centres)
     for _ in range(INVERSION_STEPS):
         displacement = -modes.lattice.interpolated(centres + displacement, forward)
-    channels = displacement.cpu().numpy().reshape(*shape, 3)
+    channels = displacement.cpu().numpy().reshape(*map(len, axes), 3)
     splines = [torch.from_numpy(spline_values(channels[..., axis]).reshape(-1)) for axis in range(3)]
     return torch.stack(splines, dim=1).to(code)
 

@@ -5,6 +5,7 @@ On a CPU compiled loops take the place of PyTorch's operations where no second d
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,9 @@ from torch.autograd import Function
 from torch.nn import functional
 
 from recon.fields import spline_kernels as kernels
+
+ROWS_AT_A_TIME = 512
+"""Number of rows that are converted from half precision at a time: few enough to stay in the cache of a core."""
 
 
 class FeatureGrid(nn.Module):
@@ -87,7 +91,7 @@ class FeatureGrid(nn.Module):
         """Features at points with other values than the grid's own, without a graph."""
         if _compiled(points):
             return _compiled_values(points, self, values)
-        return _summed(*self.taps(points), values)
+        return weighted_sums(*self.taps(points), values)
 
     @torch.no_grad()
     def value_and_gradient(
@@ -126,7 +130,28 @@ class FeatureGrid(nn.Module):
         if torch.is_grad_enabled() and (weight.requires_grad or self.values.requires_grad):
             # Plain operations can be differentiated twice; the fused one below cannot.
             return torch.einsum("nt,ntc->nc", weight, self.values[index])
-        return _summed(index, weight, self.values)
+        return weighted_sums(index, weight, self.values)
+
+    @property
+    def nodes(self) -> int:
+        """Number of values."""
+        return math.prod(self.shape)
+
+    def cell_centres(self) -> list[Float[Tensor, " cells"]]:
+        """Coordinates of the middles of cells along x, y, z, where the inner values sit."""
+        return [
+            self.low[axis] + self.cell[axis] * (torch.arange(count - 2, device=self.low.device) + 0.5)
+            for axis, count in enumerate(self.shape)
+        ]
+
+    @torch.no_grad()
+    def filled(self, values: Float[Tensor, "nodes channels"]) -> FeatureGrid:
+        """A grid of the same box and cells with given values."""
+        high = self.low + self.cell * self.cells
+        shape = [n - 2 for n in self.shape]
+        grid = FeatureGrid(self.low.tolist(), high.tolist(), shape, values.shape[1])
+        grid.values.copy_(values)
+        return grid
 
     def taps(
         self, points: Float[Tensor, "points 3"]
@@ -224,11 +249,25 @@ def _compiled(points: Tensor) -> bool:
     return points.device.type == "cpu"
 
 
-def _summed(
+def weighted_sums(
     index: Int[Tensor, "points 27"],
     weight: Float[Tensor, "points 27"],
     values: Float[Tensor, "nodes channels"],
 ) -> Float[Tensor, "points channels"]:
-    """Weighted sums of values, fused, without a graph."""
+    """Weighted sums of values, fused, without a graph; values may be in half precision."""
     # Detached, since for a table that could need a gradient it saves indices even without a graph.
-    return functional.embedding_bag(index, values.detach(), per_sample_weights=weight.detach(), mode="sum")
+    taken = functional.embedding_bag(
+        index, values.detach(), per_sample_weights=weight.detach().to(values.dtype), mode="sum"
+    )
+    return taken.to(weight.dtype)
+
+
+def rows_times(
+    rows: Float[Tensor, "rows channels"], code: Float[Tensor, " channels"]
+) -> Float[Tensor, " rows"]:
+    """Products of rows with a code, in the precision of the code; rows may be in half precision."""
+    result = torch.empty(len(rows), dtype=code.dtype, device=rows.device)
+    at_a_time = ROWS_AT_A_TIME if rows.device.type == "cpu" else 2**18
+    for part, into in zip(rows.split(at_a_time), result.split(at_a_time), strict=True):
+        torch.mv(part.to(code.dtype), code, out=into)
+    return result

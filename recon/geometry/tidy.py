@@ -4,18 +4,9 @@ import numpy as np
 import scipy.sparse as sp
 import trimesh
 from jaxtyping import Int64
-from scipy.sparse.csgraph import connected_components
 
 from recon.errors import MeshError
-
-
-def face_components(faces: Int64[np.ndarray, "faces 3"], vertex_count: int) -> tuple[int, np.ndarray]:
-    """Returns the number of vertex-connected components and the component of every vertex."""
-    i = np.concatenate([faces[:, 0], faces[:, 1]])
-    j = np.concatenate([faces[:, 1], faces[:, 2]])
-    graph = sp.coo_matrix((np.ones(len(i), dtype=np.int8), (i, j)), shape=(vertex_count, vertex_count))
-    count, label = connected_components(graph, directed=False)
-    return int(count), label
+from recon.meshing.halfedges import pieces, used_only
 
 
 def enclosed_volume(vertices: np.ndarray, faces: Int64[np.ndarray, "faces 3"]) -> float:
@@ -52,14 +43,13 @@ def _components(mesh: trimesh.Trimesh, least: float | None) -> trimesh.Trimesh:
     if len(faces) == 0:
         raise MeshError("expected a mesh with faces, got an empty one")
     vertices = np.asarray(mesh.vertices)
-    count, label = face_components(faces, len(vertices))
+    count, label = pieces(faces, len(vertices))
     own = label[faces[:, 0]]
     enclosed = np.bincount(own, _six_volumes(vertices, faces) / 6, minlength=count)
     kept = faces[own == enclosed.argmax()] if least is None else faces[enclosed[own] > least]
     if len(kept) == 0:
         raise MeshError(f"no part of the mesh encloses more than {least} mm³")
-    used, inverse = np.unique(kept, return_inverse=True)
-    return trimesh.Trimesh(vertices[used], inverse.reshape(-1, 3).astype(np.int64), process=False)
+    return trimesh.Trimesh(*used_only(vertices, kept), process=False)
 
 
 def vertex_normals(vertices: np.ndarray, faces: Int64[np.ndarray, "faces 3"]) -> np.ndarray:

@@ -53,19 +53,22 @@ def twins(faces: np.ndarray, vertex_count: int) -> np.ndarray:
 
 
 @compiled
+def root_of(parent: np.ndarray, node: int) -> int:
+    """Root of a node in a forest of disjoint sets; the way there is halved."""
+    while parent[node] != node:
+        parent[node] = parent[parent[node]]
+        node = parent[node]
+    return node
+
+
+@compiled
 def pieces(faces: np.ndarray, vertex_count: int) -> tuple[int, np.ndarray]:
     """Number of pieces that are connected through vertices, and the piece of each vertex; -1 for unused vertices."""
     parent = np.arange(vertex_count)
     for f in range(len(faces)):
-        root = faces[f, 0]
-        while parent[root] != root:
-            parent[root] = parent[parent[root]]
-            root = parent[root]
+        root = root_of(parent, faces[f, 0])
         for k in range(1, 3):
-            other = faces[f, k]
-            while parent[other] != other:
-                parent[other] = parent[parent[other]]
-                other = parent[other]
+            other = root_of(parent, faces[f, k])
             if other < root:
                 parent[root] = other
                 root = other
@@ -78,9 +81,7 @@ def pieces(faces: np.ndarray, vertex_count: int) -> tuple[int, np.ndarray]:
     count = 0
     for v in range(vertex_count):  # a root is the least vertex of its piece
         if label[v] == 0:
-            root = v
-            while parent[root] != root:
-                root = parent[root]
+            root = root_of(parent, v)
             if root == v:
                 label[v] = count
                 count += 1

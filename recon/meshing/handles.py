@@ -14,7 +14,7 @@ import trimesh
 from jaxtyping import Float, Int, Shaped
 
 from recon.compiled import compiled
-from recon.meshing.halfedges import genus, twins
+from recon.meshing.halfedges import genus, root_of, twins
 
 log = logging.getLogger(__name__)
 
@@ -173,13 +173,7 @@ def _outside_tree(edges: np.ndarray, opposite: np.ndarray, face_count: int) -> n
     left = np.empty(len(edges), dtype=np.int64)
     found = 0
     for e in range(len(edges)):
-        p, q = edges[e] // 3, opposite[edges[e]] // 3
-        while parent[p] != p:
-            parent[p] = parent[parent[p]]
-            p = parent[p]
-        while parent[q] != q:
-            parent[q] = parent[parent[q]]
-            q = parent[q]
+        p, q = root_of(parent, edges[e] // 3), root_of(parent, opposite[edges[e]] // 3)
         if p == q:
             left[found] = edges[e]
             found += 1

@@ -5,11 +5,8 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional
 
-from recon.fields import FeatureGrid
-
-ROWS_AT_A_TIME = 4096
+from recon.fields import FeatureGrid, rows_times, weighted_sums
 
 
 class FineLattice(nn.Module):
@@ -40,22 +37,14 @@ class FineLattice(nn.Module):
         self.register_buffer("nodes", torch.zeros(band, dtype=torch.int32))
         self._row_of: Int[Tensor, " nodes"] | None = None
 
-    @property
-    def size(self) -> int:
-        """Number of nodes of the lattice, a border of one included."""
-        x, y, z = self.lattice.shape
-        return x * y * z
-
     @torch.no_grad()
     def composed(self, code: Float[Tensor, " latent"]) -> Float[Tensor, "nodes 1"]:
         """Spline values of the head of a code."""
         free = int(code.nonzero().max()) + 1 if code.any() else 0
-        band = self.mean.to(code.dtype).clone()
+        band = self.mean.to(code.dtype)
         if free:
-            rows = self.rows[:-1, :free]
-            for part, into in zip(rows.split(ROWS_AT_A_TIME), band.split(ROWS_AT_A_TIME), strict=True):
-                into += part.to(code.dtype) @ code[:free]
-        values = torch.zeros(self.size, 1, dtype=code.dtype, device=code.device)
+            band = band + rows_times(self.rows[:-1, :free], code[:free])
+        values = torch.zeros(self.lattice.nodes, 1, dtype=code.dtype, device=code.device)
         values[self.nodes.long(), 0] = band
         return values
 
@@ -64,15 +53,14 @@ class FineLattice(nn.Module):
     ) -> Float[Tensor, "points latent"]:
         """Derivative by the code at points given by all of their 27 taps."""
         if self._row_of is None or self._row_of.device != self.nodes.device:
-            row_of = torch.full((self.size,), len(self.nodes), dtype=torch.int32, device=self.nodes.device)
+            row_of = torch.full(
+                (self.lattice.nodes,), len(self.nodes), dtype=torch.int32, device=self.nodes.device
+            )
             numbers = torch.arange(len(self.nodes), dtype=torch.int32, device=self.nodes.device)
             row_of[self.nodes.long()] = numbers
             self._row_of = row_of
         rows = self._row_of[index]
         result = torch.zeros(len(index), self.rows.shape[1], dtype=weight.dtype, device=weight.device)
         near = (rows < len(self.nodes)).any(dim=1)
-        taken = functional.embedding_bag(
-            rows[near], self.rows, per_sample_weights=weight[near].to(self.rows.dtype), mode="sum"
-        )
-        result[near] = taken.to(weight.dtype)
+        result[near] = weighted_sums(rows[near], weight[near], self.rows)
         return result

@@ -87,7 +87,7 @@ def _packed_fine(network: PCAShapeModel, radius_mm: float) -> dict[str, Tensor]:
     fine = network.fine
     if fine is None:
         return {}
-    inside = np.zeros(fine.size, bool)
+    inside = np.zeros(fine.lattice.nodes, bool)
     inside[fine.nodes.numpy()] = True
     inside = inside.reshape(fine.lattice.shape)
     blocks = codec.Blocks.from_band(inside, nearest_rows(inside[1:-1, 1:-1, 1:-1]))

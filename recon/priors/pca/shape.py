@@ -57,15 +57,10 @@ class GridShape(ShapeNetwork):
         cls, shape_model: PCAShapeModel, code: Float[Tensor, " latent"], offset: FeatureGrid | None = None
     ) -> "GridShape":
         """Composes the head of a code, with an SDF offset that is 0 at the border of its grid."""
-        mean = shape_model.mean
-        high = mean.low + mean.cell * mean.cells
-        shape = [n - 2 for n in mean.shape]
-        grid = FeatureGrid(mean.low.tolist(), high.tolist(), shape, 1)
         head = shape_model.shape_of(code)
-        details = _details_of(head, offset)
-        with torch.no_grad():
-            grid.values.copy_(head.values[:, None])
-            if offset is not None and details.offset is None:
+        grid, details = shape_model.mean.filled(head.values[:, None]), _details_of(head, offset)
+        if offset is not None and details.offset is None:
+            with torch.no_grad():
                 grid.values.add_(_resampled(offset, grid))
         return cls(grid, details)
 
@@ -84,10 +79,7 @@ class GridShape(ShapeNetwork):
         size = (high - low).double()
         shape = [max(1, round(cells * float(side / size.max()))) for side in size]
         grid = FeatureGrid(low.tolist(), high.tolist(), shape, 1)
-        axes = [
-            grid.low[axis] + grid.cell[axis] * (torch.arange(count) + 0.5) for axis, count in enumerate(shape)
-        ]
-        points = torch.cartesian_prod(*axes)
+        points = torch.cartesian_prod(*grid.cell_centres())
         values = torch.cat([network(part.to(code.device), code).cpu() for part in points.split(16_384)])
         splines = spline_values(values.reshape(shape).double().numpy())
         grid.values.copy_(torch.from_numpy(splines.reshape(-1, 1)))
@@ -115,33 +107,19 @@ def _details_of(head: PCAShape, offset: FeatureGrid | None) -> Details:
     """Deformation and fine lattice of a head as grids; without a deformation the offset belongs to the head's grid."""
     fine = None
     if head.fine is not None and head.shape_model.fine is not None:
-        fine = _filled(head.shape_model.fine.lattice, head.fine)
+        fine = head.shape_model.fine.lattice.filled(head.fine)
     if head.deformation is None:
         return Details((), fine, None)
-    model = head.deformation.deformation
     displacements = (
-        _filled(head.deformation.lattice, head.deformation.without_identity),
-        _filled(model.expression.lattice, head.deformation.without_expression),
+        head.deformation.lattice.filled(head.deformation.without_identity),
+        head.deformation.deformation.expression.lattice.filled(head.deformation.without_expression),
     )
     return Details(displacements, fine, offset)
 
 
-def _filled(lattice: FeatureGrid, values: Float[Tensor, "nodes channels"]) -> FeatureGrid:
-    """A grid of the geometry of a lattice with values of its own."""
-    shape = [n - 2 for n in lattice.shape]
-    high = lattice.low + lattice.cell * lattice.cells
-    grid = FeatureGrid(lattice.low.tolist(), high.tolist(), shape, values.shape[1])
-    with torch.no_grad():
-        grid.values.copy_(values)
-    return grid
-
-
 def _resampled(offset: FeatureGrid, grid: FeatureGrid) -> Float[Tensor, "nodes 1"]:
     """Values of a grid whose function agrees with that of a coarser one in the middle of every cell."""
-    shape = [n - 2 for n in grid.shape]
-    middles = [
-        grid.low[axis] + grid.cell[axis] * (torch.arange(count) + 0.5) for axis, count in enumerate(shape)
-    ]
+    middles = grid.cell_centres()
     # Only where one of the 27 values that count is not 0.
     near = maximum_filter((offset.values[:, 0] != 0).reshape(offset.shape).numpy(), 3)
     nodes = [
@@ -154,6 +132,6 @@ def _resampled(offset: FeatureGrid, grid: FeatureGrid) -> Float[Tensor, "nodes 1
     ]
     inside = torch.from_numpy(near[np.ix_(*(node.numpy() for node in nodes))])
     points = torch.stack([middle[at] for middle, at in zip(middles, inside.nonzero().T, strict=True)], dim=1)
-    wanted = torch.zeros(shape)
+    wanted = torch.zeros([len(middle) for middle in middles])
     wanted[inside] = torch.cat([torch.zeros(0), *(offset(part)[:, 0] for part in points.split(16384))])
     return torch.from_numpy(spline_values(wanted.numpy()).reshape(-1, 1))

@@ -17,13 +17,17 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from recon.fields import Deformation, FeatureGrid, HeadDeformation, distance_to_box
+from recon.fields import (
+    Deformation,
+    FeatureGrid,
+    HeadDeformation,
+    distance_to_box,
+    rows_times,
+    weighted_sums,
+)
 from recon.fitting.brightness import BrightnessModel
 from recon.priors.network import ShapeNetwork
 from recon.priors.pca.fine_lattice import FineLattice
-
-ROWS_AT_A_TIME = 512
-"""Number of rows that are converted from half precision at a time: few enough to stay in the cache of a core."""
 
 
 class PCAShapeModel(ShapeNetwork):
@@ -164,7 +168,7 @@ class PCAShapeModel(ShapeNetwork):
         free = int(code.nonzero().max()) + 1 if code.any() else 0  # a fit begins with few components
         if free == 0:
             return self.mean.values[:, 0].clone()
-        return self.mean.values[:, 0] + self._deviation(self.rows[:, :free], code[:free])[self.row_of]
+        return self.mean.values[:, 0] + rows_times(self.rows[:, :free], code[:free])[self.row_of]
 
     def landmarks(self, code: Float[Tensor, " latent"]) -> Float[Tensor, "landmarks 3"]:
         """Landmarks of the head of a code, canonical mm, in the order of `landmark_names`."""
@@ -188,7 +192,7 @@ class PCAShapeModel(ShapeNetwork):
             nodes, place = index.unique(return_inverse=True)
             rows = self.rows[self.row_of[nodes]]
             graph = torch.is_grad_enabled() and latent.requires_grad
-            moved = rows.float() @ latent if graph else self._deviation(rows, latent)
+            moved = rows.float() @ latent if graph else rows_times(rows, latent)
             values = (self.mean.values[nodes, 0] + moved)[place]
         else:
             moved = torch.stack(
@@ -221,10 +225,7 @@ class PCAShapeModel(ShapeNetwork):
         self, index: Int[Tensor, "points 27"], weight: Float[Tensor, "points 27"]
     ) -> Float[Tensor, "points latent"]:
         """Basis at points given by all of their 27 taps, so that it is the derivative of the distance."""
-        taken = functional.embedding_bag(
-            self.row_of[index], self.rows, per_sample_weights=weight.to(self.rows.dtype), mode="sum"
-        )
-        return taken.to(weight.dtype)
+        return weighted_sums(self.row_of[index], weight, self.rows)
 
     def beyond(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:
         """Distance to the box, 0 inside."""
@@ -253,17 +254,6 @@ class PCAShapeModel(ShapeNetwork):
             self.brightness_by_code *= scale
             self.brightness_places += self.brightness_basis @ mean
             self.brightness_basis *= scale
-
-    @staticmethod
-    def _deviation(
-        rows: Float[Tensor, "rows latent"], code: Float[Tensor, " latent"]
-    ) -> Float[Tensor, " rows"]:
-        """Multiplies rows by a code, in the precision of the code."""
-        result = torch.empty(len(rows), dtype=code.dtype, device=rows.device)
-        at_a_time = ROWS_AT_A_TIME if rows.device.type == "cpu" else 2**18
-        for part, into in zip(rows.split(at_a_time), result.split(at_a_time), strict=True):
-            torch.mv(part.to(code.dtype), code, out=into)
-        return result
 
 
 @dataclass(frozen=True)

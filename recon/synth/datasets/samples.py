@@ -22,9 +22,9 @@ from recon.geometry.frames import (
     transform,
 )
 from recon.geometry.signed_distance import MeshDistance
-from recon.synth.datasets.template import REST, Template, neutral_frame, rest_skin
+from recon.synth.datasets.template import Template, at_rest, rest_skin
 from recon.synth.model.head_model import HeadModel, load_head_model
-from recon.synth.model.identity import Identity, shape_head
+from recon.synth.model.identity import Identity
 from recon.synth.parts import Subject
 
 
@@ -120,7 +120,7 @@ def sample_subject(
         to_canonical = similarity(subject.landmarks68, mean_landmarks() if mean is None else mean)
     else:
         model = model or load_head_model()
-        to_canonical = neutral_frame(model, Identity.from_recipe(subject.recipe["identity"]))
+        neutral, to_canonical = at_rest(model, Identity.from_recipe(subject.recipe["identity"]))
     vertices = transform(to_canonical, np.asarray(subject.truth.vertices))
     faces = np.asarray(subject.truth.faces, dtype=np.int64)
     rng = np.random.default_rng(
@@ -128,15 +128,15 @@ def sample_subject(
     )
 
     surface, normals = _on_surface(rng, vertices, faces, counts.surface)
-    near, _ = _on_surface(rng, vertices, faces, counts.near)
-    sigma = np.where(np.arange(counts.near) < counts.near // 2, *NEAR_SIGMAS_MM)
-    near = near + rng.normal(size=near.shape) * sigma[:, None]
-    points = np.concatenate([near, _in_ball(rng, counts.volume)]).astype(np.float32)
+    points = _off_surface(rng, vertices, faces, counts)
     # distances belong to the rounded points that are kept
     distances = MeshDistance(vertices, faces)(points.astype(np.float64)) if len(points) else np.zeros(0)
     lattice = fine = code = None
     if template is not None and model is not None:
-        code = _deformation_code(subject, template, model, to_canonical)
+        skin, still = (
+            transform(to_canonical, each) for each in (subject.part("skin").vertices, neutral.skin)
+        )
+        code = template.code_of(skin, still, rest_skin(model))
         vertices = template.to_template(vertices, code)
     if counts.lattice_mm is not None:
         lattice = _on_lattice(vertices, faces, counts.lattice_mm)
@@ -156,16 +156,14 @@ def sample_subject(
     )
 
 
-def _deformation_code(
-    subject: Subject, template: Template, model: HeadModel, to_canonical: Float[np.ndarray, "4 4"]
-) -> Float[np.ndarray, " modes"]:
-    """The code that takes a subject to the template."""
-    identity = Identity.from_recipe(subject.recipe["identity"])
-    skin, neutral = (
-        transform(to_canonical, shape_head(model, each).skin)
-        for each in (identity, Identity(identity.identity, REST))
-    )
-    return template.code_of(skin, neutral, rest_skin(model))
+def _off_surface(
+    rng: np.random.Generator, vertices: np.ndarray, faces: np.ndarray, counts: SampleCounts
+) -> Float32[np.ndarray, "points 3"]:
+    """Points near the surface, then points of the unit ball."""
+    near, _ = _on_surface(rng, vertices, faces, counts.near)
+    sigma = np.where(np.arange(counts.near) < counts.near // 2, *NEAR_SIGMAS_MM)
+    near = near + rng.normal(size=near.shape) * sigma[:, None]
+    return np.concatenate([near, _in_ball(rng, counts.volume)]).astype(np.float32)
 
 
 def _on_fine_lattice(

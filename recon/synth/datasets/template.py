@@ -39,7 +39,7 @@ from recon.synth.datasets.displacements import (
 )
 from recon.synth.model.expression import with_wide_expression
 from recon.synth.model.head_model import HeadModel, load_head_model
-from recon.synth.model.identity import Identity, draw_identity, shape_head
+from recon.synth.model.identity import HeadShape, Identity, draw_identity, shape_head
 
 FORMAT = "headrecon-template-2"
 FILE = "template.safetensors"
@@ -60,7 +60,7 @@ FIRST_SEED = 100_000
 """First seed of the expressions: none of them is that of a training head."""
 REST = {"eyeBlink_L": 0.19, "eyeBlink_R": 0.19}
 """Expression of the template: the upper lids cover the top of the irises."""
-RIDGE = 0.3
+RIDGE = 3e-4
 """Ridge of codes that are fitted to a head's vertices, mm²: what its components cannot follow is not forced on them."""
 
 
@@ -139,7 +139,7 @@ def _ridge(
     modes: Float[np.ndarray, "points 3 modes"], wanted: Float[np.ndarray, "points 3"]
 ) -> Float[np.ndarray, " modes"]:
     matrix = modes.reshape(-1, modes.shape[2])
-    normal = matrix.T @ matrix / len(modes) + RIDGE / 1000 * np.eye(modes.shape[2])
+    normal = matrix.T @ matrix / len(modes) + RIDGE * np.eye(modes.shape[2])
     result: np.ndarray = np.linalg.solve(normal, matrix.T @ wanted.reshape(-1) / len(modes))
     return result
 
@@ -149,12 +149,12 @@ def rest_skin(model: HeadModel) -> Float[np.ndarray, "fine 3"]:
     return shape_head(model, Identity(np.zeros(len(model.skin_identity)), REST)).skin
 
 
-def neutral_frame(model: HeadModel, identity: Identity) -> Float[np.ndarray, "4 4"]:
-    """The similarity from a head's own frame to the canonical one, by its landmarks at rest: an expression does not
-    move a head.
+def at_rest(model: HeadModel, identity: Identity) -> tuple[HeadShape, Float[np.ndarray, "4 4"]]:
+    """A head without its expression, in its own frame, and the similarity from that frame to the canonical one by its
+    landmarks: an expression does not move a head.
     """
-    landmarks = shape_head(model, Identity(identity.identity, REST)).landmarks68
-    return similarity(landmarks, rest_skin(model)[model.landmarks])
+    shape = shape_head(model, Identity(identity.identity, REST))
+    return shape, similarity(shape.landmarks68, rest_skin(model)[model.landmarks])
 
 
 def fit_template(model: HeadModel | None = None, *, expressions: int = 120) -> Template:

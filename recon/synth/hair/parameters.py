@@ -138,3 +138,18 @@ def _smooth(t: np.ndarray) -> np.ndarray:
     t = np.clip(t, 0, 1)
     result: np.ndarray = t * t * (3 - 2 * t)
     return result
+
+
+TIED: Mapping[str, Any] = {
+    "flow": "tie",
+    "rise_mm": 10.0,
+    "lift": 0.3,
+    "gravity": 0.0,
+    "stiffness": 0.3,
+    "tuck": 0.0,
+    "children": 5000,
+    "raggedness": 0.3,
+    "thickness_mm": 1.7,
+    "layers": 0.6,
+}
+"""What all tied hair has in common, as arguments of `HairStyle`."""

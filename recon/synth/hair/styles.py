@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from recon.errors import ConfigError
-from recon.synth.hair.parameters import HairStyle
+from recon.synth.hair.parameters import TIED, HairStyle
 from recon.synth.hair.wide_styles import WIDE_DRAWS
 from recon.synth.model.identity import between, split_quantile
 
@@ -262,25 +262,16 @@ def _ponytail(rng: np.random.Generator, q: float) -> HairStyle:
     height = between(rng, 0.0, 1.0)
     return HairStyle(
         "ponytail",
-        flow="tie",
+        **TIED,
         tie_mm=(0.0, 20.0 + 85.0 * height, -104.0 + 14.0 * height),
         tail_mm=130.0 + 140.0 * q,
         volume_top_mm=between(rng, 5.0, 9.0),
         volume_side_mm=between(rng, 4.0, 6.0),
-        rise_mm=10.0,
-        lift=0.3,
-        gravity=0.0,
-        stiffness=0.3,
-        tuck=0.0,
         clumping=between(rng, 0.2, 0.4),
         curl_radius_mm=between(rng, 2.0, 6.0) if rng.uniform() < 0.4 else 0.0,
         curl_length_mm=between(rng, 50.0, 100.0),
         points=44,
-        children=5000,
         frizz_mm=between(rng, 0.8, 2.0),
-        raggedness=0.3,
-        thickness_mm=1.7,
-        layers=0.6,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from recon.synth.hair.parameters import HairStyle
+from recon.synth.hair.parameters import TIED, HairStyle
 from recon.synth.hair.scalp import Hairline
 from recon.synth.model.identity import between, split_quantile
 
@@ -25,7 +25,7 @@ def _tied(rng: np.random.Generator, family: str, ties: np.ndarray, radius_mm: fl
     steps = np.arange(len(ties))
     return HairStyle(
         family,
-        flow="tie",
+        **TIED,
         tie_mm=(0.0, float(np.interp(place, steps, ties[:, 0])), float(np.interp(place, steps, ties[:, 1]))),
         bun_mm=radius_mm,
         edge_mm=between(rng, 62.0, 88.0) if shaved else None,
@@ -33,18 +33,9 @@ def _tied(rng: np.random.Generator, family: str, ties: np.ndarray, radius_mm: fl
         length_back_mm=between(rng, 1.5, 4.0),
         volume_top_mm=between(rng, 4.0, 9.0),
         volume_side_mm=between(rng, 3.5, 6.0),
-        rise_mm=10.0,
-        lift=0.3,
-        gravity=0.0,
-        stiffness=0.3,
-        tuck=0.0,
         clumping=between(rng, 0.2, 0.4),
         points=48,
-        children=5000,
         frizz_mm=between(rng, 0.4, 1.2),
-        raggedness=0.3,
-        thickness_mm=1.7,
-        layers=0.6,
     )
 
 

@@ -19,7 +19,7 @@ from recon.priors import CanonicalFrame
 from recon.priors.data.dataset import HeadData
 from recon.priors.pca.landmarks import fit_landmarks, fit_linear
 from recon.synth.datasets.portraits import FacePoints, make_portraits, to_canonical
-from recon.synth.datasets.template import neutral_frame
+from recon.synth.datasets.template import at_rest
 from recon.synth.model.expression import with_wide_expression
 from recon.synth.model.head_model import HeadModel, load_head_model
 from recon.synth.model.identity import draw_identity, shape_head
@@ -189,8 +189,8 @@ def brightness_model_of(
     )
     heads = np.flatnonzero(reproducible)
     people = [(seeds[head], bool(wide[head])) for head in heads]
-    at_rest = bool(getattr(data, "has_template", False))
-    placed = mapped(partial(_points, split, model, every, at_rest), people, int(options["workers"]))
+    resting = bool(getattr(data, "has_template", False))
+    placed = mapped(partial(_points, split, model, every, resting), people, int(options["workers"]))
     face_points = fit_landmarks(codes[heads], np.stack(list(placed)))
     log.info("face points of heads left out: %.2f mm a coordinate", face_points.error_mm)
     kept, levels = _brightness(shots, int(options["brightness_components"]))
@@ -225,7 +225,7 @@ def brightness_state(
 
 
 def _points(
-    split: str, model: HeadModel, face_points: FacePoints, at_rest: bool, person: tuple[int, bool]
+    split: str, model: HeadModel, face_points: FacePoints, resting: bool, person: tuple[int, bool]
 ) -> Float[np.ndarray, "face_points 3"]:
     """Face points of one head, canonical mm.
 
@@ -233,7 +233,7 @@ def _points(
         split: Split of the person.
         model: Head model.
         face_points: The points.
-        at_rest: Whether the canonical frame is that of the head without expression.
+        resting: Whether the canonical frame is that of the head without expression.
         person: Seed of the person, and whether it was drawn wider.
     """
     seed, wide = person
@@ -241,7 +241,7 @@ def _points(
     if wide:
         identity = with_wide_expression(model, identity, seed, split)
     shape = shape_head(model, identity)
-    placed = neutral_frame(model, identity) if at_rest else to_canonical(shape, model)
+    placed = at_rest(model, identity)[1] if resting else to_canonical(shape, model)
     points: np.ndarray = face_points.on(shape) @ placed[:3, :3].T + placed[:3, 3]
     return points
 

@@ -7,7 +7,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from recon.errors import ConfigError, PriorError
 from recon.files import replacing
 from recon.fitting.brightness import BrightnessModel
 from recon.geometry.frames import BOX_LOW_MM
-from recon.priors import CanonicalFrame, PCAShapeModel, ShapePrior, fit_code, save_shape_prior
+from recon.priors import PCAShapeModel, ShapePrior, fit_code, save_shape_prior
 from recon.priors.data.dataset import HeadData, SampleFolder
 from recon.priors.pca.landmarks import LandmarkMap, fit_landmarks
 from recon.priors.pca.packing import CODEC, packed, unpacked
@@ -36,7 +36,12 @@ from recon.systems.pretraining.meshes import official_errors, point_errors
 from recon.systems.pretraining.outputs import HEAD_MODEL_NOTICE
 from recon.systems.pretraining.pictures import write_pictures
 from recon.systems.pretraining.run import open_data
-from recon.systems.pretraining.template import TemplateDetail, detailed, template_of
+from recon.systems.pretraining.template import (
+    TemplateDetail,
+    detailed,
+    lattice_arguments,
+    template_of,
+)
 from recon.systems.pretraining.validation import field_errors, heads_of, in_words
 
 log = logging.getLogger(__name__)
@@ -139,10 +144,10 @@ def build(task: PCATask) -> BuiltShapeModel:
     """Computes components, landmarks and brightness model; goes on from what an interrupted run left in `work`."""
     options, work = task.cfg.pca, task.folder / "work"
     work.mkdir(parents=True, exist_ok=True)
-    template = template_of(task.data)
-    known = scale = None
-    if template is not None:
-        known = task.data.of_all("code")  # type: ignore[attr-defined]
+    data = task.data
+    template, known = template_of(data), None
+    if template is not None and isinstance(data, SampleFolder):
+        known = data.of_all("code")
         scale = np.sqrt((known**2).mean(axis=0))
         known = known / scale
     found = principal_lattice(
@@ -155,8 +160,8 @@ def build(task: PCATask) -> BuiltShapeModel:
         known=known,
     )
     detail = None
-    if template is not None and scale is not None:
-        detail, found = detailed(template, scale, task.data, found, int(options.workers))
+    if template is not None and isinstance(data, SampleFolder):
+        detail, found = detailed(template, scale, data, found, int(options.workers))
     landmarks = landmarks_of(task.data, work / "landmarks.npy", int(options.workers))
     landmark_map = brightness_model = None
     if landmarks is not None:
@@ -186,7 +191,7 @@ def _assembled(
         "band": len(found.rows_mm),
         "landmarks": list(names),
         "brightness_model": list(sizes),
-        **lattice_arguments(canonical, inside.shape, task.data.lattice_mm),
+        **lattice_arguments(canonical, BOX_LOW_MM, inside.shape, task.data.lattice_mm),
         **({} if detail is None else detail.arguments),
     }
     network = PCAShapeModel(**arguments)
@@ -212,18 +217,6 @@ def _assembled(
         "face_points": sizes[0],
     }
     return BuiltShapeModel(network.eval(), arguments, inside, torch.from_numpy(found.codes), built)
-
-
-def lattice_arguments(canonical: CanonicalFrame, shape: Sequence[int], spacing_mm: float) -> dict[str, Any]:
-    """Arguments of a `PCAShapeModel` whose nodes are those of the samples' lattices."""
-    first = (np.array(BOX_LOW_MM) - canonical.centre_mm) / canonical.radius_mm
-    spacing = spacing_mm / canonical.radius_mm
-    low = first - spacing / 2
-    return {
-        "low": low.tolist(),
-        "high": (low + np.array(shape) * spacing).tolist(),
-        "cells": [int(n) for n in shape],
-    }
 
 
 def write(task: PCATask, made: BuiltShapeModel) -> Path:

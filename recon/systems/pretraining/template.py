@@ -1,6 +1,6 @@
 """What a template adds to prior=pca: its deformation of space, and a fine lattice about face and ears."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -45,10 +45,31 @@ def template_of(data: HeadData) -> Template | None:
     return read_template(data.folder.parent / TEMPLATE_FILE)
 
 
+def lattice_arguments(
+    canonical: CanonicalFrame, origin_mm: Sequence[float], shape: Sequence[int], spacing_mm: float
+) -> dict[str, Any]:
+    """Box and cells, in canonical unit space, of a grid whose inner values sit on the nodes of a lattice.
+
+    Args:
+        canonical: Canonical frame.
+        origin_mm: First node of the lattice, canonical mm.
+        shape: Nodes along x, y, z.
+        spacing_mm: Spacing of the nodes.
+    """
+    first = (np.array(origin_mm) - canonical.centre_mm) / canonical.radius_mm
+    spacing = spacing_mm / canonical.radius_mm
+    low = first - spacing / 2
+    return {
+        "low": low.tolist(),
+        "high": (low + np.array(shape) * spacing).tolist(),
+        "cells": [int(n) for n in shape],
+    }
+
+
 def detailed(
     template: Template,
     scale: Float32[np.ndarray, " modes"],
-    data: HeadData,
+    data: SampleFolder,
     found: GridComponents,
     workers: int,
 ) -> tuple[TemplateDetail, GridComponents]:
@@ -77,17 +98,13 @@ def detailed(
         codes=found.codes[:, order],
         projection=found.projection[order],
     )
-    mean, rows = fine_components(data.of_all("fine"), template.inside, found, workers)  # type: ignore[attr-defined]
+    mean, rows = fine_components(data.of_all("fine"), template.inside, found, workers)
     place = np.argsort(order)[:first]
-    low = template.fine.origin - template.fine.spacing_mm / 2
-    size = template.fine.spacing_mm * np.array(template.fine.shape)
-    radius, centre = canonical.radius_mm, np.array(canonical.centre_mm)
+    radius, fine = canonical.radius_mm, template.fine
     arguments = {
         "deformation": {**template.arguments, "components": [int(n) for n in place]},
         "fine": {
-            "low": ((low - centre) / radius).tolist(),
-            "high": ((low + size - centre) / radius).tolist(),
-            "cells": [int(n) for n in template.fine.shape],
+            **lattice_arguments(canonical, fine.origin.tolist(), fine.shape, fine.spacing_mm),
             "band": int(template.inside.sum()),
         },
     }

@@ -8,8 +8,8 @@ from recon.geometry.frames import transform
 from recon.synth.datasets import template as templates
 from recon.synth.datasets.template import (
     REST,
+    at_rest,
     fit_template,
-    neutral_frame,
     read_template,
     rest_skin,
     write_template,
@@ -32,7 +32,7 @@ def template():
 
 
 def vertices(model, identity, expression):
-    frame = neutral_frame(model, identity)
+    _, frame = at_rest(model, identity)
     return transform(frame, shape_head(model, Identity(identity.identity, expression)).skin)
 
 
