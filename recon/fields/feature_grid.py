@@ -17,10 +17,12 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional
 
+from recon.fields import half_kernels as kernels_of_half
 from recon.fields import spline_kernels as kernels
+from recon.threads import mapped, slices
 
-ROWS_AT_A_TIME = 512
-"""Number of rows that are converted from half precision at a time: few enough to stay in the cache of a core."""
+ROWS_AT_A_TIME, POINTS_AT_A_TIME = 2**16, 2**10
+"""Numbers of rows, and of weighted sums of rows, that a thread computes at a time."""
 
 
 class FeatureGrid(nn.Module):
@@ -250,11 +252,15 @@ def _compiled(points: Tensor) -> bool:
 
 
 def weighted_sums(
-    index: Int[Tensor, "points 27"],
-    weight: Float[Tensor, "points 27"],
+    index: Int[Tensor, "points taps"],
+    weight: Float[Tensor, "points taps"],
     values: Float[Tensor, "nodes channels"],
 ) -> Float[Tensor, "points channels"]:
-    """Weighted sums of values, fused, without a graph; values may be in half precision."""
+    """Weighted sums of values, fused, without a graph, in the precision of the weights; values may be in half
+    precision.
+    """
+    if values.dtype == torch.float16 and _compiled(values):
+        return _sums_of_half(index, weight, values)
     # Detached, since for a table that could need a gradient it saves indices even without a graph.
     taken = functional.embedding_bag(
         index, values.detach(), per_sample_weights=weight.detach().to(values.dtype), mode="sum"
@@ -262,12 +268,46 @@ def weighted_sums(
     return taken.to(weight.dtype)
 
 
-def rows_times(
-    rows: Float[Tensor, "rows channels"], code: Float[Tensor, " channels"]
-) -> Float[Tensor, " rows"]:
-    """Products of rows with a code, in the precision of the code; rows may be in half precision."""
+def rows_times(rows: Float[Tensor, "rows channels"], code: Float[Tensor, " first"]) -> Float[Tensor, " rows"]:
+    """Products of rows with a code, in the precision of the code; rows may be in half precision.
+
+    Args:
+        rows: The rows.
+        code: Factors of the first channels; the others do not count.
+    """
     result = torch.empty(len(rows), dtype=code.dtype, device=rows.device)
-    at_a_time = ROWS_AT_A_TIME if rows.device.type == "cpu" else 2**18
-    for part, into in zip(rows.split(at_a_time), result.split(at_a_time), strict=True):
-        torch.mv(part.to(code.dtype), code, out=into)
+    if rows.dtype == torch.float16 and _compiled(rows):
+        bits, factors, out = _bits(rows), _array(code * kernels_of_half.SCALE), _array(result)
+
+        def multiply(part: slice) -> None:
+            kernels_of_half.rows_times(bits[part], factors, out[part])
+
+        for _ in mapped(multiply, slices(len(rows), ROWS_AT_A_TIME)):
+            pass
+        return result
+    for part, into in zip(rows.split(ROWS_AT_A_TIME), result.split(ROWS_AT_A_TIME), strict=True):
+        torch.mv(part[:, : len(code)].to(code.dtype), code, out=into)
     return result
+
+
+def _sums_of_half(
+    index: Int[Tensor, "points taps"],
+    weight: Float[Tensor, "points taps"],
+    rows: Float[Tensor, "nodes channels"],
+) -> Float[Tensor, "points channels"]:
+    """Weighted sums of rows in half precision, on a CPU."""
+    result = torch.empty(len(index), rows.shape[1], dtype=weight.dtype)
+    taps, factors, bits, out = _array(index), _array(weight), _bits(rows), _array(result)
+    scale = out.dtype.type(kernels_of_half.SCALE)
+
+    def add(part: slice) -> None:
+        kernels_of_half.weighted_sums(taps[part], factors[part], bits, scale, out[part])
+
+    for _ in mapped(add, slices(len(index), POINTS_AT_A_TIME)):
+        pass
+    return result
+
+
+def _bits(rows: Tensor) -> np.ndarray:
+    """The bits of a contiguous table in half precision."""
+    return _array(rows.detach().view(torch.int16))

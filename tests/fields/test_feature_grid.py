@@ -1,7 +1,8 @@
+import numpy as np
 import pytest
 import torch
 
-from recon.fields import FeatureGrid
+from recon.fields import FeatureGrid, rows_times, weighted_sums
 from recon.fields import feature_grid as grids
 
 LOW, HIGH, SHAPE = (-1.0, -0.5, 0.0), (1.0, 0.7, 0.9), (5, 4, 3)
@@ -129,3 +130,34 @@ def test_points_that_are_no_numbers_give_none_and_break_nothing():
     x = torch.tensor([[float("nan"), 0.1, 0.2], [float("inf"), -float("inf"), 0.2]], dtype=torch.float64)
     found = made(x)
     assert found.shape == (2, 1) and torch.isfinite(found[1]).all()
+
+
+HALVES = torch.tensor(
+    # zero, the smallest number, the largest subnormal, the smallest normal, the largest number, and some between
+    [0.0, -0.0, 2.0**-24, -(2.0**-14 - 2.0**-24), 2.0**-14, -65504.0, 1.0, -0.3333, 1234.5]
+).half()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rows_in_half_precision_count_exactly(dtype):
+    rows = HALVES.repeat(4, 3)[:, :20].contiguous()
+    code = torch.zeros(20, dtype=dtype)
+    for column in range(20):
+        code[:] = 0
+        code[column] = 2.0
+        assert torch.equal(rows_times(rows, code), 2 * rows[:, column].to(dtype))
+    short = torch.tensor([0.5, 1.0, -2.0], dtype=dtype)  # what is beyond the code does not count
+    expected = rows[:, :3].double() @ short.double()
+    assert torch.allclose(rows_times(rows, short).double(), expected, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_sums_of_rows_in_half_precision_keep_the_precision_of_their_weights(dtype):
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(50, 7, generator=generator).half()
+    index = torch.randint(50, (2500, 27), generator=generator).int()
+    weight = torch.rand(2500, 27, generator=generator, dtype=torch.float64)
+    expected = np.einsum("nt,ntc->nc", weight.numpy(), rows.double().numpy()[index.numpy()])
+    found = weighted_sums(index, weight.to(dtype), rows)
+    assert found.dtype == dtype
+    assert np.abs(found.double().numpy() - expected).max() < (1e-5 if dtype == torch.float32 else 1e-12)

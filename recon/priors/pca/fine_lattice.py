@@ -43,7 +43,7 @@ class FineLattice(nn.Module):
         free = int(code.nonzero().max()) + 1 if code.any() else 0
         band = self.mean.to(code.dtype)
         if free:
-            band = band + rows_times(self.rows[:-1, :free], code[:free])
+            band = band + rows_times(self.rows[:-1], code[:free])
         values = torch.zeros(self.lattice.nodes, 1, dtype=code.dtype, device=code.device)
         values[self.nodes.long(), 0] = band
         return values

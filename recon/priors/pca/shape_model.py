@@ -168,7 +168,7 @@ class PCAShapeModel(ShapeNetwork):
         free = int(code.nonzero().max()) + 1 if code.any() else 0  # a fit begins with few components
         if free == 0:
             return self.mean.values[:, 0].clone()
-        return self.mean.values[:, 0] + rows_times(self.rows[:, :free], code[:free])[self.row_of]
+        return self.mean.values[:, 0] + rows_times(self.rows, code[:free])[self.row_of]
 
     def landmarks(self, code: Float[Tensor, " latent"]) -> Float[Tensor, "landmarks 3"]:
         """Landmarks of the head of a code, canonical mm, in the order of `landmark_names`."""
