@@ -58,11 +58,31 @@ class CanonicalFrame:
 
 def in_face_or_ears(canonical_mm: Float[np.ndarray, "points 3"]) -> Bool[np.ndarray, " points"]:
     """Whether points, canonical mm, are in the regions whose details count: near the tip of the nose or an ear."""
-    found = np.zeros(len(canonical_mm), bool)
+    return _depth_in_face_or_ears(canonical_mm) > 0
+
+
+def face_and_ears_window(
+    canonical_mm: Float[np.ndarray, "points 3"], width_mm: float = 24.0
+) -> Float[np.ndarray, " points"]:
+    """Smooth window of those regions: 1 inside and 0 outside, with a smooth step across their border.
+
+    Args:
+        canonical_mm: Points, canonical mm.
+        width_mm: Width of the step.
+    """
+    step = np.clip(_depth_in_face_or_ears(canonical_mm) / width_mm + 0.5, 0.0, 1.0)
+    result: np.ndarray = step * step * (3 - 2 * step)
+    return result
+
+
+def _depth_in_face_or_ears(canonical_mm: Float[np.ndarray, "points 3"]) -> Float[np.ndarray, " points"]:
+    """Depth of points in the nearest of those balls, mm; negative outside."""
     balls = [(LANDMARKS_MM["nose_tip"], FACE_RADIUS_MM), *((ear, EAR_RADIUS_MM) for ear in EARS_MM)]
-    for middle, radius in balls:
-        found |= ((canonical_mm - np.array(middle)) ** 2).sum(axis=1) < radius**2
-    return found
+    depths = [
+        radius - np.linalg.norm(canonical_mm - np.array(middle), axis=1) for middle, radius in balls
+    ]
+    result: np.ndarray = np.max(depths, axis=0)
+    return result
 
 
 def transform(

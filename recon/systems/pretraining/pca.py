@@ -105,7 +105,7 @@ class PCATraining:
         for name in ("latent_size", "reach_mm", "step_mm", "workers"):
             if not pca[name] > 0:
                 raise ConfigError(f"pca.{name}={pca[name]}: it must be positive")
-        for name in ("portraits", "brightness_components"):
+        for name in ("portraits", "brightness_components", "face_components"):
             if not pca[name] >= 0:
                 raise ConfigError(f"pca.{name}={pca[name]}: it must not be negative")
         if not 0 <= pca.share < 1:
@@ -158,6 +158,7 @@ def build(task: PCATask) -> BuiltShapeModel:
         share=float(options.share),
         workers=int(options.workers),
         known=known,
+        face=int(options.face_components),
     )
     detail = None
     if template is not None and isinstance(data, SampleFolder):

@@ -97,10 +97,12 @@ def detailed(
         rows_mm=_columns(found.rows_mm, order),
         codes=found.codes[:, order],
         projection=found.projection[order],
+        windows=found.windows[order],
     )
-    mean, rows = fine_components(data.of_all("fine"), template.inside, found, workers)
-    place = np.argsort(order)[:first]
     radius, fine = canonical.radius_mm, template.fine
+    places = fine.origin + np.argwhere(template.inside) * fine.spacing_mm
+    mean, rows = fine_components(data.of_all("fine"), template.inside, places, found, workers)
+    place = np.argsort(order)[:first]
     arguments = {
         "deformation": {**template.arguments, "components": [int(n) for n in place]},
         "fine": {

@@ -59,7 +59,7 @@ def test_what_known_codes_explain_is_no_principal_component():
     rows, row = rng.normal(size=(2, nodes)), rng.normal(size=(1, nodes))
     deviations = (known - known.mean(0)) @ rows + (own - own.mean(0)) @ row
     gram = deviations @ deviations.T
-    codes, explained, projection = regressed_components(gram, 3, known.astype(np.float32))
+    codes, explained, projection = regressed_components(gram[None], [1], known.astype(np.float32))
     np.testing.assert_allclose(codes[:, :2], known, atol=1e-6)
     found = projection @ deviations
     # the component that is not known, less what happens to go along with the known ones
@@ -85,7 +85,7 @@ def test_components_of_a_fine_lattice_follow_the_same_codes(data, tmp_path):
     inside[2:7, 2:6, 2:5] = True
     slopes = np.random.default_rng(0).normal(size=(4, inside.sum()))
     fine = (0.5 + found.codes @ slopes[:4]).astype(np.float16)
-    mean, rows = fine_components(fine, inside, found)
+    mean, rows = fine_components(fine, inside, np.zeros((inside.sum(), 3)), found)
     for values, wanted in ((mean, np.full(inside.sum(), 0.5)), (rows[:, 3].astype(float), slopes[3])):
         dense = np.zeros(inside.shape)
         dense[inside] = wanted
