@@ -78,9 +78,7 @@ def face_and_ears_window(
 def _depth_in_face_or_ears(canonical_mm: Float[np.ndarray, "points 3"]) -> Float[np.ndarray, " points"]:
     """Depth of points in the nearest of those balls, mm; negative outside."""
     balls = [(LANDMARKS_MM["nose_tip"], FACE_RADIUS_MM), *((ear, EAR_RADIUS_MM) for ear in EARS_MM)]
-    depths = [
-        radius - np.linalg.norm(canonical_mm - np.array(middle), axis=1) for middle, radius in balls
-    ]
+    depths = [radius - np.linalg.norm(canonical_mm - np.array(middle), axis=1) for middle, radius in balls]
     result: np.ndarray = np.max(depths, axis=0)
     return result
 

@@ -108,6 +108,7 @@ def principal_lattice(
     missing = [shard for shard, file in enumerate(files) if not file.is_file()]
     for _ in mapped(partial(_keep, data, band.inside, files), missing, workers):
         pass
+    assert data.lattice_mm is not None  # find_band needs it
     factors = windows_at(np.array(BOX_LOW_MM) + np.argwhere(band.inside) * data.lattice_mm)
     used = [FACE_AND_EARS, ELSEWHERE] if face else [EVERYWHERE]
     grams = _grams(files, folder / "gram.npz", band, factors[used], workers)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.ndimage import binary_erosion
 
 from recon.errors import PriorError
 from recon.priors.data.components import spline_values
@@ -77,6 +78,33 @@ def test_known_codes_make_the_mean_head_that_of_no_code(data, tmp_path):
     inner = found.mean_mm[1:-1, 1:-1, 1:-1][found.band.inside]
     expected = spline_values(lattices(data).mean(0))[1:-1, 1:-1, 1:-1][found.band.inside]
     np.testing.assert_allclose(inner + found.rows_mm.astype(float) @ found.codes.mean(0), expected, atol=0.02)
+
+
+def test_face_and_ears_can_have_components_of_their_own(data, tmp_path):
+    found = principal_lattice(data, tmp_path, 8, face=4, **OPTIONS)
+    heads = lattices(data)
+    nodes = np.array(toys.BOX_LOW) + np.argwhere(found.band.inside) * 12.0
+    nose = np.array([0.0, 4.0234, 130.5224])  # of the canonical frame
+    apart = np.linalg.norm(nodes - nose, axis=1)
+    shape = found.band.inside.shape
+    by_node = np.stack([_at_nodes(row, found.band.inside, shape) for row in found.rows_mm.T.astype(float)])
+    within, without = apart < 60, (apart > 130) & (np.abs(nodes[:, 0]) < 30)  # far from ears too
+    assert np.abs(by_node[:4, without]).max() < 0.1 and np.abs(by_node[4:, within]).max() < 0.1
+    assert np.abs(by_node[:4, within]).max() > 1 and np.abs(by_node[4:, without]).max() > 1
+    # both together still make the heads: a ball has but two numbers
+    inner = binary_erosion(found.band.inside, np.ones((3, 3, 3)))[found.band.inside]
+    made = found.codes.astype(float) @ by_node + heads.mean(0)[found.band.inside]
+    assert np.abs(made - heads[:, found.band.inside])[:, inner].max() < 0.1
+
+
+def _at_nodes(values, inside, shape):
+    """Values of a spline at the nodes of a band, with 0 for those outside it, as where a component ends."""
+    dense = np.zeros(np.array(shape) + 2)
+    dense[1:-1, 1:-1, 1:-1][inside] = values
+    for axis in range(3):
+        moved = np.moveaxis(dense, axis, 0).copy()
+        np.moveaxis(dense, axis, 0)[1:-1] = (moved[:-2] + 6 * moved[1:-1] + moved[2:]) / 8
+    return dense[1:-1, 1:-1, 1:-1][inside]
 
 
 def test_components_of_a_fine_lattice_follow_the_same_codes(data, tmp_path):
