@@ -31,7 +31,7 @@ def command(cfg: DictConfig) -> None:
     folder = Path(job.runtime.output_dir)
     try:
         cfg = pretraining_config.settle(cfg, list(job.overrides.task))
-        training = config.build(cfg.training)
+        training = config.build(cfg.training, kind="training of a prior")
         finished = training.run(cfg, folder, lambda: run.record(cfg, list(job.overrides.task), folder))
     except ReconError as error:
         log.error("%s", error)
