@@ -4,7 +4,7 @@ tests/test_house.py holds the code to it, draw_house.py draws it.
 """
 
 FLOORS = (
-    ("errors", "files", "plain_yaml", "registry", "resources", "compiled", "threads", "warned", "losses", "fields", "meshing"),
+    ("errors", "files", "plain_yaml", "registry", "resources", "run_folders", "compiled", "threads", "warned", "losses", "fields", "meshing"),
     ("geometry",),
     ("evaluation",),
     ("scene",),

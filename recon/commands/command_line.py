@@ -17,10 +17,12 @@ from types import FrameType
 from typing import Any
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from recon.errors import ConfigError, ReconError
 from recon.resources import CONF
+from recon.run_folders import note_missing
 from recon.systems.aliases import present_arguments
 from recon.systems.help import GROUP_NAMES, comment_of, option_help, options, refusal
 from recon.systems.resolvers import register_resolvers
@@ -212,6 +214,17 @@ def _unread(stream: Any) -> bool:
 def discard(stream: Any) -> None:
     """Send what is written to a stream from now on nowhere, what waits in its buffer included."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+class RunFolderNotes(Callback):
+    """Notes which folders of a run are not there before Hydra makes them, so that a refused run removes no others."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Settle the folder's name, which has the time in it, and look for it."""
+        folder = str(config.hydra.run.dir)
+        with open_dict(config):
+            config.hydra.run.dir = folder
+        note_missing(Path(folder))
 
 
 def run_series(log: logging.Logger, task: Callable[[DictConfig], int], cfg: DictConfig) -> None:
