@@ -76,6 +76,7 @@ def claimed(folder: Path, *, resumed: bool = False) -> Iterator[Path]:
     Raises:
         ConfigError: The folder cannot be written, or a run that is to go on is at work already.
     """
+    holder: Holder | None = None
     for number in count(1):
         mine = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
         if not mine.exists():
@@ -91,6 +92,7 @@ def claimed(folder: Path, *, resumed: bool = False) -> Iterator[Path]:
         claim = _claim(mine)
         if not isinstance(claim, Holder):
             break
+        holder = claim if number == 1 else holder
         if resumed:
             raise ConfigError(
                 f"resume={folder}: its run is at work: {claim}. Wait for it or stop it; if it is gone for certain, "
@@ -98,7 +100,7 @@ def claimed(folder: Path, *, resumed: bool = False) -> Iterator[Path]:
             )
     if mine != folder:
         _move_log(folder, mine)
-        log.warning("%s belongs to another run, or to one that was killed: this one writes to %s", folder, mine)
+        log.warning("%s belongs to another run, of %s: this one writes to %s", folder, holder, mine)
     for path in [mine, *(path for path in mine.iterdir() if path.is_dir() and not path.is_symlink())]:
         remove_stale(path, every=True)
     try:

@@ -25,8 +25,11 @@ from recon.resources import CONF
 from recon.run_folders import note_missing
 from recon.systems.aliases import present_arguments
 from recon.systems.help import GROUP_NAMES, comment_of, option_help, options, refusal
+from recon.systems.options.schema import check
 from recon.systems.resolvers import register_resolvers
 
+TRAININGS = ("train", "pretrain")
+"""Commands that check their values themselves, once it is known what a resumed run takes over."""
 LISTED = {"photos": "photographs"}
 """For a command whose arguments may be paths: the option that lists them."""
 
@@ -47,10 +50,10 @@ def run(name: str, task: Callable[[DictConfig], None]) -> None:
     @functools.wraps(task)
     def checked(cfg: DictConfig) -> None:
         with exit_codes(logging.getLogger(name)):
-            if (
-                cfg.get("resume") is None
-            ):  # a resumed training takes over what is missing, and checks for itself
+            if cfg.get("resume") is None:  # a resumed training takes over what is missing
                 require_all(name, cfg)
+            if name not in TRAININGS:
+                check(cfg, name)
         with quiet_where_nobody_reads():
             task(cfg)
 

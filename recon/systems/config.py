@@ -1,7 +1,6 @@
 """Configuration: what really runs, resuming, and building objects from it."""
 
 import os
-from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from recon.perception.masks import ALPHA, AUTO
 from recon.resources import CONF as CONF
 from recon.scene.h3ds import scene_ids
 from recon.systems.options.building import build as build
+from recon.systems.options.schema import check
 from recon.systems.options.stored import override, read_config
 from recon.systems.resolvers import PRESETS as PRESETS
 from recon.systems.resolvers import preset_of as preset_of
@@ -80,64 +80,15 @@ def _absolute(place: Any) -> Any:
 
 
 def check_values(cfg: DictConfig) -> None:
-    """Refuse values of the general options of reconstructions that make no sense, before any work; other
-    configurations, such as those of pretraining, are let pass.
+    """Refuse values of options of reconstructions and pretrainings that make no sense, before any work.
 
     Raises:
         ConfigError: One has the wrong type or range.
     """
-    if "preset" not in cfg:
-        return
     uses_gpu(cfg)
-    preset_of(cfg)
-    for name, (expected, sensible) in VALUES.items():
-        value = OmegaConf.select(cfg, name, default=MISSING)
-        if value is not MISSING and not sensible(value):
-            raise ConfigError(f"{name}={value}: expected {expected}")
-
-
-def _whole(least: int | None = None, null: bool = False) -> Callable[[Any], bool]:
-    """Whether a value is a whole number of at least so much, or null where that is allowed."""
-
-    def sensible(value: Any) -> bool:
-        if value is None:
-            return null
-        return isinstance(value, int) and not isinstance(value, bool) and (least is None or value >= least)
-
-    return sensible
-
-
-def _length(value: Any) -> bool:
-    """Whether a value is a positive number, or null."""
-    return value is None or (
-        isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
-    )
-
-
-def _views(value: Any) -> bool:
-    """Whether a value is a number of views, a list of them, or null."""
-    listed = isinstance(value, Sequence) and not isinstance(value, str)
-    return all(map(_whole(0), value)) if listed else _whole(1, null=True)(value)
-
-
-MISSING = object()
-VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "views": ("a number (views=3) or a list of whole numbers (views=[0,18,65])", _views),
-    "seed": ("a whole number", _whole()),
-    "steps": ("a whole number of at least 0, or null", _whole(0, null=True)),
-    "person": ("a whole number of at least 1", _whole(1)),
-    "focal_mm": ("a positive length in mm, or null", _length),
-    "interpupillary_mm": ("a positive length in mm, or null", _length),
-    "data.pixel_centre": ("0.0, 0.5 or null", lambda value: value is None or value in (0, 0.5)),
-    "data.sampler.rays": ("a whole number of at least 1", _whole(1)),
-    "mesh.resolution": ("a whole number of at least 2", _whole(2)),
-    "mesh.max_vertices": ("a whole number of at least 100, or null", _whole(100, null=True)),
-    "render.step": ("a whole number of at least 1", _whole(1)),
-    "render.heldout": ("a whole number of at least 0, or null", _whole(0, null=True)),
-    "trainer.threads": ("a whole number of at least 1, or null", _whole(1, null=True)),
-    "evaluate": ("true or false", lambda value: isinstance(value, bool)),
-}
-"""What the general options may be: in words, and as a test."""
+    if "preset" in cfg:
+        preset_of(cfg)
+    check(cfg, "pretrain" if "training" in cfg else "train")
 
 
 def _refined(cfg: DictConfig, overrides: list[str]) -> DictConfig:

@@ -13,6 +13,7 @@ from recon.errors import ConfigError, OutOfDistributionError, ReconError
 from recon.files import replacing
 from recon.systems.checkpoint import CHECKPOINT
 from recon.systems.photographs import calibrated_scene, plain_photographs, with_masks
+from recon.systems.report.inputs import check_inputs
 from recon.systems.report.reporter import Reporter
 from recon.systems.stages import Run, fall_back, initialise, observe, open_scene, select_views, train
 from recon.systems.timeline import Timeline
@@ -76,6 +77,7 @@ def prepare(
         scene, views = open_scene(cfg)
         scene = with_masks(cfg, scene, views, folder)
         scenes.validate(scene, views)
+        check_inputs(cfg, scene, views)
         timeline.lap("open")
     observations = observe(scene, views)
     timeline.lap("observe")
