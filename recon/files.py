@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-TEMPORARY = re.compile(r"\..+\.tmp-(?:(?P<machine>[0-9a-f]{8})-)?(?P<pid>\d+)(?:-[0-9a-f]{8})?(?:\.[^.]*)?", re.DOTALL)
+TEMPORARY = re.compile(
+    r"\..+\.tmp-(?:(?P<machine>[0-9a-f]{8})-)?(?P<pid>\d+)(?:-[0-9a-f]{8})?(?:\.[^.]*)?", re.DOTALL
+)
 """Names of temporary files, with the machine and the process that made them."""
 STALE_S = 24 * 3600.0
 """Seconds after which a temporary file that nobody writes to is stale, whosever it is."""

@@ -90,7 +90,7 @@ def claimed(folder: Path, *, resumed: bool = False) -> Iterator[Path]:
         except OSError as error:
             raise ConfigError(f"{mine} cannot be made: {error.strerror}. Choose another folder") from error
         claim = _claim(mine)
-        if not isinstance(claim, Holder):
+        if isinstance(claim, int):
             break
         holder = claim if number == 1 else holder
         if resumed:

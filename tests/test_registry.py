@@ -66,7 +66,9 @@ def test_of_all_reachable_attribute_paths_only_classes_of_the_kinds_are_admitted
         home = importlib.import_module(found.__module__)
         assert found.__module__.startswith("recon.") and found.__name__ in top_level_classes(home), path
         assert paths[path] is found, path
-        assert path.rpartition(".")[0] in (home.__name__, home.__name__.rpartition(".")[0], "recon.priors"), path
+        assert path.rpartition(".")[0] in (home.__name__, home.__name__.rpartition(".")[0], "recon.priors"), (
+            path
+        )
         assert any(
             [
                 issubclass(found, nn.Module) and found.__module__.startswith("recon.fields."),

@@ -46,7 +46,12 @@ def logged(path):
 
 
 def claim_of(**changed):
-    own = {"host": platform.node(), "pid": os.getpid(), "started": "2026-11-30T01:02:03", "machine": machine()}
+    own = {
+        "host": platform.node(),
+        "pid": os.getpid(),
+        "started": "2026-11-30T01:02:03",
+        "machine": machine(),
+    }
     return json.dumps(own | changed)
 
 
@@ -59,7 +64,11 @@ def test_two_runs_of_one_second_get_folders_and_logs_of_their_own(tmp_path, capl
             logging.getLogger().warning("of the second")
         with claimed(folder) as three:
             pass
-        assert [path.name for path in (one, two, three)] == [folder.name, f"{folder.name}-2", f"{folder.name}-3"]
+        assert [path.name for path in (one, two, three)] == [
+            folder.name,
+            f"{folder.name}-2",
+            f"{folder.name}-3",
+        ]
     assert "belongs to another run" in caplog.text
     assert (folder / "train.log").read_text() == "" and "of the second" in (two / "train.log").read_text()
 
@@ -81,7 +90,9 @@ def test_processes_that_start_together_share_no_folder(tmp_path):
 
 def test_a_second_resume_is_refused_with_who_has_the_folder(tmp_path):
     with another_process(tmp_path) as (process, _):
-        with pytest.raises(ConfigError, match=rf"at work: process {process.pid} on .* since \d{{4}}-") as caught:
+        with pytest.raises(
+            ConfigError, match=rf"at work: process {process.pid} on .* since \d{{4}}-"
+        ) as caught:
             with claimed(tmp_path, resumed=True):
                 pass
         assert CLAIM in str(caught.value) and "\n" not in str(caught.value)

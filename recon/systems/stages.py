@@ -158,9 +158,7 @@ def initialise(
     seed_everything(cfg.seed)
     inputs = [scene.views[view] for view in views]
     steps = cfg.steps or cfg.method.steps + cfg.method.steps_per_view * len(views)
-    objective = build(
-        cfg.method.objective, kind="objective", default="recon.systems.objective.Objective"
-    )
+    objective = build(cfg.method.objective, kind="objective", default="recon.systems.objective.Objective")
     tracing = build(cfg.renderer, kind="renderer")
     if tracing.graphed:
         _refuse_graphs_where_there_are_none(device_of(cfg), str(cfg.trainer.precision))

@@ -42,7 +42,9 @@ def whole(least: int, most: int | None = None) -> Rule:
     return Rule(f"a whole number {upto}", lambda v: type(v) is int and least <= v <= high)
 
 
-def number(low: int | float, high: int | float = math.inf, *, above: bool = False, below: bool = False) -> Rule:
+def number(
+    low: int | float, high: int | float = math.inf, *, above: bool = False, below: bool = False
+) -> Rule:
     """A finite number within limits; `above` and `below` leave out the limit itself."""
 
     def admits(value: Any) -> bool:
@@ -95,7 +97,19 @@ CENTRE = Rule("0.0, 0.5 or null", lambda v: v is None or (type(v) in (int, float
 ACCELERATOR = one_of("cpu", "gpu", "auto")
 PRESET = one_of("auto", "cpu", "gpu", "paper")
 PRECISION = one_of(
-    "32-true", "32", 32, "16-mixed", "16", 16, "bf16-mixed", "bf16", "16-true", "bf16-true", "64-true", "64", 64
+    "32-true",
+    "32",
+    32,
+    "16-mixed",
+    "16",
+    16,
+    "bf16-mixed",
+    "bf16",
+    "16-true",
+    "bf16-true",
+    "64-true",
+    "64",
+    64,
 )
 NETWORK = {
     "width": whole(1, 65_536),
@@ -220,7 +234,9 @@ TRAIN = {
     **_below("init.regression", dict.fromkeys(("steps", "points", "sample_points"), COUNT)),
     "init.regression.learning_rate": RATE,
     **_below("renderer", dict.fromkeys(("radius", "threshold", "back_off"), LENGTH)),
-    **_below("renderer", dict.fromkeys(("steps", "back_offs", "secant_steps", "corrections"), whole(0, 10_000))),
+    **_below(
+        "renderer", dict.fromkeys(("steps", "back_offs", "secant_steps", "corrections"), whole(0, 10_000))
+    ),
     "renderer.samples": whole(2, 100_000),
     "renderer.chunk": COUNT,
     "renderer.cells": whole(4, 2048),

@@ -17,7 +17,11 @@ from tests.support.runs import ROOT, TINY, composed, configured
 
 PROOF = "proof"
 EXPLOITS = {
-    "prior": {"_target_": "recon.scene.camera.np.testing.runstring", "astr": "open('proof', 'w')", "dict": {}},
+    "prior": {
+        "_target_": "recon.scene.camera.np.testing.runstring",
+        "astr": "open('proof', 'w')",
+        "dict": {},
+    },
     "renderer": {"_target_": "recon.files.Path.write_text", "self": "proof", "data": "x"},
     "method.objective": {"_target_": "recon.files.os.system", "command": "touch proof"},
     "logger": {"loggers": [{"_target_": "recon.systems.config.os.system", "command": "touch proof"}]},
@@ -55,7 +59,7 @@ def test_a_strangers_run_folder_is_refused_before_anything_is_built(folder, plac
     monkeypatch.chdir(folder)
     read_config(folder / "config.yaml")  # as it was written it is fine
     with_exploit(folder, place)
-    with pytest.raises(ConfigError, match="refusing|plain values") as caught:
+    with pytest.raises(ConfigError, match=r"refusing|plain values") as caught:
         config.settle(composed(f"resume={folder}"), [f"resume={folder}"])
     assert "config.yaml" in str(caught.value) and "\n" not in str(caught.value)
     assert not (folder / PROOF).exists()
@@ -98,7 +102,12 @@ def test_overrides_have_hydras_grammar():
     OmegaConf.set_struct(stored, True)
     override(stored, ["rate=1e-3", "views=[1,2]", "name='a b'", "group.a=null", "+new=2", "hydra.run.dir=x"])
     assert stored == {"rate": 1e-3, "views": [1, 2], "name": "a b", "group": {"a": None}, "new": 2}
-    for text, named in (("nome=3", "nome"), ("group=x", "keeps its group"), ("views=1,2", "one value"), ("a[=", "a")):
+    for text, named in (
+        ("nome=3", "nome"),
+        ("group=x", "keeps its group"),
+        ("views=1,2", "one value"),
+        ("a[=", "a"),
+    ):
         with pytest.raises(ConfigError, match=named):
             override(stored, [text])
 

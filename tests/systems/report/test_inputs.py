@@ -35,7 +35,8 @@ def broken(path):
 
 
 @pytest.mark.parametrize(
-    ("count", "expected"), [(0, []), (1, [2]), (2, [2, 4]), (4, [2, 3, 4, 5]), (9, [2, 3, 4, 5]), (None, [2, 3, 4, 5])]
+    ("count", "expected"),
+    [(0, []), (1, [2]), (2, [2, 4]), (4, [2, 3, 4, 5]), (9, [2, 3, 4, 5]), (None, [2, 3, 4, 5])],
 )
 def test_held_out_views_are_spread_over_the_others(six_views, count, expected):
     assert heldout_views(scenes.open(six_views), VIEWS, count) == expected
