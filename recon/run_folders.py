@@ -91,6 +91,7 @@ def claimed(folder: Path, *, resumed: bool = False) -> Iterator[Path]:
             raise ConfigError(f"{mine} cannot be made: {error.strerror}. Choose another folder") from error
         claim = _claim(mine)
         if isinstance(claim, int):
+            handle = claim
             break
         holder = claim if number == 1 else holder
         if resumed:
@@ -108,7 +109,7 @@ def claimed(folder: Path, *, resumed: bool = False) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             (mine / CLAIM).unlink()
-        os.close(claim)
+        os.close(handle)
 
 
 def _claim(folder: Path) -> int | Holder:

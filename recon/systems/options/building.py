@@ -169,5 +169,5 @@ def _check_logger(target: str, given: Mapping[str, Any], known: frozenset[str]) 
         raise ConfigError(f"{target}: {unknown[0]} is not among its options here: {', '.join(sorted(known))}")
     for name in ("name", "version", "sub_dir"):
         value = given.get(name)
-        if value is not None and not re.fullmatch(r"[\w. ()+=,:-]*", str(value)) or ".." in str(value):
+        if (value is not None and not re.fullmatch(r"[\w. ()+=,:-]*", str(value))) or ".." in str(value):
             raise ConfigError(f"{target}: {name}={value} must be a plain name, without folders")

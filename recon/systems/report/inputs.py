@@ -1,6 +1,7 @@
 """What the report needs besides the input views: held-out photographs and the ground truth, checked before training."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from omegaconf import DictConfig
@@ -37,9 +38,9 @@ def check_inputs(cfg: DictConfig, scene: Scene, views: Sequence[int]) -> None:
     Raises:
         SceneError: With the file and the option that goes on without it.
     """
-    checks: list[Callable[[], None]] = [lambda: _check_truth(scene)] if cfg.evaluate else []
-    for index in heldout_views(scene, views, cfg.render.heldout):
-        checks.append(lambda view=scene.views[index]: _check_heldout(view))
+    checks: list[Callable[[], None]] = [partial(_check_truth, scene)] if cfg.evaluate else []
+    heldout = heldout_views(scene, views, cfg.render.heldout)
+    checks += [partial(_check_heldout, scene.views[index]) for index in heldout]
     for _ in mapped(lambda check: check(), checks):
         pass
 

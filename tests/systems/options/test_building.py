@@ -56,7 +56,10 @@ def test_parts_are_built_first_and_lists_are_plain():
     feature = build(
         part(
             _target_="recon.fields.GridFeature",
-            grid={"_target_": "recon.fields.HashGrid", "levels": 2, "features": 2, "log2_size": 6, "coarsest": 2, "finest": 4},
+            grid={
+                "_target_": "recon.fields.HashGrid",
+                "levels": 2, "features": 2, "log2_size": 6, "coarsest": 2, "finest": 4,
+            },
             feature_size=3,
         )
     )  # fmt: skip

@@ -10,7 +10,19 @@ from recon.errors import ConfigError
 from recon.resources import CONF
 from recon.systems import config
 from recon.systems.options.schema import (
-    CENTRE, COUNT, FLAG, OPEN, SCHEMAS, SEED, TEXT, VIEWS, check, list_of, number, one_of, whole,
+    CENTRE,
+    COUNT,
+    FLAG,
+    OPEN,
+    SCHEMAS,
+    SEED,
+    TEXT,
+    VIEWS,
+    check,
+    list_of,
+    number,
+    one_of,
+    whole,
 )  # fmt: skip
 from recon.systems.pretraining import config as pretraining_config
 from tests.support.options import leaves
@@ -95,7 +107,7 @@ def test_no_rule_admits_what_cannot_be_meant(command):
         (one_of("a", 2), ["a", 2], ["b", 2.0, "2", True]),
         (TEXT, ["a", 3, 1.5, " x"], ["", " ", True, None, [], "a\0"]),
         (list_of(COUNT, 2), [[1, 2]], [[1], [1, 2, 3], "12", [1, 0], None, 3]),
-        (VIEWS, [1, 3, [0], [0, 18, 65], None], [0, True, 1.7, [1.7, 9], [None, 9], [True, 9], ["a"], [], [[0, 5]], "3"]),
+        (VIEWS, [1, 3, [0], [0, 18, 65], None], [0, True, 1.7, [1.7, 9], [None, 9], [True], ["a"], [], [[0, 5]], "3"]),
         (CENTRE, [None, 0, 0.0, 0.5], [1, False, "0.5", 50]),
         (COUNT | list_of(COUNT), [1, [1, 2], []], [0, [0], "a"]),
     ],
