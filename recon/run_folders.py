@@ -202,19 +202,18 @@ def note_missing(folder: Path) -> None:
 
 
 def discard_if_empty(folder: Path, log_name: str = "train.log") -> None:
-    """Remove of a folder whose run was refused what this process made: its claim and log, then folder and parents, as
-    far as `note_missing` or `claimed` has seen that they were not there and nothing else is in them.
+    """Remove of a folder whose run was refused what this process made: its log, then folder and parents, as
+    far as `note_missing` or `claimed` has seen that they were not there and nothing else is in them; after `claimed`.
 
     Args:
         folder: Of the run.
         log_name: Name of its log.
     """
     place = folder.absolute()
-    if not place.is_dir() or any(path.name not in (log_name, CLAIM) for path in place.iterdir()):
-        return
+    if not place.is_dir() or any(path.name != log_name for path in place.iterdir()):
+        return  # with the claim of another run it is that run's
     log_file = place / log_name
     ours = _is_ours(log_file)
-    (place / CLAIM).unlink(missing_ok=True)
     if ours:
         log_file.unlink(missing_ok=True)
     for made in _FOUND.get(place, (place,) if ours else ()):

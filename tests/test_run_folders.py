@@ -176,3 +176,11 @@ def test_a_folder_with_anything_else_stays(tmp_path):
     with logged(folder / "train.log"):
         discard_if_empty(folder)
     assert sorted(path.name for path in folder.iterdir()) == ["notes.txt", "train.log"]
+
+
+def test_a_folder_that_another_run_has_claimed_stays(tmp_path):
+    folder = tmp_path / "run"
+    note_missing(folder)
+    with another_process(folder), logged(folder / "train.log"):
+        discard_if_empty(folder)
+        assert sorted(path.name for path in folder.iterdir()) == [CLAIM, "train.log"]

@@ -22,6 +22,7 @@ from recon.commands import command_line
 from recon.errors import ReconError
 from recon.run_folders import claimed, discard_if_empty
 from recon.systems import config, run
+from recon.systems.options.stored import whole
 from recon.systems.pretraining import config as pretraining_config
 
 log = logging.getLogger("pretrain")
@@ -32,7 +33,9 @@ def command(cfg: DictConfig) -> None:
     job = HydraConfig.get()
     folder = Path(job.runtime.output_dir)
     try:
-        with _claimed(folder, resumed=cfg.resume is not None) as folder:
+        resumed = cfg.resume is not None
+        stored = whole(folder / "config.yaml") if resumed else nullcontext()
+        with _claimed(folder, resumed=resumed) as folder, stored:
             cfg = pretraining_config.settle(cfg, list(job.overrides.task))
             training = config.build(cfg.training, kind="training of a prior")
             finished = training.run(cfg, folder, lambda: run.record(cfg, list(job.overrides.task), folder))

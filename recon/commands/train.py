@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -27,6 +28,7 @@ from recon.commands import command_line
 from recon.errors import ReconError
 from recon.run_folders import claimed, discard_if_empty
 from recon.systems import config, run
+from recon.systems.options.stored import whole
 from recon.systems.timeline import Timeline, process_age_s
 
 gc.freeze()
@@ -42,7 +44,9 @@ def command(cfg: DictConfig) -> None:
     if job.mode != RunMode.MULTIRUN:  # the jobs of a sweep share a process
         timeline.before("import", process_age_s())
     try:
-        with claimed(folder, resumed=cfg.resume is not None) as folder:
+        resumed = cfg.resume is not None
+        stored = whole(folder / "config.yaml") if resumed else nullcontext()
+        with claimed(folder, resumed=resumed) as folder, stored:
             cfg = config.settle(cfg, list(job.overrides.task))
             metrics = run.reconstruct(cfg, folder, list(job.overrides.task), timeline)
     except ReconError as error:

@@ -16,7 +16,7 @@ from recon.resources import CONF as CONF
 from recon.scene.h3ds import scene_ids
 from recon.systems.options.building import build as build
 from recon.systems.options.schema import check
-from recon.systems.options.stored import override, read_config
+from recon.systems.options.stored import keep_loggers_in, override, read_config, whole
 from recon.systems.resolvers import PRESETS as PRESETS
 from recon.systems.resolvers import preset_of as preset_of
 from recon.systems.resolvers import refined, uses_gpu
@@ -55,8 +55,10 @@ def settle(cfg: DictConfig, overrides: list[str]) -> DictConfig:
             "Give the folder of an earlier run, such as runs/2026-11-20/18-10-13-demo-idr."
         )
     stored = read_config(path)
+    keep_loggers_in(stored, Path(cfg.resume))
     override(stored, overrides)
-    check_values(stored)
+    with whole(path):
+        check_values(stored)
     return stored
 
 

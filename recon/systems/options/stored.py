@@ -1,7 +1,10 @@
 """Stored configurations, such as the config.yaml of a run folder, which may come from anywhere."""
 
 import io
-from collections.abc import Sequence
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,8 @@ from recon.errors import ConfigError
 from recon.plain_yaml import plain_yaml
 from recon.systems.aliases import present_config
 from recon.systems.options.building import check_targets
+
+log = logging.getLogger(__name__)
 
 
 def read_config(path: Path) -> DictConfig:
@@ -38,6 +43,39 @@ def read_config(path: Path) -> DictConfig:
         raise ConfigError(f"{path}: {error}") from error
     OmegaConf.set_struct(stored, True)
     return stored
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[None]:
+    """A context in which an option that a stored configuration lacks is an error of that file.
+
+    Raises:
+        ConfigError: With the file and the option.
+    """
+    try:
+        yield
+    except OmegaConfBaseException as error:
+        said = str(error).partition("\n")[0]
+        raise ConfigError(
+            f"{path} is not whole, or of another version of this project: {said}. Give what is missing on the command "
+            "line, such as +steps=900, or start a new run"
+        ) from error
+
+
+def keep_loggers_in(stored: DictConfig, folder: Path) -> None:
+    """Have loggers of a stored configuration write to its run folder, wherever that has been moved to.
+
+    Args:
+        stored: It is changed.
+        folder: Of the run.
+    """
+    home = folder.absolute()
+    for logger in OmegaConf.select(stored, "logger.loggers") or []:
+        place = Path(str(logger.get("save_dir") or home)).absolute()
+        if not Path(os.path.normpath(place)).is_relative_to(home):
+            inside = home / "tensorboard" if "TensorBoard" in str(logger.get("_target_")) else home
+            log.warning("the logs of this run go to %s, not to %s, which is not in its folder", inside, place)
+            OmegaConf.update(logger, "save_dir", str(inside), force_add=True)
 
 
 def override(stored: DictConfig, overrides: Sequence[str]) -> None:

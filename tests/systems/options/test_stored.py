@@ -117,3 +117,23 @@ def test_a_method_to_fall_back_to_is_a_choice_not_a_path(tmp_path):
     cfg = config.settle(composed("method=idr"), [])
     with pytest.raises(ConfigError, match="fallback="):
         config.without_prior(cfg, f"../../../../../../{tmp_path}/evil")
+
+
+@pytest.mark.parametrize("line", ["trainer: 3", "trainer: {}", "method: null", "renderer: [1]", "prior: text"])
+def test_a_stored_configuration_that_is_not_whole_is_named(folder, line):
+    content = yaml.safe_load((folder / "config.yaml").read_text()) | yaml.safe_load(line)
+    (folder / "config.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(ConfigError, match=line.partition(":")[0]):
+        config.settle(composed(f"resume={folder}"), [f"resume={folder}"])
+
+
+def test_loggers_of_a_strangers_run_folder_write_into_it(folder, tmp_path, caplog):
+    content = yaml.safe_load((folder / "config.yaml").read_text())
+    targets = [f"pytorch_lightning.loggers.{name}" for name in ("TensorBoardLogger", "WandbLogger")]
+    content["logger"] = {"loggers": [{"_target_": target, "save_dir": "/etc/x"} for target in targets]}
+    (folder / "config.yaml").write_text(yaml.safe_dump(content))
+    cfg = config.settle(composed(f"resume={folder}"), [f"resume={folder}"])
+    assert [each.save_dir for each in cfg.logger.loggers] == [str(folder / "tensorboard"), str(folder)]
+    assert "/etc/x" in caplog.text
+    moved = [f"resume={folder}", f"logger.loggers=[{{_target_: {targets[0]}, save_dir: {tmp_path}}}]"]
+    assert config.settle(composed(f"resume={folder}"), moved).logger.loggers[0].save_dir == str(tmp_path)
