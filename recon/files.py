@@ -1,10 +1,26 @@
 """Atomic writing of files: a reader finds the old file or the new one, never a part. Reading of text of any Unicode."""
 
 import codecs
+import contextlib
+import functools
+import hashlib
 import os
+import platform
+import re
+import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+TEMPORARY = re.compile(
+    r"\..+\.tmp-(?:(?P<machine>[0-9a-f]{8})-)?(?P<pid>\d+)(?:-[0-9a-f]{8})?(?:\.[^.]*)?", re.DOTALL
+)
+"""Names of temporary files, with the machine and the process that made them."""
+STALE_S = 24 * 3600.0
+"""Seconds after which a temporary file that nobody writes to is stale, whosever it is."""
+_CLEARED: set[Path] = set()
+"""Folders in which this process has looked for stale files."""
 
 
 def cache_folder() -> Path:
@@ -30,15 +46,79 @@ def decoded(content: bytes) -> str:
     return content.decode("utf-16" if wide else "utf-8-sig")
 
 
+@functools.cache
+def machine() -> str:
+    """Eight hexadecimal digits for where process ids mean what they mean here: host, its present boot, and namespace
+    of processes, which containers of one host do not share.
+    """
+    parts = [platform.node()]
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+    with contextlib.suppress(OSError):
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
+
+
+def running(pid: int) -> bool:
+    """Whether a process of this machine is there, whosever it is."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a file has a name that `replacing` gives to temporary ones, also that of earlier versions."""
+    return TEMPORARY.fullmatch(path.name) is not None
+
+
+def remove_stale(folder: Path, *, every: bool = False) -> list[Path]:
+    """Remove temporary files that processes which were killed have left in a folder.
+
+    Args:
+        folder: Not those below it.
+        every: All temporary files, as no other process is at work there. Otherwise those of processes of this machine
+            that are gone, and of others those that nobody has written to for a day.
+
+    Returns:
+        What was removed.
+    """
+    removed = []
+    with contextlib.suppress(OSError):
+        for path in [path for path in folder.iterdir() if is_temporary(path)]:
+            with contextlib.suppress(OSError):
+                if every or _is_stale(path):
+                    path.unlink()
+                    removed.append(path)
+    return removed
+
+
+def _is_stale(path: Path) -> bool:
+    """Whether the process that made a temporary file is gone, as far as that can be known here."""
+    parts = TEMPORARY.fullmatch(path.name)
+    if parts and parts["machine"] == machine() and not running(int(parts["pid"])):
+        return True
+    return time.time() - path.stat().st_mtime > STALE_S
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A context with a temporary path in the same folder, which is renamed to `path` if the block ends without error.
 
     After an error it is removed. The file is flushed to disk before it is renamed, and its folder after, so that a
-    power cut leaves the old or the new file. The temporary name keeps the suffix, for writers that go by it.
+    power cut leaves the old or the new file. The temporary name is that of no other process or thread, wherever the
+    folder is shared to, and keeps the suffix, for writers that go by it. The first call for a folder also removes what
+    killed processes have left there.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.tmp-{os.getpid()}{path.suffix}")
+    if path.parent not in _CLEARED:
+        _CLEARED.add(path.parent)
+        remove_stale(path.parent)
+    mine = f"{machine()}-{os.getpid()}-{secrets.token_hex(4)}"
+    temporary = path.with_name(f".{path.stem}.tmp-{mine}{path.suffix}")
     try:
         yield temporary
         _flush(temporary)

@@ -17,14 +17,19 @@ from types import FrameType
 from typing import Any
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from recon.errors import ConfigError, ReconError
 from recon.resources import CONF
+from recon.run_folders import note_missing
 from recon.systems.aliases import present_arguments
 from recon.systems.help import GROUP_NAMES, comment_of, option_help, options, refusal
+from recon.systems.options.schema import check
 from recon.systems.resolvers import register_resolvers
 
+TRAININGS = ("train", "pretrain")
+"""Commands that check their values themselves, once it is known what a resumed run takes over."""
 LISTED = {"photos": "photographs"}
 """For a command whose arguments may be paths: the option that lists them."""
 
@@ -45,10 +50,10 @@ def run(name: str, task: Callable[[DictConfig], None]) -> None:
     @functools.wraps(task)
     def checked(cfg: DictConfig) -> None:
         with exit_codes(logging.getLogger(name)):
-            if (
-                cfg.get("resume") is None
-            ):  # a resumed training takes over what is missing, and checks for itself
+            if cfg.get("resume") is None:  # a resumed training takes over what is missing
                 require_all(name, cfg)
+            if name not in TRAININGS:
+                check(cfg, name)
         with quiet_where_nobody_reads():
             task(cfg)
 
@@ -212,6 +217,17 @@ def _unread(stream: Any) -> bool:
 def discard(stream: Any) -> None:
     """Send what is written to a stream from now on nowhere, what waits in its buffer included."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+class RunFolderNotes(Callback):
+    """Notes which folders of a run are not there before Hydra makes them, so that a refused run removes no others."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Settle the folder's name, which has the time in it, and look for it."""
+        folder = str(config.hydra.run.dir)
+        with open_dict(config):
+            config.hydra.run.dir = folder
+        note_missing(Path(folder))
 
 
 def run_series(log: logging.Logger, task: Callable[[DictConfig], int], cfg: DictConfig) -> None:

@@ -26,7 +26,9 @@ warnings.filterwarnings(
 
 from recon.commands import command_line
 from recon.errors import ReconError
+from recon.run_folders import claimed, discard_if_empty
 from recon.systems import config, run
+from recon.systems.options.stored import whole
 from recon.systems.timeline import Timeline, process_age_s
 
 gc.freeze()
@@ -41,19 +43,21 @@ def command(cfg: DictConfig) -> None:
     timeline = Timeline()
     if job.mode != RunMode.MULTIRUN:  # the jobs of a sweep share a process
         timeline.before("import", process_age_s())
-    with nullcontext(folder) if cfg.resume is not None else run.claimed(folder) as folder:
-        try:
+    try:
+        resumed = cfg.resume is not None
+        stored = whole(folder / "config.yaml") if resumed else nullcontext()
+        with claimed(folder, resumed=resumed) as folder, stored:
             cfg = config.settle(cfg, list(job.overrides.task))
             metrics = run.reconstruct(cfg, folder, list(job.overrides.task), timeline)
-        except ReconError as error:
-            log.error("%s", error)
-            run.discard_if_empty(folder)
-            if job.mode == RunMode.MULTIRUN:
-                raise  # Hydra goes on with the other jobs and reports this one
-            sys.exit(1)
-        if metrics is None:
-            log.warning("stopped at a signal; go on with: headrecon resume=%s", folder)
-            sys.exit(130)
+    except ReconError as error:
+        log.error("%s", error)
+        discard_if_empty(folder)
+        if job.mode == RunMode.MULTIRUN:
+            raise  # Hydra goes on with the other jobs and reports this one
+        sys.exit(1)
+    if metrics is None:
+        log.warning("stopped at a signal; go on with: headrecon resume=%s", folder)
+        sys.exit(130)
 
 
 def main() -> None:

@@ -158,13 +158,13 @@ def initialise(
     seed_everything(cfg.seed)
     inputs = [scene.views[view] for view in views]
     steps = cfg.steps or cfg.method.steps + cfg.method.steps_per_view * len(views)
-    objective = build(cfg.method.objective, default="recon.systems.objective.Objective", _convert_="all")
-    tracing = build(cfg.renderer)
+    objective = build(cfg.method.objective, kind="objective", default="recon.systems.objective.Objective")
+    tracing = build(cfg.renderer, kind="renderer")
     if tracing.graphed:
         _refuse_graphs_where_there_are_none(device_of(cfg), str(cfg.trainer.precision))
     store = PixelStore(inputs)
-    sampler = build(cfg.data.sampler, store=store, seed=cfg.seed)
-    loggers = [build(logger) for logger in cfg.logger.loggers]
+    sampler = build(cfg.data.sampler, kind="sampler", store=store, seed=cfg.seed)
+    loggers = [build(logger, kind="logger") for logger in cfg.logger.loggers]
     timeline.lap("initialise", "pixels")
 
     def system_from(start: Start) -> Reconstruction:
@@ -189,16 +189,18 @@ def initialise(
 
 def build_prior(cfg: DictConfig) -> Prior:
     """The prior of a configuration, with `init=instant` around the method's own."""
-    prior: Prior = build(cfg.prior)
+    prior: Prior = build(cfg.prior, kind="prior")
     if cfg.get("init"):
-        prior = build(cfg.init, prior=prior, device=device_of(cfg))
+        prior = build(cfg.init, kind="prior", prior=prior, device=device_of(cfg))
     return prior
 
 
 def networks_of(cfg: DictConfig) -> Networks:
     """How a configuration makes each network; nothing is made yet."""
     return Networks(
-        lambda: build(cfg.field.sdf), lambda: build(cfg.field.feature), lambda: build(cfg.field.colour)
+        lambda: build(cfg.field.sdf, kind="network"),
+        lambda: build(cfg.field.feature, kind="network"),
+        lambda: build(cfg.field.colour, kind="network"),
     )
 
 

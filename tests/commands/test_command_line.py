@@ -121,9 +121,9 @@ def task(cfg):
     raise ConfigError(f"views={cfg.views}: expected more")
 run("validate", task)
 """
-    done = run_command(code, "-m", "scene=demo", "views=0,1", cwd=tmp_path)
+    done = run_command(code, "-m", "scene=demo", "views=1,2", cwd=tmp_path)
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert done.stderr.splitlines()[-1] == "views=0: expected more"
+    assert done.stderr.splitlines()[-1] == "views=1: expected more"
 
 
 @pytest.mark.parametrize("name", ["mine (2)", "a, b", "it's", "me=you"])

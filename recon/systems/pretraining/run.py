@@ -178,7 +178,7 @@ def train(task: PriorTask) -> bool:
                 folder / "validation.csv", task.unseen, validation.every, validation.heads, validation.points
             ),
         ],
-        logger=[build(logger) for logger in task.cfg.logger.loggers] or False,
+        logger=[build(logger, kind="logger") for logger in task.cfg.logger.loggers] or False,
         log_every_n_steps=settings.log_every,
         enable_progress_bar=False,
         enable_checkpointing=False,
