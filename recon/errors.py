@@ -17,6 +17,10 @@ class ConfigError(ReconError):
     """A configuration that cannot be run."""
 
 
+class StorageError(ReconError):
+    """A file that cannot be written: the disk is full, read-only or failing, or the folder is another user's."""
+
+
 class CheckpointError(ReconError):
     """A checkpoint that cannot be written or read."""
 
