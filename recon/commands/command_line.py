@@ -163,7 +163,7 @@ def run_tool(main: Callable[[list[str]], int | None], description: str | None) -
 
 @contextmanager
 def exit_codes(log: logging.Logger, stopped: str = "stopped") -> Iterator[None]:
-    """Ends the process with code 1 on bad input or where a file cannot be written, and on a signal with that of a shell.
+    """Ends the process with code 1 on bad input or where a file cannot be written, and on a signal as a shell does.
 
     Args:
         log: gets the error's message, or `stopped`.

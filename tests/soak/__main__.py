@@ -19,19 +19,25 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: threads do not survive a fork
 os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 
-from tests.soak import strikes, subjects
+from recon.commands.command_line import say
+from tests.soak import subjects
 from tests.soak.strikes import Kind, Outcome, Strike, struck
 from tests.soak.subjects import Subject
 
 KINDS: tuple[Kind, ...] = tuple(kind for kind in get_args(Kind) if kind != "none")
 CODES: dict[str, set[int]] = {"KILL": {-9, 0}, "TERM": {143, 0}, "INT": {130, 0}, "TERM twice": {143, 0}}
 """Codes that a struck process may end with; 0 where the strike came too late to matter."""
-ERRNOS = {"ENOSPC": "No space left", "EROFS": "Read-only", "EIO": "Input/output error", "short write": "File too large"}
+ERRNOS = {
+    "ENOSPC": "No space left",
+    "EROFS": "Read-only",
+    "EIO": "Input/output error",
+    "short write": "File too large",
+}
 
 
 @dataclass
@@ -65,7 +71,9 @@ class Attack:
         folder = self.base / "run"
         shutil.rmtree(folder, ignore_errors=True)
         moment = self.random.randint(1, len(self.moments))
-        after = self.random.uniform(0, self.seconds) if at_random and kind in ("KILL", "TERM", "INT") else None
+        after = (
+            self.random.uniform(0, self.seconds) if at_random and kind in ("KILL", "TERM", "INT") else None
+        )
         strike = Strike(kind, 0 if after is not None else moment, after)
         self.counts[kind] += 1
         where = f"{self.subject.name}: {strike}" + ("" if after else f" ({self.moments[moment - 1]})")
@@ -109,7 +117,12 @@ def main(arguments: Sequence[str]) -> int:
     for module in ("train", "pretrain"):
         importlib.import_module(f"recon.commands.{module}")
     _import_what_runs_import()
-    source, began, faults, counts = random.Random(int(given.get("seed", 0))), time.monotonic(), [], Counter[str]()
+    source, began, faults, counts = (
+        random.Random(int(given.get("seed", 0))),
+        time.monotonic(),
+        [],
+        Counter[str](),
+    )
     with tempfile.TemporaryDirectory(dir=given.get("out")) as folder:
         attacks = []
         for name in names:
@@ -128,13 +141,9 @@ def main(arguments: Sequence[str]) -> int:
         for attack in attacks:
             faults += attack.faults
             counts += attack.counts
-    say(json.dumps({"strikes": dict(counts), "faults": len(faults), "minutes": round((time.monotonic() - began) / 60, 1)}))
+    minutes = round((time.monotonic() - began) / 60, 1)
+    say(json.dumps({"strikes": dict(counts), "faults": len(faults), "minutes": minutes}))
     return 1 if faults else 0
-
-
-def say(text: str) -> None:
-    """Print a line at once."""
-    print(text, flush=True)
 
 
 def _import_what_runs_import() -> None:

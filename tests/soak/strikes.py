@@ -89,7 +89,9 @@ class _Moments:
             return False
         if self.strike.kind == "EXDEV":
             # Renaming across file systems, which only os.replace does.
-            return name == "rename" and not self.struck and self.count >= self.strike.moment and self._strike()
+            return (
+                name == "rename" and not self.struck and self.count >= self.strike.moment and self._strike()
+            )
         if self.strike.kind == "EIO":
             return not self.struck and self.count >= self.strike.moment and self._strike()
         lasting = bool(self.strike.moment) and self.count >= self.strike.moment
@@ -214,7 +216,7 @@ def _child(command: Callable[[], object], strike: Strike, root: Path, said: Path
     out = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(out, 1)
     os.dup2(out, 2)
-    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
     moments = _Moments(strike, root, os.open(record, os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
     _count_steps(moments)
     _watch(moments)

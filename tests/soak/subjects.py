@@ -89,7 +89,7 @@ def left_behind(folder: Path) -> list[str]:
     return sorted(
         str(path.relative_to(folder))
         for path in folder.rglob("*")
-        if path.name.startswith(".") and path.name != ".hydra" or ".tmp" in path.name
+        if (path.name.startswith(".") and path.name != ".hydra") or ".tmp" in path.name
     )
 
 
@@ -103,7 +103,8 @@ def fingerprint(folder: Path) -> dict[str, Any]:
         if path.suffix == ".ckpt":
             content = torch.load(path, weights_only=True)
             found[name] = {
-                key: content[key] for key in ("global_step", "state_dict", "optimizer_states", "lr_schedulers")
+                key: content[key]
+                for key in ("global_step", "state_dict", "optimizer_states", "lr_schedulers")
             }
         elif path.suffix == ".json":
             found[name] = _without_times(json.loads(path.read_text().replace(str(folder), FOLDER)))
@@ -128,4 +129,8 @@ def _without_times(value: Any) -> Any:
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """Names of the files in which two fingerprints differ."""
     names = sorted(one.keys() | other.keys())
-    return [name for name in names if name not in one or name not in other or not runs.same(one[name], other[name])]
+    return [
+        name
+        for name in names
+        if name not in one or name not in other or not runs.same(one[name], other[name])
+    ]
