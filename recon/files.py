@@ -1,30 +1,29 @@
 """Atomic writing of files: a reader finds the old file or the new one, never a part. Reading of text of any Unicode."""
 
 import codecs
-import errno
+import contextlib
+import functools
+import hashlib
 import os
+import platform
 import re
-import shutil
+import secrets
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from recon.errors import StorageError
+from recon.storage import storage_fault
 
-ADVICE = {
-    errno.ENOSPC: "free space there{free}, or choose another folder",
-    errno.EDQUOT: "free some of your quota{free}, or choose another folder",
-    errno.EFBIG: "files may not grow so large here (ulimit -f, or the file system): choose another folder",
-    errno.EROFS: "choose a folder on a file system that is not read-only",
-    errno.EACCES: "choose a folder that you may write to",
-    errno.EPERM: "choose a folder that you may write to",
-    errno.EIO: "the disk or its connection fails; what was written before may be read back and kept elsewhere",
-    errno.EXDEV: "the folder is joined from several file systems: choose another folder",
-    errno.ENAMETOOLONG: "choose a shorter path",
-    errno.EMFILE: "too many files are open in this process (ulimit -n)",
-    errno.ENFILE: "too many files are open on this machine",
-}
-"""What to do about each error of the system that means that a file cannot be written."""
+TEMPORARY = re.compile(
+    r"\..+\.tmp-(?:(?P<machine>[0-9a-f]{8})-)?(?P<pid>\d+)(?:-[0-9a-f]{8})?(?:\.[^.]*)?", re.DOTALL
+)
+"""Names of temporary files, with the machine and the process that made them."""
+STALE_S = 24 * 3600.0
+"""Seconds after which a temporary file that nobody writes to is stale, whosever it is."""
+_CLEARED: set[Path] = set()
+"""Folders in which this process has looked for stale files."""
 
 
 def cache_folder() -> Path:
@@ -50,39 +49,62 @@ def decoded(content: bytes) -> str:
     return content.decode("utf-16" if wide else "utf-8-sig")
 
 
-def storage_fault(error: BaseException, path: Path | None = None) -> str | None:
-    """What to say of an error, or of that which it came of, if it means that a file cannot be written; else None.
+@functools.cache
+def machine() -> str:
+    """Eight hexadecimal digits for where process ids mean what they mean here: host, its present boot, and namespace
+    of processes, which containers of one host do not share.
+    """
+    parts = [platform.node()]
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+    with contextlib.suppress(OSError):
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
+
+
+def running(pid: int) -> bool:
+    """Whether a process of this machine is there, whosever it is."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a file has a name that `replacing` gives to temporary ones, also that of earlier versions."""
+    return TEMPORARY.fullmatch(path.name) is not None
+
+
+def remove_stale(folder: Path, *, every: bool = False) -> list[Path]:
+    """Remove temporary files that processes which were killed have left in a folder.
 
     Args:
-        error: The error. PyTorch and safetensors hide that of the system: in what theirs came of, or in its text.
-        path: The file; None for that which the error names.
+        folder: Not those below it.
+        every: All temporary files, as no other process is at work there. Otherwise those of processes of this machine
+            that are gone, and of others those that nobody has written to for a day.
+
+    Returns:
+        What was removed.
     """
-    number, named = _system_error(error)
-    if number not in ADVICE:
-        return None
-    where = path or (Path(os.fsdecode(named)) if named else None)
-    said = f"{os.strerror(number)} (errno {number}): {ADVICE[number].format(free=_free(where))}."
-    return f"{where} cannot be written: {said}" if where else f"a file cannot be written: {said}"
+    removed = []
+    with contextlib.suppress(OSError):
+        for path in [path for path in folder.iterdir() if is_temporary(path)]:
+            with contextlib.suppress(OSError):
+                if every or _is_stale(path):
+                    path.unlink()
+                    removed.append(path)
+    return removed
 
 
-def _system_error(error: BaseException | None) -> tuple[int, str | bytes | None]:
-    """Number of the system's error that an error came of, and the file that it names; 0 where there is none."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno:
-            named = error.filename2 or error.filename
-            return error.errno, named if isinstance(named, str | bytes) else None
-        if found := re.search(r"\(os error (\d+)\)", str(error)):
-            return int(found[1]), None
-        error = error.__cause__ or error.__context__
-    return 0, None
-
-
-def _free(path: Path | None) -> str:
-    """How much is free on the file system of a path, in brackets."""
-    for folder in path.absolute().parents if path else ():
-        if folder.is_dir():
-            return f" ({shutil.disk_usage(folder).free / 2**20:.0f} MB are left)"
-    return ""
+def _is_stale(path: Path) -> bool:
+    """Whether the process that made a temporary file is gone, as far as that can be known here."""
+    parts = TEMPORARY.fullmatch(path.name)
+    if parts and parts["machine"] == machine() and not running(int(parts["pid"])):
+        return True
+    return time.time() - path.stat().st_mtime > STALE_S
 
 
 @contextmanager
@@ -90,12 +112,18 @@ def replacing(path: Path) -> Iterator[Path]:
     """A context with a temporary path in the same folder, which is renamed to `path` if the block ends without error.
 
     After an error it is removed. The file is flushed to disk before it is renamed, and its folder after, so that a
-    power cut leaves the old or the new file. The temporary name keeps the suffix, for writers that go by it.
+    power cut leaves the old or the new file. The temporary name is that of no other process or thread, wherever the
+    folder is shared to, and keeps the suffix, for writers that go by it. The first call for a folder also removes what
+    killed processes have left there.
 
     Raises:
         StorageError: The file cannot be written.
     """
-    temporary = path.with_name(f".{path.stem}.tmp-{os.getpid()}{path.suffix}")
+    if path.parent not in _CLEARED:
+        _CLEARED.add(path.parent)
+        remove_stale(path.parent)
+    mine = f"{machine()}-{os.getpid()}-{secrets.token_hex(4)}"
+    temporary = path.with_name(f".{path.stem}.tmp-{mine}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -107,7 +135,7 @@ def replacing(path: Path) -> Iterator[Path]:
             raise
         raise StorageError(fault) from error
     finally:
-        with suppress(OSError):  # of a file system that is read-only now
+        with contextlib.suppress(OSError):  # of a file system that is read-only now
             temporary.unlink(missing_ok=True)
 
 

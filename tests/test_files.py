@@ -1,91 +1,88 @@
-"""Writing of files: what is said where the disk refuses, and what is left."""
-
-import errno
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
-from recon.errors import StorageError
-from recon.files import replacing, storage_fault
+from recon import files
+from recon.files import is_temporary, machine, remove_stale, replacing
 
 
-@pytest.mark.parametrize(
-    ("number", "advice"),
-    [
-        (errno.ENOSPC, "No space left on device (errno 28): free space there ("),
-        (errno.EROFS, "Read-only file system (errno 30): choose a folder"),
-        (errno.EIO, "Input/output error (errno 5): the disk"),
-        (errno.EACCES, "Permission denied (errno 13): choose a folder that you may write to"),
-    ],
-)
-@pytest.mark.parametrize("operation", ["fsync", "replace"])
-def test_a_disk_that_refuses_keeps_the_old_file_and_is_one_sentence(
-    tmp_path, monkeypatch, number, advice, operation
-):
-    path = tmp_path / "metrics.json"
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture
+def gone():
+    """The number of a process that is no more."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+    path = tmp_path / "a.json"
+    with replacing(path) as one, replacing(path) as two:
+        assert one != two and one.suffix == ".json" and is_temporary(one)
+        one.write_text("one")
+        two.write_text("two")
+    assert path.read_text() == "one" and names(tmp_path) == ["a.json"]
+
+
+def test_names_tell_machine_and_process_apart(tmp_path, monkeypatch):
+    found = set()
+    for host in ("aaaaaaaa", "bbbbbbbb"):  # two containers, in which both writers are process 1
+        monkeypatch.setattr(files, "machine", lambda host=host: host)
+        monkeypatch.setattr(files.secrets, "token_hex", lambda n: "0" * 2 * n)
+        with replacing(tmp_path / "a.txt") as path:
+            path.write_text("")
+            found.add(path)
+    assert len(found) == 2
+
+
+def test_threads_of_one_process_do_not_meet(tmp_path):
+    def write(text):
+        for _ in range(20):
+            with replacing(tmp_path / "a") as path:
+                path.write_text(text * 1000)
+
+    threads = [threading.Thread(target=write, args=(text,)) for text in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (tmp_path / "a").read_text() in ("a" * 1000, "b" * 1000) and names(tmp_path) == ["a"]
+
+
+def test_files_of_killed_processes_go_at_the_next_start_and_others_stay(tmp_path, gone):
+    here, dead = machine(), gone
+    old_style, foreign = ".last.tmp-4711.ckpt", f".last.tmp-00000000-{dead}-0123abcd.ckpt"
+    mine = f".last.tmp-{here}-{os.getpid()}-0123abcd.ckpt"
+    stale = f".last.tmp-{here}-{dead}-0123abcd.ckpt"
+    for name in (old_style, foreign, mine, stale, "last.ckpt", ".tmp-3", "x.tmp-12"):
+        (tmp_path / name).write_text("x")
+    with replacing(tmp_path / "new.txt") as path:
+        path.write_text("")
+    assert set(names(tmp_path)) == {"last.ckpt", "new.txt", ".tmp-3", "x.tmp-12", old_style, foreign, mine}
+    day_ago = (tmp_path / foreign).stat().st_mtime - files.STALE_S - 1
+    os.utime(tmp_path / foreign, (day_ago, day_ago))
+    assert [path.name for path in remove_stale(tmp_path)] == [foreign]
+    assert {path.name for path in remove_stale(tmp_path, every=True)} == {old_style, mine}
+    assert names(tmp_path) == [".tmp-3", "last.ckpt", "new.txt", "x.tmp-12"]
+
+
+def test_a_killed_writer_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.txt"
     path.write_text("old")
-
-    def refused(*_):
-        raise OSError(number, os.strerror(number), "somewhere")
-
-    monkeypatch.setattr(os, operation, refused)
-    with pytest.raises(StorageError) as caught, replacing(path) as temporary:
-        temporary.write_text("new")
-    assert str(caught.value).startswith(f"{path} cannot be written: {advice}")
-    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
-
-
-def test_errors_of_a_program_stay_what_they_are(tmp_path):
-    with pytest.raises(FileNotFoundError), replacing(tmp_path / "a") as temporary:
-        temporary.with_name("missing").read_text()
-    with pytest.raises(ZeroDivisionError), replacing(tmp_path / "a"):
-        1 / 0  # noqa: B018
-    assert storage_fault(ValueError("no such thing")) is None
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_file_cut_short_is_never_there(tmp_path):
-    """The kernel itself writes a part and then refuses, whichever library writes."""
-    code = """
-import resource, sys, numpy as np, torch
-from pathlib import Path
-from PIL import Image
-from safetensors.torch import save_file
-from recon.errors import ReconError
-from recon.files import replacing
-from recon.systems.checkpoint import AtomicCheckpointIO
-
-folder = Path(sys.argv[1])
-big = {"a": torch.rand(300, 300)}
-
-def weights(path):
-    with replacing(path) as temporary:
-        save_file(big, temporary)
-
-def table(path):
-    with replacing(path) as temporary:
-        np.savez(temporary, **{name: value.numpy() for name, value in big.items()})
-
-def picture(path):
-    with replacing(path) as temporary:
-        Image.fromarray((255 * big["a"].numpy()).astype(np.uint8)).save(temporary)
-
-resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))
-writers = {"x.safetensors": weights, "x.npz": table, "x.png": picture,
-           "x.ckpt": lambda path: AtomicCheckpointIO().save_checkpoint(big, path)}
-for name, write in writers.items():
-    try:
-        write(folder / name)
-    except ReconError as error:
-        print(error)
-"""
-    result = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=120
+    code = (
+        "import os, sys; from pathlib import Path; from recon.files import replacing\n"
+        "with replacing(Path(sys.argv[1])) as path: path.write_text('half'); os.kill(os.getpid(), 9)"
     )
-    lines = result.stdout.splitlines()
-    assert len(lines) == 4, result.stderr
-    for line, name in zip(lines, ("x.safetensors", "x.npz", "x.png", "x.ckpt"), strict=True):
-        assert f"{tmp_path / name} cannot be written: File too large (errno 27)" in line
-    assert list(tmp_path.iterdir()) == []
+    subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+    assert path.read_text() == "old" and len(names(tmp_path)) == 2
+    assert len(remove_stale(tmp_path)) == 1 and names(tmp_path) == ["a.txt"]
+
+
+def test_processes_are_running_or_not(gone):
+    assert files.running(os.getpid()) and not files.running(gone)

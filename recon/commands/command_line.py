@@ -14,18 +14,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf, open_dict
 
-from recon.errors import ConfigError, ReconError
-from recon.files import storage_fault
+from recon.errors import ConfigError, Interruption, ReconError
 from recon.resources import CONF
+from recon.run_folders import CHECKPOINT, discard_if_empty, note_missing
+from recon.storage import storage_fault
 from recon.systems.aliases import present_arguments
 from recon.systems.help import GROUP_NAMES, comment_of, option_help, options, refusal
+from recon.systems.options.schema import check
 from recon.systems.resolvers import register_resolvers
 
+TRAININGS = ("train", "pretrain")
+"""Commands that check their values themselves, once it is known what a resumed run takes over."""
 LISTED = {"photos": "photographs"}
 """For a command whose arguments may be paths: the option that lists them."""
 
@@ -47,10 +52,10 @@ def run(name: str, task: Callable[[DictConfig], None]) -> None:
     @functools.wraps(task)
     def checked(cfg: DictConfig) -> None:
         with exit_codes(logging.getLogger(name)):
-            if (
-                cfg.get("resume") is None
-            ):  # a resumed training takes over what is missing, and checks for itself
+            if cfg.get("resume") is None:  # a resumed training takes over what is missing
                 require_all(name, cfg)
+            if name not in TRAININGS:
+                check(cfg, name)
         with quiet_where_nobody_reads():
             task(cfg)
 
@@ -226,6 +231,17 @@ def discard(stream: Any) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+class RunFolderNotes(Callback):
+    """Notes which folders of a run are not there before Hydra makes them, so that a refused run removes no others."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Settle the folder's name, which has the time in it, and look for it."""
+        folder = str(config.hydra.run.dir)
+        with open_dict(config):
+            config.hydra.run.dir = folder
+        note_missing(Path(folder))
+
+
 def run_series(log: logging.Logger, task: Callable[[DictConfig], int], cfg: DictConfig) -> None:
     """Run a command that does many runs, and end the process: code 1 if some failed or on bad input.
 
@@ -240,21 +256,27 @@ def run_series(log: logging.Logger, task: Callable[[DictConfig], int], cfg: Dict
     sys.exit(1 if failed else 0)
 
 
-class Interruption(KeyboardInterrupt):
-    """A signal that asks the process to end.
-
-    Args:
-        number: Of the signal.
-    """
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.number = number
-
-
 def code_of(stop: KeyboardInterrupt) -> int:
     """The exit code of a process that a signal ended, as shells report it: 130 for Ctrl-C, 143 for SIGTERM."""
     return 128 + getattr(stop, "number", signal.SIGINT)
+
+
+def end_of_run(log: logging.Logger, stop: KeyboardInterrupt, command: str, folder: Path) -> NoReturn:
+    """End the process of a run that a signal stopped, saying how to go on.
+
+    Args:
+        log: Gets the message.
+        stop: The signal.
+        command: Name of the command.
+        folder: Of the run.
+    """
+    name = signal.Signals(code_of(stop) - 128).name
+    if (folder / CHECKPOINT).is_file():
+        log.warning("stopped by %s; go on with: %s resume=%s", name, command, folder)
+    else:
+        log.warning("stopped by %s with nothing trained yet: the same command starts again", name)
+        discard_if_empty(folder, f"{log.name}.log")
+    sys.exit(code_of(stop))
 
 
 def interrupt_on_signals() -> None:

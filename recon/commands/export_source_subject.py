@@ -6,12 +6,13 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from recon.commands import command_line
 from recon.commands.command_line import exit_codes
 from recon.errors import ConfigError, ReconError
 from recon.priors.source_subjects import save_source_subject, source_subject_of_run
+from recon.systems.options.stored import read_config
 from recon.systems.run import open_scene
 
 log = logging.getLogger("export_source_subject")
@@ -47,9 +48,7 @@ def run(cfg: DictConfig) -> None:
 def world_from_unit(config: Path) -> list[list[float]] | None:
     """The frame of the run's scene, or None if the scene is no longer there."""
     try:
-        cfg = OmegaConf.load(config)
-        assert isinstance(cfg, DictConfig)
-        scene, _ = open_scene(cfg)
+        scene, _ = open_scene(read_config(config))
     except ReconError as error:
         log.warning("the source subject will not say how large its unit sphere is: %s", error)
         return None

@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -19,6 +20,7 @@ warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)`")
 
 from recon.commands import command_line
 from recon.errors import ReconError
+from recon.run_folders import claimed, discard_if_empty
 from recon.systems import config, run
 from recon.systems.pretraining import config as pretraining_config
 
@@ -30,16 +32,29 @@ def command(cfg: DictConfig) -> None:
     job = HydraConfig.get()
     folder = Path(job.runtime.output_dir)
     try:
-        cfg = pretraining_config.settle(cfg, list(job.overrides.task))
-        training = config.build(cfg.training)
-        finished = training.run(cfg, folder, lambda: run.record(cfg, list(job.overrides.task), folder))
+        with _claimed(folder, resumed=cfg.resume is not None) as folder:
+            cfg = pretraining_config.settle(cfg, list(job.overrides.task))
+            training = config.build(cfg.training, kind="training of a prior")
+            training.run(cfg, folder, lambda: run.record(cfg, list(job.overrides.task), folder))
     except ReconError as error:
         log.error("%s", error)
-        run.discard_if_empty(folder, "pretrain.log")
+        if _first_process():
+            discard_if_empty(folder, "pretrain.log")
         sys.exit(1)
-    if not finished:
-        log.warning("stopped at a signal; go on with: headrecon-pretrain resume=%s", folder)
-        sys.exit(130)
+    except KeyboardInterrupt as stop:
+        if not _first_process():
+            sys.exit(command_line.code_of(stop))
+        command_line.end_of_run(log, stop, "headrecon-pretrain", folder)
+
+
+def _claimed(folder: Path, *, resumed: bool) -> AbstractContextManager[Path]:
+    """The folder, claimed by the first of the processes that share it."""
+    return claimed(folder, resumed=resumed) if _first_process() else nullcontext(folder)
+
+
+def _first_process() -> bool:
+    """Whether this is the first, or only, process of a training; Lightning starts the others with these variables."""
+    return not any(int(os.environ.get(name) or 0) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
 
 
 def main() -> None:

@@ -6,7 +6,6 @@ import logging
 import os
 import sys
 import warnings
-from contextlib import nullcontext
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -26,6 +25,7 @@ warnings.filterwarnings(
 
 from recon.commands import command_line
 from recon.errors import ReconError
+from recon.run_folders import claimed, discard_if_empty
 from recon.systems import config, run
 from recon.systems.timeline import Timeline, process_age_s
 
@@ -41,19 +41,18 @@ def command(cfg: DictConfig) -> None:
     timeline = Timeline()
     if job.mode != RunMode.MULTIRUN:  # the jobs of a sweep share a process
         timeline.before("import", process_age_s())
-    with nullcontext(folder) if cfg.resume is not None else run.claimed(folder) as folder:
-        try:
+    try:
+        with claimed(folder, resumed=cfg.resume is not None) as folder:
             cfg = config.settle(cfg, list(job.overrides.task))
-            metrics = run.reconstruct(cfg, folder, list(job.overrides.task), timeline)
-        except ReconError as error:
-            log.error("%s", error)
-            run.discard_if_empty(folder)
-            if job.mode == RunMode.MULTIRUN:
-                raise  # Hydra goes on with the other jobs and reports this one
-            sys.exit(1)
-        if metrics is None:
-            log.warning("stopped at a signal; go on with: headrecon resume=%s", folder)
-            sys.exit(130)
+            run.reconstruct(cfg, folder, list(job.overrides.task), timeline)
+    except ReconError as error:
+        log.error("%s", error)
+        discard_if_empty(folder)
+        if job.mode == RunMode.MULTIRUN:
+            raise  # Hydra goes on with the other jobs and reports this one
+        sys.exit(1)
+    except KeyboardInterrupt as stop:
+        command_line.end_of_run(log, stop, "headrecon", folder)
 
 
 def main() -> None:

@@ -11,13 +11,15 @@ import yaml
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-import recon.fields
 from recon.errors import PriorError
+from recon.plain_yaml import plain_yaml
 from recon.priors.tensor_files import TensorFile, read_tensors, write_file
+from recon.registry import Kind, named_class, subclass_of
 
 FORMAT = "headrecon-source-subject-1"
 PARTS = ("sdf", "colour")
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+NETWORK = Kind("network", "recon.fields", subclass_of(nn.Module))
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ def source_subject_of_run(folder: str | Path) -> SourceSubject:
                 "runs/2026-11-20/18-10-13-demo-idr, or a file of headrecon-export-source-subject"
             )
     try:
-        config = yaml.safe_load(configured.read_text())
+        config = yaml.safe_load(plain_yaml(configured, PriorError))
         checkpoint = torch.load(saved, map_location="cpu", weights_only=True)
         weights = {
             name: value
@@ -147,6 +149,8 @@ def source_subject_of_run(folder: str | Path) -> SourceSubject:
         fields = {part: config["field"][part] for part in PARTS}
         about = _about(folder, config, checkpoint["global_step"])
         optimizer = checkpoint["optimizer_states"][0]
+    except PriorError:
+        raise
     except Exception as error:  # torch.load raises whatever a broken file makes it
         raise PriorError(f"{folder} cannot be read as a run of this project: {error!r}") from error
     source_subject = SourceSubject(folder.name, fields, weights, None, about)
@@ -205,12 +209,12 @@ def _adam_by_name(
 
 def _make(source_subject: str, part: str, config: Mapping[str, Any]) -> nn.Module:
     """Makes a network of `recon.fields`, and nothing else: the file of a source subject may come from anywhere."""
-    target = str(config.get("_target_", ""))
-    made = getattr(recon.fields, target.removeprefix("recon.fields."), None)
-    if not (target.startswith("recon.fields.") and isinstance(made, type) and issubclass(made, nn.Module)):
+    target = config.get("_target_", "") if isinstance(config, Mapping) else config
+    made = named_class(target, [NETWORK])
+    if made is None:
         raise PriorError(
-            f"source subject {source_subject}: its {part} network is {target or 'not described'}, expected "
-            f"one of recon.fields"
+            f"source subject {source_subject}: its {part} network is {str(target)[:200] or 'not described'}, "
+            "expected one of recon.fields"
         )
     try:
         return made(**{name: value for name, value in config.items() if name != "_target_"})

@@ -64,7 +64,7 @@ def validate(scene: Scene, view_ids: Sequence[int] | None = None) -> None:
 
 def problems(scene: Scene, view_ids: Sequence[int] | None = None) -> list[SceneError]:
     """All problems of the named views (all views without names), and of the ground truth's index files."""
-    return [*_find(scene, view_ids), *_truth_problems(scene)]
+    return [*_find(scene, view_ids), *truth_problems(scene)]
 
 
 def views_to_check(scene: Scene) -> list[int]:
@@ -415,7 +415,7 @@ def _check_together(scene: Scene, silhouettes: Sequence[Silhouette]) -> Iterator
     )
 
 
-def _truth_problems(scene: Scene) -> Iterator[SceneError]:
+def truth_problems(scene: Scene) -> Iterator[SceneError]:
     """Checks that landmarks and regions point into the ground truth's vertices."""
     truth = scene.ground_truth
     if truth is None:

@@ -7,7 +7,8 @@ import signal
 import sys
 import time
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import pytorch_lightning as pl
 from tqdm import tqdm
 
+from recon.errors import Interruption
 from recon.files import replacing
 
 log = logging.getLogger(__name__)
@@ -69,6 +71,13 @@ class StepProgress(pl.Callback):
             self.bar.update(trainer.global_step - self.bar.n)
             self.bar.close()
 
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Close the bar where there is one, so that the error has a line of its own."""
+        if self.bar:
+            self.bar.close()
+
 
 class Progress(StepProgress):
     """`StepProgress` with loss, PSNR, mask IoU and rays per second."""
@@ -114,6 +123,7 @@ class LastCheckpoint(pl.Callback):
         self.path, self.every = path, every
         self.stopped_by: signal.Signals | None = None
         self.train_s = 0.0
+        self.handlers: dict[signal.Signals, Any] = {}  # none before the training has started
 
     def state_dict(self) -> dict[str, Any]:
         """Training time so far, so that a resumed run reports all of it."""
@@ -126,9 +136,8 @@ class LastCheckpoint(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Listen for signals."""
         self.clock = time.monotonic()
-        self.handlers = {
-            number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self.handlers[number] = signal.signal(number, self._stop)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -153,15 +162,23 @@ class LastCheckpoint(pl.Callback):
         """Give the signals back."""
         self._restore()
 
+    @contextmanager
+    def interrupting(self) -> Iterator[None]:
+        """A context in which a second signal is an `Interruption`; Lightning makes it the end of the process."""
+        try:
+            yield
+        except SystemExit as end:
+            raise Interruption(self.stopped_by or signal.SIGINT) from end
+
     def _stop(self, number: int, frame: FrameType | None) -> None:
         if self.stopped_by is not None:
-            raise KeyboardInterrupt
+            raise Interruption(number)
         self.stopped_by = signal.Signals(number)
         log.warning("%s: stopping after this step; once more interrupts at once", self.stopped_by.name)
 
     def _restore(self) -> None:
-        for number, handler in self.handlers.items():
-            signal.signal(number, handler)
+        while self.handlers:
+            signal.signal(*self.handlers.popitem())
 
 
 class CurveFile(pl.Callback):
@@ -187,6 +204,15 @@ class CurveFile(pl.Callback):
 
     def __init__(self, path: Path, every: int) -> None:
         self.path, self.every = path, every
+        self.train_s: float | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Training time so far, which rows that come now and then do not know to the second."""
+        return {"train_s": self.train_s or 0.0}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the time of the run before."""
+        self.train_s = float(state_dict["train_s"])
 
     def figures(self, trainer: pl.Trainer, batch: Any) -> Mapping[str, Any]:
         """What was logged of the step with this batch."""
@@ -196,38 +222,35 @@ class CurveFile(pl.Callback):
         """Keep the rows up to the step reached; drop later ones, which a resumed run draws again."""
         if not trainer.is_global_zero:
             return
-        kept = [row for row in self._read() if int(row["step"]) <= trainer.global_step]
-        rows = kept if trainer.global_step else []
+        rows = read_rows(self.path, trainer.global_step) if trainer.global_step else []
         self._write(rows)
-        self.before_s = float(rows[-1]["train_s"]) if rows else 0.0
-        self.started = time.monotonic()
+        if self.train_s is None:  # a checkpoint of before has none
+            self.train_s = float(rows[-1].get("train_s") or 0) if rows else 0.0
+        self.clock = time.monotonic()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Append a row if it is time to."""
-        due = not trainer.global_step % self.every or trainer.global_step == trainer.max_steps
-        if not trainer.is_global_zero or not due:
+        if not trainer.is_global_zero:
+            return
+        now = time.monotonic()
+        self.train_s = (self.train_s or 0.0) + now - self.clock
+        self.clock = now
+        if trainer.global_step % self.every and trainer.global_step != trainer.max_steps:
             return
         figures = self.figures(trainer, batch)
         row: dict[str, Any] = {name: f"{float(value):.6g}" for name, value in figures.items()}
         row["step"] = trainer.global_step
         row["learning_rate"] = f"{trainer.optimizers[0].param_groups[0]['lr']:.6g}"
-        row["train_s"] = f"{self.before_s + time.monotonic() - self.started:.2f}"
+        row["train_s"] = f"{self.train_s:.2f}"
         if any(name.startswith("loss_") and name not in self.columns for name in row):
-            self._write([*self._read(), row])
+            self._write([*read_rows(self.path, trainer.global_step), row])
             return
         with self.path.open("a", newline="") as file:
             csv.DictWriter(
                 file, self.columns, restval="", extrasaction="ignore", lineterminator="\n"
             ).writerow(row)
-
-    def _read(self) -> list[dict[str, Any]]:
-        """Rows of the file; none where there is no file."""
-        if not self.path.is_file():
-            return []
-        with self.path.open(newline="") as file:
-            return list(csv.DictReader(file))
 
     def _write(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write the whole file anew, with a column for each loss of its rows."""
@@ -239,3 +262,42 @@ class CurveFile(pl.Callback):
         writer.writerows(rows)
         with replacing(self.path) as temporary:
             temporary.write_text(text.getvalue())
+
+
+def read_rows(path: Path, last_step: int) -> list[dict[str, Any]]:
+    """Rows of a table of figures by step, up to a step; none where there is no file.
+
+    Such a table decides nothing: what is damaged in it, as by a full disk or a power cut, is left out with a warning.
+
+    Args:
+        path: Of the CSV file, whose first column is `step`.
+        last_step: Rows of later steps are left out: a resumed run draws them again.
+    """
+    if not path.is_file():
+        return []
+    *lines, rest = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    names = lines[0].rstrip("\r").split(",") if lines else []
+    rows: list[dict[str, Any]] = []
+    damaged = bool(rest) + ("step" not in names)
+    for line in lines[1:]:
+        row = dict(zip(names, values := line.rstrip("\r").split(","), strict=False))
+        step = row.get("step", "")
+        if len(values) != len(names) or not step.isdecimal() or not all(map(_is_figure, values)):
+            damaged += 1
+        elif int(step) <= last_step:
+            rows.append(row)
+    if damaged:
+        log.warning(
+            "%s: %d damaged lines are left out; the training goes on from its checkpoint all the same",
+            path, damaged,
+        )  # fmt: skip
+    return rows
+
+
+def _is_figure(text: str) -> bool:
+    """Whether a cell of a table of figures is a number or empty."""
+    try:
+        float(text or 0)
+    except ValueError:
+        return False
+    return True

@@ -10,9 +10,6 @@ from lightning_fabric.plugins.io.checkpoint_io import CheckpointIO
 from recon.errors import CheckpointError, StorageError
 from recon.files import replacing
 
-CHECKPOINT = Path("checkpoints/last.ckpt")
-"""Where it lies in the folder of a run."""
-
 
 class AtomicCheckpointIO(CheckpointIO):
     """Writes to a temporary file in the same folder, flushes it to disk and renames it into place.

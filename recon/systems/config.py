@@ -1,28 +1,26 @@
 """Configuration: what really runs, resuming, and building objects from it."""
 
 import os
-from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import hydra
 import torch
-import yaml
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from recon.errors import ConfigError
 from recon.perception.masks import ALPHA, AUTO
 from recon.resources import CONF as CONF
 from recon.scene.h3ds import scene_ids
-from recon.systems.aliases import present_config
+from recon.systems.options.building import build as build
+from recon.systems.options.schema import check
+from recon.systems.options.stored import override, read_config
 from recon.systems.resolvers import PRESETS as PRESETS
 from recon.systems.resolvers import preset_of as preset_of
 from recon.systems.resolvers import refined, uses_gpu
 from recon.systems.resolvers import register_resolvers as register_resolvers
-
-TRUSTED = ("recon.", "pytorch_lightning.loggers.")
 
 
 def device_of(cfg: DictConfig) -> torch.device:
@@ -56,21 +54,8 @@ def settle(cfg: DictConfig, overrides: list[str]) -> DictConfig:
             f"resume={cfg.resume}: there is no {path}. "
             "Give the folder of an earlier run, such as runs/2026-11-20/18-10-13-demo-idr."
         )
-    stored = OmegaConf.load(path)
-    assert isinstance(stored, DictConfig)
-    stored = present_config(stored, str(path))
-    OmegaConf.set_struct(stored, True)
-    for override in overrides:
-        key, _, text = override.partition("=")
-        if not key.startswith("hydra."):
-            value = yaml.safe_load(text)
-            whole_group = isinstance(stored.get(key), DictConfig) and not isinstance(value, dict)
-            if whole_group or (key == "refine" and bool(value) != bool(stored.get(key))):
-                raise ConfigError(f"{override}: a resumed run keeps its {key}; start a new run for another")
-            try:
-                OmegaConf.update(stored, key.lstrip("+~"), value, force_add=key.startswith("+"))
-            except Exception as error:
-                raise ConfigError(f"{override}: {error}") from error
+    stored = read_config(path)
+    override(stored, overrides)
     check_values(stored)
     return stored
 
@@ -95,64 +80,15 @@ def _absolute(place: Any) -> Any:
 
 
 def check_values(cfg: DictConfig) -> None:
-    """Refuse values of the general options of reconstructions that make no sense, before any work; other
-    configurations, such as those of pretraining, are let pass.
+    """Refuse values of options of reconstructions and pretrainings that make no sense, before any work.
 
     Raises:
         ConfigError: One has the wrong type or range.
     """
-    if "preset" not in cfg:
-        return
     uses_gpu(cfg)
-    preset_of(cfg)
-    for name, (expected, sensible) in VALUES.items():
-        value = OmegaConf.select(cfg, name, default=MISSING)
-        if value is not MISSING and not sensible(value):
-            raise ConfigError(f"{name}={value}: expected {expected}")
-
-
-def _whole(least: int | None = None, null: bool = False) -> Callable[[Any], bool]:
-    """Whether a value is a whole number of at least so much, or null where that is allowed."""
-
-    def sensible(value: Any) -> bool:
-        if value is None:
-            return null
-        return isinstance(value, int) and not isinstance(value, bool) and (least is None or value >= least)
-
-    return sensible
-
-
-def _length(value: Any) -> bool:
-    """Whether a value is a positive number, or null."""
-    return value is None or (
-        isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
-    )
-
-
-def _views(value: Any) -> bool:
-    """Whether a value is a number of views, a list of them, or null."""
-    listed = isinstance(value, Sequence) and not isinstance(value, str)
-    return all(map(_whole(0), value)) if listed else _whole(1, null=True)(value)
-
-
-MISSING = object()
-VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "views": ("a number (views=3) or a list of whole numbers (views=[0,18,65])", _views),
-    "seed": ("a whole number", _whole()),
-    "steps": ("a whole number of at least 0, or null", _whole(0, null=True)),
-    "person": ("a whole number of at least 1", _whole(1)),
-    "focal_mm": ("a positive length in mm, or null", _length),
-    "interpupillary_mm": ("a positive length in mm, or null", _length),
-    "data.pixel_centre": ("0.0, 0.5 or null", lambda value: value is None or value in (0, 0.5)),
-    "data.sampler.rays": ("a whole number of at least 1", _whole(1)),
-    "mesh.resolution": ("a whole number of at least 2", _whole(2)),
-    "mesh.max_vertices": ("a whole number of at least 100, or null", _whole(100, null=True)),
-    "render.step": ("a whole number of at least 1", _whole(1)),
-    "render.heldout": ("a whole number of at least 0, or null", _whole(0, null=True)),
-    "trainer.threads": ("a whole number of at least 1, or null", _whole(1, null=True)),
-    "evaluate": ("true or false", lambda value: isinstance(value, bool)),
-}
-"""What the general options may be: in words, and as a test."""
+    if "preset" in cfg:
+        preset_of(cfg)
+    check(cfg, "pretrain" if "training" in cfg else "train")
 
 
 def _refined(cfg: DictConfig, overrides: list[str]) -> DictConfig:
@@ -179,9 +115,10 @@ def without_prior(cfg: DictConfig, method: str) -> None:
     Raises:
         ConfigError: if there is no such method, or it has a prior itself.
     """
-    path = CONF / "method" / f"{method}.yaml"
-    if not path.is_file():
-        raise ConfigError(f"fallback={method}: there is no {path}")
+    choices = {path.stem: path for path in (CONF / "method").glob("*.yaml")}
+    path = choices.get(method)
+    if path is None:
+        raise ConfigError(f"fallback={method}: choose ask or a method without prior, such as idr")
     settings = OmegaConf.load(path)
     if "defaults" in settings:
         raise ConfigError(f"fallback={method}: expected a method without prior, such as idr")
@@ -208,44 +145,3 @@ def expand_tags(arguments: list[str]) -> list[str]:
         raise ConfigError(f"scene={given['scene']} means all scenes of a tag, which takes a sweep: add -m.")
     scenes = scene_ids(given["scene"].removeprefix("h3ds/"), root=root)
     return [f"scene={','.join(scenes)}" if a.startswith("scene=") else a for a in arguments]
-
-
-def build(config: DictConfig, *, default: str | None = None, **arguments: Any) -> Any:
-    """Instantiate what `_target_` names, if it is one of ours: a configuration from elsewhere cannot call
-    anything else.
-
-    Args:
-        config: Names its class and gives its arguments.
-        default: The class of a configuration that names none.
-        arguments: Further ones.
-
-    Raises:
-        ConfigError: if the target is not trusted, does not exist, or does not take its arguments.
-    """
-    if default is not None and "_target_" not in config:
-        config = OmegaConf.create({"_target_": default, **config})
-    target = config.get("_target_", "")
-    for named in (target, *_targets(config)):
-        if not str(named).startswith(TRUSTED):
-            raise ConfigError(
-                f"_target_: {named!r} is not one of {', '.join(TRUSTED)}*: refusing to instantiate it."
-            )
-    try:
-        return hydra.utils.instantiate(config, **arguments)
-    except hydra.errors.InstantiationException as error:
-        if isinstance(error.__cause__, ModuleNotFoundError) and "loggers" in target:
-            extra = "wandb" if "Wandb" in target else "tensorboard"
-            raise ConfigError(
-                f"{target} needs a package that is not installed: pip install 'headrecon[{extra}]'"
-            ) from error
-        raise ConfigError(str(error)) from error
-
-
-def _targets(config: Any) -> list[Any]:
-    """All that a configuration names as targets, those of its parts included."""
-    if isinstance(config, ListConfig):
-        return [target for part in config for target in _targets(part)]
-    if not isinstance(config, DictConfig):
-        return []
-    own = [config._target_] if "_target_" in config else []
-    return own + [target for part in config.values() for target in _targets(part)]

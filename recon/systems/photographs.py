@@ -112,7 +112,7 @@ def calibrate(cfg: DictConfig, photographs: Sequence[Path], out: Path, *, overwr
     """
     if is_calibrated(out) and not overwrite:
         raise SceneError(f"{out} holds a scene already: overwrite=true replaces it")
-    perception: Perception = build(cfg.perception)
+    perception: Perception = build(cfg.perception, kind="perception")
     seen = perception.see_all(
         [read_photograph(path) for path in photographs], int(cfg.person), str(cfg.masks or AUTO)
     )
@@ -167,7 +167,7 @@ def with_masks(cfg: DictConfig, scene: Scene, views: Sequence[int], folder: Path
     out = folder / "scene" / "masks"
     made = {index: _paths(out, scene.views[index]) for index in missing}
     if cfg.resume is None or not all(path.is_file() for pair in made.values() for path in pair):
-        perception: Perception = build(cfg.perception)
+        perception: Perception = build(cfg.perception, kind="perception")
         for index in missing:
             photograph = read_photograph(scene.views[index].image_path)
             _write(scene, index, perception.see(photograph, int(cfg.person), masks), *made[index])

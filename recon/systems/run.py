@@ -1,18 +1,20 @@
 """One reconstruction, stage by stage: open → observe → initialise → train → mesh → report."""
 
 import logging
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from recon import scene as scenes
-from recon.errors import ConfigError, OutOfDistributionError
-from recon.systems.checkpoint import CHECKPOINT
+from recon.errors import ConfigError, Interruption, OutOfDistributionError, ReconError
+from recon.files import replacing
+from recon.run_folders import CHECKPOINT
 from recon.systems.photographs import calibrated_scene, plain_photographs, with_masks
+from recon.systems.report.inputs import check_inputs
 from recon.systems.report.reporter import Reporter
 from recon.systems.stages import Run, fall_back, initialise, observe, open_scene, select_views, train
 from recon.systems.timeline import Timeline
@@ -20,13 +22,13 @@ from recon.warned import KeptWarnings
 
 log = logging.getLogger(__name__)
 
-CLAIM = ".running"
-"""The file in a run folder by which a starting run claims it."""
+RECORDS = ("overrides.yaml", "config.yaml")
+"""What a run folder says of what was asked for; in the order of writing, as config.yaml makes it a run's."""
 
 
 def reconstruct(
     cfg: DictConfig, folder: Path, overrides: Sequence[str] = (), timeline: Timeline | None = None
-) -> dict[str, Any] | None:
+) -> dict[str, Any]:
     """Reconstruct a head: scene and views in, a run folder with mesh, renders and metrics out.
 
     Args:
@@ -36,20 +38,21 @@ def reconstruct(
         timeline: Where the seconds of each stage are counted.
 
     Returns:
-        What metrics.json holds; None where a signal stopped the training, whose state is saved then.
+        What metrics.json holds.
 
     Raises:
         SceneError: Scene, views, images, masks or cameras cannot be used.
         ConfigError: The configuration cannot be run, or the folder holds another run.
         PriorError: The prior cannot be used.
         MeshError: The field has no surface.
+        Interruption: A signal stopped the training, whose state is saved then.
     """
     with KeptWarnings() as warned:
-        run = prepare(cfg, folder, timeline, overrides)
-        record(cfg, overrides, folder)
+        with recorded(cfg, overrides, folder):
+            run = prepare(cfg, folder, timeline, overrides)
         with Reporter(run, warned.messages) as reporter:
             if not train(run):
-                return None
+                raise Interruption(run.stopped_by or signal.SIGINT)
             reporter.surface()
             return reporter.write()
 
@@ -65,11 +68,7 @@ def prepare(
     Raises:
         SceneError, ConfigError, PriorError: As for `reconstruct`.
     """
-    if cfg.resume is None and (folder / CHECKPOINT).is_file():
-        raise ConfigError(
-            f"hydra.run.dir={folder} already holds a run: go on with it by resume={folder}, choose another folder, or "
-            "remove this one."
-        )
+    refuse_another_run(cfg, folder)
     timeline = timeline or Timeline()
     if photographs := plain_photographs(cfg):
         timeline.lap("open")
@@ -80,6 +79,7 @@ def prepare(
         scene, views = open_scene(cfg)
         scene = with_masks(cfg, scene, views, folder)
         scenes.validate(scene, views)
+        check_inputs(cfg, scene, views)
         timeline.lap("open")
     observations = observe(scene, views)
     timeline.lap("observe")
@@ -92,54 +92,55 @@ def prepare(
     return run
 
 
-def record(cfg: DictConfig, overrides: Sequence[str], folder: Path) -> None:
-    """Write config.yaml and overrides.yaml into the run folder; a resumed run keeps those of its start."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if cfg.resume is None and not (folder / "config.yaml").exists():
-        OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
-        OmegaConf.save(OmegaConf.create(list(overrides)), folder / "overrides.yaml")
+def refuse_another_run(cfg: DictConfig, folder: Path) -> None:
+    """Refuse to start a run in a folder that holds one.
+
+    Raises:
+        ConfigError: With what to do.
+    """
+    if cfg.resume is None and (folder / CHECKPOINT).is_file():
+        raise ConfigError(
+            f"hydra.run.dir={folder} already holds a run: go on with it by resume={folder}, choose another folder, or "
+            "remove this one."
+        )
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[Path]:
-    """A context with a folder that no other running process has claimed, for a run that starts: the one asked for, else
-    that name with -2, -3, ...; two runs that start within one second are given the same name.
+def recorded(cfg: DictConfig, overrides: Sequence[str], folder: Path) -> Iterator[None]:
+    """A context that writes the configuration before the work in it, so that a run that is killed can be resumed, and
+    again after it, with the start that a trial has chosen; a run that is refused takes it back.
 
-    What is logged to a file in the folder asked for goes to the other one. A run that was killed leaves its claim.
+    Raises:
+        ConfigError: The folder holds another run.
     """
-    for number in count(1):
-        mine = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
-        mine.mkdir(parents=True, exist_ok=True)
-        try:
-            (mine / CLAIM).touch(exist_ok=False)  # one process alone succeeds
-            break
-        except FileExistsError:
-            continue
-    if mine != folder:
-        _move_log(folder, mine)
-        log.warning(
-            "%s belongs to another run, or to one that was killed: this one writes to %s", folder, mine
-        )
+    refuse_another_run(cfg, folder)
+    new = not (folder / "config.yaml").exists()
+    record(cfg, overrides, folder)
     try:
-        yield mine
-    finally:
-        (mine / CLAIM).unlink(missing_ok=True)
-
-
-def _move_log(old: Path, new: Path) -> None:
-    """Have the log files of one folder continued in another."""
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, logging.FileHandler) and Path(handler.baseFilename).parent == old.absolute():
-            handler.close()
-            handler.baseFilename = str(new.absolute() / Path(handler.baseFilename).name)
-            handler.setStream(handler._open())
-
-
-def discard_if_empty(folder: Path, log_name: str = "train.log") -> None:
-    """Remove a run folder that holds nothing but its log: a run that was refused leaves nothing behind."""
-    if folder.is_dir() and all(path.name in (log_name, CLAIM) for path in folder.iterdir()):
-        for name in (log_name, CLAIM):
+        yield
+    except ReconError:
+        for name in RECORDS if new else ():
             (folder / name).unlink(missing_ok=True)
-        for parent in (folder, folder.parent):
-            if not any(parent.iterdir()):
-                parent.rmdir()
+        raise
+    record(cfg, overrides, folder, again=not (folder / CHECKPOINT).is_file())
+
+
+def record(cfg: DictConfig, overrides: Sequence[str], folder: Path, *, again: bool = False) -> None:
+    """Write config.yaml and overrides.yaml into the run folder, each whole or not at all.
+
+    Args:
+        cfg: Resolved configuration.
+        overrides: Command line that it came of.
+        folder: Of the run.
+        again: Also for a resumed run, which else keeps those of its start.
+    """
+    if cfg.resume is not None and not again:
+        return
+    stored = cfg.copy()
+    stored.resume = None
+    contents = {"config.yaml": stored, "overrides.yaml": OmegaConf.create(list(overrides))}
+    for name in RECORDS if cfg.resume is None else RECORDS[-1:]:
+        path, text = folder / name, OmegaConf.to_yaml(contents[name], resolve=True)
+        if not path.is_file() or path.read_bytes() != text.encode():
+            with replacing(path) as temporary:
+                temporary.write_text(text, encoding="utf-8")

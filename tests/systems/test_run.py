@@ -2,7 +2,6 @@
 
 import csv
 import json
-import logging
 import os
 import signal
 import subprocess
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from omegaconf import OmegaConf
 from PIL import Image
 
 from recon import scene as scenes
@@ -19,7 +19,7 @@ from recon.errors import ConfigError, SceneError
 from recon.systems import config, run, stages
 from recon.systems.checkpoint import load_checkpoint
 from tests.support import ellipsoid
-from tests.support.runs import ROOT, SMALL, TINY, configured, reported, resumed, same, trained
+from tests.support.runs import ROOT, SMALL, TINY, composed, configured, reported, resumed, same, trained
 
 config.register_resolvers()
 
@@ -205,37 +205,36 @@ def test_a_missing_mask_stops_the_run_before_it_starts(tmp_path):
         run.prepare(cfg, folder)
 
 
-def test_two_runs_of_one_second_get_folders_and_logs_of_their_own(tmp_path, caplog):
-    folder, logger = tmp_path / "10-00-00-demo", logging.getLogger()
-    handlers = []
-
-    def opened():  # as Hydra does for each process, in the folder that both are told
-        folder.mkdir(exist_ok=True)
-        handlers.append(logging.FileHandler(folder / "train.log"))
-        logger.addHandler(handlers[-1])
-        return handlers[-1]
-
-    try:
-        first = opened()
-        with run.claimed(folder) as one:
-            logger.removeHandler(first)  # the second run is another process, with a log of its own
-            opened()
-            with run.claimed(folder) as two, run.claimed(folder) as three:
-                logger.warning("of the second")
-            assert (one, two, three) == (folder, tmp_path / "10-00-00-demo-2", tmp_path / "10-00-00-demo-3")
-            assert "belongs to another run" in caplog.text
-        with run.claimed(folder) as again:  # claims end with their runs
-            assert again == folder
-    finally:
-        for handler in handlers:
-            logger.removeHandler(handler)
-            handler.close()
-    assert (folder / "train.log").read_text() == ""
-    assert "of the second" in (two / "train.log").read_text()
+def test_the_configuration_is_there_before_the_work_and_after_it_with_what_was_chosen(scene_folder, tmp_path):
+    cfg, folder = configured(scene_folder, tmp_path / "run", *TINY)
+    with run.recorded(cfg, ["steps=8"], folder):
+        early = OmegaConf.load(folder / "config.yaml")
+        assert early.start is None and OmegaConf.load(folder / "overrides.yaml") == ["steps=8"]
+        cfg.start = "sphere"
+    assert OmegaConf.load(folder / "config.yaml").start == "sphere"
+    assert sorted(path.name for path in folder.iterdir()) == ["config.yaml", "overrides.yaml"]
 
 
-def test_a_refused_run_leaves_no_folder_behind(tmp_path):
-    with run.claimed(tmp_path / "day/run") as folder:
-        (folder / "train.log").touch()
-        run.discard_if_empty(folder)
-    assert list(tmp_path.iterdir()) == []
+def test_a_refused_run_takes_its_configuration_back_and_leaves_that_of_another(scene_folder, tmp_path):
+    cfg, folder = configured(scene_folder, tmp_path / "run", *TINY)
+    with pytest.raises(SceneError), run.recorded(cfg, [], folder):
+        raise SceneError("no")
+    assert list(folder.iterdir()) == []
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints/last.ckpt").write_bytes(b"x")
+    (folder / "config.yaml").write_text("seed: 7\n")
+    with pytest.raises(ConfigError, match="already holds a run"), run.recorded(cfg, [], folder):
+        raise AssertionError("it has begun")
+    assert (folder / "config.yaml").read_text() == "seed: 7\n"
+
+
+def test_a_run_killed_before_its_first_checkpoint_is_resumed_from_the_beginning(scene_folder, tmp_path):
+    cfg, folder = configured(scene_folder, tmp_path / "run", *TINY)
+    with pytest.raises(KeyboardInterrupt), run.recorded(cfg, [], folder):
+        raise KeyboardInterrupt
+    again = config.settle(composed(f"resume={folder}"), [f"resume={folder}"])
+    assert again.scene == cfg.scene and again.steps == 8
+    with run.recorded(again, [], folder):
+        again.start = "sphere"
+    stored = OmegaConf.load(folder / "config.yaml")
+    assert stored.start == "sphere" and stored.resume is None  # a second resume does not choose again

@@ -49,6 +49,6 @@ def check(cfg: DictConfig) -> None:
         ConfigError: With what to do.
     """
     config.device_of(cfg)
-    training = config.build(cfg.training)
+    training = config.build(cfg.training, kind="training of a prior")
     assert isinstance(training, PriorTraining)
     training.check(cfg)

@@ -16,6 +16,7 @@ from recon.files import replacing
 from recon.geometry.frames import FACE_RADIUS_MM, CanonicalFrame
 from recon.priors import ShapeNetwork, fit_code
 from recon.priors.data.dataset import HeadData, HeadPoints
+from recon.systems.callbacks import read_rows
 from recon.systems.pretraining.auto_decoder import Pretraining
 
 log = logging.getLogger(__name__)
@@ -93,9 +94,8 @@ class Validation(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the rows up to the step reached."""
-        if trainer.global_step and self.path.is_file():
-            with self.path.open(newline="") as file:
-                self.rows = [row for row in csv.DictReader(file) if int(row["step"]) <= trainer.global_step]
+        if trainer.global_step:
+            self.rows = list(read_rows(self.path, trainer.global_step))
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -111,7 +111,7 @@ class Validation(pl.Callback):
         log.info("step %d, %d unseen heads: %s", step, self.count, in_words(errors))
         self.rows.append({"step": step, **errors})
         text = io.StringIO()
-        writer = csv.DictWriter(text, list(self.rows[-1]), lineterminator="\n")
+        writer = csv.DictWriter(text, list(self.rows[-1]), extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
         with replacing(self.path) as temporary:

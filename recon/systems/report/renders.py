@@ -7,6 +7,7 @@ import numpy as np
 
 from recon.evaluation import mask_iou, psnr
 from recon.rendering import CameraBundle
+from recon.systems.report.inputs import heldout_views
 from recon.systems.report.pictures import compare, write_png
 from recon.systems.stages import Run
 
@@ -19,9 +20,8 @@ def write(run: Run) -> dict[str, Any]:
     Returns:
         Mean PSNR in dB inside the masks and mean mask IoU, of input and of held-out views; null where there are none.
     """
-    others = [view for view in range(len(run.scene.views)) if view not in run.views]
     inputs = _render(run, list(dict.fromkeys(run.views)), "input")
-    heldout = _render(run, _spread(others, run.cfg.render.heldout), "heldout")
+    heldout = _render(run, heldout_views(run.scene, run.views, run.cfg.render.heldout), "heldout")
     return {
         "psnr_input": inputs["psnr"],
         "psnr_heldout": heldout["psnr"],
@@ -65,11 +65,3 @@ def _render(run: Run, views: list[int], kind: str) -> dict[str, float | None]:
         return {"psnr": None, "mask_iou": None}
     mean = np.mean(scores, axis=0)
     return {"psnr": round(float(mean[0]), 3), "mask_iou": round(float(mean[1]), 4)}
-
-
-def _spread(views: list[int], count: int | None) -> list[int]:
-    """`count` of the views, evenly over their order; all of them for None."""
-    if count is None or count >= len(views):
-        return views
-    at = np.linspace(0, len(views), count, endpoint=False).astype(int)
-    return [views[i] for i in at]

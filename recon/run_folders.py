@@ -1,0 +1,232 @@
+"""Folders of runs: each is claimed by one process at a time, and a run that is refused leaves nothing of its own."""
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+
+from recon.errors import ConfigError
+from recon.files import machine, remove_stale, running
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT = Path("checkpoints/last.ckpt")
+"""Where the state of a run lies in its folder."""
+CLAIM = ".running"
+"""The file in a run folder by which a process claims it: who that is, locked as long as it runs."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The process that has claimed a folder.
+
+    Attributes:
+        host: Name of its machine.
+        pid: Its number there.
+        started: When it claimed the folder, local date and time.
+        machine: `recon.files.machine` of it.
+    """
+
+    host: str
+    pid: int
+    started: str
+    machine: str
+
+    @classmethod
+    def this(cls) -> "Holder":
+        """The present process."""
+        now = datetime.now().astimezone().isoformat(timespec="seconds")
+        return cls(platform.node(), os.getpid(), now, machine())
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}, since {self.started}"
+
+    def may_run(self, *, lock_held: bool | None) -> bool:
+        """Whether it may still be there.
+
+        Args:
+            lock_held: Whether its lock is held; None where the file system has no locks.
+        """
+        if lock_held:
+            return True
+        if self.machine == machine():
+            return lock_held is None and self.pid != os.getpid() and running(self.pid)
+        return self.host != platform.node()  # after a reboot of this host it is gone
+
+
+@contextmanager
+def claimed(folder: Path, *, resumed: bool = False) -> Iterator[Path]:
+    """A context with a folder that no other running process has claimed.
+
+    A run that starts gets the folder asked for, or, where another run is at work in it, one of that name with -2, -3,
+    … made for it: two runs that start within one second are given the same name. What is logged to a file in the folder
+    asked for goes to the other one. A claim left by a process of this machine that is gone is taken over. Stale
+    temporary files are removed.
+
+    Args:
+        folder: Of the run.
+        resumed: The run of this very folder goes on, so that no other folder will do.
+
+    Raises:
+        ConfigError: The folder cannot be written, or a run that is to go on is at work already.
+    """
+    holder: Holder | None = None
+    for number in count(1):
+        mine = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+        if not mine.exists():
+            note_missing(mine)
+        try:
+            mine.mkdir(parents=True, exist_ok=number == 1)
+        except FileExistsError:
+            if number == 1:
+                raise ConfigError(f"{mine} is a file, expected the folder of a run") from None
+            continue
+        except OSError as error:
+            raise ConfigError(f"{mine} cannot be made: {error.strerror}. Choose another folder") from error
+        claim = _claim(mine)
+        if isinstance(claim, int):
+            handle = claim
+            break
+        holder = claim if number == 1 else holder
+        if resumed:
+            raise ConfigError(
+                f"resume={folder}: its run is at work: {claim}. Wait for it or stop it; if it is gone for certain, "
+                f"remove {mine / CLAIM}"
+            )
+    if mine != folder:
+        _move_log(folder, mine)
+        log.warning("%s belongs to another run, of %s: this one writes to %s", folder, holder, mine)
+    for path in [mine, *(path for path in mine.iterdir() if path.is_dir() and not path.is_symlink())]:
+        remove_stale(path, every=True)
+    try:
+        yield mine
+    finally:
+        with contextlib.suppress(OSError):
+            (mine / CLAIM).unlink()
+        os.close(handle)
+
+
+def _claim(folder: Path) -> int | Holder:
+    """Claim a folder: the locked file, or who has it.
+
+    Raises:
+        ConfigError: The folder cannot be written.
+    """
+    path = folder / CLAIM
+    while True:
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise ConfigError(
+                f"{folder} cannot be written: {error.strerror}. A run saves its state there; copy it to a folder that "
+                "can be written"
+            ) from error
+        held = _lock(handle)
+        found = _read(handle)
+        if held is not False or _same_file(handle, path):
+            break
+        os.close(handle)  # its run has ended between opening and locking
+    if held or (found is not None and found.may_run(lock_held=held)):
+        os.close(handle)
+        return found or Holder(platform.node(), 0, "just now", machine())
+    if found is not None:
+        log.warning("%s was claimed by %s, which is gone: going on in its place", folder, found)
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, (json.dumps(asdict(Holder.this())) + "\n").encode(), 0)
+    return handle
+
+
+def _lock(handle: int) -> bool | None:
+    """Lock a file; True where another process has it locked, False where it is ours now, None where there are no
+    locks.
+    """
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    return False
+
+
+def _same_file(handle: int, path: Path) -> bool:
+    """Whether an open file still lies at its path."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _read(handle: int) -> Holder | None:
+    """Who has written a claim; None for an empty or damaged one."""
+    try:
+        content = json.loads(os.pread(handle, 4096, 0))
+        return Holder(
+            str(content["host"]), int(content["pid"]), str(content["started"]), str(content["machine"])
+        )
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
+        return None
+
+
+def _move_log(old: Path, new: Path) -> None:
+    """Have the log files of one folder continued in another."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler) and Path(handler.baseFilename).parent == old.absolute():
+            handler.close()
+            handler.baseFilename = str(new.absolute() / Path(handler.baseFilename).name)
+            handler.setStream(handler._open())
+
+
+class RunLog(logging.FileHandler):
+    """The log file of a run, which knows whether it was there before: only one that was not is ever removed."""
+
+    def __init__(self, filename: str) -> None:
+        self.was_there = Path(filename).exists()
+        super().__init__(filename, encoding="utf-8")
+
+
+_FOUND: dict[Path, tuple[Path, ...]] = {}
+"""Folders that this process was about to make, with all that had to be made: the folder and its missing parents."""
+
+
+def note_missing(folder: Path) -> None:
+    """Remember which of a folder and its parents are not there yet, before they are made."""
+    place = folder.absolute()
+    _FOUND[place] = tuple(each for each in (place, *place.parents) if not each.exists())
+
+
+def discard_if_empty(folder: Path, log_name: str = "train.log") -> None:
+    """Remove of a folder whose run was refused what this process made: its claim and log, then folder and parents, as
+    far as `note_missing` or `claimed` has seen that they were not there and nothing else is in them.
+
+    Args:
+        folder: Of the run.
+        log_name: Name of its log.
+    """
+    place = folder.absolute()
+    if not place.is_dir() or any(path.name not in (log_name, CLAIM) for path in place.iterdir()):
+        return
+    log_file = place / log_name
+    ours = _is_ours(log_file)
+    (place / CLAIM).unlink(missing_ok=True)
+    if ours:
+        log_file.unlink(missing_ok=True)
+    for made in _FOUND.get(place, (place,) if ours else ()):
+        with contextlib.suppress(OSError):  # something is in it
+            made.rmdir()
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a log file was made by this process."""
+    return any(
+        isinstance(handler, RunLog) and Path(handler.baseFilename) == path and not handler.was_there
+        for handler in logging.getLogger().handlers
+    )

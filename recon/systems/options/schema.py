@@ -1,0 +1,420 @@
+"""The schema of all options of all commands: what each may be, in words and as a test, to be checked before any work.
+
+Whoever adds an option to conf/ adds its rule here; options of a class of one's own need none: what it does not take is
+refused when it is built.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from recon.errors import ConfigError
+
+MOST_SEED = 2**32 - 1
+"""The largest seed that all of NumPy's generators take."""
+
+
+class Rule(NamedTuple):
+    """What an option may be.
+
+    Attributes:
+        words: It ends the sentence "expected …".
+        admits: Whether a value is such.
+    """
+
+    words: str
+    admits: Callable[[Any], bool]
+
+    def __or__(self, other: object) -> "Rule":
+        """One of two rules; with None also null."""
+        if isinstance(other, Rule):
+            return Rule(f"{self.words}, or {other.words}", lambda v: self.admits(v) or other.admits(v))
+        return Rule(f"{self.words}, or null", lambda v: v is None or self.admits(v))
+
+
+def whole(least: int, most: int | None = None) -> Rule:
+    """A whole number within limits."""
+    upto = f"of at least {least}" if most is None else f"from {least} to {most}"
+    high = math.inf if most is None else most
+    return Rule(f"a whole number {upto}", lambda v: type(v) is int and least <= v <= high)
+
+
+def number(
+    low: int | float, high: int | float = math.inf, *, above: bool = False, below: bool = False
+) -> Rule:
+    """A finite number within limits; `above` and `below` leave out the limit itself."""
+
+    def admits(value: Any) -> bool:
+        if type(value) not in (int, float) or not math.isfinite(value):
+            return False
+        return (low < value if above else low <= value) and (value < high if below else value <= high)
+
+    limits = [f"above {low:g}" if above else f"of at least {low:g}"] if low > -math.inf else []
+    limits += [f"below {high:g}" if below else f"at most {high:g}"] if high < math.inf else []
+    return Rule(" ".join(["a number", " and ".join(limits)]).strip(), admits)
+
+
+def one_of(*choices: Any) -> Rule:
+    """One of some words or numbers, of the same type."""
+    words = " or ".join(", ".join(map(str, choices)).rsplit(", ", 1))
+    return Rule(words, lambda v: any(v == choice and type(v) is type(choice) for choice in choices))
+
+
+def list_of(rule: Rule, length: int | None = None, *, least: int = 0) -> Rule:
+    """A list of values of a rule."""
+
+    def admits(value: Any) -> bool:
+        listed = isinstance(value, Sequence) and not isinstance(value, str)
+        if not listed or len(value) < least or (length is not None and len(value) != length):
+            return False
+        return all(rule.admits(each) for each in value)
+
+    count = "" if length is None else f"{length} values, each "
+    return Rule(f"a list: {count}{rule.words}", admits)
+
+
+def _is_text(value: Any) -> bool:
+    return type(value) in (str, int, float) and str(value).strip() != "" and "\0" not in str(value)
+
+
+FLAG = Rule("true or false", lambda v: isinstance(v, bool))
+TEXT = Rule("a word or path", _is_text)
+TEXTS = list_of(TEXT)
+COUNT, AMOUNT = whole(1), whole(0)
+LENGTH, WEIGHT, SHARE = number(0, above=True), number(0), number(0, 1)
+RATE = number(0, 1)
+SEED = whole(0, MOST_SEED)
+VIEWS = Rule(
+    "a number (views=3) or a list of whole numbers (views=[0,18,65])",
+    lambda v: (whole(1) | None).admits(v) or list_of(whole(0), least=1).admits(v),
+)
+NUMBERS = COUNT | list_of(COUNT, least=1)
+SUBJECTS = COUNT | TEXTS | None
+CENTRE = Rule("0.0, 0.5 or null", lambda v: v is None or (type(v) in (int, float) and v in (0, 0.5)))
+ACCELERATOR = one_of("cpu", "gpu", "auto")
+PRESET = one_of("auto", "cpu", "gpu", "paper")
+PRECISION = one_of(
+    "32-true",
+    "32",
+    32,
+    "16-mixed",
+    "16",
+    16,
+    "bf16-mixed",
+    "bf16",
+    "16-true",
+    "bf16-true",
+    "64-true",
+    "64",
+    64,
+)
+NETWORK = {
+    "width": whole(1, 65_536),
+    "depth": whole(0, 256),
+    "skip": list_of(whole(0)),
+    "octaves": whole(0, 30),
+    "view_octaves": whole(0, 30),
+    "feature_size": whole(0, 65_536),
+    "radius": LENGTH,
+    "beta": LENGTH,
+    "levels": whole(1, 64),
+    "features": whole(1, 256),
+    "log2_size": whole(1, 30),
+    "coarsest": whole(1, 4096),
+    "finest": whole(1, 65_536),
+    "order": one_of(1, 2),
+    "first": whole(0, 64),
+    "fade": list_of(SHARE, 2),
+    "backend": one_of("auto", "torch", "numba", "tinycudann"),
+    "mode": one_of("idr", "no_view_direction", "no_normal"),
+    "latent_size": whole(1, 65_536),
+}
+"""Options of networks, whatever their place."""
+TRAINER = {
+    "trainer.accelerator": ACCELERATOR,
+    "trainer.precision": PRECISION,
+    "trainer.checkpoint_every": COUNT,
+    "trainer.log_every": COUNT,
+    "trainer.threads": whole(1, 4096) | None,
+    "resume": TEXT | None,
+    "seed": SEED,
+}
+
+
+def _below(prefix: str, rules: Mapping[str, Rule]) -> dict[str, Rule]:
+    return {f"{prefix}.{name}": rule for name, rule in rules.items()}
+
+
+PRIOR = {
+    "path": TEXT,
+    "sha256": TEXT | None,
+    "pose": one_of("masks", "landmarks"),
+    "code": one_of("masks", "mean"),
+    "out_of_distribution_mm": LENGTH | None,
+    "residual": one_of("none", "field"),
+    "deviation_scale": LENGTH,
+    "deviation_floor_mm": WEIGHT,
+    **_below("solver", dict.fromkeys(("photometric", "brightness", "shading", "cameras", "weights"), FLAG)),
+    "sdf_offset": FLAG | one_of("auto", "true", "false"),
+    "sdf_offset_settings.amplitude_mm": LENGTH,
+    "sdf_offset_settings.length_mm": LENGTH,
+    "source_subject": TEXT | list_of(TEXT, least=1),
+    "source_subjects_folder": TEXT | None,
+    "load": one_of("weights", "weights+optimizer"),
+    "schedule_offset": number(0, 1, below=True),
+}
+OBJECTIVE = {
+    **dict.fromkeys(("mask_weight", "eikonal_weight", "code_weight"), WEIGHT),
+    "frozen": SHARE,
+    "alpha": LENGTH,
+    "alpha_factor": LENGTH,
+    "alpha_milestones": list_of(SHARE),
+    "learning_rate": RATE,
+    "geometry_learning_rate": RATE | None,
+    **dict.fromkeys(("code_learning_rate", "pose_learning_rate", "camera_learning_rate"), RATE),
+    "learning_rate_factor": LENGTH,
+    "learning_rate_milestones": list_of(SHARE),
+}
+PHOTOGRAPHS = {
+    "person": COUNT,
+    "masks": TEXT | None,
+    "focal_mm": LENGTH | None,
+    "interpupillary_mm": LENGTH | None,
+    "perception.segmenter.path": TEXT,
+    "perception.segmenter.size": whole(16, 8192) | None,
+    "perception.segmenter.mean": list_of(number(-math.inf), 3),
+    "perception.segmenter.std": list_of(LENGTH, 3),
+    "perception.segmenter.logits": FLAG,
+    "perception.segmenter.side": LENGTH,
+}
+SCENE = {"scene": TEXT, "views": VIEWS, "h3ds_root": TEXT | None, "pixel_centre": CENTRE, "scenes.demo": TEXT}
+
+TRAIN = {
+    **TRAINER,
+    **PHOTOGRAPHS,
+    "scene": TEXT,
+    "views": VIEWS,
+    "scenes.demo": TEXT,
+    "preset": PRESET,
+    "refine": FLAG,
+    "fallback": TEXT | None,
+    "start": TEXT | None,
+    "steps": AMOUNT | None,
+    "evaluate": FLAG,
+    "data.h3ds_root": TEXT | None,
+    "data.pixel_centre": CENTRE,
+    "data.sampler.rays": COUNT,
+    "mesh.resolution": whole(2, 8192),
+    "mesh.max_vertices": whole(100) | None,
+    "render.heldout": AMOUNT | None,
+    "render.step": COUNT,
+    "method.name": TEXT,
+    "method.steps": AMOUNT,
+    "method.steps_per_view": AMOUNT,
+    "method.refined": TEXT | None,
+    "method.colour_mode": NETWORK["mode"],
+    "method.surface_points": AMOUNT,
+    "method.refine_cameras": FLAG,
+    "method.colours": one_of("network", "photographs"),
+    **_below("method.objective", OBJECTIVE),
+    "field.residual": PRIOR["residual"],
+    "field.encoding.backend": NETWORK["backend"],
+    **_below("field.sdf", NETWORK),
+    **_below("field.feature", NETWORK),
+    **_below("field.feature.grid", NETWORK),
+    **_below("field.colour", NETWORK),
+    **_below("prior", PRIOR),
+    **_below("init.pca", PRIOR),
+    "init.schedule_offset": PRIOR["schedule_offset"],
+    "init.frozen": SHARE,
+    "init.geometry_rate": WEIGHT,
+    **_below("init.regression", dict.fromkeys(("steps", "points", "sample_points"), COUNT)),
+    "init.regression.learning_rate": RATE,
+    **_below("renderer", dict.fromkeys(("radius", "threshold", "back_off"), LENGTH)),
+    **_below(
+        "renderer", dict.fromkeys(("steps", "back_offs", "secant_steps", "corrections"), whole(0, 10_000))
+    ),
+    "renderer.samples": whole(2, 100_000),
+    "renderer.chunk": COUNT,
+    "renderer.cells": whole(4, 2048),
+    **_below(
+        "renderer",
+        dict.fromkeys(("refresh_interval", "longest_refresh_interval", "full_refresh_every"), COUNT),
+    ),
+    "renderer.fixed_shapes": FLAG | None,
+    **_below("renderer", dict.fromkeys(("cuda_graphs", "analytic", "bf16_backward"), FLAG)),
+}
+"""headrecon."""
+
+PRETRAIN = {
+    **TRAINER,
+    "data": TEXT,
+    "split": TEXT,
+    "supervision": one_of("auto", "distances", "surface"),
+    "max_steps": COUNT | None,
+    "pool": COUNT,
+    "turn": COUNT,
+    "sigma_mm": LENGTH,
+    "scan_points": COUNT,
+    **_below("pca", dict.fromkeys(("latent_size", "workers"), COUNT)),
+    **_below("pca", dict.fromkeys(("reach_mm", "step_mm"), LENGTH)),
+    **_below("pca", dict.fromkeys(("portraits", "brightness_components"), AMOUNT)),
+    "pca.share": number(0, 1, below=True),
+    "pca.full": FLAG,
+    "training.name": TEXT,
+    "validation.split": TEXT,
+    "validation.every": AMOUNT,
+    **_below("validation", dict.fromkeys(("heads", "final_heads"), COUNT)),
+    "validation.points": whole(2),
+    "validation.resolution": whole(2, 8192),
+    "validation.scenes": TEXT | None,
+    "pictures": FLAG,
+    "picture_px": whole(1, 8192),
+    "trainer.devices": COUNT | TEXT | list_of(AMOUNT),
+    "trainer.num_nodes": COUNT,
+    "trainer.strategy": TEXT,
+    "size.name": TEXT,
+    **_below("size.network", NETWORK),
+    "size.network.kind": one_of("mlp", "feature_grid"),
+    "size.network.mean_mm": LENGTH,
+    "size.network.grids_mm": list_of(list_of(LENGTH, 2)),
+    "size.init": one_of("auto", "components", "sphere"),
+    "size.steps": COUNT,
+    "size.lattice_share": SHARE,
+    **_below("size", dict.fromkeys(("nodes", "heads", "points"), COUNT)),
+    "size.objective.clamp": LENGTH,
+    **_below(
+        "size.objective",
+        dict.fromkeys(("face_weight", "latent_weight", "eikonal_weight", "normal_weight"), WEIGHT),
+    ),
+    "size.objective.lattice_reach_mm": LENGTH,
+    **_below("size.rates", dict.fromkeys(("grids", "layers", "codes", "samples", "final"), RATE)),
+    "size.rates.betas": list_of(number(0, 1, below=True), 2),
+}
+"""headrecon-pretrain."""
+
+SERIES = {"out": TEXT, "workers": COUNT | None, "report_only": FLAG, "extra": TEXTS}
+SCHEMAS: Mapping[str, Mapping[str, Rule]] = {
+    "train": TRAIN,
+    "pretrain": PRETRAIN,
+    "photos": {**PHOTOGRAPHS, "photographs": TEXT | list_of(TEXT, least=1), "out": TEXT, "overwrite": FLAG},
+    "validate": {**SCENE, "sheet": TEXT | None},
+    "export_scene": {**SCENE, "format": one_of("idr", "colmap", "nerfstudio"), "out": TEXT, "unit": FLAG},
+    "export_source_subject": {"run": TEXT, "out": TEXT, "optimizer": FLAG, "licence": TEXT | None},
+    "get_head_model": {"out": TEXT | None, "source": TEXT | None, "url": TEXT | None, "force": FLAG},
+    "make_scenes": {
+        "out": TEXT,
+        "split": TEXT,
+        "n": COUNT,
+        "first": SEED,
+        "style": TEXT | None,
+        "views": COUNT | None,
+        "size": whole(16, 8192),
+        "passes": list_of(TEXT, least=1),
+        "truth_vertices": whole(100) | None,
+        "workers": COUNT | None,
+    },
+    "make_samples": {
+        "out": TEXT,
+        "split": one_of("train", "val", "test"),
+        **dict.fromkeys(("n", "workers", "surface", "near", "volume"), COUNT),
+        "first": SEED,
+        "wide": SHARE,
+        "template": FLAG,
+        "truth_mm": LENGTH,
+        "lattice_mm": LENGTH | None,
+    },
+    "evaluate": {
+        "pred": TEXT,
+        "data": TEXT | None,
+        "config": TEXT | None,
+        "scenes": TEXT | TEXTS | None,
+        "views": NUMBERS | None,
+        "method": TEXT | None,
+        **dict.fromkeys(("strict", "include_occluded", "heatmaps"), FLAG),
+        "clip_mm": LENGTH,
+        "workers": COUNT | None,
+        "out": TEXT | None,
+        "demo_root": TEXT,
+    },
+    "benchmark": {
+        **SERIES,
+        "data": TEXT,
+        "h3ds_root": TEXT | None,
+        "h3ds_tag": TEXT | None,
+        "subjects": SUBJECTS,
+        "views": NUMBERS,
+        "methods": TEXT | list_of(TEXT, least=1),
+        "seeds": SEED | list_of(SEED, least=1),
+        "preset": PRESET,
+        "reference": TEXT,
+        "grid": FLAG,
+        "grid_views": COUNT | None,
+        "clip_mm": LENGTH,
+    },
+    "robustness": {
+        **SERIES,
+        "preset": one_of("quick", "full"),
+        "data": TEXT,
+        "subjects": SUBJECTS,
+        "faults": TEXTS | None,
+        "variants": TEXTS | None,
+        "method_name": TEXT,
+        "views": COUNT,
+        "seed": SEED,
+        "size": PRESET,
+        "scenes": TEXT | None,
+    },
+    "speed": {
+        "preset": one_of("quick", "full"),
+        "out": TEXT,
+        "fresh": FLAG,
+        "parts": TEXTS | None,
+        "scene": TEXT,
+        "views": COUNT,
+        "threads": COUNT | None,
+        "device": ACCELERATOR,
+        "extra": TEXTS,
+    },
+}
+"""Rules of each command, by the name of its file in conf/ and the full name of the option."""
+OPEN = ("logger.loggers", "benchmark.overrides", "robustness.overrides", "perception.hands")
+"""Options whose content is free, or checked when it is built."""
+
+
+def check(cfg: DictConfig, command: str) -> None:
+    """Refuse values that make no sense; options that are missing are another's to name.
+
+    Args:
+        cfg: Configuration, whether resolved or not.
+        command: Key of `SCHEMAS`.
+
+    Raises:
+        ConfigError: One sentence with the option, its value, and what was expected.
+    """
+    for name, value in _values(cfg, SCHEMAS[command]):
+        if not SCHEMAS[command][name].admits(value):
+            raise ConfigError(f"{name}={_shown(value)}: expected {SCHEMAS[command][name].words}")
+
+
+def _values(cfg: DictConfig, names: Mapping[str, Rule]) -> Iterator[tuple[str, Any]]:
+    """Names and values of the options that a configuration has."""
+    absent = object()
+    for name in names:
+        try:
+            value = OmegaConf.select(cfg, name, default=absent)
+        except OmegaConfBaseException as error:
+            raise ConfigError(f"{name}: {' '.join(str(error).split())}") from error
+        if value is not absent:
+            container = isinstance(value, DictConfig | ListConfig)
+            yield name, OmegaConf.to_container(value, resolve=True) if container else value
+
+
+def _shown(value: Any) -> str:
+    """A value as it is typed, cut where it is long."""
+    words = {True: "true", False: "false", None: "null"}
+    text = words[value] if value is None or isinstance(value, bool) else str(value)
+    return text if len(text) <= 100 else f"{text[:100]}…"

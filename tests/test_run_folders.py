@@ -1,0 +1,178 @@
+"""A run folder belongs to one process at a time, and a refused run leaves and removes nothing."""
+
+import json
+import logging
+import os
+import platform
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+
+from recon.errors import ConfigError
+from recon.files import machine
+from recon.run_folders import CLAIM, RunLog, claimed, discard_if_empty, note_missing
+
+HOLD = (
+    "import sys; from pathlib import Path; from recon.run_folders import claimed\n"
+    "with claimed(Path(sys.argv[1])) as folder: print(folder, flush=True); sys.stdin.read()"
+)
+
+
+@contextmanager
+def another_process(folder):
+    """Another process that has claimed a folder, and the folder that it was given."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        yield process, process.stdout.readline().strip()
+    finally:
+        process.stdin.close()
+        process.wait()
+
+
+@contextmanager
+def logged(path):
+    """A log as Hydra opens it in the folder of a run."""
+    handler = RunLog(str(path))
+    logging.getLogger().addHandler(handler)
+    try:
+        yield handler
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+
+
+def claim_of(**changed):
+    own = {
+        "host": platform.node(),
+        "pid": os.getpid(),
+        "started": "2026-11-30T01:02:03",
+        "machine": machine(),
+    }
+    return json.dumps(own | changed)
+
+
+def test_two_runs_of_one_second_get_folders_and_logs_of_their_own(tmp_path, caplog):
+    folder = tmp_path / "10-00-00-demo"
+    folder.mkdir()
+    with logged(folder / "train.log") as first, claimed(folder) as one:
+        logging.getLogger().removeHandler(first)  # the second run is another process, with a log of its own
+        with logged(folder / "train.log"), claimed(folder) as two:
+            logging.getLogger().warning("of the second")
+        with claimed(folder) as three:
+            pass
+        assert [path.name for path in (one, two, three)] == [
+            folder.name,
+            f"{folder.name}-2",
+            f"{folder.name}-3",
+        ]
+    assert "belongs to another run" in caplog.text
+    assert (folder / "train.log").read_text() == "" and "of the second" in (two / "train.log").read_text()
+
+
+def test_a_folder_of_a_finished_run_is_never_the_other_name(tmp_path):
+    (tmp_path / "run-2").mkdir()
+    (tmp_path / "run-2/metrics.json").write_text("{}")
+    with claimed(tmp_path / "run"), claimed(tmp_path / "run") as other:
+        assert other.name == "run-3"
+
+
+def test_processes_that_start_together_share_no_folder(tmp_path):
+    with another_process(tmp_path / "run") as (_, one), another_process(tmp_path / "run") as (_, two):
+        assert {one, two} == {str(tmp_path / "run"), str(tmp_path / "run-2")}
+    with claimed(tmp_path / "run") as again:  # claims end with their runs
+        assert again == tmp_path / "run"
+    assert not (tmp_path / "run" / CLAIM).exists()
+
+
+def test_a_second_resume_is_refused_with_who_has_the_folder(tmp_path):
+    with another_process(tmp_path) as (process, _):
+        with pytest.raises(
+            ConfigError, match=rf"at work: process {process.pid} on .* since \d{{4}}-"
+        ) as caught:
+            with claimed(tmp_path, resumed=True):
+                pass
+        assert CLAIM in str(caught.value) and "\n" not in str(caught.value)
+    with claimed(tmp_path, resumed=True) as folder:
+        assert folder == tmp_path
+
+
+def test_a_claim_of_a_killed_process_is_taken_over_and_said(tmp_path, caplog):
+    with another_process(tmp_path) as (process, _):
+        process.kill()
+        process.wait()
+    assert (tmp_path / CLAIM).exists()
+    with claimed(tmp_path, resumed=True):
+        assert f"process {process.pid}" in caplog.text and "is gone" in caplog.text
+        assert json.loads((tmp_path / CLAIM).read_text())["pid"] == os.getpid()
+    assert not (tmp_path / CLAIM).exists()
+
+
+def test_a_claim_of_another_host_is_explained_not_taken(tmp_path):
+    (tmp_path / CLAIM).write_text(claim_of(host="elsewhere", machine="00000000", pid=7))
+    with pytest.raises(ConfigError, match=r"process 7 on elsewhere, since 2026-11-30.*remove"):
+        with claimed(tmp_path, resumed=True):
+            pass
+    assert "elsewhere" in (tmp_path / CLAIM).read_text()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"host": 3}', claim_of(machine="00000000")])
+def test_an_empty_or_damaged_claim_or_one_of_before_a_reboot_holds_nobody_up(tmp_path, content):
+    (tmp_path / CLAIM).write_text(content)
+    with claimed(tmp_path, resumed=True) as folder:
+        assert folder == tmp_path
+
+
+def test_stale_temporary_files_are_gone_after_the_next_start(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints/.last.tmp-00000000-1-0123abcd.ckpt").write_text("half")
+    (tmp_path / ".metrics.tmp-77.json").write_text("half")
+    (tmp_path / "checkpoints/last.ckpt").write_text("whole")
+    with claimed(tmp_path, resumed=True):
+        assert sorted(path.name for path in tmp_path.rglob("*")) == [CLAIM, "checkpoints", "last.ckpt"]
+
+
+def test_a_file_in_place_of_the_folder_is_named(tmp_path):
+    (tmp_path / "run").write_text("")
+    with pytest.raises(ConfigError, match="expected the folder of a run"):
+        with claimed(tmp_path / "run"):
+            pass
+
+
+@pytest.mark.parametrize("there", ["", "day", "day/run"])
+def test_a_refused_run_removes_what_it_made_and_nothing_else(tmp_path, there):
+    (tmp_path / there).mkdir(parents=True, exist_ok=True)
+    folder = tmp_path / "day/run"
+    before = sorted(tmp_path.rglob("*"))
+    note_missing(folder)  # then Hydra makes it and opens the log
+    folder.mkdir(parents=True, exist_ok=True)
+    with logged(folder / "train.log"):
+        with pytest.raises(ConfigError), claimed(folder) as mine:
+            raise ConfigError("no")
+        discard_if_empty(mine)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_log_that_was_there_stays_with_all_that_it_says(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "train.log").write_text("of a run before\n")
+    note_missing(folder)
+    with logged(folder / "train.log"):
+        with claimed(folder):
+            pass
+        discard_if_empty(folder)
+    assert (folder / "train.log").read_text() == "of a run before\n"
+
+
+def test_a_folder_with_anything_else_stays(tmp_path):
+    folder = tmp_path / "run"
+    note_missing(folder)
+    folder.mkdir()
+    (folder / "notes.txt").write_text("x")
+    with logged(folder / "train.log"):
+        discard_if_empty(folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["notes.txt", "train.log"]
