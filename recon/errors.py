@@ -31,7 +31,7 @@ class ConfigError(ReconError):
     """A configuration that cannot be run."""
 
 
-class StorageError(ReconError):
+class StorageError(ReconError, OSError):
     """A file that cannot be written: the disk is full, read-only or failing, or the folder is another user's."""
 
 

@@ -8,6 +8,8 @@ import os
 import platform
 import re
 import secrets
+import stat
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,9 +30,24 @@ _CLEARED: set[Path] = set()
 
 def cache_folder() -> Path:
     """The user's cache of this package: `$XDG_CACHE_HOME/headrecon`, by default `~/.cache/headrecon`; it may not be
-    there yet.
+    there yet. A user without a home, as in a container, has it in a temporary folder of its own.
     """
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headrecon"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headrecon"
+    except RuntimeError:  # neither $HOME nor an entry in the list of users
+        return _own_temporary_folder()
+
+
+@functools.cache
+def _own_temporary_folder() -> Path:
+    """A temporary folder that no other user can write to."""
+    folder = Path(tempfile.gettempdir()) / f"headrecon-{os.getuid()}"
+    with contextlib.suppress(OSError):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022:
+            return folder
+    return Path(tempfile.mkdtemp(prefix="headrecon-"))
 
 
 def read_text(path: Path) -> str:
