@@ -1,4 +1,4 @@
-"""Attack running commands for a while: python -m tests.soak minutes=60
+"""Attack running commands for a while: python -m tests.soak minutes=60 (make soak)
 
 Options: minutes=60 (how long), strikes=0 (or how many; then minutes do not count), seed=0, subjects=[reconstruction,
 pretraining], out=FOLDER (a temporary one by default), kinds=[] (all).

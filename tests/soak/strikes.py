@@ -151,16 +151,17 @@ def _watch(moments: _Moments) -> None:
 
 
 def _count_steps(moments: _Moments) -> None:
-    """Counts training steps as moments too."""
-    import pytorch_lightning as pl
-
-    original = pl.LightningModule.optimizer_step
+    """Counts training steps as moments too, where there can be any."""
+    lightning = sys.modules.get("pytorch_lightning")
+    if lightning is None:
+        return
+    original = lightning.LightningModule.optimizer_step
 
     def step(self: Any, *arguments: Any, **named: Any) -> Any:
         moments.at("step")
         return original(self, *arguments, **named)
 
-    pl.LightningModule.optimizer_step = step
+    lightning.LightningModule.optimizer_step = step
 
 
 def struck(command: Callable[[], object], strike: Strike, root: Path, timeout_s: float = 120.0) -> Outcome:

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 
 from tests.support import ellipsoid, runs
 from tests.support import sample_folders as toys
 
-CHANGING = ("train_s", "mesh_s", "wall_s", "peak_rss_mb", "timeline", "timeline_parts", "seconds", "cuda")
-"""Names of figures that differ from run to run."""
+CHANGING = (
+    "train_s", "mesh_s", "wall_s", "peak_rss_mb", "timeline", "timeline_parts", "command", "bytes", "sha256",
+)  # fmt: skip
+"""Names of what differs from run to run: times, memory, and what a prior tells of its command."""
 FOLDER = "<folder>"
 """What stands for the folder of outputs where its path is written in them."""
 
@@ -106,6 +109,11 @@ def fingerprint(folder: Path) -> dict[str, Any]:
                 key: content[key]
                 for key in ("global_step", "state_dict", "optimizer_states", "lr_schedulers")
             }
+        elif path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+                about = json.loads(file.metadata().get("about", "{}"))
+            found[name] = {**tensors, "about": _without_times(about)}
         elif path.suffix == ".json":
             found[name] = _without_times(json.loads(path.read_text().replace(str(folder), FOLDER)))
         elif path.suffix == ".csv":
