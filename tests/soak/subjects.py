@@ -111,7 +111,7 @@ def fingerprint(folder: Path) -> dict[str, Any]:
             }
         elif path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+                tensors = {key: file.get_tensor(key) for key in file.keys()}
                 about = json.loads(file.metadata().get("about", "{}"))
             found[name] = {**tensors, "about": _without_times(about)}
         elif path.suffix == ".json":
