@@ -1,6 +1,7 @@
 # make demo       install what is needed and reconstruct the head that ships with the project
 # make test       install what is needed and pass the tests
 # make test-fast  those that take no longer than a few seconds, for daily work
+# make soak       an hour of kills, signals and failing disks on running commands (MINUTES=10 for less)
 # make lint       formatting, lint and types
 # make format     format, and fix what can be fixed
 # make house      draw the rooms of recon/ and what they import: docs/house.svg
@@ -9,7 +10,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 JOBS   ?= -n logical --maxprocesses=4 --dist=worksteal  # tests side by side; JOBS= runs them one by one
 
-.PHONY: demo test test-fast lint format house clean
+.PHONY: demo test test-fast soak lint format house clean
 
 $(VENV)/.core: pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -31,6 +32,9 @@ test: $(VENV)/.dev
 
 test-fast: $(VENV)/.dev
 	$(BIN)/python -m pytest $(JOBS) -m "not slow"
+
+soak: $(VENV)/.dev
+	$(BIN)/python -m tests.soak minutes=$(or $(MINUTES),60)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -1,5 +1,19 @@
 """The exceptions of this package: each says what was expected, what came, which file, and what to do."""
 
+import signal
+
+
+class Interruption(KeyboardInterrupt):
+    """A signal that asked the process to end.
+
+    Args:
+        number: Of the signal.
+    """
+
+    def __init__(self, number: int = signal.SIGINT) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
 
 class ReconError(Exception):
     """Something the user can mend; command lines print its message without a traceback."""
@@ -15,6 +29,10 @@ class PerceptionError(ReconError):
 
 class ConfigError(ReconError):
     """A configuration that cannot be run."""
+
+
+class StorageError(ReconError, OSError):
+    """A file that cannot be written: the disk is full, read-only or failing, or the folder is another user's."""
 
 
 class CheckpointError(ReconError):

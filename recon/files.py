@@ -8,10 +8,15 @@ import os
 import platform
 import re
 import secrets
+import stat
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from recon.errors import StorageError
+from recon.storage import storage_fault
 
 TEMPORARY = re.compile(
     r"\..+\.tmp-(?:(?P<machine>[0-9a-f]{8})-)?(?P<pid>\d+)(?:-[0-9a-f]{8})?(?:\.[^.]*)?", re.DOTALL
@@ -25,9 +30,24 @@ _CLEARED: set[Path] = set()
 
 def cache_folder() -> Path:
     """The user's cache of this package: `$XDG_CACHE_HOME/headrecon`, by default `~/.cache/headrecon`; it may not be
-    there yet.
+    there yet. A user without a home, as in a container, has it in a temporary folder of its own.
     """
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headrecon"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headrecon"
+    except RuntimeError:  # neither $HOME nor an entry in the list of users
+        return _own_temporary_folder()
+
+
+@functools.cache
+def _own_temporary_folder() -> Path:
+    """A temporary folder that no other user can write to."""
+    folder = Path(tempfile.gettempdir()) / f"headrecon-{os.getuid()}"
+    with contextlib.suppress(OSError):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022:
+            return folder
+    return Path(tempfile.mkdtemp(prefix="headrecon-"))
 
 
 def read_text(path: Path) -> str:
@@ -112,20 +132,28 @@ def replacing(path: Path) -> Iterator[Path]:
     power cut leaves the old or the new file. The temporary name is that of no other process or thread, wherever the
     folder is shared to, and keeps the suffix, for writers that go by it. The first call for a folder also removes what
     killed processes have left there.
+
+    Raises:
+        StorageError: The file cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.parent not in _CLEARED:
         _CLEARED.add(path.parent)
         remove_stale(path.parent)
     mine = f"{machine()}-{os.getpid()}-{secrets.token_hex(4)}"
     temporary = path.with_name(f".{path.stem}.tmp-{mine}{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         _flush(temporary)
         os.replace(temporary, path)
         _flush(path.parent)
+    except Exception as error:
+        if (fault := storage_fault(error, path)) is None:
+            raise
+        raise StorageError(fault) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # of a file system that is read-only now
+            temporary.unlink(missing_ok=True)
 
 
 def _flush(path: Path) -> None:

@@ -18,6 +18,8 @@ from recon.files import machine, remove_stale, running
 
 log = logging.getLogger(__name__)
 
+CHECKPOINT = Path("checkpoints/last.ckpt")
+"""Where the state of a run lies in its folder."""
 CLAIM = ".running"
 """The file in a run folder by which a process claims it: who that is, locked as long as it runs."""
 

@@ -86,3 +86,22 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path):
 
 def test_processes_are_running_or_not(gone):
     assert files.running(os.getpid()) and not files.running(gone)
+
+
+def test_a_user_without_a_home_has_a_cache_that_nobody_else_can_write_to(tmp_path, monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(files.Path, "home", homeless)
+    monkeypatch.setattr(files.tempfile, "tempdir", str(tmp_path))
+    own = tmp_path / f"headrecon-{os.getuid()}"
+    try:
+        files._own_temporary_folder.cache_clear()
+        assert files.cache_folder() == own and own.stat().st_mode & 0o777 == 0o700
+        files._own_temporary_folder.cache_clear()
+        own.chmod(0o777)  # another may have put something there
+        other = files.cache_folder()
+        assert other != own and other.parent == tmp_path and other.stat().st_mode & 0o777 == 0o700
+    finally:
+        files._own_temporary_folder.cache_clear()

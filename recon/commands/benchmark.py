@@ -24,7 +24,7 @@ log = logging.getLogger("benchmark")
 
 
 def command(cfg: DictConfig) -> None:
-    """Runs, then tables and pictures; exit code 1 if a run failed or on bad input, 130 when stopped."""
+    """Runs, then tables and pictures; exit code 1 if a run failed or on bad input."""
     run_series(log, run, cfg)
 
 

@@ -14,15 +14,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from recon.errors import ConfigError, ReconError
+from recon.errors import ConfigError, Interruption, ReconError
 from recon.resources import CONF
-from recon.run_folders import note_missing
+from recon.run_folders import CHECKPOINT, discard_if_empty, note_missing
+from recon.storage import storage_fault
 from recon.systems.aliases import present_arguments
 from recon.systems.help import GROUP_NAMES, comment_of, option_help, options, refusal
 from recon.systems.options.schema import check
@@ -44,6 +45,7 @@ def run(name: str, task: Callable[[DictConfig], None]) -> None:
     if {"-h", "--help"} & set(sys.argv[1:]):
         print_help(name)
         return
+    interrupt_on_signals()
     sys.argv[1:] = arguments = hydra_arguments(name, sys.argv[1:])
     register_resolvers()
 
@@ -62,9 +64,14 @@ def run(name: str, task: Callable[[DictConfig], None]) -> None:
         try:
             hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")(checked)()
         except Exception as error:
-            if (line := refusal(error, name, arguments)) is None:
+            line = refusal(error, name, arguments)
+            if line is None and isinstance(error, OSError):
+                line = storage_fault(error)  # Hydra makes the folder and opens the log
+            if line is None:
                 raise
             sys.exit(line)
+        except KeyboardInterrupt as stop:
+            sys.exit(code_of(stop))
 
 
 def require_all(name: str, cfg: DictConfig) -> None:
@@ -155,13 +162,13 @@ def run_tool(main: Callable[[list[str]], int | None], description: str | None) -
             sys.exit(main(arguments))
     except ReconError as error:
         sys.exit(f"{type(error).__name__}: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except KeyboardInterrupt as stop:
+        sys.exit(code_of(stop))
 
 
 @contextmanager
 def exit_codes(log: logging.Logger, stopped: str = "stopped") -> Iterator[None]:
-    """Ends the process with code 1 on bad input and 130 on an interruption.
+    """Ends the process with code 1 on bad input or where a file cannot be written, and on a signal as a shell does.
 
     Args:
         log: gets the error's message, or `stopped`.
@@ -172,9 +179,14 @@ def exit_codes(log: logging.Logger, stopped: str = "stopped") -> Iterator[None]:
     except ReconError as error:
         log.error("%s", error)
         sys.exit(1)
-    except KeyboardInterrupt:
+    except OSError as error:
+        if (fault := storage_fault(error)) is None:
+            raise
+        log.error("%s", fault)
+        sys.exit(1)
+    except KeyboardInterrupt as stop:
         log.error("%s", stopped)
-        sys.exit(130)
+        sys.exit(code_of(stop))
 
 
 @contextmanager
@@ -231,7 +243,7 @@ class RunFolderNotes(Callback):
 
 
 def run_series(log: logging.Logger, task: Callable[[DictConfig], int], cfg: DictConfig) -> None:
-    """Run a command that does many runs, and end the process: code 1 if some failed or on bad input, 130 when stopped.
+    """Run a command that does many runs, and end the process: code 1 if some failed or on bad input.
 
     Args:
         log: Gets the message of an error.
@@ -244,14 +256,37 @@ def run_series(log: logging.Logger, task: Callable[[DictConfig], int], cfg: Dict
     sys.exit(1 if failed else 0)
 
 
+def code_of(stop: KeyboardInterrupt) -> int:
+    """The exit code of a process that a signal ended, as shells report it: 130 for Ctrl-C, 143 for SIGTERM."""
+    return 128 + getattr(stop, "number", signal.SIGINT)
+
+
+def end_of_run(log: logging.Logger, stop: KeyboardInterrupt, command: str, folder: Path) -> NoReturn:
+    """End the process of a run that a signal stopped, saying how to go on.
+
+    Args:
+        log: Gets the message.
+        stop: The signal.
+        command: Name of the command.
+        folder: Of the run.
+    """
+    name = signal.Signals(code_of(stop) - 128).name
+    if (folder / CHECKPOINT).is_file():
+        log.warning("stopped by %s; go on with: %s resume=%s", name, command, folder)
+    else:
+        log.warning("stopped by %s with nothing trained yet: the same command starts again", name)
+        discard_if_empty(folder, f"{log.name}.log")
+    sys.exit(code_of(stop))
+
+
 def interrupt_on_signals() -> None:
-    """Makes a polite kill and a closed terminal the same as Ctrl-C: `KeyboardInterrupt`."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    """Makes a polite kill and a closed terminal interrupt as Ctrl-C does."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    raise Interruption(number)
 
 
 def say(text: str) -> None:

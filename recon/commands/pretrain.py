@@ -38,15 +38,16 @@ def command(cfg: DictConfig) -> None:
         with _claimed(folder, resumed=resumed) as folder, stored:
             cfg = pretraining_config.settle(cfg, list(job.overrides.task))
             training = config.build(cfg.training, kind="training of a prior")
-            finished = training.run(cfg, folder, lambda: run.record(cfg, list(job.overrides.task), folder))
+            training.run(cfg, folder, lambda: run.record(cfg, list(job.overrides.task), folder))
     except ReconError as error:
         log.error("%s", error)
         if _first_process():
             discard_if_empty(folder, "pretrain.log")
         sys.exit(1)
-    if not finished:
-        log.warning("stopped at a signal; go on with: headrecon-pretrain resume=%s", folder)
-        sys.exit(130)
+    except KeyboardInterrupt as stop:
+        if not _first_process():
+            sys.exit(command_line.code_of(stop))
+        command_line.end_of_run(log, stop, "headrecon-pretrain", folder)
 
 
 def _claimed(folder: Path, *, resumed: bool) -> AbstractContextManager[Path]:

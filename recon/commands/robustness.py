@@ -25,7 +25,7 @@ log = logging.getLogger("benchmark_robustness")
 
 
 def command(cfg: DictConfig) -> None:
-    """Scenes, runs, tables; exit code 1 if a run failed or on bad input, 130 when stopped."""
+    """Scenes, runs, tables; exit code 1 if a run failed or on bad input."""
     run_series(log, run, cfg)
 
 

@@ -21,7 +21,7 @@ log = logging.getLogger("benchmark")
 
 
 def command(cfg: DictConfig) -> None:
-    """Measures what is missing in the file; exit code 1 on bad input, 130 when stopped."""
+    """Measures what is missing in the file; exit code 1 on bad input."""
     interrupt_on_signals()
     with exit_codes(log, "stopped; the same command goes on from here"):
         run(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]

@@ -48,16 +48,15 @@ def command(cfg: DictConfig) -> None:
         stored = whole(folder / "config.yaml") if resumed else nullcontext()
         with claimed(folder, resumed=resumed) as folder, stored:
             cfg = config.settle(cfg, list(job.overrides.task))
-            metrics = run.reconstruct(cfg, folder, list(job.overrides.task), timeline)
+            run.reconstruct(cfg, folder, list(job.overrides.task), timeline)
     except ReconError as error:
         log.error("%s", error)
         discard_if_empty(folder)
         if job.mode == RunMode.MULTIRUN:
             raise  # Hydra goes on with the other jobs and reports this one
         sys.exit(1)
-    if metrics is None:
-        log.warning("stopped at a signal; go on with: headrecon resume=%s", folder)
-        sys.exit(130)
+    except KeyboardInterrupt as stop:
+        command_line.end_of_run(log, stop, "headrecon", folder)
 
 
 def main() -> None:

@@ -1,9 +1,7 @@
 """Scores of many predictions: scene by scene, in parallel, with every failure kept."""
 
-import multiprocessing
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -17,6 +15,7 @@ from recon.evaluation.evaluator import Evaluator, GroundTruthLike, Mode, Region
 from recon.evaluation.heatmap import error_sheet
 from recon.evaluation.official import OfficialResult
 from recon.evaluation.predictions import Job, Prediction, read_landmarks, read_mesh
+from recon.processes import in_processes
 from recon.warned import KeptWarnings
 
 REGIONS: tuple[tuple[str, Region | None], ...] = (("face", "face_sphere"), ("head", None))
@@ -90,14 +89,9 @@ def score(
     known.sort(key=lambda job: job.scene)
     scenes = [(name, list(group)) for name, group in groupby(known, key=lambda job: job.scene)]
     workers = min(workers or os.cpu_count() or 1, len(scenes))
-    if workers <= 1:
-        for name, group in scenes:
-            yield from _score_scene(name, truths[name], group, options)
-        return
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        futures = [pool.submit(_score_scene, name, truths[name], group, options) for name, group in scenes]
-        for future in as_completed(futures):
-            yield from future.result()
+    tasks = [(name, truths[name], group, options) for name, group in scenes]
+    for scores in in_processes(_score_scene, tasks, workers):
+        yield from scores
 
 
 def _names(scenes: Iterable[str]) -> str:
@@ -105,7 +99,8 @@ def _names(scenes: Iterable[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def _score_scene(name: str, truth: GroundTruthLike, jobs: list[Job], options: ScoringOptions) -> list[Score]:
+def _score_scene(task: tuple[str, GroundTruthLike, list[Job], ScoringOptions]) -> list[Score]:
+    name, truth, jobs, options = task
     try:
         evaluator = Evaluator(truth, name=f"ground truth of {name}")
         evaluator.require_regions(("face_sphere", "face"))

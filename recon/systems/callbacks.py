@@ -7,7 +7,8 @@ import signal
 import sys
 import time
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import pytorch_lightning as pl
 from tqdm import tqdm
 
+from recon.errors import Interruption
 from recon.files import replacing
 
 log = logging.getLogger(__name__)
@@ -160,9 +162,17 @@ class LastCheckpoint(pl.Callback):
         """Give the signals back."""
         self._restore()
 
+    @contextmanager
+    def interrupting(self) -> Iterator[None]:
+        """A context in which a second signal is an `Interruption`; Lightning makes it the end of the process."""
+        try:
+            yield
+        except SystemExit as end:
+            raise Interruption(self.stopped_by or signal.SIGINT) from end
+
     def _stop(self, number: int, frame: FrameType | None) -> None:
         if self.stopped_by is not None:
-            raise KeyboardInterrupt
+            raise Interruption(number)
         self.stopped_by = signal.Signals(number)
         log.warning("%s: stopping after this step; once more interrupts at once", self.stopped_by.name)
 

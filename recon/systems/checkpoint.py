@@ -7,11 +7,8 @@ from typing import Any
 import torch
 from lightning_fabric.plugins.io.checkpoint_io import CheckpointIO
 
-from recon.errors import CheckpointError
+from recon.errors import CheckpointError, StorageError
 from recon.files import replacing
-
-CHECKPOINT = Path("checkpoints/last.ckpt")
-"""Where it lies in the folder of a run."""
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -26,12 +23,11 @@ class AtomicCheckpointIO(CheckpointIO):
     ) -> None:
         """Save; on failure the file that was there stays, and `CheckpointError` says why."""
         try:
-            with replacing(Path(path)) as temporary:
-                torch.save(checkpoint, temporary)
-        except OSError as error:
-            raise CheckpointError(
-                f"Could not write the checkpoint {path}: {error}. Free space or choose another folder."
-            ) from error
+            # A file of Python's, since PyTorch's own writer does not say why it failed.
+            with replacing(Path(path)) as temporary, temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+        except (StorageError, OSError) as error:
+            raise CheckpointError(f"Could not write the checkpoint: {error}") from error
 
     def load_checkpoint(
         self, path: str | os.PathLike, map_location: Any = None, weights_only: bool | None = None

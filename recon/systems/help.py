@@ -28,7 +28,9 @@ GROUP_NAMES = {"pretrain": {"prior": "pretraining@training", "size": "prior_size
 """Options of a command that Hydra knows by another name: what `prior=` and `size=` name in pretrain.yaml are the groups
 conf/pretraining and conf/prior_size.
 """
-EXIT_CODES = "Exit codes: 0 done, 1 bad input, 130 stopped by a signal."
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 bad input or a disk that cannot be written, 130 stopped by Ctrl-C, 143 by SIGTERM."
+)
 
 
 class Option(NamedTuple):

@@ -1,6 +1,7 @@
 """One reconstruction, stage by stage: open → observe → initialise → train → mesh → report."""
 
 import logging
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,9 +10,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from recon import scene as scenes
-from recon.errors import ConfigError, OutOfDistributionError, ReconError
+from recon.errors import ConfigError, Interruption, OutOfDistributionError, ReconError
 from recon.files import replacing
-from recon.systems.checkpoint import CHECKPOINT
+from recon.run_folders import CHECKPOINT
 from recon.systems.photographs import calibrated_scene, plain_photographs, with_masks
 from recon.systems.report.inputs import check_inputs
 from recon.systems.report.reporter import Reporter
@@ -27,7 +28,7 @@ RECORDS = ("overrides.yaml", "config.yaml")
 
 def reconstruct(
     cfg: DictConfig, folder: Path, overrides: Sequence[str] = (), timeline: Timeline | None = None
-) -> dict[str, Any] | None:
+) -> dict[str, Any]:
     """Reconstruct a head: scene and views in, a run folder with mesh, renders and metrics out.
 
     Args:
@@ -37,20 +38,21 @@ def reconstruct(
         timeline: Where the seconds of each stage are counted.
 
     Returns:
-        What metrics.json holds; None where a signal stopped the training, whose state is saved then.
+        What metrics.json holds.
 
     Raises:
         SceneError: Scene, views, images, masks or cameras cannot be used.
         ConfigError: The configuration cannot be run, or the folder holds another run.
         PriorError: The prior cannot be used.
         MeshError: The field has no surface.
+        Interruption: A signal stopped the training, whose state is saved then.
     """
     with KeptWarnings() as warned:
         with recorded(cfg, overrides, folder):
             run = prepare(cfg, folder, timeline, overrides)
         with Reporter(run, warned.messages) as reporter:
             if not train(run):
-                return None
+                raise Interruption(run.stopped_by or signal.SIGINT)
             reporter.surface()
             return reporter.write()
 

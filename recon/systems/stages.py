@@ -3,6 +3,7 @@
 import logging
 import random
 import shlex
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,10 @@ from recon.calibration import is_calibrated, read_pose, say_warnings
 from recon.errors import ConfigError, OutOfDistributionError, SceneError
 from recon.priors import FitsHead, FittedHead, Networks, Prior, SceneObservations, Start
 from recon.rendering import CameraBundle, PixelStore, SurfaceSampler
+from recon.run_folders import CHECKPOINT
 from recon.scene import Scene
 from recon.systems.callbacks import CurveFile, LastCheckpoint, Progress
-from recon.systems.checkpoint import CHECKPOINT, AtomicCheckpointIO
+from recon.systems.checkpoint import AtomicCheckpointIO
 from recon.systems.config import build, device_of, preset_of, without_prior
 from recon.systems.data import RayData
 from recon.systems.photographs import maskable
@@ -52,6 +54,7 @@ class Run:
         start: What training starts from.
         start_name: The name that the prior gives to that start; it stands in metrics.json as `prior`.
         train_s: Seconds spent training, those of an interrupted run before included.
+        stopped_by: Signal that stopped the training; None where it came to its end.
         surface: What the mesh stage extracted; None before.
     """
 
@@ -66,6 +69,7 @@ class Run:
     start: Start
     start_name: str = "sphere"
     train_s: float = 0.0
+    stopped_by: signal.Signals | None = None
     surface: SurfaceMesh | None = None
 
     @property
@@ -266,8 +270,9 @@ def train(run: Run) -> bool:
         default_root_dir=folder,
     )
     log.info("training %d steps; everything of this run goes to %s", system.steps, folder)
-    trainer.fit(system, datamodule=run.data, ckpt_path=path if path.is_file() else None)
-    run.train_s = last.train_s
+    with last.interrupting():
+        trainer.fit(system, datamodule=run.data, ckpt_path=path if path.is_file() else None)
+    run.train_s, run.stopped_by = last.train_s, last.stopped_by
     run.timeline.lap("train")
     return last.stopped_by is None
 

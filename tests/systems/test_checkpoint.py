@@ -35,7 +35,7 @@ def test_a_failed_save_is_loud_and_keeps_the_old_file(tmp_path, monkeypatch):
     io.save_checkpoint({"step": 1}, path)
 
     def full(checkpoint, temporary):
-        temporary.write_bytes(b"half")
+        temporary.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)

@@ -3,12 +3,9 @@
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,7 @@ import trimesh
 from recon.errors import ConfigError, SceneError
 from recon.files import replacing
 from recon.geometry.decimation import decimate
+from recon.processes import in_processes
 from recon.scene.h3ds.layout import Paths
 from recon.scene.scene import read_indices
 from recon.synth.body.subject import build_subject, draw_recipe, with_truth
@@ -203,7 +201,8 @@ def make_scenes(
             known[name]["files"] = file_hashes(root / name)
             _write_manifest(root, known)
         yield SceneProgress(name, families[name], False, number, len(recipes))
-    for name in _in_parallel(partial(make_scene, root, settings), missing, workers):
+    made = in_processes(partial(make_scene, root, settings), missing, workers, one_thread=True)
+    for name in (path.name for path in made):
         done += 1
         known[name] = {"key": keys[name], "settings": asdict(settings), "files": file_hashes(root / name)}
         _write_manifest(root, known)
@@ -246,29 +245,6 @@ def file_hashes(folder: Path | str) -> dict[str, str]:
 def _key(recipe: Mapping[str, Any], settings: SceneSettings) -> str:
     text = json.dumps([dict(recipe), asdict(settings)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _in_parallel(make: partial[Path], recipes: Sequence[Mapping[str, Any]], workers: int) -> Iterator[str]:
-    """Names of scenes as they are done, made here or in fresh processes."""
-    if workers <= 1 or len(recipes) <= 1:
-        for recipe in recipes:
-            yield make(recipe).name
-        return
-    with ProcessPoolExecutor(
-        min(workers, len(recipes)), mp_context=get_context("spawn"), initializer=_one_thread
-    ) as pool:
-        try:
-            for future in as_completed([pool.submit(make, recipe) for recipe in recipes]):
-                yield future.result().name
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _one_thread() -> None:
-    """A worker is one process on one core; libraries must not start threads of their own."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        os.environ[name] = "1"
 
 
 def _write_manifest(root: Path, known: Mapping[str, Mapping[str, Any]]) -> None:

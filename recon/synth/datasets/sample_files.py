@@ -6,10 +6,8 @@
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Mapping, Sequence
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ import numpy as np
 from recon.errors import SceneError
 from recon.files import replacing
 from recon.geometry.frames import UNIT_CENTRE_MM, UNIT_RADIUS_MM
+from recon.processes import in_processes
 from recon.synth.body.subject import make_subject
 from recon.synth.datasets.samples import HeadSamples, SampleCounts, sample_subject
 from recon.synth.datasets.template import FILE as TEMPLATE_FILE
@@ -84,7 +83,8 @@ def write_samples(
     done = _finished(folder, old["shards"], jobs)
     kept = folder.parent / TEMPLATE_FILE if template else None
     make = partial(_make_shard, folder, split, counts, spacing_mm, wide, kept)
-    for entry in _in_parallel(make, [job for job in jobs.items() if job[0] not in done], workers):
+    missing = [job for job in jobs.items() if job[0] not in done]
+    for entry in in_processes(make, missing, workers, one_thread=True):
         done[entry["file"]] = entry
         logger.info("wrote %s (%d of %d shards)", folder / entry["file"], len(done), len(jobs))
         _write_manifest(path, manifest, done)
@@ -164,18 +164,6 @@ def _make_shard(
     _write_shard(folder / file, heads)
     digest = hashlib.sha256((folder / file).read_bytes()).hexdigest()
     return {"file": file, "seeds": list(seeds), "names": [head.name for head in heads], "sha256": digest}
-
-
-def _in_parallel(
-    make: Callable[[Any], dict[str, Any]], jobs: Sequence[Any], workers: int
-) -> Iterator[dict[str, Any]]:
-    """Yields the results as they come, from this process or from several fresh ones."""
-    if workers <= 1 or len(jobs) <= 1:
-        yield from map(make, jobs)
-        return
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=get_context("spawn")) as pool:
-        for future in as_completed([pool.submit(make, job) for job in jobs]):
-            yield future.result()
 
 
 def _write_manifest(path: Path, manifest: dict[str, Any], shards: dict[str, dict[str, Any]]) -> None:

@@ -1,12 +1,13 @@
 """The training of prior=deepsdf: an auto-decoder by gradient descent, checked, trained and written."""
 
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from recon.errors import ConfigError
+from recon.errors import ConfigError, Interruption
 from recon.systems.pretraining import outputs
 from recon.systems.pretraining.run import prepare, train
 
@@ -42,11 +43,11 @@ class AutoDecoderTraining:
                     f"choose a multiple of {world}"
                 )
 
-    def run(self, cfg: DictConfig, folder: Path, record: Callable[[], None]) -> bool:
-        """Train and write the prior; returns whether the training came to its end."""
+    def run(self, cfg: DictConfig, folder: Path, record: Callable[[], None]) -> None:
+        """Train and write the prior."""
         task = prepare(cfg, folder)
         record()
-        finished = train(task)
-        if finished and task.first_process:
+        if not train(task):
+            raise Interruption(task.stopped_by or signal.SIGINT)
+        if task.first_process:
             outputs.write(task)
-        return finished

@@ -111,12 +111,11 @@ class PCATraining:
         if not 0 <= pca.share < 1:
             raise ConfigError(f"pca.share={pca.share}: it is a share of the heads, from 0 to below 1")
 
-    def run(self, cfg: DictConfig, folder: Path, record: Callable[[], None]) -> bool:
-        """Build and write the prior; returns that it came to its end."""
+    def run(self, cfg: DictConfig, folder: Path, record: Callable[[], None]) -> None:
+        """Build and write the prior."""
         task = prepare(cfg, folder)
         record()
         write(task, build(task))
-        return True
 
 
 def prepare(cfg: DictConfig, folder: Path) -> PCATask:

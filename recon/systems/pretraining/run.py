@@ -1,6 +1,7 @@
 """One pretraining: from a configuration to a trained shape model of heads on disk."""
 
 import logging
+import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ from recon.priors.data.dataset import HeadData, SampleFolder
 from recon.priors.data.lattices import Lattices, read_lattices, start_from_components, start_from_sphere
 from recon.priors.data.scans import ScanFolder
 from recon.priors.weights import NETWORKS
-from recon.systems.checkpoint import CHECKPOINT, AtomicCheckpointIO
+from recon.run_folders import CHECKPOINT
+from recon.systems.checkpoint import AtomicCheckpointIO
 from recon.systems.config import build
 from recon.systems.pretraining.auto_decoder import Pretraining, Rates, ShapeObjective
 from recon.systems.pretraining.callbacks import AgreedCheckpoint, PriorCurve, PriorProgress
@@ -48,6 +50,7 @@ class PriorTask:
         batches: The training data.
         started: `time.monotonic()` at the start of the run.
         train_s: Seconds spent training, those of an interrupted run before included.
+        stopped_by: Signal that stopped the training; None where it came to its end.
         first_process: Whether this process is the one that writes; known after training.
     """
 
@@ -61,6 +64,7 @@ class PriorTask:
     batches: HeadBatches
     started: float
     train_s: float = 0.0
+    stopped_by: signal.Signals | None = None
     first_process: bool = True
 
 
@@ -188,8 +192,9 @@ def train(task: PriorTask) -> bool:
         default_root_dir=folder,
     )
     log.info("training %d steps; everything of this run goes to %s", task.system.steps, folder)
-    trainer.fit(task.system, datamodule=task.batches, ckpt_path=path if path.is_file() else None)
-    task.train_s, task.first_process = last.train_s, trainer.is_global_zero
+    with last.interrupting():
+        trainer.fit(task.system, datamodule=task.batches, ckpt_path=path if path.is_file() else None)
+    task.train_s, task.first_process, task.stopped_by = last.train_s, trainer.is_global_zero, last.stopped_by
     return last.stopped_by is None
 
 

@@ -24,7 +24,7 @@ class PriorTraining(Protocol):
         """
         ...
 
-    def run(self, cfg: DictConfig, folder: Path, record: Callable[[], None]) -> bool:
+    def run(self, cfg: DictConfig, folder: Path, record: Callable[[], None]) -> None:
         """Train a prior and write it into a run folder.
 
         Args:
@@ -32,10 +32,8 @@ class PriorTraining(Protocol):
             folder: Of the run.
             record: Writes config.yaml and overrides.yaml; to be called when nothing bad is left to be found.
 
-        Returns:
-            Whether the training came to its end; False where a signal stopped it, with its state saved.
-
         Raises:
             PriorError: The data cannot be used.
+            Interruption: A signal stopped the training, whose state is saved then.
         """
         ...

@@ -1,0 +1,76 @@
+"""Workers end with the process that started them, and what they were still to do is dropped."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from recon.errors import ReconError
+from recon.processes import in_processes
+
+PROGRAM = """
+import os, sys, time
+from pathlib import Path
+from recon.commands.command_line import exit_codes, interrupt_on_signals
+from recon.processes import in_processes
+import logging
+
+def work(job):
+    (Path(sys.argv[1]) / f"{job}-{os.getpid()}").touch()
+    time.sleep(0.05 if job == 0 else 60)
+    return job
+
+if __name__ == "__main__":
+    interrupt_on_signals()
+    with exit_codes(logging.getLogger("program")):
+        for job in in_processes(work, list(range(50)), 2):
+            print(job, flush=True)
+"""
+
+
+def _alive(number):
+    try:
+        with open(f"/proc/{number}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for processes in /proc")
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)]
+)
+def test_workers_end_with_the_process_that_started_them(tmp_path, number, code):
+    program, begun = tmp_path / "program.py", tmp_path / "begun"
+    program.write_text(PROGRAM)
+    begun.mkdir()
+    parent = subprocess.Popen([sys.executable, program, begun], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None and parent.stdout.readline() == "0\n"
+    parent.send_signal(number)
+    assert parent.wait(timeout=60) == code
+    workers = {int(path.name.split("-")[1]) for path in begun.iterdir()}
+    assert 1 <= len(workers) <= 2
+    deadline = time.monotonic() + 60
+    while any(map(_alive, workers)):
+        assert time.monotonic() < deadline, "workers outlive the process that started them"
+        time.sleep(0.05)
+    assert len(list(begun.iterdir())) <= 4  # nothing new was begun
+
+
+def test_a_worker_that_is_killed_is_an_error_that_says_so():
+    with pytest.raises(ReconError, match="worker processes was killed"):
+        list(in_processes(_die, [1, 2, 3], 2))
+
+
+def _die(job):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_results_and_errors_come_from_here_and_from_workers():
+    assert sorted(in_processes(abs, [-3, 1, -2], 2)) == sorted(in_processes(abs, [-3, 1, -2], 1)) == [1, 2, 3]
+    for workers in (1, 2):
+        with pytest.raises(ValueError, match="invalid literal"):
+            list(in_processes(int, ["1", "x"], workers))
