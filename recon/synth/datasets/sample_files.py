@@ -83,8 +83,7 @@ def write_samples(
     done = _finished(folder, old["shards"], jobs)
     kept = folder.parent / TEMPLATE_FILE if template else None
     make = partial(_make_shard, folder, split, counts, spacing_mm, wide, kept)
-    missing = [job for job in jobs.items() if job[0] not in done]
-    for entry in in_processes(make, missing, workers, one_thread=True):
+    for entry in in_processes(make, _missing(jobs, done), workers, one_thread=True):
         done[entry["file"]] = entry
         logger.info("wrote %s (%d of %d shards)", folder / entry["file"], len(done), len(jobs))
         _write_manifest(path, manifest, done)
@@ -98,6 +97,13 @@ def _seeds_of_shards(seeds: Sequence[int], heads_per_shard: int) -> dict[str, tu
         f"shard-{number:05d}.npz": tuple(int(seed) for seed in seeds[first : first + heads_per_shard])
         for number, first in enumerate(range(0, len(seeds), heads_per_shard))
     }
+
+
+def _missing(
+    jobs: Mapping[str, tuple[int, ...]], done: Mapping[str, Any]
+) -> list[tuple[str, tuple[int, ...]]]:
+    """Shards that are still to be made."""
+    return [job for job in jobs.items() if job[0] not in done]
 
 
 def _finished(
