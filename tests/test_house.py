@@ -23,7 +23,6 @@ LONGER = {
 LEAST_LINES, MOST_FILES = 40, 16
 SHORTER = {
     "recon/compiled.py": "the one place that knows numba",
-    "recon/errors.py": "the exceptions of all rooms",
     "recon/fields/encoding.py": "shared by three kinds of network",
     "recon/resources.py": "where conf/ and priors/ lie, for all rooms",
     "recon/systems/pretraining/training.py": "a seam: what the training of a prior is to offer",
