@@ -41,7 +41,9 @@ def trained(task: PriorTask, measured: Mapping[str, Any]) -> ShapePrior:
         "heads": len(task.data.names),
         "synthetic": isinstance(task.data, SampleFolder),
         # A prior is the same whether or not its training was interrupted.
-        "recipe": OmegaConf.to_container(OmegaConf.masked_copy(cfg, [key for key in cfg if key != "resume"])),
+        "recipe": OmegaConf.to_container(
+            OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "resume"])
+        ),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "hardware": f"{platform.machine()}, {device_of(cfg)}, {cfg.trainer.devices} process(es)",
         "software": f"torch {torch.__version__}, python {platform.python_version()}",
