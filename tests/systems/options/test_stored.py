@@ -119,7 +119,9 @@ def test_a_method_to_fall_back_to_is_a_choice_not_a_path(tmp_path):
         config.without_prior(cfg, f"../../../../../../{tmp_path}/evil")
 
 
-@pytest.mark.parametrize("line", ["trainer: 3", "trainer: {}", "method: null", "renderer: [1]", "prior: text"])
+@pytest.mark.parametrize(
+    "line", ["trainer: 3", "trainer: {}", "method: null", "renderer: [1]", "prior: text"]
+)
 def test_a_stored_configuration_that_is_not_whole_is_named(folder, line):
     content = yaml.safe_load((folder / "config.yaml").read_text()) | yaml.safe_load(line)
     (folder / "config.yaml").write_text(yaml.safe_dump(content))
