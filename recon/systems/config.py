@@ -15,7 +15,7 @@ from recon.perception.masks import ALPHA, AUTO
 from recon.resources import CONF as CONF
 from recon.scene.h3ds import scene_ids
 from recon.systems.options.building import build as build
-from recon.systems.options.schema import check
+from recon.systems.options.schema import check, check_groups
 from recon.systems.options.stored import keep_loggers_in, override, read_config, whole
 from recon.systems.resolvers import PRESETS as PRESETS
 from recon.systems.resolvers import preset_of as preset_of
@@ -87,10 +87,12 @@ def check_values(cfg: DictConfig) -> None:
     Raises:
         ConfigError: One has the wrong type or range.
     """
+    command = "pretrain" if "training" in cfg else "train"
+    check_groups(cfg, command)
     uses_gpu(cfg)
     if "preset" in cfg:
         preset_of(cfg)
-    check(cfg, "pretrain" if "training" in cfg else "train")
+    check(cfg, command)
 
 
 def _refined(cfg: DictConfig, overrides: list[str]) -> DictConfig:

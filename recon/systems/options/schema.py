@@ -395,12 +395,20 @@ def check(cfg: DictConfig, command: str) -> None:
     Raises:
         ConfigError: One sentence with the option, its value, and what was expected.
     """
-    for name in {name.partition(".")[0] for name in SCHEMAS[command] if "." in name} & set(map(str, cfg)):
-        if not isinstance(OmegaConf.select(cfg, name), DictConfig):
-            raise ConfigError(f"{name}={_shown(OmegaConf.select(cfg, name))}: expected options of its own")
     for name, value in _values(cfg, SCHEMAS[command]):
         if not SCHEMAS[command][name].admits(value):
             raise ConfigError(f"{name}={_shown(value)}: expected {SCHEMAS[command][name].words}")
+
+
+def check_groups(cfg: DictConfig, command: str) -> None:
+    """Refuse a configuration in which something else stands in the place of options, such as `trainer: 3`.
+
+    Raises:
+        ConfigError: With the place.
+    """
+    for name in {name.partition(".")[0] for name in SCHEMAS[command] if "." in name} & set(map(str, cfg)):
+        if not isinstance(OmegaConf.select(cfg, name), DictConfig):
+            raise ConfigError(f"{name}={_shown(OmegaConf.select(cfg, name))}: expected options of its own")
 
 
 def _values(cfg: DictConfig, names: Mapping[str, Rule]) -> Iterator[tuple[str, Any]]:

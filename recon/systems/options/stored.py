@@ -55,7 +55,7 @@ def whole(path: Path) -> Iterator[None]:
     try:
         yield
     except OmegaConfBaseException as error:
-        said = str(error).partition("\n")[0]
+        said = f"{getattr(error, 'full_key', None) or 'an option'} ({str(error).partition(chr(10))[0]})"
         raise ConfigError(
             f"{path} is not whole, or of another version of this project: {said}. Give what is missing on the command "
             "line, such as +steps=900, or start a new run"
