@@ -261,7 +261,7 @@ PRETRAIN = {
     "scan_points": COUNT,
     **_below("pca", dict.fromkeys(("latent_size", "workers"), COUNT)),
     **_below("pca", dict.fromkeys(("reach_mm", "step_mm"), LENGTH)),
-    **_below("pca", dict.fromkeys(("portraits", "brightness_components"), AMOUNT)),
+    **_below("pca", dict.fromkeys(("portraits", "brightness_components", "face_components"), AMOUNT)),
     "pca.share": number(0, 1, below=True),
     "pca.full": FLAG,
     "training.name": TEXT,
