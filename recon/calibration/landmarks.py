@@ -57,9 +57,7 @@ class LandmarkModel:
             PriorError: The prior is no linear shape model, or has no face points.
         """
         nodes, node_basis = face_nodes(prior, components)
-        with np.load(table) as file:
-            places, bias = file["places_mm"].astype(float), file["bias_mm"].astype(float)
-            noise, mirror = file["relative_sigma"].astype(float), file["mirror"].astype(int)
+        places, bias, noise, mirror = read_table(table)
         distance, near = cKDTree(nodes).query(places, k=NEIGHBOURS)
         weight = 1 / (distance + 0.5) ** 2
         weight /= weight.sum(axis=1, keepdims=True)
@@ -106,6 +104,13 @@ class LandmarkModel:
             :, low + 1
         ]
         return result
+
+
+def read_table(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The arrays of a table of landmarks: places (mm), bias (mm), relative sigma, and mirror images."""
+    with np.load(path) as file:
+        places, bias = file["places_mm"].astype(float), file["bias_mm"].astype(float)
+        return places, bias, file["relative_sigma"].astype(float), file["mirror"].astype(int)
 
 
 def face_nodes(
