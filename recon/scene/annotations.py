@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float
 
 from recon.errors import SceneError
-from recon.files import read_text
+from recon.reading import numbers, read_json, reading, shortened, table
 from recon.scene.pairing import files_in, partners, strays
 
 IGNORE_FOLDER = "ignore"
@@ -79,16 +79,13 @@ def read_pixels(path: Path, width: int, height: int) -> dict[str, Float[np.ndarr
     Raises:
         SceneError: The file holds something else, or a landmark lies outside the photograph.
     """
-    try:
-        table = json.loads(read_text(path))
-        found = {str(name): np.array(place, dtype=np.float64) for name, place in table.items()}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise SceneError(f'{path}: expected {{"nose_tip": [x, y], ...}} in pixels ({error})') from error
+    with reading(path, SceneError, 'landmarks, {"nose_tip": [x, y], ...} in pixels'):
+        places = table(read_json(path))
+        found = {name: numbers(place, (2,), shortened(name, 60)) for name, place in places.items()}
     for name, place in found.items():
-        inside = place.shape == (2,) and bool((place >= 0).all() and (place <= [width, height]).all())
-        if not inside:
+        if not bool((place >= 0).all() and (place <= [width, height]).all()):
             raise SceneError(
-                f"{path}: {name} is at {place.tolist()}; expected [x, y] inside the photograph of {width} x {height} "
+                f"{path}: {shortened(name, 60)} is at {place.tolist()}; expected [x, y] inside the photograph of {width} x {height} "
                 "pixels. Leave out landmarks that it does not show"
             )
     return found
@@ -97,5 +94,5 @@ def read_pixels(path: Path, width: int, height: int) -> dict[str, Float[np.ndarr
 def write_pixels(landmarks: Mapping[str, Float[np.ndarray, " 2"]], path: Path) -> None:
     """Write landmarks of a photograph in the form that `read_pixels` reads; the folder is made."""
     path.parent.mkdir(exist_ok=True)
-    table = {name: [round(float(value), 3) for value in place] for name, place in landmarks.items()}
-    path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    places = {name: [round(float(value), 3) for value in place] for name, place in landmarks.items()}
+    path.write_text(json.dumps(places, indent=1) + "\n", encoding="utf-8")

@@ -235,7 +235,7 @@ def _tried(parser: Parser, path: Path, number: int) -> tuple[Fault | None, bool]
             return Fault(parser.name, "foreign exception", number, _where(error)), False
         message = str(error)
         if path.name not in message and path.parent.name not in message:
-            return Fault(parser.name, "unnamed", number, f"{_where(error)}: {message[:160]}"), True
+            return Fault(parser.name, "unnamed", number, f"{_where(error)}: {message[-160:]}"), True
         if len(message) > LONGEST:
             return Fault(parser.name, "unnamed", number, f"{_where(error)}: {len(message)} characters"), True
         return None, True

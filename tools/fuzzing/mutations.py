@@ -263,7 +263,7 @@ def _claims(content: bytes, rng: Random) -> bytes:
 
 
 def _with_number(array: np.ndarray, rng: Random) -> np.ndarray:
-    changed = np.array(array, np.float64)
+    changed = np.zeros(array.shape) if array.dtype.kind not in "biuf" else np.array(array, np.float64)
     if changed.size:
         changed.flat[rng.randrange(changed.size)] = rng.choice((np.nan, np.inf, -np.inf, 1e308, 1e-308, 0, -1))
     return changed
@@ -277,9 +277,10 @@ OF_ARRAYS: tuple[Callable[[np.ndarray, Random], np.ndarray], ...] = (
     lambda array, rng: array[None],
     lambda array, rng: np.array(rng.choice((0.0, 1.0, np.nan))),
     lambda array, rng: np.zeros_like(array),
-    lambda array, rng: -array if array.dtype.kind in "fi" else array,
+    lambda array, rng: -array if array.dtype.kind in "fi" else array[..., None],
     lambda array, rng: np.zeros((0, *array.shape[1:])),
-    lambda array, rng: array.astype(rng.choice(("c16", "U8", "S4", "f2", "i1", "u8", "?", "O", "M8[s]"))),
+    lambda array, rng: array.astype(rng.choice(("c16", "f2", "i1", "u8", "?", "M8[s]") if array.dtype.kind in "biuf" else ("S4", "O"))),
+    lambda array, rng: array.astype(rng.choice(("U8", "S4", "O"))),
     lambda array, rng: np.zeros(array.shape, [("a", "f8")]),
 )
 """Mutations of arrays."""

@@ -14,6 +14,7 @@ from jaxtyping import Float, Integer
 from PIL import Image
 
 from recon.errors import SceneError
+from recon.reading import open_picture, reading
 from recon.scene.camera import Camera
 from recon.scene.cameras_npz import CameraFile
 from recon.scene.h3ds.helper import H3DSHelper, MissingFileError, UnknownIdError, load_config, present_file
@@ -267,14 +268,12 @@ class H3DS:
 
     def _picture(self, file: str) -> Image.Image:
         """A fully decoded image in its stored mode."""
-        try:
-            with Image.open(present_file(file)) as image:
-                image.load()
-                return image
-        except (SyntaxError, ValueError, EOFError, OSError) as error:
-            if isinstance(error, MissingFileError):
-                raise
-            raise SceneError(f"image {file} cannot be read ({error}): replace the file") from error
+        with (
+            reading(f"image {present_file(file)}", SceneError, "an image", "replace the file"),
+            open_picture(file) as image,
+        ):
+            image.load()
+            return image
 
 
 __all__ = ["H3DS", "Mesh", "MissingFileError", "UnknownIdError"]

@@ -1,0 +1,134 @@
+"""Modules for states that are stored in files: the arguments that stand there are held against the shapes of the tensors
+before anything of their size is made.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from recon.reading import integer, listed, number, numbers, shortened, table
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+Shapes = Mapping[str, Sequence[int]]
+
+MOST = {"depth": 64, "octaves": 32, "view_octaves": 32, "levels": 64}
+"""Highest values of arguments that decide how many parts a module has."""
+LARGEST = 1 << 24
+"""Highest value of any other whole number among arguments."""
+LONGEST, DEEPEST = 1000, 6
+"""Most values of a list, and most lists in each other, among arguments."""
+
+
+def check_arguments(arguments: Any, what: str = "arguments", depth: int = 0) -> dict[str, Any]:
+    """The arguments of a module as a file has them, with no number beyond what a module of this project can have.
+
+    Raises:
+        ValueError: They are something else.
+    """
+    for name, value in table(arguments, what).items():
+        _check_value(value, shortened(name, 40), depth)
+    return dict(arguments)
+
+
+def _check_value(value: Any, name: str, depth: int) -> None:
+    if depth > DEEPEST:
+        raise ValueError("arguments are nested too deeply")
+    if isinstance(value, dict):
+        check_arguments(value, name, depth + 1)
+    elif isinstance(value, list):
+        for each in listed(value, name, LONGEST):
+            _check_value(each, name, depth + 1)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        integer(value, name, -LARGEST, MOST.get(name, LARGEST))
+    elif isinstance(value, float):
+        number(value, name)
+
+
+def made_to_fit(make: Callable[..., ModuleT], arguments: Mapping[str, Any], shapes: Shapes) -> ModuleT:
+    """The module of some arguments, made only if its state has the shapes that are stored.
+
+    Args:
+        make: Class of the module, which must be able to be made on PyTorch's meta device.
+        arguments: As they stand in a file.
+        shapes: Shapes of the stored tensors by name.
+
+    Raises:
+        ValueError: The arguments are no arguments, or make another module than the stored one.
+        Exception: As the class raises them.
+    """
+    checked = check_arguments(arguments)
+    with torch.device("meta"):  # takes no memory
+        empty = make(**checked)
+    check_shapes({name: tensor.shape for name, tensor in empty.state_dict().items()}, shapes)
+    return make(**checked)
+
+
+def check_shapes(expected: Shapes, stored: Shapes) -> None:
+    """Check that tensors of some shapes are stored, and no others.
+
+    Raises:
+        ValueError: They are not; the message names the first that differs.
+    """
+    for name in {**expected, **stored}:
+        own, found = expected.get(name), stored.get(name)
+        if own is None or found is None or tuple(own) != tuple(found):
+            raise ValueError(
+                f"its tensor {shortened(name, 60)} has shape {found and tuple(found)}, its arguments make "
+                f"{own and tuple(own)}"
+            )
+
+
+def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """The shapes of tensors by name."""
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def check_finite(tensors: Mapping[str, Tensor]) -> None:
+    """Check that tensors hold finite numbers.
+
+    Raises:
+        ValueError: One does not; the message names it.
+    """
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise ValueError(f"its tensor {shortened(name, 60)} holds numbers that are not finite")
+
+
+def lattice_nodes(arguments: Any, what: str) -> int:
+    """Number of values of the lattice that `low`, `high` and `cells` of some arguments describe.
+
+    Raises:
+        ValueError: They describe none.
+    """
+    lattice = table(arguments, what)
+    low, high = (numbers(lattice.get(name), (3,), f"{name} of {what}") for name in ("low", "high"))
+    if not (high > low).all():
+        raise ValueError(f"{what} has no extent")
+    cells = listed(lattice.get("cells"), f"cells of {what}", 3)
+    if len(cells) != 3:
+        raise ValueError(f"cells of {what} must be three numbers")
+    return math.prod(integer(count, f"cells of {what}", 1, 4096) + 2 for count in cells)
+
+
+def check_deformation(arguments: Any, shapes: Shapes, prefix: str = "") -> None:
+    """Check that the arguments of a `Deformation` make the tensors that are stored.
+
+    Args:
+        arguments: Those of `identity` and `expression`.
+        shapes: Shapes of the stored tensors by name.
+        prefix: Beginning of their names.
+
+    Raises:
+        ValueError: They do not.
+    """
+    lattices = table(arguments, "deformation")
+    for name in ("identity", "expression"):
+        nodes = lattice_nodes(lattices.get(name), name)
+        modes = integer(lattices[name].get("modes"), f"modes of {name}", 1, 100_000)
+        rows = {"rows": (nodes, 3 * modes)}
+        check_shapes(rows, {"rows": shapes.get(f"{prefix}{name}.rows", ())})
