@@ -1,7 +1,7 @@
 """Reading of files that a stranger may have made: what they may take, and errors that name the file and the cause.
 
-`reading` turns whatever a parser raises into an error of this package. The readers look at sizes before memory is taken,
-and the checks of values (`table`, `numbers`, ...) raise a ValueError that says what was expected, for `reading` to name
+`reading` turns whatever a parser raises into an error of this package. The readers look at sizes before memory is
+taken, and the checks of values (`table`, `numbers`, ...) raise a ValueError that says what was expected, for `reading` to name
 the file.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import stat
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import yaml
 from jaxtyping import Float
 from numpy.lib import format as npy
 from PIL import Image
@@ -43,9 +45,7 @@ CAUSE_LENGTH = 300
 
 
 @contextmanager
-def reading(
-    path: Path | str, error: type[ReconError], what: str, remedy: str = ""
-) -> Iterator[None]:
+def reading(path: Path | str, error: type[ReconError], what: str, remedy: str = "") -> Iterator[None]:
     """A context in which every exception becomes one of this package that names a file and the cause.
 
     Args:
@@ -154,7 +154,9 @@ def integer(value: Any, what: str, low: int = 0, high: int = 2**31 - 1) -> int:
         ValueError: It is something else.
     """
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
-        raise ValueError(f"{what} must be a whole number from {low} to {high}, got {shortened(repr(value), 60)}")
+        raise ValueError(
+            f"{what} must be a whole number from {low} to {high}, got {shortened(repr(value), 60)}"
+        )
     return int(value)
 
 
@@ -170,7 +172,7 @@ def number(value: Any, what: str, *, positive: bool = False) -> float:
     return found
 
 
-def numbers(value: Any, shape: Sequence[int | None], what: str) -> Float[np.ndarray, "..."]:
+def numbers(value: Any, shape: Sequence[int | None], what: str) -> Float[np.ndarray, ...]:
     """The value as an array of finite numbers, float64.
 
     Args:
@@ -195,6 +197,56 @@ def numbers(value: Any, shape: Sequence[int | None], what: str) -> Float[np.ndar
     except (TypeError, ValueError, OverflowError):
         pass
     raise ValueError(f"{what} must be {expected}, got {shortened(repr(value), 60)}")
+
+
+def check_archive(path: Path | str) -> None:
+    """Check that the members of a zip archive are no larger than it, as those that are stored and not compressed.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: They are.
+        Exception: Of `zipfile`: it is no such archive.
+    """
+    size = Path(path).stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        claimed = sum(member.file_size for member in archive.infolist())
+        if claimed > size or any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+            raise ValueError(f"its members claim {claimed} bytes, the file has {size}")
+
+
+class _Loader(yaml.SafeLoader):
+    """A loader of YAML that makes plain values only and refuses aliases, which multiply a short text without end."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """A node of the text.
+
+        Raises:
+            ValueError: It is an alias.
+        """
+        if self.check_event(yaml.events.AliasEvent):
+            raise ValueError("it has an alias")
+        return super().compose_node(parent, index)
+
+
+DEEPEST = 100
+"""Most brackets in each other in YAML, whose parser takes a second for a thousand."""
+
+
+def read_yaml(path: Path | str) -> Any:
+    """The content of a YAML file in any Unicode, plain values only.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is too large, nested too deeply, or has an alias.
+        yaml.YAMLError: It is no YAML.
+    """
+    content = decoded(read_bytes(path))
+    depth = 0
+    for bracket in re.findall(r"[\[\]{}]", content):
+        depth += 1 if bracket in "[{" else -1
+        if depth > DEEPEST:
+            raise ValueError("it is nested too deeply")
+    return yaml.load(content, _Loader)  # noqa: S506 (a safe loader)
 
 
 def read_arrays(
@@ -238,7 +290,9 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> np.n
         shape, fortran, dtype, header = _npy_header(stream, name)
         size = math.prod(shape) * dtype.itemsize
         if header + size != member.file_size or size > most:
-            raise ValueError(f"{name} claims {size} bytes of {dtype} {shape}, and has {member.file_size - header}")
+            raise ValueError(
+                f"{name} claims {size} bytes of {dtype} {shape}, and has {member.file_size - header}"
+            )
         content = stream.read(size)
         stream.read(1)  # the end of the member, where its checksum is compared
     array = np.frombuffer(bytearray(content), dtype)

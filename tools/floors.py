@@ -4,7 +4,18 @@ tests/test_house.py holds the code to it, draw_house.py draws it.
 """
 
 FLOORS = (
-    ("errors", "files", "reading", "resources", "compiled", "threads", "warned", "losses", "fields", "meshing"),
+    (
+        "errors",
+        "files",
+        "reading",
+        "resources",
+        "compiled",
+        "threads",
+        "warned",
+        "losses",
+        "fields",
+        "meshing",
+    ),
     ("geometry",),
     ("evaluation",),
     ("scene",),

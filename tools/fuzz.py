@@ -21,7 +21,15 @@ import torch
 from tools.fuzzing.campaign import Findings, file_of, fuzz
 from tools.fuzzing.parsers import PARSERS, Parser
 
-DEFAULTS = {"parser": "all", "mutations": "2000", "seed": "0", "workers": "1", "number": "", "out": "", "first": "0"}
+DEFAULTS = {
+    "parser": "all",
+    "mutations": "2000",
+    "seed": "0",
+    "workers": "1",
+    "number": "",
+    "out": "",
+    "first": "0",
+}
 
 
 def main(arguments: list[str]) -> int:
@@ -63,7 +71,10 @@ def _print(findings: Findings) -> None:
             f"{name}: {count} files, {findings.refused.get(name, 0)} refused, {cpu:.1f} s, slowest {slowest * 1e3:.0f} ms"
         )
     total = sum(findings.mutations.values())
-    kinds = {kind: sum(n for (_, k, _), n in findings.counts.items() if k == kind) for _, kind, _ in findings.counts}
+    kinds = {
+        kind: sum(n for (_, k, _), n in findings.counts.items() if k == kind)
+        for _, kind, _ in findings.counts
+    }
     print(f"{total} files by {len(findings.mutations)} parsers; faults: {kinds or 'none'}")
 
 

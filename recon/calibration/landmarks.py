@@ -123,8 +123,13 @@ def read_table(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarr
         arrays = read_arrays(path, list(shapes))
         places, bias, noise, mirror = (numbers(arrays[name], shape, name) for name, shape in shapes.items())
         count = len(places)
-        if not (len(bias) == len(noise) == len(mirror) == count > 0) or min(bias.shape[2], noise.shape[1]) < 2:
-            raise ValueError(f"its arrays are of {[len(each) for each in (places, bias, noise, mirror)]} points")
+        if (
+            not (len(bias) == len(noise) == len(mirror) == count > 0)
+            or min(bias.shape[2], noise.shape[1]) < 2
+        ):
+            raise ValueError(
+                f"its arrays are of {[len(each) for each in (places, bias, noise, mirror)]} points"
+            )
         if mirror.min() < 0 or mirror.max() >= count:
             raise ValueError(f"mirror images must be numbers of its {count} points")
     return places, bias, noise, mirror.astype(int)

@@ -122,6 +122,7 @@ def photograph_names(folder: Path) -> dict[int, str]:
     Raises:
         SceneError: The folder's report cannot be read.
     """
+
     def names(report: dict[str, Any]) -> dict[int, str]:
         photographs = [table(each, "a photograph") for each in listed(report["photographs"], "photographs")]
         return {

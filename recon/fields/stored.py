@@ -1,5 +1,5 @@
-"""Modules for states that are stored in files: the arguments that stand there are held against the shapes of the tensors
-before anything of their size is made.
+"""Modules for states that are stored in files: what their arguments claim is held against the shapes of the tensors
+before memory is taken for it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from recon.reading import integer, listed, number, numbers, shortened, table
 
@@ -49,11 +50,39 @@ def _check_value(value: Any, name: str, depth: int) -> None:
         number(value, name)
 
 
+class _Budget(TorchFunctionMode):
+    """A mode in which new tensors may have so many numbers together, and no more."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.left = most
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call a function of PyTorch; before one that makes a tensor the size is looked at.
+
+        Raises:
+            ValueError: There is no more to be had.
+        """
+        kwargs = kwargs or {}
+        if func in FACTORIES:
+            sizes = kwargs.get("size", args[0] if args and isinstance(args[0], tuple | list) else args)
+            self.left -= math.prod(size for size in sizes if isinstance(size, int))
+            if self.left < 0:
+                raise ValueError("its arguments describe more numbers than it holds")
+        return func(*args, **kwargs)
+
+
+FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn, torch.arange}
+"""Functions that make a tensor of a size."""
+SHARE, ALLOWANCE = 4, 1 << 18
+"""Numbers that the making of a module may take for each that is stored, and beyond that."""
+
+
 def made_to_fit(make: Callable[..., ModuleT], arguments: Mapping[str, Any], shapes: Shapes) -> ModuleT:
-    """The module of some arguments, made only if its state has the shapes that are stored.
+    """The module of some arguments, given up while it is made where it is larger than the stored one.
 
     Args:
-        make: Class of the module, which must be able to be made on PyTorch's meta device.
+        make: Class of the module.
         arguments: As they stand in a file.
         shapes: Shapes of the stored tensors by name.
 
@@ -62,10 +91,10 @@ def made_to_fit(make: Callable[..., ModuleT], arguments: Mapping[str, Any], shap
         Exception: As the class raises them.
     """
     checked = check_arguments(arguments)
-    with torch.device("meta"):  # takes no memory
-        empty = make(**checked)
-    check_shapes({name: tensor.shape for name, tensor in empty.state_dict().items()}, shapes)
-    return make(**checked)
+    with _Budget(SHARE * sum(map(math.prod, shapes.values())) + ALLOWANCE):
+        module = make(**checked)
+    check_shapes(shapes_of(module.state_dict()), shapes)
+    return module
 
 
 def check_shapes(expected: Shapes, stored: Shapes) -> None:

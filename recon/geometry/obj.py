@@ -138,7 +138,9 @@ def _check_ply(content: bytes) -> None:
     header = content[: content.find(b"end_header")]
     for kind, count in re.findall(rb"^element\s+(\S+)\s+(\S+)", header, re.M):
         if not count.isdigit() or len(count) > 18 or int(count) > len(content):
-            raise ValueError(f"it claims {shortened(count.decode('latin1'), 30)} elements {shortened(kind, 30)}")
+            raise ValueError(
+                f"it claims {shortened(count.decode('latin1'), 30)} elements {shortened(kind, 30)}"
+            )
 
 
 def _check_glb(content: bytes) -> None:
@@ -152,15 +154,21 @@ def _check_glb(content: bytes) -> None:
     tree = table(json.loads(content[20 : 20 + length]), "its description")
     counts = []
     for accessor in listed(tree.get("accessors", []), "accessors"):
-        counts.append(integer(table(accessor, "an accessor").get("count"), "the count of an accessor", 0, len(content)))
+        counts.append(
+            integer(table(accessor, "an accessor").get("count"), "the count of an accessor", 0, len(content))
+        )
         if "bufferView" not in accessor:
             raise ValueError("an accessor has no numbers in the file")
     vertices = []
     for mesh in listed(tree.get("meshes", []), "meshes"):
-        parts = [table(part, "a primitive") for part in listed(table(mesh, "a mesh")["primitives"], "primitives")]
+        parts = [
+            table(part, "a primitive") for part in listed(table(mesh, "a mesh")["primitives"], "primitives")
+        ]
         places = [table(part["attributes"], "attributes").get("POSITION") for part in parts]
         vertices.append(sum(counts[integer(place, "POSITION", 0, len(counts) - 1)] for place in places))
-    placed = [node["mesh"] for node in listed(tree.get("nodes", []), "nodes") if "mesh" in table(node, "a node")]
+    placed = [
+        node["mesh"] for node in listed(tree.get("nodes", []), "nodes") if "mesh" in table(node, "a node")
+    ]
     total = sum(vertices[integer(number, "the mesh of a node", 0, len(vertices) - 1)] for number in placed)
     if total > MOST_INSTANCED:
         raise ValueError(f"it places {total} vertices")

@@ -13,7 +13,7 @@ from recon.reading import integer, listed, table, text
 MOST_LATENT, MOST_POINTS = 65_536, 1_000_000
 """Longest code, and most landmarks or face points."""
 RATIO, ALLOWANCE = 2000, 1 << 20
-"""Bytes that a compressed shape model may take for each byte of its file, and beyond that; the shipped one takes 130."""
+"""Bytes that a compressed model may take for each byte of its file, and beyond that; the shipped one needs 130."""
 
 
 def _latent_and_landmarks(arguments: Mapping[str, Any]) -> tuple[int, int]:
@@ -78,7 +78,7 @@ def check_decoded(arguments: Mapping[str, Any], shapes: Shapes) -> None:
         "landmark_basis": (landmarks, 3, latent),
         **_brightness_shapes(arguments, latent),
     }
-    if coarse := tuple(shapes.get("coarse.rows", (0,)))[0]:
+    if coarse := next(iter(shapes.get("coarse.rows", (0,)))):
         half = {**arguments, "cells": [-(-int(count) // 2) for count in arguments["cells"]]}
         coarse_nodes = lattice_nodes(half, "the coarse lattice")
         expected |= {
@@ -142,14 +142,24 @@ def check_packed(arguments: Mapping[str, Any], shapes: Shapes) -> None:
     stored = {name: shape for name, shape in shapes.items() if name.startswith("brightness_")}
     wanted |= {"brightness_basis_scale": ()} if wanted else {}
     # Files from before the code informed brightness lack one tensor.
-    check_shapes({name: shape for name, shape in wanted.items() if name in stored or "by_code" not in name}, stored)
-    lattices: list[tuple[str, Any, int, bool]] = [("rows", arguments, latent, False), ("mean", arguments, 1, True)]
+    check_shapes(
+        {name: shape for name, shape in wanted.items() if name in stored or "by_code" not in name}, stored
+    )
+    lattices: list[tuple[str, Any, int, bool]] = [
+        ("rows", arguments, latent, False),
+        ("mean", arguments, 1, True),
+    ]
     if arguments.get("deformation") is not None:
         _check_components(arguments, latent)
         parts = table(arguments["deformation"], "deformation")
-        lattices += [(name, parts[name], 3 * parts[name]["modes"], True) for name in ("identity", "expression")]
+        lattices += [
+            (name, parts[name], 3 * parts[name]["modes"], True) for name in ("identity", "expression")
+        ]
     if arguments.get("fine") is not None:
-        lattices += [("fine.rows", arguments["fine"], latent, False), ("fine.mean", arguments["fine"], 1, False)]
+        lattices += [
+            ("fine.rows", arguments["fine"], latent, False),
+            ("fine.mean", arguments["fine"], 1, False),
+        ]
     for name, lattice, channels, whole in lattices:
         nodes = lattice_nodes(lattice, f"the lattice of {name}")
         blocks = math.prod(-(-(int(count) + 2) // SIDE) for count in lattice["cells"])

@@ -85,8 +85,8 @@ def read_pixels(path: Path, width: int, height: int) -> dict[str, Float[np.ndarr
     for name, place in found.items():
         if not bool((place >= 0).all() and (place <= [width, height]).all()):
             raise SceneError(
-                f"{path}: {shortened(name, 60)} is at {place.tolist()}; expected [x, y] inside the photograph of {width} x {height} "
-                "pixels. Leave out landmarks that it does not show"
+                f"{path}: {shortened(name, 60)} is at {place.tolist()}; expected [x, y] inside the photograph of "
+                f"{width} x {height} pixels. Leave out landmarks that it does not show"
             )
     return found
 

@@ -27,7 +27,21 @@ VALUES: tuple[Any, ...] = (
     [0, 0, 0], [1, 2], ["a"], [None], [[1, 2], [3]], {"a": {"b": {}}}, 100_000, 3_000, 65_536,
 )  # fmt: skip
 """Values that take the place of one in a tree of lists and tables."""
-INTEGERS = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**63 - 1, 2**64 - 1)
+INTEGERS = (
+    0,
+    1,
+    2,
+    0x7F,
+    0x80,
+    0xFF,
+    0x7FFF,
+    0xFFFF,
+    0x7FFFFFFF,
+    0x80000000,
+    0xFFFFFFFF,
+    2**63 - 1,
+    2**64 - 1,
+)
 """Values that take the place of a binary integer."""
 DEPTH = 100_000
 """Brackets in each other that no recursive parser survives."""
@@ -254,9 +268,20 @@ def _npy(array: np.ndarray) -> bytes:
 def _claims(content: bytes, rng: Random) -> bytes:
     """An array whose header claims another shape or type."""
     shape = rng.choice(
-        ("(1000000000,)", "(10000, 10000, 8)", "(9223372036854775807, 9)", "(-1,)", "(4,4", "x", "(0, 4)", "()")
+        (
+            "(1000000000,)",
+            "(10000, 10000, 8)",
+            "(9223372036854775807, 9)",
+            "(-1,)",
+            "(4,4",
+            "x",
+            "(0, 4)",
+            "()",
+        )
     )
-    descr = rng.choice(("'<f8'", "'<f8'", "'|O'", "'<U1000000'", "[('a','<f8')]", "'zz'", "None", "'" + "(" * 300))
+    descr = rng.choice(
+        ("'<f8'", "'<f8'", "'|O'", "'<U1000000'", "[('a','<f8')]", "'zz'", "None", "'" + "(" * 300)
+    )
     head = f"{{'descr': {descr}, 'fortran_order': {rng.choice(('False', 'True', '7'))}, 'shape': {shape}, }}"
     text = head.encode() + b" " * (64 - (11 + len(head)) % 64) + b"\n"
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text) % 65536) + text + content[128:]
@@ -265,7 +290,9 @@ def _claims(content: bytes, rng: Random) -> bytes:
 def _with_number(array: np.ndarray, rng: Random) -> np.ndarray:
     changed = np.zeros(array.shape) if array.dtype.kind not in "biuf" else np.array(array, np.float64)
     if changed.size:
-        changed.flat[rng.randrange(changed.size)] = rng.choice((np.nan, np.inf, -np.inf, 1e308, 1e-308, 0, -1))
+        changed.flat[rng.randrange(changed.size)] = rng.choice(
+            (np.nan, np.inf, -np.inf, 1e308, 1e-308, 0, -1)
+        )
     return changed
 
 
@@ -279,7 +306,9 @@ OF_ARRAYS: tuple[Callable[[np.ndarray, Random], np.ndarray], ...] = (
     lambda array, rng: np.zeros_like(array),
     lambda array, rng: -array if array.dtype.kind in "fi" else array[..., None],
     lambda array, rng: np.zeros((0, *array.shape[1:])),
-    lambda array, rng: array.astype(rng.choice(("c16", "f2", "i1", "u8", "?", "M8[s]") if array.dtype.kind in "biuf" else ("S4", "O"))),
+    lambda array, rng: array.astype(
+        rng.choice(("c16", "f2", "i1", "u8", "?", "M8[s]") if array.dtype.kind in "biuf" else ("S4", "O"))
+    ),
     lambda array, rng: array.astype(rng.choice(("U8", "S4", "O"))),
     lambda array, rng: np.zeros(array.shape, [("a", "f8")]),
 )
@@ -307,7 +336,9 @@ def _png(content: bytes, rng: Random) -> bytes:
     if number == 0:
         changed = list(struct.unpack(">IIBBBBB", data))
         field = rng.randrange(7)
-        changed[field] = rng.choice((0, 1, 5, 7000, 13000, 100_000, 2**31 - 1)) if field < 2 else rng.randrange(17)
+        changed[field] = (
+            rng.choice((0, 1, 5, 7000, 13000, 100_000, 2**31 - 1)) if field < 2 else rng.randrange(17)
+        )
         data = struct.pack(">IIBBBBB", *changed)
     else:
         data = rng.choice(OF_BYTES)(data, rng)

@@ -15,7 +15,7 @@ from recon.geometry.obj import read_obj
 from recon.perception.photograph import read_photograph
 from recon.perception.tflite import TFLiteNetwork
 from recon.perception.weights import WHEELS_GLOB, extract
-from recon.priors import load_shape_prior, load_source_subject
+from recon.priors import load_shape_prior, load_source_subject, source_subjects
 from recon.priors.data.dataset import SampleFolder
 from recon.priors.data.scans import read_scan
 from recon.scene import opening
@@ -167,6 +167,10 @@ def _run(relative: str) -> Maker:
     return make
 
 
+def _read_run_metrics(path: Path) -> Any:
+    return source_subjects._about(path.parent, seeds.RUN_CONFIG, 3)
+
+
 def _read_source(path: Path) -> Any:
     from recon.synth.model.convert import _vertex_lists
 
@@ -235,7 +239,7 @@ PARSERS: tuple[Parser, ...] = (
     Parser("prior_pca_packed", "safetensors", _by(partial(seeds.write_pca_prior, compressed=True)), load_shape_prior),
     Parser("source_subject", "safetensors", _by(seeds.write_source_subject), load_source_subject),
     Parser("source_run_config", "json", _run("config.yaml"), lambda p: load_source_subject(p.parent)),
-    Parser("source_run_metrics", "json", _run("metrics.json"), lambda p: load_source_subject(p.parent)),
+    Parser("source_run_metrics", "json", _run("metrics.json"), _read_run_metrics),
     Parser("source_run_checkpoint", "zip", _run("checkpoints/last.ckpt"), lambda p: load_source_subject(p.parents[1])),
     Parser("checkpoint", "zip", _run("checkpoints/last.ckpt"), load_checkpoint),
     Parser("sample_manifest", "json", seeds.write_samples, _read_manifest),
@@ -247,4 +251,3 @@ PARSERS: tuple[Parser, ...] = (
     Parser("head_model_source", "zip", _file("ict.zip", seeds.source_zip), _read_source),
 )  # fmt: skip
 """All parsers. `networks_wheel` and `encrypted_zip` refuse even the sound file."""
-

@@ -26,7 +26,9 @@ from recon.priors import (
 from recon.priors.pca.shape_model import nearest_rows
 from recon.priors.weights import save_packed_prior
 
-CANONICAL = CanonicalFrame((0.0, -25.0, -5.0), 330.0, {"nose_tip": (0.0, 4.0, 130.0), "left_eye": (18.5, 32.5, 92.0)})
+CANONICAL = CanonicalFrame(
+    (0.0, -25.0, -5.0), 330.0, {"nose_tip": (0.0, 4.0, 130.0), "left_eye": (18.5, 32.5, 92.0)}
+)
 SIZE = 12, 10
 """Width and height of pictures."""
 
@@ -40,7 +42,9 @@ def picture(suffix: str, mode: str = "RGB", **options: Any) -> bytes:
     exif[0x0112] = 6
     exif.get_ifd(0x8769)[0x920A] = 4.2  # the focal length
     buffer = io.BytesIO()
-    image.convert(mode).save(buffer, suffix, **({"exif": exif} if suffix in ("JPEG", "PNG", "WEBP") else {}), **options)
+    image.convert(mode).save(
+        buffer, suffix, **({"exif": exif} if suffix in ("JPEG", "PNG", "WEBP") else {}), **options
+    )
     return buffer.getvalue()
 
 
@@ -63,7 +67,10 @@ def cameras() -> bytes:
         pose[2, 3] = 900
         intrinsics = np.diag([20.0, 20.0, 1.0, 1.0])
         intrinsics[:2, 2] = 6, 5
-        arrays[f"world_mat_{index}"], arrays[f"scale_mat_{index}"] = intrinsics @ pose, np.diag([300.0, 300, 300, 1])
+        arrays[f"world_mat_{index}"], arrays[f"scale_mat_{index}"] = (
+            intrinsics @ pose,
+            np.diag([300.0, 300, 300, 1]),
+        )
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
@@ -114,7 +121,10 @@ def mesh(kind: str) -> bytes:
         return ("# ball\n" + "\n".join(lines) + "\n").encode()
     if kind == "textured_ply":
         return textured_ply(made.vertices, made.faces)
-    options = {"ascii_ply": {"file_type": "ply", "encoding": "ascii"}, "ascii_stl": {"file_type": "stl_ascii"}}
+    options = {
+        "ascii_ply": {"file_type": "ply", "encoding": "ascii"},
+        "ascii_stl": {"file_type": "stl_ascii"},
+    }
     written = made.export(**options.get(kind, {"file_type": kind}))
     return written.encode() if isinstance(written, str) else bytes(written)
 
@@ -142,7 +152,15 @@ def _saved(path: Path, network: Any, kind: str, arguments: Mapping[str, Any]) ->
 
 def write_mlp_prior(path: Path) -> Path:
     """A small prior of kind mlp."""
-    arguments = {"latent_size": 3, "width": 24, "depth": 3, "skip": [2], "octaves": 1, "radius": 0.5, "beta": 100.0}
+    arguments = {
+        "latent_size": 3,
+        "width": 24,
+        "depth": 3,
+        "skip": [2],
+        "octaves": 1,
+        "radius": 0.5,
+        "beta": 100.0,
+    }
     torch.manual_seed(0)
     return _saved(path, DeepSDFNetwork(**arguments), "mlp", arguments)  # type: ignore[arg-type]
 
@@ -172,7 +190,9 @@ def write_pca_prior(path: Path, compressed: bool = False) -> Path:
     model = PCAShapeModel(**arguments)  # type: ignore[arg-type]
     model.load_state_dict(
         {
-            "mean.values": torch.from_numpy(np.pad(distance, 1, mode="edge").reshape(-1, 1).astype(np.float32)),
+            "mean.values": torch.from_numpy(
+                np.pad(distance, 1, mode="edge").reshape(-1, 1).astype(np.float32)
+            ),
             "rows": torch.from_numpy(rng.normal(scale=0.02, size=(inside.sum(), latent))).half(),
             "row_of": torch.from_numpy(nearest_rows(inside).ravel()),
             "landmark_mean": torch.tensor([[0.0, -60.0, 90.0], [0.0, 4.0, 130.0]]),
@@ -193,23 +213,38 @@ FIELDS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+RUN_CONFIG: dict[str, Any] = {
+    "scene": "demo", "views": [0, 1], "seed": 0, "steps": 3, "method": {"name": "idr", "steps": 3, "steps_per_view": 1},
+    "field": FIELDS, "prior": {"schedule_offset": 0.0},
+}  # fmt: skip
+
+
 def _networks() -> dict[str, torch.nn.Module]:
     torch.manual_seed(0)
     made = {"sdf": SDFNetwork, "colour": RenderingNetwork}
     return {
-        part: made[part](**{name: value for name, value in FIELDS[part].items() if name != "_target_"}) for part in made
+        part: made[part](**{name: value for name, value in FIELDS[part].items() if name != "_target_"})
+        for part in made
     }
 
 
 def _weights() -> dict[str, torch.Tensor]:
-    return {f"{part}.{name}": value for part, each in _networks().items() for name, value in each.state_dict().items()}
+    return {
+        f"{part}.{name}": value
+        for part, each in _networks().items()
+        for name, value in each.state_dict().items()
+    }
 
 
 def write_source_subject(path: Path) -> Path:
     """A small source subject with Adam's state."""
     weights = _weights()
     adam = {
-        name: {"step": torch.tensor(3.0), "exp_avg": torch.zeros_like(value), "exp_avg_sq": torch.ones_like(value)}
+        name: {
+            "step": torch.tensor(3.0),
+            "exp_avg": torch.zeros_like(value),
+            "exp_avg_sq": torch.ones_like(value),
+        }
         for name, value in weights.items()
     }
     about = {"scene": "demo", "views": [0, 1], "method": "idr", "seed": 0, "steps": 3, "progress": 1.0}
@@ -219,19 +254,19 @@ def write_source_subject(path: Path) -> Path:
 
 def write_run(folder: Path) -> Path:
     """The folder of a run of method idr with configuration, checkpoint and metrics; the path of its checkpoint."""
-    config = {
-        "scene": "demo", "views": [0, 1], "seed": 0, "steps": 3, "method": {"name": "idr", "steps": 3, "steps_per_view": 1},
-        "field": FIELDS, "prior": {"schedule_offset": 0.0},
-    }  # fmt: skip
     (folder / "checkpoints").mkdir(parents=True)
-    (folder / "config.yaml").write_text(json.dumps(config, indent=1))
+    (folder / "config.yaml").write_text(json.dumps(RUN_CONFIG, indent=1))
     metrics = {"scene": "demo", "views": [0, 1], "method": "idr"}
     (folder / "metrics.json").write_text(json.dumps(metrics))
     (folder / "mesh.ply").write_bytes(mesh("ply"))
     names = [f"{part}.{name}" for part, each in _networks().items() for name, _ in each.named_parameters()]
     weights = _weights()
     state = {
-        number: {"step": torch.tensor(3.0), "exp_avg": torch.zeros_like(weights[name]), "exp_avg_sq": torch.zeros(1)}
+        number: {
+            "step": torch.tensor(3.0),
+            "exp_avg": torch.zeros_like(weights[name]),
+            "exp_avg_sq": torch.zeros(1),
+        }
         for number, name in enumerate(names)
     }
     for number, name in enumerate(names):
@@ -276,7 +311,9 @@ def write_samples(root: Path) -> Path:
     folder = root / "train"
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
-    arrays = {name: rng.normal(size=(2, 5, 3)).astype(np.float32) for name in ("surface", "normals", "points")}
+    arrays = {
+        name: rng.normal(size=(2, 5, 3)).astype(np.float32) for name in ("surface", "normals", "points")
+    }
     arrays |= {"distances": np.zeros((2, 5), np.float32), "lattice": np.zeros((2, 3, 3, 3), np.float16)}
     arrays |= {"landmarks": rng.normal(size=(2, 68, 3)).astype(np.float32)}
     np.savez(folder / "shard.npz", **arrays)  # type: ignore[arg-type]
@@ -311,7 +348,11 @@ def head_model() -> bytes:
     skin = ball()
     n = len(skin.vertices)
     faces = [skin.faces]
-    vertices, region, material = [skin.vertices / 10], [np.zeros(len(skin.faces))], [np.zeros(len(skin.faces))]
+    vertices, region, material = (
+        [skin.vertices / 10],
+        [np.zeros(len(skin.faces))],
+        [np.zeros(len(skin.faces))],
+    )
     for side in (0, 1):
         for part in (0, 1):
             vertices.append(np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]]) + [4 * side, 0, part])
@@ -359,7 +400,9 @@ class FlatBuffer:
         count = max(fields, default=-1) + 1
         start = self._align()
         slots = {number: 4 + 4 * place for place, number in enumerate(sorted(fields))}
-        self.data += struct.pack(f"<HH{count}H", 4 + 2 * count, 4 + 4 * len(slots), *(slots.get(n, 0) for n in range(count)))
+        self.data += struct.pack(
+            f"<HH{count}H", 4 + 2 * count, 4 + 4 * len(slots), *(slots.get(n, 0) for n in range(count))
+        )
         at = self._align()
         self.data += struct.pack("<i", at - start) + b"\0" * (4 * len(slots))
         for number, place in slots.items():
@@ -448,7 +491,3 @@ def _encrypted(content: bytes, password: bytes) -> bytes:
             changed[at + offset] |= 1
             at = content.find(magic, at + 4)
     return bytes(changed)
-
-
-
-

@@ -111,7 +111,9 @@ def _check_entry(entry: Any, what: str) -> None:
         integer(entry["views"], f"{what}.views", high=MOST_VIEWS)
     for tag in listed(entry.get("tags", []), f"{what}.tags"):
         text(tag, f"a tag of {what}")
-    for key, indices in table(entry.get("default_views_configs", {}), f"{what}.default_views_configs").items():
+    for key, indices in table(
+        entry.get("default_views_configs", {}), f"{what}.default_views_configs"
+    ).items():
         where = f"{what}.default_views_configs.{key}"
         if not key.isdecimal() or len(key) > 5:
             raise ValueError(f"{where} must be 'number = [view indices]'")
