@@ -1,8 +1,8 @@
 """Reading of files that a stranger may have made: what they may take, and errors that name the file and the cause.
 
 `reading` turns whatever a parser raises into an error of this package. The readers look at sizes before memory is
-taken, and the checks of values (`table`, `numbers`, ...) raise a ValueError that says what was expected, for `reading` to name
-the file.
+taken, and the checks of values (`table`, `numbers`, ...) raise a ValueError that says what was expected, for `reading`
+to name the file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import yaml
@@ -299,7 +299,7 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> np.n
     return array.reshape(shape, order="F" if fortran else "C")
 
 
-def _npy_header(stream: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+def _npy_header(stream: Any, name: str) -> tuple[tuple[int, ...], bool, np.dtype, int]:
     """Shape, order and type that the header of an array claims, and the bytes that it takes."""
     version = npy.read_magic(stream)
     if version not in ((1, 0), (2, 0)):

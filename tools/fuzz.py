@@ -67,9 +67,8 @@ def _print(findings: Findings) -> None:
         print(f"{fault.parser} {fault.number}: {fault.kind}, {count} times: {fault.what}")
     for name, count in findings.mutations.items():
         cpu, slowest = findings.cpu_s.get(name, 0.0), findings.slowest_s.get(name, 0.0)
-        print(
-            f"{name}: {count} files, {findings.refused.get(name, 0)} refused, {cpu:.1f} s, slowest {slowest * 1e3:.0f} ms"
-        )
+        refused = findings.refused.get(name, 0)
+        print(f"{name}: {count} files, {refused} refused, {cpu:.1f} s, slowest {slowest * 1e3:.0f} ms")
     total = sum(findings.mutations.values())
     kinds = {
         kind: sum(n for (_, k, _), n in findings.counts.items() if k == kind)

@@ -64,9 +64,7 @@ class CameraFile:
         if not self.path.exists():
             raise SceneError(f"{self.path} is missing: a scene needs its cameras there")
         with reading(self.path, SceneError, "a numpy archive", "replace the file"):
-            return read_arrays(
-                self.path, re.compile(r"world_mat_(?!inv).*|scale_mat_.*").fullmatch, CAMERA_BYTES
-            )
+            return read_arrays(self.path, _is_camera, CAMERA_BYTES)
 
     @cached_property
     def numbers(self) -> list[int]:
@@ -122,6 +120,11 @@ class CameraFile:
                 f"{self.path}: {name} must be a {expected} matrix, got {shortened(matrix.dtype)} {matrix.shape}"
             )
         return matrix.astype(np.float64)
+
+
+def _is_camera(name: str) -> bool:
+    """Whether an array of a name is a matrix of a camera; inverses stand beside them in files of IDR."""
+    return name.startswith(("world_mat_", "scale_mat_")) and not name.startswith("world_mat_inv")
 
 
 def views_of(folder: Path, cameras: CameraFile, pixel_centre: float) -> tuple[View, ...]:

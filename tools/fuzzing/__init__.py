@@ -1,4 +1,4 @@
-"""A fuzzer of every parser of the project: mutations of small files, and a child process with limits that reads them."""
+"""A fuzzer of every parser of the project: mutations of small files, read in a child process with limits."""
 
 from tools.fuzzing.campaign import Fault as Fault
 from tools.fuzzing.campaign import Findings as Findings

@@ -23,8 +23,8 @@ NUMBERS = (
 """Texts that take the place of a number."""
 VALUES: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 7, 2**31, 2**63, -(2**63) - 1, 10**30, 10**400, 1e308, 1e-320, 1.5, float("nan"),
-    float("inf"), -float("inf"), "", "x", "nan", "12", "\x00", "é" * 40, "../../x", "/dev/zero", [], {}, [[]], [{}], {"": []},
-    [0, 0, 0], [1, 2], ["a"], [None], [[1, 2], [3]], {"a": {"b": {}}}, 100_000, 3_000, 65_536,
+    float("inf"), -float("inf"), "", "x", "nan", "12", "\x00", "é" * 40, "../../x", "/dev/zero", [],
+    {}, [[]], [{}], {"": []}, [0, 0, 0], [1, 2], ["a"], [None], [[1, 2], [3]], {"a": {"b": {}}}, 100_000, 3_000, 65_536,
 )  # fmt: skip
 """Values that take the place of one in a tree of lists and tables."""
 INTEGERS = (
@@ -159,7 +159,7 @@ def _places(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 def mutated_tree(tree: Any, rng: Random) -> Any:
-    """A tree of lists and tables with one value replaced, removed, added or moved. Texts that are JSON are mutated within."""
+    """A tree of lists and tables with one value replaced, removed, added or moved; texts that are JSON, within."""
     tree = json.loads(json.dumps(tree))
     path = rng.choice(_places(tree))
     if not path:
@@ -296,6 +296,8 @@ def _with_number(array: np.ndarray, rng: Random) -> np.ndarray:
     return changed
 
 
+TYPES = "c16", "f2", "i1", "u8", "?", "M8[s]"
+"""Types that numbers are turned into."""
 OF_ARRAYS: tuple[Callable[[np.ndarray, Random], np.ndarray], ...] = (
     _with_number,
     _with_number,
@@ -306,9 +308,7 @@ OF_ARRAYS: tuple[Callable[[np.ndarray, Random], np.ndarray], ...] = (
     lambda array, rng: np.zeros_like(array),
     lambda array, rng: -array if array.dtype.kind in "fi" else array[..., None],
     lambda array, rng: np.zeros((0, *array.shape[1:])),
-    lambda array, rng: array.astype(
-        rng.choice(("c16", "f2", "i1", "u8", "?", "M8[s]") if array.dtype.kind in "biuf" else ("S4", "O"))
-    ),
+    lambda array, rng: array.astype(rng.choice(TYPES if array.dtype.kind in "biuf" else ("S4", "O"))),
     lambda array, rng: array.astype(rng.choice(("U8", "S4", "O"))),
     lambda array, rng: np.zeros(array.shape, [("a", "f8")]),
 )

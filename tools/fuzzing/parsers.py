@@ -194,6 +194,7 @@ def _extract(path: Path) -> None:
 
 
 _WHEEL = WHEELS_GLOB.replace("*", "any")
+_LANDMARKS = "nose_tip 3\nleft_eye 17\n\nright_eye 5\n"
 _PIXELS = {"nose_tip": [5.5, 4.25], "left_eye": [7, 3], "landmark_12": [1, 9]}
 
 PARSERS: tuple[Parser, ...] = (
@@ -212,14 +213,16 @@ PARSERS: tuple[Parser, ...] = (
     Parser("mask", "png", _file("a.png", seeds.mask), read_mask),
     Parser("mask_tiff", "bytes", _file("a.tif", partial(seeds.picture, "TIFF", "1")), read_mask),
     Parser("landmarks_in_photograph", "json", _table("a.json", _PIXELS), lambda p: read_pixels(p, 12, 10)),
-    Parser("landmarks_of_truth", "text", _text("a.txt", "nose_tip 3\nleft_eye 17\n\nright_eye 5\n"), read_vertex_landmarks),
+    Parser("landmarks_of_truth", "text", _text("a.txt", _LANDMARKS), read_vertex_landmarks),
     Parser("region", "text", _text("face.txt", "3\n17\n5\n\n8\n"), read_indices),
     Parser("obj", "text", _file("a.obj", partial(seeds.mesh, "obj")), lambda p: read_obj(p).mesh()),
     Parser("h3ds_mesh", "bytes", _file("a.ply", partial(seeds.mesh, "ply")), lambda p: Mesh().load(p)),
     Parser("prediction_obj", "text", _file("demo_3.obj", partial(seeds.mesh, "obj")), _read_prediction),
     Parser("prediction_ply", "bytes", _file("demo_3.ply", partial(seeds.mesh, "ply")), _read_prediction),
     Parser("prediction_ascii_ply", "text", _file("demo_3.ply", partial(seeds.mesh, "ascii_ply")), _read_prediction),
-    Parser("prediction_textured_ply", "bytes", _file("demo_3.ply", partial(seeds.mesh, "textured_ply")), _read_prediction),
+    Parser(
+        "prediction_textured_ply", "bytes", _file("demo_3.ply", partial(seeds.mesh, "textured_ply")), _read_prediction
+    ),
     Parser("prediction_stl", "bytes", _file("demo_3.stl", partial(seeds.mesh, "stl")), _read_prediction),
     Parser("prediction_ascii_stl", "text", _file("demo_3.stl", partial(seeds.mesh, "ascii_stl")), _read_prediction),
     Parser("prediction_glb", "glb", _file("demo_3.glb", partial(seeds.mesh, "glb")), _read_prediction),
@@ -245,7 +248,10 @@ PARSERS: tuple[Parser, ...] = (
     Parser("sample_manifest", "json", seeds.write_samples, _read_manifest),
     Parser("samples", "npz", lambda f: seeds.write_samples(f).with_name("shard.npz"), _read_samples),
     Parser("scan", "bytes", _scan, read_scan),
-    Parser("scan_landmarks", "text", lambda f: _scan(f).with_name("scan_landmarks.txt"), lambda p: read_scan(p.with_name("scan.ply"))),
+    Parser(
+        "scan_landmarks", "text", lambda f: _scan(f).with_name("scan_landmarks.txt"),
+        lambda p: read_scan(p.with_name("scan.ply")),
+    ),
     Parser("template", "safetensors", _by(seeds.write_template_file), read_template),
     Parser("head_model", "npz", _file("model.npz", seeds.head_model), _read_head_model),
     Parser("head_model_source", "zip", _file("ict.zip", seeds.source_zip), _read_source),

@@ -60,7 +60,7 @@ def mask() -> bytes:
 
 def cameras() -> bytes:
     """Matrices of two cameras on either side of a ball."""
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for index, side in enumerate((-1.0, 1.0)):
         pose = np.eye(4)
         pose[:3, :3] = [[0.8, 0, 0.6 * side], [0, 1, 0], [-0.6 * side, 0, 0.8]]
@@ -72,7 +72,7 @@ def cameras() -> bytes:
             np.diag([300.0, 300, 300, 1]),
         )
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
 
 
@@ -208,8 +208,12 @@ def write_pca_prior(path: Path, compressed: bool = False) -> Path:
 
 
 FIELDS: dict[str, dict[str, Any]] = {
-    "sdf": {"_target_": "recon.fields.SDFNetwork", "width": 12, "depth": 2, "skip": [1], "octaves": 1, "feature_size": 2},
-    "colour": {"_target_": "recon.fields.RenderingNetwork", "width": 4, "depth": 1, "feature_size": 2, "view_octaves": 1},
+    "sdf": {
+        "_target_": "recon.fields.SDFNetwork", "width": 12, "depth": 2, "skip": [1], "octaves": 1, "feature_size": 2,
+    },
+    "colour": {
+        "_target_": "recon.fields.RenderingNetwork", "width": 4, "depth": 1, "feature_size": 2, "view_octaves": 1,
+    },
 }  # fmt: skip
 
 
@@ -280,7 +284,9 @@ def write_run(folder: Path) -> Path:
 def calibration() -> dict[str, Any]:
     """A report of calibration."""
     return {
-        "photographs": [{"name": "a.jpg", "view": 0, "how": "landmarks"}, {"name": "b.jpg", "view": None, "how": "no face"}],
+        "photographs": [
+            {"name": "a.jpg", "view": 0, "how": "landmarks"}, {"name": "b.jpg", "view": None, "how": "no face"},
+        ],
         "outline_mm": 1.5,
         "size": "as of the mean head",
         "world_mm_per_canonical_mm": 1.02,
@@ -348,14 +354,11 @@ def head_model() -> bytes:
     skin = ball()
     n = len(skin.vertices)
     faces = [skin.faces]
-    vertices, region, material = (
-        [skin.vertices / 10],
-        [np.zeros(len(skin.faces))],
-        [np.zeros(len(skin.faces))],
-    )
+    vertices: list[np.ndarray] = [np.asarray(skin.vertices) / 10]
+    region, material = [np.zeros(len(skin.faces))], [np.zeros(len(skin.faces))]
     for side in (0, 1):
         for part in (0, 1):
-            vertices.append(np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]]) + [4 * side, 0, part])
+            vertices.append(np.eye(3)[[2, 0, 1]] * [1, 1, 0] + np.array([4.0 * side, 0, part]))
             faces.append(np.array([[0, 1, 2]]) + n)
             region.append(np.full(1, 2 + side))
             material.append(np.full(1, 1 + 2 * side + part))
@@ -381,7 +384,7 @@ def head_model() -> bytes:
 class FlatBuffer:
     """A writer of flatbuffers: tables as dictionaries from numbers of fields to values.
 
-    A value is an integer (32 bits), bytes with a format (a vector of numbers), a dictionary (a table), or a list of these.
+    A value is an integer (of 32 bits), an array (a vector of numbers), a dictionary (a table), or a list of these.
     """
 
     def __init__(self) -> None:
@@ -400,9 +403,8 @@ class FlatBuffer:
         count = max(fields, default=-1) + 1
         start = self._align()
         slots = {number: 4 + 4 * place for place, number in enumerate(sorted(fields))}
-        self.data += struct.pack(
-            f"<HH{count}H", 4 + 2 * count, 4 + 4 * len(slots), *(slots.get(n, 0) for n in range(count))
-        )
+        places = (slots.get(number, 0) for number in range(count))
+        self.data += struct.pack(f"<HH{count}H", 4 + 2 * count, 4 + 4 * len(slots), *places)
         at = self._align()
         self.data += struct.pack("<i", at - start) + b"\0" * (4 * len(slots))
         for number, place in slots.items():

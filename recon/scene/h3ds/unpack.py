@@ -107,21 +107,15 @@ def _checked_members(
         )
     names: set[str] = set()
     for member in members:
-        path = PurePosixPath(member.filename)
+        path, name = PurePosixPath(member.filename), shortened(member.filename, 100)
         odd = "\\" in member.filename or ":" in member.filename or "\0" in member.filename
         if odd or path.is_absolute() or ".." in path.parts or not path.parts:
-            raise SceneError(
-                f"{archive} holds the unsafe name {shortened(member.filename, 100)!r}: refused, nothing was unpacked"
-            )
+            raise SceneError(f"{archive} holds the unsafe name {name!r}: refused, nothing was unpacked")
         kind = stat.S_IFMT(member.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise SceneError(
-                f"{archive}: {shortened(member.filename, 100)!r} is a link or device: refused, nothing was unpacked"
-            )
+            raise SceneError(f"{archive}: {name!r} is a link or device: refused, nothing was unpacked")
         if str(path) in names and not member.is_dir():
-            raise SceneError(
-                f"{archive} holds {shortened(member.filename, 100)!r} twice: refused, nothing was unpacked"
-            )
+            raise SceneError(f"{archive} holds {name!r} twice: refused, nothing was unpacked")
         names.add(str(path))
     return [member for member in members if not member.is_dir()]
 
