@@ -189,12 +189,28 @@ def read_landmarks(path: Path) -> dict[str, int | np.ndarray] | None:
             else numbers(value, (3,), shortened(name, 60))
             for name, value in table(read_json(file)).items()
         }
-    if path.suffix.lower() == ".stl" and any(isinstance(value, int) for value in found.values()):
-        raise EvaluationError(
-            f"{file} names landmarks by vertex index, but {path.name} is an STL, which holds triangles without "
-            "vertices that could be counted: give each landmark as [x, y, z] in mm"
-        )
+    if any(isinstance(value, int) for value in found.values()):
+        _check_counted(path, file)
     return found
+
+
+def _check_counted(path: Path, file: Path) -> None:
+    """Refuses landmarks by vertex index for a mesh whose file has no order of vertices.
+
+    Raises:
+        EvaluationError: It is an STL, or a GLB of several parts.
+    """
+    why = ""
+    if path.suffix.lower() == ".stl":
+        why = "is an STL, which holds triangles without vertices that could be counted"
+    elif path.suffix.lower() == ".glb":
+        with reading(path, EvaluationError, "a mesh"):
+            if (count := len(load_in_order(path).geometry)) != 1:
+                why = f"holds {count} meshes, whose vertices are not counted in one order"
+    if why:
+        raise EvaluationError(
+            f"{file} names landmarks by vertex index, but {path.name} {why}: give each landmark as [x, y, z] in mm"
+        )
 
 
 def _of_name(path: Path, method: str, scene: str | None, views: Collection[int] | None) -> Job:

@@ -79,15 +79,21 @@ def read_pixels(path: Path, width: int, height: int) -> dict[str, Float[np.ndarr
     Raises:
         SceneError: The file holds something else, or a landmark lies outside the photograph.
     """
-    with reading(path, SceneError, 'landmarks, {"nose_tip": [x, y], ...} in pixels'):
+    with reading(path, SceneError, "landmarks in pixels", 'expected {"nose_tip": [x, y], ...}'):
         places = table(read_json(path))
-        found = {name: numbers(place, (2,), shortened(name, 60)) for name, place in places.items()}
-    for name, place in found.items():
-        if not bool((place >= 0).all() and (place <= [width, height]).all()):
+    found = {}
+    for name, value in places.items():
+        try:
+            place = numbers(value, (2,), name)
+            inside = bool((place >= 0).all() and (place <= [width, height]).all())
+        except ValueError:
+            inside = False
+        if not inside:
             raise SceneError(
-                f"{path}: {shortened(name, 60)} is at {place.tolist()}; expected [x, y] inside the photograph of "
+                f"{path}: {shortened(name, 60)} is at {shortened(value, 60)}; expected [x, y] inside the photograph of "
                 f"{width} x {height} pixels. Leave out landmarks that it does not show"
             )
+        found[name] = place
     return found
 
 

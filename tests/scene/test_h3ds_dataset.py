@@ -144,7 +144,9 @@ def test_logging_of_the_process_is_left_alone(dataset):
 def test_only_the_asked_images_are_decoded(dataset, monkeypatch):
     opened = []
     original = Image.open
-    monkeypatch.setattr(Image, "open", lambda file: opened.append(file) or original(file))
+    monkeypatch.setattr(
+        Image, "open", lambda file, **options: opened.append(file) or original(file, **options)
+    )
     dataset.load_images(ID, "1")
     assert len(opened) == 1
 

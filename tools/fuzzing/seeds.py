@@ -63,7 +63,7 @@ def cameras() -> bytes:
     arrays: dict[str, np.ndarray] = {}
     for index, side in enumerate((-1.0, 1.0)):
         pose = np.eye(4)
-        pose[:3, :3] = [[0.8, 0, 0.6 * side], [0, 1, 0], [-0.6 * side, 0, 0.8]]
+        pose[:3, :3] = np.array([[0.8, 0, 0.6 * side], [0, 1, 0], [-0.6 * side, 0, 0.8]])
         pose[2, 3] = 900
         intrinsics = np.diag([20.0, 20.0, 1.0, 1.0])
         intrinsics[:2, 2] = 6, 5
@@ -353,7 +353,7 @@ def head_model() -> bytes:
     materials = ["M_Skin", "M_ScleraLeft", "M_IrisLeft", "M_ScleraRight", "M_IrisRight"]
     skin = ball()
     n = len(skin.vertices)
-    faces = [skin.faces]
+    faces: list[np.ndarray] = [np.asarray(skin.faces)]
     vertices: list[np.ndarray] = [np.asarray(skin.vertices) / 10]
     region, material = [np.zeros(len(skin.faces))], [np.zeros(len(skin.faces))]
     for side in (0, 1):

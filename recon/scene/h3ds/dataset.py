@@ -240,15 +240,16 @@ class H3DS:
     def evaluate_scene(
         self,
         scene_id: str,
-        mesh_pred: Mesh | trimesh.Trimesh,
+        mesh_pred: Any,
         landmarks_pred: Mapping[str, Any] | None = None,
         region_id: str | None = None,
-    ) -> tuple[np.ndarray, np.ndarray, Mesh, Mesh | trimesh.Trimesh]:
+    ) -> tuple[np.ndarray, np.ndarray, Mesh, Any]:
         """Score a prediction by the official protocol (see `recon.evaluation`).
 
         Args:
             scene_id: The scene.
-            mesh_pred: Prediction in world mm; it is not changed.
+            mesh_pred: Prediction in world mm, anything with `vertices` (n, 3) and `faces` (m, 3), such as `Mesh` or a
+                trimesh; it is not changed.
             landmarks_pred: Vertex index (or xyz) of every landmark on the prediction, for a coarse
                 alignment; without them the prediction is taken as placed.
             region_id: Score this region only; None scores the whole head.

@@ -73,7 +73,7 @@ def unpack(
                 )
             with tqdm(total=total, desc="unpacking", unit="B", unit_scale=True) as bar:
                 for member in members:
-                    _write_member(stream, member, archive, temporary, password.encode(), bar)
+                    _write_member(stream, member, temporary, password.encode(), bar)
         _move(temporary, target)
     except ReconError:
         raise
@@ -121,7 +121,7 @@ def _checked_members(
 
 
 def _write_member(
-    stream: BinaryIO, member: zipfile.ZipInfo, archive: Path, folder: Path, password: bytes, bar: tqdm[None]
+    stream: BinaryIO, member: zipfile.ZipInfo, folder: Path, password: bytes, bar: tqdm[None]
 ) -> None:
     """Unpack one member; its size and checksum must be what the archive says."""
     path, name = folder / member.filename, shortened(member.filename, 100)
@@ -129,7 +129,7 @@ def _write_member(
     checksum = size = 0
     try:
         with path.open("xb") as out:
-            for chunk in _content(stream, member, archive, password):
+            for chunk in _content(stream, member, password):
                 size += len(chunk)
                 if size > member.file_size:
                     break
@@ -142,16 +142,16 @@ def _write_member(
     if not sound:
         # One wrong password in 256 passes the check byte; then the content is noise.
         if member.flag_bits & 1:
-            raise WrongPasswordError(f"{archive}: the password does not fit {name}")
+            raise WrongPasswordError(f"{stream.name}: the password does not fit {name}")
         raise zipfile.BadZipFile(f"{name} has a wrong size or checksum")
 
 
-def _content(stream: BinaryIO, member: zipfile.ZipInfo, archive: Path, password: bytes) -> Iterator[bytes]:
+def _content(stream: BinaryIO, member: zipfile.ZipInfo, password: bytes) -> Iterator[bytes]:
     """Plain content of a member in chunks."""
     name = shortened(member.filename, 100)
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise SceneError(
-            f"{archive}: {name} is packed by method {member.compress_type} (99 is AES): unpack the archive "
+            f"{stream.name}: {name} is packed by method {member.compress_type} (99 is AES): unpack the archive "
             "with 7z"
         )
     stream.seek(member.header_offset)
@@ -167,7 +167,7 @@ def _content(stream: BinaryIO, member: zipfile.ZipInfo, archive: Path, password:
     if member.flag_bits & 1:
         cipher = ZipCrypto(password)
         if cipher.decrypt(stream.read(HEADER_BYTES))[-1:] != bytes([_check_byte(member)]):
-            raise WrongPasswordError(f"{archive}: the password does not fit {name}")
+            raise WrongPasswordError(f"{stream.name}: the password does not fit {name}")
         left -= HEADER_BYTES
     inflate = zlib.decompressobj(-zlib.MAX_WBITS) if member.compress_type == zipfile.ZIP_DEFLATED else None
     while left > 0:
