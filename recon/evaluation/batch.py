@@ -130,9 +130,9 @@ def _score_one(
 ) -> Score:
     numbers: dict[str, dict[str, dict[str, Any]]] = {}
     with KeptWarnings("recon.evaluation", silent=True) as warnings:
-        for label, region in NEEDED.items():
-            if region in lacking and label != "ears":
-                log.warning("%s not scored: %s", label, lacking[region])
+        for label, needed in NEEDED.items():
+            if needed in lacking and label != "ears":
+                log.warning("%s not scored: %s", label, lacking[needed])
         if evaluator.made:
             log.warning("%s", evaluator.made)
         try:

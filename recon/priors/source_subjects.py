@@ -140,6 +140,7 @@ def _read(path: Path) -> SourceSubject:
                 f"{path} has format {shortened(content.metadata.get('format'), 60)!r}, expected {FORMAT!r}"
             )
         fields = table(json.loads(content.metadata["fields"]), "fields")
+        fields = {part: table(config, shortened(part, 40)) for part, config in fields.items()}
         about = _checked_facts(json.loads(content.metadata["about"]))
         weights = {name: value for name, value in content.tensors.items() if not name.startswith("adam.")}
         adam: dict[str, dict[str, Tensor]] = {}

@@ -211,7 +211,7 @@ def _read_files(
             progress[:] = number.to_bytes(8, "little")
             path.write_bytes(file_of(parser, content, seed, number))
             before = time.process_time()
-            fault, error = _tried(parser, path, number)
+            fault, error = read_one(parser, path, number)
             slowest = max(slowest, time.process_time() - before)
             refused += error
             if fault is not None:
@@ -221,7 +221,7 @@ def _read_files(
         out.write(json.dumps(totals) + "\n")
 
 
-def _tried(parser: Parser, path: Path, number: int) -> tuple[Fault | None, bool]:
+def read_one(parser: Parser, path: Path, number: int) -> tuple[Fault | None, bool]:
     """The fault of reading a file, if there is one, and whether it was refused."""
     try:
         with _limited():

@@ -86,7 +86,7 @@ def _surface(mesh: Any) -> trimesh.Trimesh:
         or not whole
     ):
         raise MeshError(
-            f"the prediction has vertices {vertices.shape} and faces {faces.shape} of {faces.dtype}, expected (n, 3) and "
-            "whole numbers (m, 3)"
+            f"the prediction has vertices {vertices.shape} and faces {faces.shape} of {faces.dtype}, expected (n, 3) "
+            "and whole numbers (m, 3)"
         )
     return trimesh.Trimesh(vertices, faces.astype(np.int64), process=False)
