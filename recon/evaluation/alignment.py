@@ -1,5 +1,6 @@
 """Least-squares alignment of point pairs, and the ICP of the published H3DS evaluator."""
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from jaxtyping import Float
 from recon.errors import EvaluationError
 from recon.geometry.frames import transform
 from recon.geometry.nearest import NearestTracker, PointSet
+
+log = logging.getLogger(__name__)
 
 MAX_ITERATIONS = 20  # both are the defaults of trimesh.registration.icp, which the published evaluator uses
 THRESHOLD = 1e-5
@@ -65,15 +68,12 @@ def procrustes(
 def check_sides(
     truth: Mapping[str, Float[np.ndarray, "3"]], found: Mapping[str, Float[np.ndarray, "3"]], name: str
 ) -> None:
-    """Refuses landmarks of which left and right are exchanged on one side: no similarity but a mirrored one fits them.
+    """Warns of landmarks of which left and right are exchanged on one side: no similarity but a mirrored one fits them.
 
     Args:
         truth: Landmarks of the ground truth, mm.
         found: Those of the prediction, by the same names; others are passed over.
         name: How the message calls the prediction.
-
-    Raises:
-        EvaluationError: They fit the truth with left and right exchanged, and not as they are.
     """
     shared = [each for each in truth if each in found]
     exchanged = [SIDES.sub(lambda match: OTHER[match[0]], each) for each in shared]
@@ -84,10 +84,12 @@ def check_sides(
         _misfit(np.array([found[each] for each in names], float), target) for names in (shared, exchanged)
     )
     if as_given > ODD_MM and with_exchange < EXPLAINED * as_given:
-        raise EvaluationError(
-            f"{name}: its landmarks have left and right exchanged: they are {as_given:.1f} mm from those of the ground "
-            f"truth after alignment, and {with_exchange:.1f} mm with the names exchanged. left_ and right_ are the "
-            "subject's own"
+        log.warning(
+            "%s: its landmarks have left and right exchanged, or it is mirrored: they are %.1f mm from those of the "
+            "ground truth after alignment, and %.1f mm with the names exchanged. left_ and right_ are the subject's",
+            name,
+            as_given,
+            with_exchange,
         )
 
 

@@ -129,6 +129,7 @@ class Evaluator:
         """What is said where a region was made, as its file is missing."""
         self._regions: dict[str, Int[np.ndarray, " region"]] = {}
         self._kept: dict[str, PointSet] = {}
+        self._sided: Prediction | None = None
         self._coarse: tuple[Prediction, PointSet, float] | None = None
         self._fit: tuple[Prediction, str, RigidFit] | None = None
 
@@ -251,7 +252,9 @@ class Evaluator:
             )
         truth = {name: self.points.points[index] for name, index in self._truth.landmarks.items()}
         found = prediction.landmarks or {}
-        check_sides(truth, found, prediction.name)
+        if self._sided is not prediction:  # once for all scores of it
+            check_sides(truth, found, prediction.name)
+            self._sided = prediction
         return truth, found
 
     def _official(self, prediction: Prediction, region: Region | None, cost_divisor: float) -> Evaluation:
