@@ -4,8 +4,8 @@ tests/test_house.py holds the code to it, draw_house.py draws it.
 """
 
 LOWEST = (
-    "errors", "files", "plain_yaml", "registry", "resources", "run_folders", "compiled", "threads", "processes",
-    "storage", "warned", "losses", "fields", "meshing",
+    "errors", "files", "plain_yaml", "reading", "registry", "resources", "run_folders", "compiled", "threads",
+    "processes", "storage", "warned", "losses", "fields", "meshing",
 )  # fmt: skip
 """Rooms that need none but each other."""
 FLOORS = (

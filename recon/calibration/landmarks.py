@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 from recon.errors import PriorError
 from recon.priors.pca.shape_model import PCAShapeModel
 from recon.priors.weights import ShapePrior
+from recon.reading import numbers, read_arrays, reading
 
 TABLE = Path(__file__).with_name("landmarks468.npz")
 """Made by `tools/measure_landmarks.py`; README.md beside it says how."""
@@ -57,9 +58,7 @@ class LandmarkModel:
             PriorError: The prior is no linear shape model, or has no face points.
         """
         nodes, node_basis = face_nodes(prior, components)
-        with np.load(table) as file:
-            places, bias = file["places_mm"].astype(float), file["bias_mm"].astype(float)
-            noise, mirror = file["relative_sigma"].astype(float), file["mirror"].astype(int)
+        places, bias, noise, mirror = read_table(table)
         distance, near = cKDTree(nodes).query(places, k=NEIGHBOURS)
         weight = 1 / (distance + 0.5) ** 2
         weight /= weight.sum(axis=1, keepdims=True)
@@ -106,6 +105,34 @@ class LandmarkModel:
             :, low + 1
         ]
         return result
+
+
+def read_table(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The arrays of a table of landmarks: places (mm), bias (mm), relative sigma, and mirror images.
+
+    Raises:
+        PriorError: The file holds something else.
+    """
+    shapes = {
+        "places_mm": (None, 3),
+        "bias_mm": (None, 2, None),
+        "relative_sigma": (None, None),
+        "mirror": (None,),
+    }
+    with reading(path, PriorError, "a table of landmarks"):
+        arrays = read_arrays(path, list(shapes))
+        places, bias, noise, mirror = (numbers(arrays[name], shape, name) for name, shape in shapes.items())
+        count = len(places)
+        if (
+            not (len(bias) == len(noise) == len(mirror) == count > 0)
+            or min(bias.shape[2], noise.shape[1]) < 2
+        ):
+            raise ValueError(
+                f"its arrays are of {[len(each) for each in (places, bias, noise, mirror)]} points"
+            )
+        if mirror.min() < 0 or mirror.max() >= count:
+            raise ValueError(f"mirror images must be numbers of its {count} points")
+    return places, bias, noise, mirror.astype(int)
 
 
 def face_nodes(

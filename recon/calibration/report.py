@@ -15,6 +15,7 @@ from jaxtyping import Float
 from recon.calibration.bundle import CameraUncertainty
 from recon.errors import SceneError
 from recon.files import replacing
+from recon.reading import integer, listed, numbers, read_json, reading, shortened, table
 from recon.scene import Scene
 
 log = logging.getLogger(__name__)
@@ -111,7 +112,7 @@ def read_pose(folder: Path) -> Float[np.ndarray, "4 4"]:
         SceneError: The folder's report cannot be read.
     """
     return _read(
-        folder, lambda table: np.array(table["canonical_from_world"], dtype=np.float64).reshape(4, 4)
+        folder, lambda report: numbers(report["canonical_from_world"], (4, 4), "canonical_from_world")
     )
 
 
@@ -121,12 +122,16 @@ def photograph_names(folder: Path) -> dict[int, str]:
     Raises:
         SceneError: The folder's report cannot be read.
     """
-    return _read(
-        folder,
-        lambda table: {
-            int(each["view"]): str(each["name"]) for each in table["photographs"] if each["view"] is not None
-        },
-    )
+
+    def names(report: dict[str, Any]) -> dict[int, str]:
+        photographs = [table(each, "a photograph") for each in listed(report["photographs"], "photographs")]
+        return {
+            integer(each["view"], "view"): str(each["name"])
+            for each in photographs
+            if each["view"] is not None
+        }
+
+    return _read(folder, names)
 
 
 def say_warnings(folder: Path) -> None:
@@ -135,8 +140,8 @@ def say_warnings(folder: Path) -> None:
     Raises:
         SceneError: The folder's report cannot be read.
     """
-    for sentence in _read(folder, lambda table: [str(each) for each in table.get("warnings", [])]):
-        log.warning("%s", sentence)
+    for sentence in _read(folder, lambda report: listed(report.get("warnings", []), "warnings")):
+        log.warning("%s", shortened(sentence))
 
 
 def write_report(folder: Path, result: CalibratedScene, scale: float) -> None:
@@ -147,7 +152,7 @@ def write_report(folder: Path, result: CalibratedScene, scale: float) -> None:
         result: What was found.
         scale: World mm per canonical mm.
     """
-    table = {
+    report = {
         "photographs": [asdict(each) for each in result.photographs],
         "outline_mm": result.outline_mm,
         "size": result.size,
@@ -157,7 +162,7 @@ def write_report(folder: Path, result: CalibratedScene, scale: float) -> None:
         "warnings": result.warnings(),
     }
     with replacing(folder / REPORT) as temporary:
-        temporary.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     for line in result.lines():
         log.info("%s", line)
 
@@ -168,7 +173,5 @@ def _read(folder: Path, of: Callable[[Any], T]) -> T:
     Raises:
         SceneError: It cannot be read.
     """
-    try:
-        return of(json.loads((folder / REPORT).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise SceneError(f"{folder / REPORT} cannot be read: {error}") from error
+    with reading(folder / REPORT, SceneError, "a report of calibration"):
+        return of(table(read_json(folder / REPORT)))

@@ -130,10 +130,11 @@ def progress(done: Score, count: int, total: int) -> None:
         print(f"{head}: not scored: {done.error}", file=sys.stderr)
         return
     numbers = done.numbers["official"]
-    print(
-        f"{head}: face {numbers['face']['mean_mm']:.2f} mm, head {numbers['head']['mean_mm']:.2f} mm",
-        file=sys.stderr,
+    known = ", ".join(
+        f"{part} {numbers[part]['mean_mm']:.2f} mm" if part in numbers else f"{part} not scored"
+        for part in ("face", "head")
     )
+    print(f"{head}: {known}", file=sys.stderr)
     for warning in done.warnings:
         print(f"    {warning}", file=sys.stderr)
 

@@ -1,5 +1,8 @@
 """Least-squares alignment of point pairs, and the ICP of the published H3DS evaluator."""
 
+import logging
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +12,15 @@ from recon.errors import EvaluationError
 from recon.geometry.frames import transform
 from recon.geometry.nearest import NearestTracker, PointSet
 
+log = logging.getLogger(__name__)
+
 MAX_ITERATIONS = 20  # both are the defaults of trimesh.registration.icp, which the published evaluator uses
 THRESHOLD = 1e-5
+SIDES, OTHER = re.compile("left|right"), {"left": "right", "right": "left"}
+"""The words for sides in names of landmarks."""
+ODD_MM, EXPLAINED = 5.0, 0.5
+"""Distance of landmarks after their alignment from which an exchange of sides is looked for, and what share of it the
+exchange may leave."""
 
 
 def procrustes(
@@ -53,6 +63,40 @@ def procrustes(
     matrix[:3, :3] = u @ vt * (b_radius / a_radius if scale else 1.0)
     matrix[:3, 3] = target_mean - matrix[:3, :3] @ source_mean
     return matrix
+
+
+def check_sides(
+    truth: Mapping[str, Float[np.ndarray, "3"]], found: Mapping[str, Float[np.ndarray, "3"]], name: str
+) -> None:
+    """Warns of landmarks of which left and right are exchanged on one side: no similarity but a mirrored one fits them.
+
+    Args:
+        truth: Landmarks of the ground truth, mm.
+        found: Those of the prediction, by the same names; others are passed over.
+        name: How the message calls the prediction.
+    """
+    shared = [each for each in truth if each in found]
+    exchanged = [SIDES.sub(lambda match: OTHER[match[0]], each) for each in shared]
+    if len(shared) < 4 or exchanged == shared or not set(exchanged) <= set(found):
+        return
+    target = np.array([truth[each] for each in shared], float)
+    as_given, with_exchange = (
+        _misfit(np.array([found[each] for each in names], float), target) for names in (shared, exchanged)
+    )
+    if as_given > ODD_MM and with_exchange < EXPLAINED * as_given:
+        log.warning(
+            "%s: its landmarks have left and right exchanged, or it is mirrored: they are %.1f mm from those of the "
+            "ground truth after alignment, and %.1f mm with the names exchanged. left_ and right_ are the subject's",
+            name,
+            as_given,
+            with_exchange,
+        )
+
+
+def _misfit(source: Float[np.ndarray, "points 3"], target: Float[np.ndarray, "points 3"]) -> float:
+    """Root-mean-square distance that the alignment of pairs leaves, in the unit of the target."""
+    left = transform(procrustes(source, target), source) - target
+    return float(np.sqrt((left**2).sum(axis=1).mean()))
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Scores of many predictions: scene by scene, in parallel, with every failure kept."""
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,11 @@ from recon.evaluation.predictions import Job, Prediction, read_landmarks, read_m
 from recon.processes import in_processes
 from recon.warned import KeptWarnings
 
+log = logging.getLogger(__name__)
+
 REGIONS: tuple[tuple[str, Region | None], ...] = (("face", "face_sphere"), ("head", None))
+NEEDED = {"face": "face_sphere", "head": "face", "ears": "face"}
+"""Region of the ground truth that a number cannot do without."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class Score:
     Attributes:
         job: The mesh.
         numbers: Mode, then `face`, `head` or, strict and where the truth shows them, `ears`, to the numbers of
-            `Evaluation.summary`.
+            `Evaluation.summary`; without those whose region the ground truth lacks.
         warnings: Messages about what is odd in the numbers.
         error: Message why there are no numbers; None if there are.
     """
@@ -103,21 +108,36 @@ def _score_scene(task: tuple[str, GroundTruthLike, list[Job], ScoringOptions]) -
     name, truth, jobs, options = task
     try:
         evaluator = Evaluator(truth, name=f"ground truth of {name}")
-        evaluator.require_regions(("face_sphere", "face"))
+        lacking = evaluator.lacking(("face_sphere", "face"))
+        if len(lacking) == 2:
+            evaluator.require_regions(("face_sphere", "face"))
     except ReconError as error:
         return [Score(job, error=str(error)) for job in jobs]
-    return [_score_one(evaluator, truth, job, options) for job in jobs]
+    return [_score_one(evaluator, truth, job, options, lacking) for job in jobs]
 
 
-def _score_one(evaluator: Evaluator, truth: GroundTruthLike, job: Job, options: ScoringOptions) -> Score:
+def _score_one(
+    evaluator: Evaluator,
+    truth: GroundTruthLike,
+    job: Job,
+    options: ScoringOptions,
+    lacking: Mapping[str, str],
+) -> Score:
     numbers: dict[str, dict[str, dict[str, Any]]] = {}
     with KeptWarnings("recon.evaluation", silent=True) as warnings:
+        for label, needed in NEEDED.items():
+            if needed in lacking and label != "ears":
+                log.warning("%s not scored: %s", label, lacking[needed])
+        if evaluator.made:
+            log.warning("%s", evaluator.made)
         try:
             mesh = read_mesh(job.path)
             prediction = Prediction(mesh, landmarks=read_landmarks(job.path), name=job.path.name)
             for mode in options.modes:
                 numbers[mode] = {}
                 for label, region in (*REGIONS, *_ears(evaluator, mode)):
+                    if NEEDED[label] in lacking:
+                        continue
                     evaluation = evaluator.evaluate(prediction, region=region, mode=mode)
                     numbers[mode][label] = evaluation.summary()
                     if options.heatmaps and region is None and isinstance(evaluation.result, OfficialResult):

@@ -13,12 +13,12 @@ from jaxtyping import Bool, Int
 from recon.errors import EvaluationError, ReconError
 from recon.evaluation import official as official_protocol
 from recon.evaluation import strict as strict_protocol
-from recon.evaluation.alignment import procrustes
+from recon.evaluation.alignment import check_sides, procrustes
 from recon.evaluation.checks import check_mesh, check_size_and_place
 from recon.evaluation.official import OfficialResult, coarse_alignment
 from recon.evaluation.predictions import Landmarks, Prediction
 from recon.evaluation.strict import RigidFit, StrictResult, rigid_fit
-from recon.geometry.frames import transform
+from recon.geometry.frames import FACE_RADIUS_MM, transform
 from recon.geometry.nearest import PointSet
 from recon.geometry.surface import Surface
 
@@ -125,8 +125,11 @@ class Evaluator:
         self.mesh = ground_truth.mesh()
         check_mesh(self.mesh, name)
         self.points = PointSet(np.asarray(self.mesh.vertices, np.float64))
+        self.made = ""
+        """What is said where a region was made, as its file is missing."""
         self._regions: dict[str, Int[np.ndarray, " region"]] = {}
         self._kept: dict[str, PointSet] = {}
+        self._sided: Prediction | None = None
         self._coarse: tuple[Prediction, PointSet, float] | None = None
         self._fit: tuple[Prediction, str, RigidFit] | None = None
 
@@ -148,6 +151,12 @@ class Evaluator:
                 raise EvaluationError(
                     f"{self.name}: there is no region '{name}', which the protocol needs: {error}"
                 ) from error
+            except ReconError as error:
+                made = self._face_sphere() if name == "face_sphere" else None
+                if made is None:
+                    raise
+                self.made = f"{error}; it is made of the vertices within {FACE_RADIUS_MM:g} mm of nose_tip"
+                indices = made
             if not len(indices) or indices.min() < 0 or indices.max() >= len(self.points.points):
                 raise EvaluationError(
                     f"{self.name}: region '{name}' must list vertices between 0 and "
@@ -157,6 +166,14 @@ class Evaluator:
             self._regions[name] = indices
         return self._regions[name]
 
+    def _face_sphere(self) -> Int[np.ndarray, " region"] | None:
+        """The region `face_sphere` by its definition, where the ground truth has the landmark that it needs."""
+        nose = self._truth.landmarks.get("nose_tip")
+        if nose is None or not 0 <= nose < len(self.points.points):
+            return None
+        distance = np.linalg.norm(self.points.points - self.points.points[nose], axis=1)
+        return np.flatnonzero(distance <= FACE_RADIUS_MM)
+
     def shows_ears(self) -> bool:
         """Whether the ground truth has the region "ears", with enough vertices to be scored."""
         try:
@@ -164,21 +181,25 @@ class Evaluator:
         except (KeyError, OSError, ReconError):
             return False
 
+    def lacking(self, names: Sequence[str]) -> dict[str, str]:
+        """Which of some regions are not there or broken, and why."""
+        amiss = {}
+        for name in names:
+            try:
+                self.region(name)
+            except ReconError as error:
+                amiss[name] = str(error)
+        return amiss
+
     def require_regions(self, names: Sequence[str]) -> None:
         """Check that all of some regions are there.
 
         Raises:
             EvaluationError: Some are not, or are broken; the message names every one.
         """
-        amiss = []
-        for name in names:
-            try:
-                self.region(name)
-            except ReconError as error:
-                amiss.append(str(error))
-        if amiss:
+        if amiss := self.lacking(names):
             raise EvaluationError(
-                f"{'; '.join(amiss)}. A score needs {' and '.join(REGION_MEANINGS[n] for n in names)}"
+                f"{'; '.join(amiss.values())}. A score needs {' and '.join(REGION_MEANINGS[n] for n in names)}"
             )
 
     def evaluate(
@@ -224,8 +245,17 @@ class Evaluator:
     def _landmark_pairs(
         self, prediction: Prediction
     ) -> tuple[dict[str, np.ndarray], Mapping[str, np.ndarray]]:
+        count = len(self.points.points)
+        if beyond := {name: index for name, index in self._truth.landmarks.items() if not 0 <= index < count}:
+            raise EvaluationError(
+                f"{self.name}: landmarks name vertices beyond the {count} of the mesh: {beyond}"
+            )
         truth = {name: self.points.points[index] for name, index in self._truth.landmarks.items()}
-        return truth, prediction.landmarks or {}
+        found = prediction.landmarks or {}
+        if self._sided is not prediction:  # once for all scores of it
+            check_sides(truth, found, prediction.name)
+            self._sided = prediction
+        return truth, found
 
     def _official(self, prediction: Prediction, region: Region | None, cost_divisor: float) -> Evaluation:
         placed = self._placed(prediction)

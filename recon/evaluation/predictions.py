@@ -1,24 +1,22 @@
 """Predictions: made ready to be scored, found on disk, and read."""
 
-import json
 import logging
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import trimesh
 from jaxtyping import Float
 
-from recon.errors import EvaluationError
+from recon.errors import EvaluationError, MeshError
 from recon.evaluation.checks import check_mesh
-from recon.files import read_text
 from recon.geometry.nearest import PointSet
 from recon.geometry.obj import load_in_order
 from recon.geometry.surface import Surface
+from recon.reading import integer, numbers, read_json, reading, shortened, table, text
 
 log = logging.getLogger(__name__)
 
@@ -164,11 +162,12 @@ def read_mesh(path: Path) -> trimesh.Trimesh:
         EvaluationError: The file cannot be read, or holds no single mesh.
     """
     try:
-        loaded = load_in_order(path)
-        if isinstance(loaded, trimesh.Scene):
-            loaded = loaded.to_mesh()
-    except Exception as error:  # parsers of trimesh raise all kinds
-        raise EvaluationError(f"{path}: cannot be read as a mesh: {error}") from error
+        with reading(path, EvaluationError, "a mesh"):
+            loaded = load_in_order(path)
+            if isinstance(loaded, trimesh.Scene):
+                loaded = loaded.to_mesh()
+    except MeshError as error:
+        raise EvaluationError(str(error)) from error
     if not isinstance(loaded, trimesh.Trimesh):
         raise EvaluationError(f"{path}: holds a {type(loaded).__name__}, not a mesh with faces")
     return loaded
@@ -183,20 +182,35 @@ def read_landmarks(path: Path) -> dict[str, int | np.ndarray] | None:
     file = path.with_suffix(".landmarks.json")
     if not file.is_file():
         return None
-    try:
-        raw: Mapping[str, Any] = json.loads(read_text(file))
+    with reading(file, EvaluationError, "landmarks, {name: vertex index or [x, y, z]}"):
         found = {
-            name: value if isinstance(value, int) else np.array(value, np.float64).reshape(3)
-            for name, value in raw.items()
+            name: integer(value, name)
+            if isinstance(value, int)
+            else numbers(value, (3,), shortened(name, 60))
+            for name, value in table(read_json(file)).items()
         }
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise EvaluationError(f"{file}: expected {{name: vertex index or [x, y, z]}}: {error}") from error
-    if path.suffix.lower() == ".stl" and any(isinstance(value, int) for value in found.values()):
-        raise EvaluationError(
-            f"{file} names landmarks by vertex index, but {path.name} is an STL, which holds triangles without "
-            "vertices that could be counted: give each landmark as [x, y, z] in mm"
-        )
+    if any(isinstance(value, int) for value in found.values()):
+        _check_counted(path, file)
     return found
+
+
+def _check_counted(path: Path, file: Path) -> None:
+    """Refuses landmarks by vertex index for a mesh whose file has no order of vertices.
+
+    Raises:
+        EvaluationError: It is an STL, or a GLB of several parts.
+    """
+    why = ""
+    if path.suffix.lower() == ".stl":
+        why = "is an STL, which holds triangles without vertices that could be counted"
+    elif path.suffix.lower() == ".glb":
+        with reading(path, EvaluationError, "a mesh"):
+            if (count := len(load_in_order(path).geometry)) != 1:
+                why = f"holds {count} meshes, whose vertices are not counted in one order"
+    if why:
+        raise EvaluationError(
+            f"{file} names landmarks by vertex index, but {path.name} {why}: give each landmark as [x, y, z] in mm"
+        )
 
 
 def _of_name(path: Path, method: str, scene: str | None, views: Collection[int] | None) -> Job:
@@ -213,13 +227,11 @@ def _of_name(path: Path, method: str, scene: str | None, views: Collection[int] 
 
 def _of_run(folder: Path) -> Job:
     path = folder / "metrics.json"
-    try:
-        metrics = json.loads(read_text(path))
-        views = metrics["views"]
-        count = views if isinstance(views, int) else len(views)
-        return Job(str(metrics["method"]), Path(str(metrics["scene"])).name, count, folder / "mesh.ply")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise EvaluationError(f"{path}: cannot be read as the metrics of a run: {error!r}") from error
+    with reading(path, EvaluationError, "the metrics of a run"):
+        metrics = table(read_json(path))
+        views, method, scene = metrics["views"], metrics["method"], metrics["scene"]
+        count = len(views) if isinstance(views, list) else integer(views, "views")
+        return Job(text(method, "method"), Path(text(scene, "scene")).name, count, folder / "mesh.ply")
 
 
 def _places(

@@ -23,7 +23,7 @@ class Cell:
 
     Attributes:
         scenes: How many scenes it has.
-        mean: Face and head, mm, mean over scenes.
+        mean: Face and head, mm, mean over the scenes whose truth allows it; NaN where none does.
         std: Likewise, standard deviation over scenes (population).
         ears: Ears, mm, mean over the scenes whose truth shows them; None without any.
     """
@@ -80,8 +80,10 @@ def rows(scores: Iterable[Score], mode: str, data: str) -> list[Row]:
     for score in scores:
         numbers = score.numbers.get(mode) if score.error is None else None
         if numbers:
-            ears = numbers.get("ears", {}).get("mean_mm", np.nan)
-            errors = (numbers["face"]["mean_mm"], numbers["head"]["mean_mm"], ears)
+            face, head, ears = (
+                numbers.get(part, {}).get("mean_mm", np.nan) for part in ("face", "head", "ears")
+            )
+            errors = (face, head, ears)
             values.setdefault(score.job.method, {}).setdefault(score.job.views, []).append(errors)
     return [
         Row(
@@ -95,12 +97,11 @@ def rows(scores: Iterable[Score], mode: str, data: str) -> list[Row]:
 
 
 def _cell(errors: list[tuple[float, float, float]]) -> Cell:
-    """Statistics of face, head and ears, the last NaN where the truth has none."""
-    table = np.array(errors)
-    pairs, ears = table[:, :2], table[~np.isnan(table[:, 2]), 2]
-    mean, std = pairs.mean(axis=0), pairs.std(axis=0)
-    known = float(ears.mean()) if len(ears) else None
-    return Cell(len(pairs), (float(mean[0]), float(mean[1])), (float(std[0]), float(std[1])), known)
+    """Statistics of face, head and ears, each over the scenes whose truth allows it; NaN where none does."""
+    face, head, ears = (column[~np.isnan(column)] for column in np.array(errors).T)
+    mean = tuple(float(known.mean()) if len(known) else np.nan for known in (face, head))
+    std = tuple(float(known.std()) if len(known) else np.nan for known in (face, head))
+    return Cell(len(errors), (mean[0], mean[1]), (std[0], std[1]), float(ears.mean()) if len(ears) else None)
 
 
 def published_rows(releases: Collection[str]) -> list[PublishedRow]:
@@ -288,9 +289,12 @@ def _line(row: Row, views: list[int], expected: int | None) -> list[str]:
 
 
 def _pair(pair: Sequence[float]) -> str:
-    return f"{pair[0]:.2f} / {pair[1]:.2f}"
+    return " / ".join("–" if np.isnan(value) else f"{value:.2f}" for value in pair)
 
 
 def _cell_json(cell: Cell) -> dict[str, Any]:
-    named = {part: {"mean": m, "std": s} for part, m, s in zip(_PARTS, cell.mean, cell.std, strict=True)}
+    named = {
+        part: {"mean": None if np.isnan(m) else m, "std": None if np.isnan(s) else s}
+        for part, m, s in zip(_PARTS, cell.mean, cell.std, strict=True)
+    }
     return {"scenes": cell.scenes, **named} | ({} if cell.ears is None else {"ears": {"mean": cell.ears}})

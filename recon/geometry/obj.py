@@ -7,6 +7,10 @@ them meaningless. Here a file's vertices come back as they stand in it, used or 
 from __future__ import annotations
 
 import codecs
+import io
+import json
+import re
+import struct
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +21,7 @@ import trimesh
 from jaxtyping import Float, Integer
 
 from recon.errors import MeshError
+from recon.reading import MESH_BYTES, cause, integer, listed, read_bytes, reading, shortened, table
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,9 +61,15 @@ def read_obj(path: Path | str) -> ObjData:
     """
     path = Path(path)
     try:
-        text = path.read_bytes().removeprefix(codecs.BOM_UTF8)
-    except OSError as error:
-        raise MeshError(f"{path} cannot be read: {error.strerror or error}") from error
+        text = read_bytes(path, MESH_BYTES).removeprefix(codecs.BOM_UTF8)
+    except (OSError, ValueError) as error:
+        raise MeshError(f"{path} cannot be read: {cause(error)}") from error
+    with reading(path, MeshError, "a Wavefront OBJ file"):
+        return _parsed(text, path)
+
+
+def _parsed(text: bytes, path: Path) -> ObjData:
+    """The content of an OBJ file, of which `read_obj` says what is taken."""
     if b"\\" in text:
         text = text.replace(b"\\\r\n", b" ").replace(b"\\\n", b" ")
     rows, before = _sort_lines(text)
@@ -87,15 +98,80 @@ def load_in_order(path: Path | str) -> Any:
     texture unless told not to, and looks for the picture.
 
     Raises:
-        Exception: Of any kind, as parsers of trimesh raise them; `MeshError` for an OBJ.
+        MeshError: The file is missing, of another format, or cannot be read.
     """
     path = Path(path)
-    if path.suffix.lower() == ".obj":
+    suffix = path.suffix.lower()
+    if suffix == ".obj":
         return read_obj(path).mesh()
-    ply: dict[str, Any] = (
-        {"fix_texture": False, "skip_materials": True} if path.suffix.lower() == ".ply" else {}
-    )
-    return trimesh.load(str(path), process=False, maintain_order=True, **ply)
+    if suffix not in OPTIONS:
+        raise MeshError(f"{path} has the ending of no mesh: expected .obj, {', '.join(OPTIONS)}")
+    with reading(path, MeshError, "a mesh"):
+        content = read_bytes(path, MESH_BYTES)
+        if suffix == ".ply":
+            _check_ply(content)
+        elif suffix == ".glb":
+            _check_glb(content)
+        # From memory, so that no file beside it is opened, whatever name of one stands in it.
+        return trimesh.load(
+            io.BytesIO(content), suffix[1:], process=False, maintain_order=True, **OPTIONS[suffix]
+        )
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    ".ply": {"fix_texture": False, "skip_materials": True},
+    ".stl": {},
+    ".off": {},
+    ".glb": {"skip_materials": True},
+}
+"""Options of trimesh for the formats that it reads, so that vertices stay and no picture is decoded."""
+MOST_INSTANCED = 100_000_000
+"""Vertices of a GLB with all instances of its meshes."""
+
+
+def _check_ply(content: bytes) -> None:
+    """Refuses a PLY whose header claims more elements than the file has bytes.
+
+    Raises:
+        ValueError: It does.
+    """
+    header = content[: content.find(b"end_header")]
+    for kind, count in re.findall(rb"^element\s+(\S+)\s+(\S+)", header, re.M):
+        if not count.isdigit() or len(count) > 18 or int(count) > len(content):
+            raise ValueError(
+                f"it claims {shortened(count.decode('latin1'), 30)} elements {shortened(kind, 30)}"
+            )
+
+
+def _check_glb(content: bytes) -> None:
+    """Refuses a GLB whose description claims more numbers than the file has bytes, or vertices without number.
+
+    Raises:
+        ValueError: It does.
+        Exception: As parsers raise them: it has no description.
+    """
+    length = struct.unpack_from("<I", content, 12)[0]
+    tree = table(json.loads(content[20 : 20 + length]), "its description")
+    counts = []
+    for accessor in listed(tree.get("accessors", []), "accessors"):
+        counts.append(
+            integer(table(accessor, "an accessor").get("count"), "the count of an accessor", 0, len(content))
+        )
+        if "bufferView" not in accessor:
+            raise ValueError("an accessor has no numbers in the file")
+    vertices = []
+    for mesh in listed(tree.get("meshes", []), "meshes"):
+        parts = [
+            table(part, "a primitive") for part in listed(table(mesh, "a mesh")["primitives"], "primitives")
+        ]
+        places = [table(part["attributes"], "attributes").get("POSITION") for part in parts]
+        vertices.append(sum(counts[integer(place, "POSITION", 0, len(counts) - 1)] for place in places))
+    placed = [
+        node["mesh"] for node in listed(tree.get("nodes", []), "nodes") if "mesh" in table(node, "a node")
+    ]
+    total = sum(vertices[integer(number, "the mesh of a node", 0, len(vertices) - 1)] for number in placed)
+    if total > MOST_INSTANCED:
+        raise ValueError(f"it places {total} vertices")
 
 
 def write_obj(
@@ -203,7 +279,7 @@ def _parse(text: bytes, path: Path) -> np.ndarray:
     try:
         return np.array(text.split(), dtype=np.float64)
     except ValueError as error:
-        raise MeshError(f"{path}: not a number where a coordinate should be ({error})") from error
+        raise MeshError(f"{path}: not a number where a coordinate should be ({cause(error)})") from error
 
 
 def _triangles(
@@ -252,7 +328,7 @@ def _corners(rows: list[bytes], corners: int, slashes: int, doubles: int, path: 
             texture = texture.reshape(vertex.shape)
             texture[(texture == 0).any(axis=1)] = 0
     except ValueError as error:
-        raise MeshError(f"{path}: a face holds something that is not an index ({error})") from error
+        raise MeshError(f"{path}: a face holds something that is not an index ({cause(error)})") from error
     if (vertex == 0).any():
         raise MeshError(f"{path}: a face uses vertex 0, but OBJ counts from 1")
     return np.stack([vertex, texture], axis=-1)

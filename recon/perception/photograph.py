@@ -20,18 +20,21 @@ from jaxtyping import Float
 from PIL import ExifTags, Image, ImageCms
 
 from recon.errors import SceneError
+from recon.reading import cause, open_picture
 from recon.scene.images import upright
 from recon.scene.pairing import natural_order, same_name
 
 log = logging.getLogger(__name__)
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "HEIF")
-"""What is decoded, by its content. No other decoder of Pillow is asked: that of EPS would start Ghostscript."""
+"""What is decoded, by its content; see `recon.reading.FORMATS`."""
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".heic", ".heif", ".avif")
 LONG_SIDE = 1600
 """Pixels of the longer side of the working picture."""
 MOST_PIXELS = 210_000_000
 """Larger pictures are refused before they are decoded; phones make up to 200 megapixels."""
+MOST_DECODED_PIXELS = 100_000_000
+"""The same for formats that cannot be decoded at a part of their size, as JPEG can."""
 WHOLE = 0.0, 0.0, 1.0, 1.0
 """The part of a picture that is all of it."""
 FILM_DIAGONAL_MM = math.hypot(36, 24)
@@ -39,8 +42,6 @@ SENSOR_MM = 4.0, 60.0
 """The longer side of sensors that there are, from telephones to medium format."""
 UNITS_MM = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
 """Length of FocalPlaneResolutionUnit: inch, cm, mm, µm."""
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, TypeError, KeyError, OverflowError, MemoryError)
-"""What decoders raise on damaged files, besides Pillow's own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,8 +184,8 @@ def read_photograph(
             return _read(path, long_side, part)
     except FileNotFoundError:
         raise SceneError(f"photograph {path} is missing") from None
-    except (*BROKEN, Image.DecompressionBombError) as error:
-        why = " ".join(str(error).split()) or type(error).__name__
+    except Exception as error:  # decoders raise all kinds
+        why = cause(error)
         if isinstance(error, Image.UnidentifiedImageError):
             why = f"its content is none of {', '.join(FORMATS)}"
         raise SceneError(
@@ -212,12 +213,13 @@ def _register_heif(path: Path) -> None:
 
 
 def _read(path: Path, long_side: int | None, part: tuple[float, float, float, float]) -> Photograph:
-    Image.init()
-    known = [name for name in FORMATS if name in Image.OPEN]  # HEIF is an extra
-    with Image.open(path, formats=known) as picture:
+    with open_picture(path, FORMATS, MOST_PIXELS) as picture:  # HEIF is an extra
         width, height = picture.size
-        if width * height > MOST_PIXELS:
-            raise ValueError(f"{width} x {height} pixels, more than {MOST_PIXELS // 1_000_000} megapixels")
+        if picture.format != "JPEG" and width * height > MOST_DECODED_PIXELS:
+            raise ValueError(
+                f"it has {width} x {height} pixels, more than {MOST_DECODED_PIXELS // 1_000_000} megapixels: scale it "
+                "down, or save it as JPEG"
+            )
         exif, remarks = _exif(picture)
         tag = _number(exif, ExifTags.Base.Orientation)
         orientation = int(tag) if tag and tag in range(1, 9) else 1
@@ -268,7 +270,8 @@ def _split(picture: Image.Image) -> tuple[Image.Image, Image.Image | None]:
         picture = picture.convert("RGBA")
     alpha = picture.getchannel("A") if picture.mode in ("RGBA", "LA") else None
     plain = {"RGBA": "RGB", "LA": "L", "1": "L", "RGBX": "RGB", "YCbCr": "RGB", "HSV": "RGB"}
-    return picture.convert(plain.get(picture.mode, picture.mode)), alpha
+    mode = plain.get(picture.mode, picture.mode)
+    return picture if mode == picture.mode else picture.convert(mode), alpha
 
 
 def _to_srgb(pixels: Image.Image, profile: bytes | None, path: Path) -> tuple[Image.Image, list[str]]:
@@ -281,12 +284,12 @@ def _to_srgb(pixels: Image.Image, profile: bytes | None, path: Path) -> tuple[Im
             )
             if converted is not None:
                 return converted, []
-        except (ImageCms.PyCMSError, *BROKEN) as error:
+        except Exception as error:  # profiles are as broken as files are
             log.warning("%s: its colour profile cannot be used (%s); taken as sRGB", path, error)
             return pixels.convert("RGB"), [
                 "the colour profile in the file cannot be used: colours may be off"
             ]
-    return pixels.convert("RGB"), []
+    return pixels if pixels.mode == "RGB" else pixels.convert("RGB"), []
 
 
 def _upright(picture: Image.Image, size: tuple[int, int], orientation: int) -> Image.Image:
@@ -301,7 +304,7 @@ def _exif(picture: Image.Image) -> tuple[dict[int, object], list[str]]:
     try:
         tags = picture.getexif()
         return {**tags, **tags.get_ifd(ExifTags.IFD.Exif)}, []
-    except (*BROKEN, AttributeError, ZeroDivisionError):
+    except Exception:  # of all kinds, as above
         return {}, ["the EXIF data in the file is damaged: orientation and focal length are not known"]
 
 
@@ -344,6 +347,6 @@ def _number(exif: Mapping[int, object], tag: int) -> float | None:
     value = exif.get(tag)
     try:
         number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, ZeroDivisionError):
+    except (TypeError, ValueError, ArithmeticError):
         return None
     return number if math.isfinite(number) and number > 0 else None

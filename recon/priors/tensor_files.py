@@ -13,6 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from recon.files import replacing
+from recon.reading import table
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,17 @@ def read_metadata(path: Path) -> dict[str, str]:
     if present != metadata or any(_present_tensor(name) != name for name in names):
         _warn_of_old_names(path)
     return present
+
+
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Reads the shapes of the tensors of a file by their present names; the library holds them against its size.
+
+    Raises:
+        SafetensorError: It is no such file.
+        OSError: It cannot be read.
+    """
+    with safe_open(path, framework="pt") as file:
+        return {_present_tensor(name): tuple(file.get_slice(name).get_shape()) for name in file.keys()}
 
 
 def read_tensors(path: Path) -> TensorFile:
@@ -99,7 +111,7 @@ def _present_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
     for part in ("format", "kind"):
         if part in present:
             present[part] = OLD_NAMES[part].get(present[part], present[part])
-    arguments = json.loads(present.get("arguments", "{}"))
+    arguments = table(json.loads(present.get("arguments", "{}")), "arguments")
     if OLD_NAMES["arguments"].keys() & arguments.keys():
         renamed = {OLD_NAMES["arguments"].get(name, name): value for name, value in arguments.items()}
         present["arguments"] = json.dumps(renamed)

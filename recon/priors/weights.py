@@ -10,20 +10,30 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool
-from safetensors import SafetensorError
 from torch import Tensor
 
 from recon.errors import PriorError
+from recon.fields.stored import check_arguments, check_finite, made_to_fit, shapes_of
 from recon.geometry.frames import CanonicalFrame
 from recon.priors.network import DeepSDFNetwork, FeatureGridSDFNetwork, ShapeNetwork
 from recon.priors.pca.packing import CODEC, cached, packed, unpacked
 from recon.priors.pca.shape_model import PCAShapeModel
 from recon.priors.shipped import located
-from recon.priors.tensor_files import TensorFile, read_metadata, read_tensors, sha256_of, write_file
+from recon.priors.stored import check_decoded, check_indices, check_packed
+from recon.priors.tensor_files import (
+    TensorFile,
+    read_metadata,
+    read_shapes,
+    read_tensors,
+    sha256_of,
+    write_file,
+)
+from recon.reading import number, numbers, reading, shortened, table
 
 FORMAT = "headrecon-shape-prior-1"
 NETWORKS = {"mlp": DeepSDFNetwork, "feature_grid": FeatureGridSDFNetwork, "pca": PCAShapeModel}
 """Classes of shape models by the kind that files name."""
+WHAT = "a shape prior of this project"
 EXACT_KINDS = {"pca"}
 """Kinds whose tensors are stored and used in the precision that they have."""
 
@@ -135,21 +145,42 @@ def read_description(path: str | Path, sha256: str | None = None) -> PriorDescri
         )
     if sha256 is not None and (found := sha256_of(path)) != sha256:
         raise PriorError(f"{path} has SHA-256 {found}, expected {sha256}: it is broken or another file")
-    try:
+    with reading(path, PriorError, WHAT):
         metadata = read_metadata(path)
         if metadata.get("format") != FORMAT:
-            raise PriorError(f"{path} has format {metadata.get('format')!r}, expected {FORMAT!r}")
-        canonical = json.loads(metadata["canonical"])
-        landmarks = {name: tuple(place) for name, place in canonical["landmarks_mm"].items()}
+            raise PriorError(
+                f"{path} has format {shortened(metadata.get('format'), 60)!r}, expected {FORMAT!r}"
+            )
+        if metadata["kind"] not in NETWORKS:
+            raise ValueError(
+                f"its kind is {shortened(metadata['kind'], 60)!r}, expected one of {', '.join(NETWORKS)}"
+            )
         return PriorDescription(
             metadata["kind"],
-            json.loads(metadata["arguments"]),
-            CanonicalFrame(tuple(canonical["centre_mm"]), float(canonical["radius_mm"]), landmarks),
-            json.loads(metadata.get("about", "{}")),
+            check_arguments(json.loads(metadata["arguments"])),
+            _canonical(json.loads(metadata["canonical"])),
+            table(json.loads(metadata.get("about", "{}")), "about"),
             metadata.get("codec"),
         )
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-        raise _unreadable(path, error) from error
+
+
+def _canonical(stored: Any) -> CanonicalFrame:
+    """The canonical frame as a file has it.
+
+    Raises:
+        ValueError: It has another form, or a ball without extent.
+    """
+    frame = table(stored, "canonical")
+    landmarks = {
+        name: _point(place, name) for name, place in table(frame["landmarks_mm"], "landmarks_mm").items()
+    }
+    radius = number(frame["radius_mm"], "radius_mm", positive=True)
+    return CanonicalFrame(_point(frame["centre_mm"], "centre_mm"), radius, landmarks)
+
+
+def _point(value: Any, what: str) -> tuple[float, float, float]:
+    x, y, z = numbers(value, (3,), what).tolist()
+    return x, y, z
 
 
 def load_shape_prior(path: str | Path, sha256: str | None = None) -> ShapePrior:
@@ -165,25 +196,40 @@ def load_shape_prior(path: str | Path, sha256: str | None = None) -> ShapePrior:
     path = located(path)
     described = read_description(path, sha256)
     kind, arguments, canonical = described.kind, described.arguments, described.canonical
-    try:
-        tensors = dict(read_tensors(path).tensors)
-        if described.codec is not None:
-            if described.codec != CODEC:
-                raise PriorError(
-                    f"{path} is compressed as {described.codec!r}, expected {CODEC!r}: update the project"
-                )
-            decode = partial(unpacked, tensors, arguments, canonical.radius_mm)
-            tensors = cached(sha256 or sha256_of(path), decode)
+    with reading(path, PriorError, WHAT):
+        shapes = read_shapes(path)
+        if described.codec not in (None, CODEC):
+            raise PriorError(
+                f"{path} is compressed as {shortened(described.codec, 60)!r}, expected {CODEC!r}: update the project"
+            )
         network: ShapeNetwork
-        if kind in EXACT_KINDS:
+        if kind not in EXACT_KINDS:
+            network = made_to_fit(NETWORKS[kind], arguments, shapes)
+            tensors = {name: tensor.float() for name, tensor in read_tensors(path).tensors.items()}
+            check_finite(tensors)
+            network.load_state_dict(tensors)
+        elif described.codec is None:
+            check_decoded(arguments, shapes)
+            tensors = dict(read_tensors(path).tensors)
+            check_finite(tensors)
+            check_indices(tensors)
             network = PCAShapeModel.from_state(tensors, arguments)
         else:
-            network = NETWORKS[kind](**arguments)
-            network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise _unreadable(path, error) from error
+            check_packed(arguments, shapes)
+            decode = partial(_decoded, path, arguments, canonical.radius_mm)
+            network = PCAShapeModel.from_state(cached(sha256 or sha256_of(path), decode), arguments)
     return ShapePrior(network.eval(), canonical, kind, arguments, described.about)
 
 
-def _unreadable(path: Path, error: Exception) -> PriorError:
-    return PriorError(f"{path} cannot be read as a shape prior of this project: {error}")
+def _decoded(path: Path, arguments: Mapping[str, Any], radius_mm: float) -> dict[str, Tensor]:
+    """The state of a compressed shape model, checked before it is kept.
+
+    Raises:
+        ValueError: It does not fit the arguments, or holds numbers that are not finite.
+        Exception: As `unpacked` raises them: the file is broken.
+    """
+    tensors = unpacked(read_tensors(path).tensors, arguments, radius_mm)
+    check_decoded(arguments, shapes_of(tensors))
+    check_finite(tensors)
+    check_indices(tensors)
+    return tensors

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float
 
 from recon.errors import SceneError
-from recon.files import read_text
+from recon.reading import numbers, read_json, reading, shortened, table
 from recon.scene.pairing import files_in, partners, strays
 
 IGNORE_FOLDER = "ignore"
@@ -79,23 +79,26 @@ def read_pixels(path: Path, width: int, height: int) -> dict[str, Float[np.ndarr
     Raises:
         SceneError: The file holds something else, or a landmark lies outside the photograph.
     """
-    try:
-        table = json.loads(read_text(path))
-        found = {str(name): np.array(place, dtype=np.float64) for name, place in table.items()}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise SceneError(f'{path}: expected {{"nose_tip": [x, y], ...}} in pixels ({error})') from error
-    for name, place in found.items():
-        inside = place.shape == (2,) and bool((place >= 0).all() and (place <= [width, height]).all())
+    with reading(path, SceneError, "landmarks in pixels", 'expected {"nose_tip": [x, y], ...}'):
+        places = table(read_json(path))
+    found = {}
+    for name, value in places.items():
+        try:
+            place = numbers(value, (2,), name)
+            inside = bool((place >= 0).all() and (place <= [width, height]).all())
+        except ValueError:
+            inside = False
         if not inside:
             raise SceneError(
-                f"{path}: {name} is at {place.tolist()}; expected [x, y] inside the photograph of {width} x {height} "
-                "pixels. Leave out landmarks that it does not show"
+                f"{path}: {shortened(name, 60)} is at {shortened(value, 60)}; expected [x, y] inside the photograph of "
+                f"{width} x {height} pixels. Leave out landmarks that it does not show"
             )
+        found[name] = place
     return found
 
 
 def write_pixels(landmarks: Mapping[str, Float[np.ndarray, " 2"]], path: Path) -> None:
     """Write landmarks of a photograph in the form that `read_pixels` reads; the folder is made."""
     path.parent.mkdir(exist_ok=True)
-    table = {name: [round(float(value), 3) for value in place] for name, place in landmarks.items()}
-    path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    places = {name: [round(float(value), 3) for value in place] for name, place in landmarks.items()}
+    path.write_text(json.dumps(places, indent=1) + "\n", encoding="utf-8")

@@ -5,7 +5,6 @@ to its cameras.
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from recon.errors import SceneError
+from recon.reading import read_arrays, reading, shortened
 from recon.scene.annotations import ignore_paths, landmark_paths
 from recon.scene.camera import Camera
 from recon.scene.images import image_size
@@ -32,6 +32,10 @@ from recon.scene.scene import CameraSource
 from recon.scene.view import View
 
 CAMERA_FILE = "cameras.npz"
+CAMERA_BYTES = 16 << 20
+"""Most bytes of the matrices of cameras."""
+LAST_CAMERA = 99_999
+"""Highest number of a camera; there is a view for each number up to it."""
 IMAGE_FOLDERS = ("image", "images")
 MASK_FOLDERS = ("mask", "masks")
 
@@ -57,22 +61,21 @@ class CameraFile:
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
         """All arrays of the file that are matrices of cameras."""
-        try:
-            with np.load(self.path, allow_pickle=False) as stored:
-                names = [name for name in stored.files if name.startswith(("world_mat_", "scale_mat_"))]
-                return {name: stored[name] for name in names if not name.startswith("world_mat_inv")}
-        except FileNotFoundError:
-            raise SceneError(f"{self.path} is missing: a scene needs its cameras there") from None
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise SceneError(
-                f"{self.path} cannot be read as a numpy archive ({error}): replace the file"
-            ) from error
+        if not self.path.exists():
+            raise SceneError(f"{self.path} is missing: a scene needs its cameras there")
+        with reading(self.path, SceneError, "a numpy archive", "replace the file"):
+            return read_arrays(self.path, _is_camera, CAMERA_BYTES)
 
     @cached_property
     def numbers(self) -> list[int]:
         """Numbers i of the cameras world_mat_<i>, ascending."""
         found = (re.fullmatch(r"world_mat_([0-9]+)", name) for name in self.arrays)
-        return sorted(int(match[1]) for match in found if match)
+        numbers = sorted({int(match[1]) for match in found if match and len(match[1]) <= 9})
+        if numbers and numbers[-1] > LAST_CAMERA:
+            raise SceneError(
+                f"{self.path} has a camera of number {numbers[-1]}: numbers may go to {LAST_CAMERA}"
+            )
+        return numbers
 
     def world_mat(self, index: int) -> Float[np.ndarray, "rows 4"]:
         """Projection matrix of a view, world to homogeneous pixels of the file's convention.
@@ -100,7 +103,7 @@ class CameraFile:
         if not similar or not np.allclose(linear.T @ linear, scale**2 * np.eye(3), atol=1e-4 * scale**2):
             raise SceneError(
                 f"{self.path}: scale_mat_0 must be a finite similarity without reflection, unit sphere to "
-                f"world, got {np.array2string(matrix, precision=4)}"
+                f"world, got {shortened(np.array2string(matrix, precision=4))}"
             )
         return matrix
 
@@ -114,9 +117,14 @@ class CameraFile:
         if matrix.shape not in shapes or matrix.dtype.kind not in "fiu":
             expected = " or ".join(f"{rows}x{columns}" for rows, columns in shapes)
             raise SceneError(
-                f"{self.path}: {name} must be a {expected} matrix, got {matrix.dtype} {matrix.shape}"
+                f"{self.path}: {name} must be a {expected} matrix, got {shortened(matrix.dtype)} {matrix.shape}"
             )
         return matrix.astype(np.float64)
+
+
+def _is_camera(name: str) -> bool:
+    """Whether an array of a name is a matrix of a camera; inverses stand beside them in files of IDR."""
+    return name.startswith(("world_mat_", "scale_mat_")) and not name.startswith("world_mat_inv")
 
 
 def views_of(folder: Path, cameras: CameraFile, pixel_centre: float) -> tuple[View, ...]:

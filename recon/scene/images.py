@@ -10,6 +10,7 @@ from PIL import ExifTags, Image
 from scipy.ndimage import binary_dilation, gaussian_filter
 
 from recon.errors import SceneError
+from recon.reading import open_picture, reading
 
 SHARP_HEIGHT_PX, SHARP_SHARE = 400, 0.17
 """Height of a head at which photographs are judged sharp, and share of detail of 1 to 2 px in that of 2 to 4 px below
@@ -50,13 +51,15 @@ def read_image_and_orientation(path: Path) -> tuple[Float[np.ndarray, "h w 3"], 
     image = _load(path, "image")
     try:
         tag = image.getexif().get(ExifTags.Base.Orientation)
-    except (OSError, SyntaxError, ValueError, TypeError, KeyError):  # damaged EXIF data
+    except Exception:  # damaged EXIF data
         tag = None
     orientation = tag if isinstance(tag, int) and 1 <= tag <= 8 else 1
     if image.mode.startswith(("I", "F")):
         values = np.asarray(image, dtype=np.float32) / np.float32(_full_scale(image))
         return np.repeat(values[..., None], 3, axis=2), orientation
-    return np.asarray(image.convert("RGB"), dtype=np.float32) / np.float32(255), orientation
+    values = np.array(image if image.mode == "RGB" else image.convert("RGB"), dtype=np.float32)
+    values /= 255  # in place: large photographs are decoded once
+    return values, orientation
 
 
 def read_mask(path: Path) -> Bool[np.ndarray, "h w"]:
@@ -263,17 +266,15 @@ def is_blurred(image: Float[np.ndarray, "height width 3"], mask: Bool[np.ndarray
 
 def _load(path: Path, kind: str, pixels: bool = True) -> Image.Image:
     """Read an image; every failure names the file and what to do."""
-    try:
-        with Image.open(path) as image:
-            if pixels:
-                image.load()
-            return image
-    except FileNotFoundError:
-        raise SceneError(
-            f"{kind} {path} is missing: put it there, or leave that view out (views=[...])"
-        ) from None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise SceneError(f"{kind} {path} cannot be read as an image ({error}): replace the file") from error
+    if not path.exists():
+        raise SceneError(f"{kind} {path} is missing: put it there, or leave that view out (views=[...])")
+    with (
+        reading(f"{kind} {path}", SceneError, "an image", "replace the file"),
+        open_picture(path) as image,
+    ):
+        if pixels:
+            image.load()
+        return image
 
 
 def _full_scale(image: Image.Image) -> float:

@@ -13,12 +13,15 @@ import trimesh
 from jaxtyping import Float, Integer
 
 from recon.errors import SceneError
-from recon.files import read_text
+from recon.files import decoded
 from recon.geometry.obj import read_obj
+from recon.reading import read_bytes, reading, shortened
 from recon.scene.pairing import files_in
 from recon.scene.selection import spread
 from recon.scene.view import View
 
+MOST_DIGITS = 9
+"""Digits of the index of a vertex."""
 MASKS_REMEDY = "masks=auto makes the masks that are missing, masks=FOLDER takes yours"
 
 
@@ -149,7 +152,7 @@ class Scene:
             return self._checked(views)
         count = int(views)
         if count in self.default_views:
-            return list(self.default_views[count])
+            return self._default(count)
         present = self.available()
         if count < 1:
             raise SceneError(f"expected a number of views of at least 1, got {count}")
@@ -183,6 +186,16 @@ class Scene:
             if first < len(self.views) and self.views[first].image_path.is_file():
                 return self.views[first].camera.transformed(self.unit_from_world).centre
         return None
+
+    def _default(self, count: int) -> list[int]:
+        """The data set's own list for a number of views."""
+        indices = list(self.default_views[count])
+        if beyond := [index for index in indices if index >= len(self.views)]:
+            raise SceneError(
+                f"the data set's list of {count} views names view {beyond[0]}, but scene {self.root} has the views "
+                f"0..{len(self.views) - 1}: name the views yourself (views=[...])"
+            )
+        return indices
 
     def _checked(self, views: Sequence[Any]) -> list[int]:
         """The indices of an explicit list of views, after checks."""
@@ -229,8 +242,10 @@ def read_landmarks(path: Path) -> dict[str, int]:
         parts = line.split()
         if not parts:
             continue
-        if len(parts) != 2 or not parts[1].isdecimal():
-            raise SceneError(f"{path}, line {number}: expected 'name vertex_index', got {line.strip()!r}")
+        if len(parts) != 2 or not parts[1].isdecimal() or len(parts[1]) > MOST_DIGITS:
+            raise SceneError(
+                f"{path}, line {number}: expected 'name vertex_index', got {shortened(line.strip(), 60)!r}"
+            )
         landmarks[parts[0]] = int(parts[1])
     return landmarks
 
@@ -241,10 +256,8 @@ def read_indices(path: Path) -> Integer[np.ndarray, " indices"]:
     Raises:
         SceneError: The file cannot be read, or holds something else.
     """
-    try:
+    with reading(path, SceneError, "a list of one vertex index per line"):
         indices = np.array(_text(path).split(), dtype=np.int64)
-    except ValueError as error:
-        raise SceneError(f"{path}: expected one vertex index per line ({error})") from error
     if len(indices) and indices.min() < 0:
         raise SceneError(f"{path}: vertex index {indices.min()} is negative")
     return indices
@@ -252,7 +265,5 @@ def read_indices(path: Path) -> Integer[np.ndarray, " indices"]:
 
 def _text(path: Path) -> str:
     """The content of a text file."""
-    try:
-        return read_text(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise SceneError(f"{path} cannot be read: {error}") from error
+    with reading(path, SceneError, "text"):
+        return decoded(read_bytes(path))

@@ -9,6 +9,7 @@ from lightning_fabric.plugins.io.checkpoint_io import CheckpointIO
 
 from recon.errors import CheckpointError, StorageError
 from recon.files import replacing
+from recon.reading import check_archive, reading, table
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -55,7 +56,6 @@ def load_checkpoint(path: Path, map_location: Any = None) -> dict[str, Any]:
         raise CheckpointError(
             f"There is no checkpoint {path}; resume takes the folder of a run that has saved one."
         )
-    try:
-        return torch.load(path, map_location=map_location or "cpu", weights_only=True)
-    except Exception as error:
-        raise CheckpointError(f"{path} cannot be read as a checkpoint of this project: {error}") from error
+    with reading(path, CheckpointError, "a checkpoint of this project"):
+        check_archive(path)
+        return table(torch.load(path, map_location=map_location or "cpu", weights_only=True))

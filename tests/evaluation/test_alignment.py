@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from recon.errors import EvaluationError
-from recon.evaluation.alignment import procrustes, similarity_icp
+from recon.evaluation import Evaluator, Prediction
+from recon.evaluation.alignment import check_sides, procrustes, similarity_icp
 from recon.geometry.frames import transform
 from recon.geometry.nearest import PointSet
 from tests.support import official_cases as cases
@@ -54,3 +55,31 @@ def test_a_step_of_icp_by_hand():
     result = similarity_icp(moving, target, max_iterations=1)
     np.testing.assert_allclose(transform(result.matrix, moving), target.points[:3], atol=1e-12)
     assert result.capped and result.cost == pytest.approx(0, abs=1e-20)
+
+
+def test_exchanged_sides_of_landmarks_are_said_and_others_are_not(caplog):
+    gt, landmarks, regions = cases.ground_truth()
+    truth = {name: gt.vertices[index] for name, index in landmarks.items()}
+    rng = np.random.default_rng(0)
+    other = {"left": "right", "right": "left"}
+
+    def seen(change):
+        turn, size = cases.rotation(rng.normal(size=3)), rng.uniform(0.5, 2)
+        return {name: size * turn @ (place + rng.normal(scale=4, size=3)) for name, place in change.items()}
+
+    for _ in range(20):
+        check_sides(truth, seen(truth), "head.ply")
+    assert not caplog.records
+    swapped = {
+        name.replace(side, other[side]): truth[name] for name in truth for side in other if side in name
+    }
+    check_sides(truth, seen(truth | swapped), "head.ply")
+    assert "head.ply: its landmarks have left and right exchanged" in caplog.text
+    caplog.clear()
+    names = {side: landmarks[side] for side in landmarks}
+    names["left_eye"], names["right_eye"] = names["right_eye"], names["left_eye"]
+    names["left_lips"], names["right_lips"] = names["right_lips"], names["left_lips"]
+    evaluator, prediction = Evaluator(cases.Truth(gt, landmarks, regions)), Prediction(gt, landmarks=names)
+    for region in (None, "face_sphere"):
+        evaluator.evaluate(prediction, region=region)
+    assert caplog.text.count("left and right exchanged") == 1

@@ -1,3 +1,4 @@
+import json
 import pickle
 
 import numpy as np
@@ -9,6 +10,7 @@ from recon.errors import EvaluationError
 from recon.evaluation.batch import ScoringOptions, score
 from recon.evaluation.heatmap import error_colours, error_sheet, face_frame
 from recon.evaluation.predictions import find
+from recon.evaluation.tables import Report
 from recon.geometry.raster import rasterise
 from recon.meshing import save
 from recon.scene import GroundTruth
@@ -138,8 +140,34 @@ def test_regions_that_are_missing_are_all_named_and_explained(folder, tmp_path):
     root = tmp_path / "root"
     scene = cases.write_root(root, gt, landmarks, {"nose": regions["nose"]})
     paths = root / scene
-    truth = GroundTruth(paths / "full_head.obj", paths / "landmarks.txt", paths / "regions")
+    truth = GroundTruth(paths / "full_head.obj", paths / "no_landmarks.txt", paths / "regions")
     save(gt, tmp_path / f"{scene}_3.ply")
     (result,) = score(find(tmp_path / f"{scene}_3.ply"), {scene: truth})
     for words in ("regions/face_sphere.txt", "regions/face.txt", "within 95 mm of the tip of the nose"):
         assert words in result.error
+
+
+def test_a_ground_truth_that_lacks_a_region_is_scored_as_far_as_it_goes(tmp_path):
+    gt, landmarks, regions = cases.ground_truth()
+    numbers = {}
+    for name, held in (("all", regions), ("none", {}), ("face", {"face": regions["face"]})):
+        scene = cases.write_root(tmp_path / name, gt, landmarks, held)
+        paths = tmp_path / name / scene
+        truth = GroundTruth(paths / "full_head.obj", paths / "landmarks.txt", paths / "regions")
+        moved = trimesh.Trimesh(gt.vertices * [1.02, 1, 1], gt.faces, process=False)
+        save(moved, tmp_path / name / f"{scene}_3.ply")
+        (numbers[name],) = score(find(tmp_path / name / f"{scene}_3.ply"), {scene: truth})
+        assert numbers[name].error is None
+    whole, none, face = numbers["all"], numbers["none"], numbers["face"]
+    # The region by its definition is the one of the file: cases.ground_truth() takes the same 95 mm.
+    assert none.numbers["official"]["face"]["mean_mm"] == whole.numbers["official"]["face"]["mean_mm"] > 0.05
+    assert list(none.numbers["official"]) == list(none.numbers["strict"]) == ["face"]
+    assert any("head not scored" in each and "regions/face.txt" in each for each in none.warnings)
+    assert any("made of the vertices within 95 mm of nose_tip" in each for each in none.warnings)
+    assert face.numbers["strict"]["head"] == whole.numbers["strict"]["head"]
+    assert whole.warnings == ()
+    report = Report([none], "x")
+    assert (
+        " / –" in report.text()
+        and json.loads(report.json())["table"][0]["views"]["3"]["head"]["mean"] is None
+    )

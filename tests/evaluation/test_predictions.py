@@ -5,8 +5,11 @@ import pytest
 import trimesh
 
 from recon.errors import EvaluationError
-from recon.evaluation.predictions import find, read_landmarks, read_mesh
+from recon.evaluation import Evaluator
+from recon.evaluation.predictions import Prediction, find, read_landmarks, read_mesh
 from recon.meshing import save
+from tests.support import official_cases as cases
+from tools.fuzzing.seeds import textured_ply
 
 BALL = trimesh.creation.icosphere(subdivisions=1)
 
@@ -135,3 +138,29 @@ def test_hidden_files_are_no_predictions_and_byte_order_marks_mean_nothing(tmp_p
     assert [job.path.name for job in find(tmp_path)] == ["demo_3.PLY"]
     (tmp_path / "demo_3.landmarks.json").write_text('{"nose_tip": 5}', "utf-8-sig")
     assert read_landmarks(tmp_path / "demo_3.PLY") == {"nose_tip": 5}
+
+
+def test_a_glb_of_several_meshes_has_no_one_order_of_vertices(tmp_path):
+    (tmp_path / "demo_3.landmarks.json").write_text('{"nose_tip": 5}')
+    save(BALL, tmp_path / "demo_3.glb")
+    assert read_landmarks(tmp_path / "demo_3.glb") == {"nose_tip": 5}
+    trimesh.Scene([BALL, BALL.copy().apply_translation([300, 0, 0])]).export(tmp_path / "demo_3.glb")
+    with pytest.raises(EvaluationError, match=r"demo_3\.glb holds 2 meshes.*\[x, y, z\]"):
+        read_landmarks(tmp_path / "demo_3.glb")
+
+
+@pytest.mark.parametrize("suffix", [".obj", ".ply"])
+def test_exact_meshes_score_nothing_with_landmarks_by_index_whatever_their_texture(tmp_path, suffix):
+    """Scanners write texture coordinates for each face; a reader that splits vertices at seams scored 10 mm."""
+    gt, landmarks, regions = cases.ground_truth()
+    path = tmp_path / f"demo_3{suffix}"
+    if suffix == ".ply":
+        path.write_bytes(textured_ply(np.asarray(gt.vertices), np.asarray(gt.faces)))
+    else:
+        lines = [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in gt.vertices] + ["vt 0.1 0.1", "vt 0.9 0.9"]
+        lines += ["f " + " ".join(f"{i + 1}/{n % 2 + 1}" for i in face) for n, face in enumerate(gt.faces)]
+        path.write_text("\n".join(lines))
+    path.with_suffix(".landmarks.json").write_text(json.dumps(landmarks))
+    prediction = Prediction(read_mesh(path), landmarks=read_landmarks(path))
+    for mode in ("official", "strict"):
+        assert Evaluator(cases.Truth(gt, landmarks, regions)).evaluate(prediction, mode=mode).mean_mm < 1e-3

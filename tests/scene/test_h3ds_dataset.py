@@ -144,7 +144,9 @@ def test_logging_of_the_process_is_left_alone(dataset):
 def test_only_the_asked_images_are_decoded(dataset, monkeypatch):
     opened = []
     original = Image.open
-    monkeypatch.setattr(Image, "open", lambda file: opened.append(file) or original(file))
+    monkeypatch.setattr(
+        Image, "open", lambda file, **options: opened.append(file) or original(file, **options)
+    )
     dataset.load_images(ID, "1")
     assert len(opened) == 1
 
@@ -169,6 +171,35 @@ def test_evaluation_leaves_the_prediction_alone_and_keeps_its_class(dataset):
     assert type(aligned) is trimesh.Trimesh
     nearest = np.linalg.norm(sphere_mesh().vertices[:5, None] - aligned.vertices[None], axis=2).min(axis=1)
     np.testing.assert_allclose(forward[:5], nearest, atol=1e-9)
+
+
+class Surface:
+    """A mesh of somebody else's class."""
+
+    def __init__(self, vertices, faces):
+        self.vertices, self.faces, self.name = vertices, faces, "kept"
+
+
+def test_evaluation_takes_anything_with_vertices_and_faces(dataset):
+    mesh = prediction()
+    wanted = dataset.evaluate_scene(ID, mesh, landmarks_pred=LANDMARKS)
+    for vertices, faces in (
+        (np.array(mesh.vertices), np.array(mesh.faces)),
+        (np.array(mesh.vertices, np.float32).tolist(), np.array(mesh.faces, np.uint32)),
+    ):
+        other = Surface(vertices, faces)
+        forward, backward, _, aligned = dataset.evaluate_scene(ID, other, landmarks_pred=LANDMARKS)
+        np.testing.assert_allclose(forward, wanted[0], atol=1e-3)
+        np.testing.assert_allclose(backward, wanted[1], atol=1e-3)
+        assert type(aligned) is Surface and aligned.name == "kept" and other.vertices is vertices
+        np.testing.assert_allclose(aligned.vertices, wanted[3].vertices, atol=1e-3)
+    for bad in (
+        object(),
+        Surface(np.zeros((4, 2)), np.zeros((1, 3), int)),
+        Surface(mesh.vertices, [[0, 1, "a"]]),
+    ):
+        with pytest.raises(MeshError, match=r"the prediction (is|has)"):
+            dataset.evaluate_scene(ID, bad)
 
 
 def test_evaluation_needs_landmarks_on_disk_only_for_predicted_ones(tmp_path):

@@ -4,9 +4,7 @@
 `recon.priors.data.scans` does the same for raw scans.
 """
 
-import json
-import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -16,8 +14,13 @@ from jaxtyping import Float16, Float32
 
 from recon.errors import PriorError
 from recon.geometry.frames import LANDMARKS_MM, CanonicalFrame
+from recon.reading import listed, number, numbers, read_arrays, read_json, reading, shortened, table, text
 
 FORMAT = "headrecon-samples-2"
+SHARD_BYTES = 16 << 30
+"""Most bytes of the arrays of a shard."""
+DIMENSIONS = {"surface": 3, "normals": 3, "points": 3, "distances": 2, "lattice": 4}
+"""Dimensions of arrays of a shard, that of the heads included; others have two at least."""
 
 
 @dataclass(frozen=True)
@@ -97,22 +100,33 @@ class SampleFolder:
                 "`recon.synth.datasets.sample_files.write_samples`, or name another folder: data=FOLDER"
             )
         manifest = _manifest(path)
-        self.files = [self.folder / shard["file"] for shard in manifest["shards"]]
+        with reading(path, PriorError, "a manifest of samples", "make it anew"):
+            self._describe(manifest)
         missing = [file for file in self.files if not file.is_file()]
         if missing or not self.files:
             raise PriorError(
                 f"{path} names {len(self.files)} shards, of which {len(missing)} are missing "
                 f"({', '.join(map(str, missing[:3]))}); run `write_samples` again"
             )
-        self.names = [name for shard in manifest["shards"] for name in shard["names"]]
-        counts = [len(shard["names"]) for shard in manifest["shards"]]
+
+    def _describe(self, manifest: Mapping[str, Any]) -> None:
+        """Keep what a manifest says of heads, shards and their frame."""
+        shards = [table(shard, "a shard") for shard in listed(manifest["shards"], "shards")]
+        files = [text(shard["file"], "file") for shard in shards]
+        if any(Path(file).name != file for file in files):
+            raise ValueError("a shard lies in another folder")
+        self.files = [self.folder / file for file in files]
+        names = [listed(shard["names"], "names") for shard in shards]
+        self.names = [text(name, "a name") for each in names for name in each]
+        counts = [len(each) for each in names]
         ends = np.cumsum(counts).tolist()
         self.shards = [range(end - count, end) for count, end in zip(counts, ends, strict=True)]
-        self.canonical = CanonicalFrame(
-            tuple(manifest["unit_centre_mm"]), float(manifest["unit_radius_mm"]), LANDMARKS_MM
-        )
+        x, y, z = numbers(manifest["unit_centre_mm"], (3,), "unit_centre_mm").tolist()
+        radius = number(manifest["unit_radius_mm"], "unit_radius_mm", positive=True)
+        self.canonical = CanonicalFrame((x, y, z), radius, LANDMARKS_MM)
         self.has_distances = True
-        self.lattice_mm: float | None = manifest["counts"].get("lattice_mm")
+        spacing = table(manifest["counts"], "counts").get("lattice_mm")
+        self.lattice_mm = None if spacing is None else number(spacing, "lattice_mm", positive=True)
         self.has_template = "template" in manifest
 
     def load(self, shard: int) -> HeadPoints:
@@ -138,13 +152,15 @@ class SampleFolder:
     def _read(self, shard: int, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Some arrays of a shard; the others are not touched."""
         path = self.files[shard]
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                held = {name: arrays[name] for name in names}
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-            raise PriorError(
-                f"{path} cannot be read as samples: {error}; remove it and run `write_samples` again"
-            ) from error
+        with reading(path, PriorError, "samples", "remove it and run `write_samples` again"):
+            held = read_arrays(path, names, SHARD_BYTES)
+            for name, array in held.items():
+                fits = array.ndim == DIMENSIONS[name] if name in DIMENSIONS else array.ndim >= 2
+                if not fits or array.dtype.kind not in "fiu":
+                    raise ValueError(f"{name} must be numbers for each head, got {array.dtype} {array.shape}")
+            for one, other in (("surface", "normals"), ("points", "distances")):
+                if one in held and held[one].shape != (*held[other].shape[:2], 3):
+                    raise ValueError(f"{one} and {other} are not of the same points")
         if any(len(array) != len(self.shards[shard]) for array in held.values()):
             raise PriorError(
                 f"{path} does not hold the {len(self.shards[shard])} heads that the manifest names"
@@ -153,10 +169,9 @@ class SampleFolder:
 
 
 def _manifest(path: Path) -> dict[str, Any]:
-    try:
-        manifest: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise PriorError(f"{path} cannot be read: {error}") from error
+    with reading(path, PriorError, "a manifest of samples", "make it anew"):
+        manifest = table(read_json(path))
     if manifest.get("format") != FORMAT:
-        raise PriorError(f"{path} has format {manifest.get('format')!r}, expected {FORMAT!r}; make it anew")
+        found = shortened(manifest.get("format"), 60)
+        raise PriorError(f"{path} has format {found!r}, expected {FORMAT!r}; make it anew")
     return manifest

@@ -19,7 +19,7 @@ from jaxtyping import Float, Float16
 
 from recon.errors import MeshError, PriorError, SceneError
 from recon.geometry.frames import LANDMARKS_MM, UNIT_CENTRE_MM, UNIT_RADIUS_MM, CanonicalFrame, similarity
-from recon.geometry.obj import read_obj
+from recon.geometry.obj import load_in_order, read_obj
 from recon.geometry.surface import Surface
 from recon.priors.data.dataset import HeadPoints
 from recon.scene.scene import read_landmarks
@@ -168,10 +168,7 @@ def scan_points(path: Path, count: int, seed: int) -> tuple[np.ndarray, np.ndarr
 
 
 def _read_ply(path: Path) -> trimesh.Trimesh:
-    try:
-        mesh = trimesh.load(path, process=False)
-    except Exception as error:  # trimesh raises whatever its parsers do
-        raise MeshError(f"{path} cannot be read as a mesh: {error}") from error
+    mesh = load_in_order(path)
     if not isinstance(mesh, trimesh.Trimesh) or not len(mesh.faces):
         raise MeshError(f"{path} holds no triangles; a point cloud cannot be used")
     return mesh

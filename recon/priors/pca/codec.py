@@ -114,15 +114,15 @@ def unpack(
     Raises:
         ValueError: The streams are broken.
     """
-    gap, value = (
-        _from_bytes(streams, "gaps", np.uint32),
-        _from_bytes(streams, "values", np.uint32).astype(int),
-    )
-    value = value >> 1 ^ -(value & 1)
     steps = np.frombuffer(streams["steps"].tobytes(), "<f4")
     (excess,) = np.frombuffer(streams["excess"].tobytes(), "<f4")
-    at = np.cumsum(gap.astype(np.int64) + 1) - 1
     size = SIDE**3 * channels
+    gap, value = (
+        _from_bytes(streams, "gaps", np.uint32, size * len(steps)),
+        _from_bytes(streams, "values", np.uint32, size * len(steps)).astype(int),
+    )
+    value = value >> 1 ^ -(value & 1)
+    at = np.cumsum(gap.astype(np.int64) + 1) - 1
     if len(gap) != len(value) or len(steps) != len(blocks.rows) or (len(at) and at[-1] >= size * len(steps)):
         raise ValueError("compressed rows do not fit their lattice")
     levels = value + np.sign(value) * excess
@@ -167,7 +167,11 @@ def unpacked_bits(stream: UInt8[np.ndarray, " bytes"], shape: tuple[int, ...]) -
     Raises:
         ValueError: The stream is broken.
     """
-    bits = np.unpackbits(np.frombuffer(_expanded(stream), np.uint8), count=int(np.prod(shape)))
+    count = int(np.prod(shape))
+    packed = np.frombuffer(_expanded(stream, -(-count // 8)), np.uint8)
+    if 8 * len(packed) < count:
+        raise ValueError("truth values are missing")
+    bits = np.unpackbits(packed, count=count)
     return bits.astype(bool).reshape(shape)
 
 
@@ -177,9 +181,10 @@ def _bytes_of(name: str, values: np.ndarray) -> dict[str, np.ndarray]:
     return {f"{name}.{n}": _compressed(plane.tobytes()) for n, plane in enumerate(planes.T)}
 
 
-def _from_bytes(streams: Streams, name: str, dtype: type) -> np.ndarray:
+def _from_bytes(streams: Streams, name: str, dtype: type, most: int) -> np.ndarray:
+    """At most so many numbers."""
     size = np.dtype(dtype).itemsize
-    planes = [np.frombuffer(_expanded(streams[f"{name}.{n}"]), np.uint8) for n in range(size)]
+    planes = [np.frombuffer(_expanded(streams[f"{name}.{n}"], most), np.uint8) for n in range(size)]
     return np.stack(planes, axis=1).view(np.dtype(dtype).newbyteorder("<"))[:, 0].astype(dtype)
 
 
@@ -187,11 +192,16 @@ def _compressed(content: bytes) -> UInt8[np.ndarray, " bytes"]:
     return np.frombuffer(lzma.compress(content, lzma.FORMAT_RAW, filters=FILTERS), np.uint8).copy()
 
 
-def _expanded(stream: UInt8[np.ndarray, " bytes"]) -> bytes:
+def _expanded(stream: UInt8[np.ndarray, " bytes"], most: int) -> bytes:
+    """What a stream unpacks to, at most so many bytes: a small one could claim any number."""
     try:
-        return lzma.decompress(stream.tobytes(), lzma.FORMAT_RAW, filters=FILTERS)
+        unpacker = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=FILTERS)
+        content = unpacker.decompress(stream.tobytes(), most + 1)
     except lzma.LZMAError as error:
         raise ValueError(f"a compressed stream is broken: {error}") from error
+    if len(content) > most or not unpacker.eof:
+        raise ValueError(f"a compressed stream has no end within {most} bytes")
+    return content
 
 
 def _cosines() -> Float32[Tensor, "8 8"]:

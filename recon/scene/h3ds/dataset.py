@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import trimesh
 from jaxtyping import Float, Integer
 from PIL import Image
 
 from recon.errors import SceneError
+from recon.reading import open_picture, reading
 from recon.scene.camera import Camera
 from recon.scene.cameras_npz import CameraFile
 from recon.scene.h3ds.helper import H3DSHelper, MissingFileError, UnknownIdError, load_config, present_file
@@ -239,15 +239,16 @@ class H3DS:
     def evaluate_scene(
         self,
         scene_id: str,
-        mesh_pred: Mesh | trimesh.Trimesh,
+        mesh_pred: Any,
         landmarks_pred: Mapping[str, Any] | None = None,
         region_id: str | None = None,
-    ) -> tuple[np.ndarray, np.ndarray, Mesh, Mesh | trimesh.Trimesh]:
+    ) -> tuple[np.ndarray, np.ndarray, Mesh, Any]:
         """Score a prediction by the official protocol (see `recon.evaluation`).
 
         Args:
             scene_id: The scene.
-            mesh_pred: Prediction in world mm; it is not changed.
+            mesh_pred: Prediction in world mm, anything with `vertices` (n, 3) and `faces` (m, 3), such as `Mesh` or a
+                trimesh; it is not changed.
             landmarks_pred: Vertex index (or xyz) of every landmark on the prediction, for a coarse
                 alignment; without them the prediction is taken as placed.
             region_id: Score this region only; None scores the whole head.
@@ -267,14 +268,12 @@ class H3DS:
 
     def _picture(self, file: str) -> Image.Image:
         """A fully decoded image in its stored mode."""
-        try:
-            with Image.open(present_file(file)) as image:
-                image.load()
-                return image
-        except (SyntaxError, ValueError, EOFError, OSError) as error:
-            if isinstance(error, MissingFileError):
-                raise
-            raise SceneError(f"image {file} cannot be read ({error}): replace the file") from error
+        with (
+            reading(f"image {present_file(file)}", SceneError, "an image", "replace the file"),
+            open_picture(file) as image,
+        ):
+            image.load()
+            return image
 
 
 __all__ = ["H3DS", "Mesh", "MissingFileError", "UnknownIdError"]

@@ -161,11 +161,13 @@ def load_config(path: str, config_id: str, config_path: str | None) -> Mapping[s
     Raises:
         SceneError: The toml is missing or broken, or the table's name is not known.
     """
-    if config_path is not None:
-        return read_config(Path(config_path).expanduser())
     own = Path(path) / CONFIG_FILE
-    if own.is_file():
-        return read_config(own)
+    file = Path(config_path).expanduser() if config_path is not None else own
+    if config_path is not None or own.is_file():
+        config = read_config(file)
+        if lacking := [name for name, entry in config["scenes"].items() if "views" not in entry]:
+            raise SceneError(f"{file} does not say how many views scene {lacking[0]} has: views = NUMBER")
+        return config
     if config_id not in CONFIGS:
         raise SceneError(f"unknown H3DS release {config_id!r}: choose one of {', '.join(CONFIGS)}")
     return tables()[config_id]

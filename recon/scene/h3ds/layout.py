@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from recon.errors import SceneError
-from recon.files import read_text
+from recon.files import decoded, read_text
+from recon.reading import cause, integer, listed, read_bytes, reading, table, text
 from recon.scene.annotations import IGNORE_FOLDER
 from recon.scene.cameras_npz import CAMERA_FILE
 
@@ -38,6 +39,7 @@ PHOTOGRAPHS = "photographs"
 fault."""
 MESH_FILE = "full_head.obj"
 PIXEL_CENTRE = 0.0
+MOST_VIEWS = 100_000
 REGIONS = ("face", "face_sphere", "nose")
 LANDMARKS = ("right_eye", "left_eye", "nose_tip", "nose_base", "right_lips", "left_lips")
 
@@ -85,36 +87,50 @@ def read_config(path: Path) -> dict[str, Any]:
         SceneError: The file is missing, is not toml, or has no table of scenes.
     """
     try:
-        config = tomllib.loads(read_text(path))
+        config = tomllib.loads(decoded(read_bytes(path)))
     except OSError as error:
-        raise SceneError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SceneError(f"{path} is not valid toml: {error}") from error
+        raise SceneError(f"{path} cannot be read: {cause(error)}") from error
+    except (ValueError, RecursionError) as error:
+        raise SceneError(f"{path} is not valid toml: {cause(error)}") from error
     if not isinstance(config.get("scenes"), dict):
         raise SceneError(f"{path} has no table [scenes]: it does not describe a data set in the H3DS layout")
+    with reading(path, SceneError, "the description of a data set"):
+        for name, entry in config["scenes"].items():
+            _check_entry(entry, f"scenes.{name}")
     return config
 
 
-def view_lists(entry: Mapping[str, Any], where: str) -> dict[int, tuple[int, ...]]:
-    """Default view lists of one scene of a description, by number of views.
+def _check_entry(entry: Any, what: str) -> None:
+    """Check what a description says of a scene.
 
     Raises:
-        SceneError: A key is not a number or a list holds something else than indices.
+        ValueError: It has another form.
     """
-    lists: dict[int, tuple[int, ...]] = {}
-    for key, indices in entry.get("default_views_configs", {}).items():
-        if not str(key).isdecimal() or not all(isinstance(index, int) and index >= 0 for index in indices):
-            raise SceneError(
-                f"{where}: default_views_configs.{key} must be 'number = [view indices]', got {indices!r}"
-            )
-        lists[int(key)] = tuple(indices)
-    return lists
+    table(entry, what)
+    if "views" in entry:
+        integer(entry["views"], f"{what}.views", high=MOST_VIEWS)
+    for tag in listed(entry.get("tags", []), f"{what}.tags"):
+        text(tag, f"a tag of {what}")
+    for key, indices in table(
+        entry.get("default_views_configs", {}), f"{what}.default_views_configs"
+    ).items():
+        where = f"{what}.default_views_configs.{key}"
+        if not key.isdecimal() or len(key) > 5:
+            raise ValueError(f"{where} must be 'number = [view indices]'")
+        for index in listed(indices, where):
+            integer(index, f"an index of {where}", high=MOST_VIEWS)
+
+
+def view_lists(entry: Mapping[str, Any]) -> dict[int, tuple[int, ...]]:
+    """Default view lists of one scene of a description that `read_config` read, by number of views."""
+    lists = entry.get("default_views_configs", {})
+    return {int(key): tuple(indices) for key, indices in lists.items() if len(indices)}
 
 
 def read_version(root: Path) -> str | None:
     """First line of `<root>/version.txt`, or None where it cannot be read."""
     try:
         lines = read_text(root / VERSION_FILE).splitlines()
-    except (OSError, UnicodeDecodeError):
+    except (OSError, UnicodeError):
         return None
     return lines[0].rstrip() if lines else ""

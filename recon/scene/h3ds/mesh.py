@@ -85,10 +85,7 @@ class Mesh:
         return self
 
     def _load_other(self, filename: str | os.PathLike[str]) -> Mesh:
-        try:
-            loaded = load_in_order(Path(filename))
-        except (OSError, ValueError, KeyError, IndexError) as error:
-            raise MeshError(f"{filename} cannot be read as a mesh: {error}") from error
+        loaded = load_in_order(Path(filename))
         if not isinstance(loaded, trimesh.Trimesh):
             raise MeshError(
                 f"{filename} holds a {type(loaded).__name__}, not one triangle mesh: export one mesh"

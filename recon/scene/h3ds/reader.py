@@ -56,7 +56,7 @@ class H3DSReader:
         paths = Paths(folder)
         centre = PIXEL_CENTRE if pixel_centre is None else pixel_centre
         version = read_version(folder.parent) or ""
-        default_views = view_lists(_entry(folder, version), f"{folder.parent}, scene {folder.name}")
+        default_views = view_lists(_entry(folder, version))
         cameras = CameraFile(paths.cameras)
         views = views_of(folder, cameras, centre)
         return Scene(

@@ -16,7 +16,8 @@ from typing import BinaryIO
 
 from tqdm import tqdm
 
-from recon.errors import SceneError
+from recon.errors import ReconError, SceneError
+from recon.reading import cause, shortened
 from recon.scene.h3ds.layout import VERSION_FILE
 from recon.scene.h3ds.writer import move_in_place
 from recon.scene.h3ds.zipcrypto import HEADER_BYTES, ZipCrypto
@@ -74,12 +75,16 @@ def unpack(
                 for member in members:
                     _write_member(stream, member, temporary, password.encode(), bar)
         _move(temporary, target)
-    except zipfile.BadZipFile as error:
-        raise SceneError(f"{archive} is not a sound zip archive ({error}): download it again") from error
+    except ReconError:
+        raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise SceneError(f"the disk of {target} is full: {_ROOM}") from error
-        raise SceneError(f"unpacking {archive} to {target} failed: {error}") from error
+        raise SceneError(f"unpacking {archive} to {target} failed: {cause(error)}") from error
+    except Exception as error:  # zipfile raises all kinds
+        raise SceneError(
+            f"{archive} is not a sound zip archive ({cause(error)}): download it again"
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -102,19 +107,15 @@ def _checked_members(
         )
     names: set[str] = set()
     for member in members:
-        path = PurePosixPath(member.filename)
+        path, name = PurePosixPath(member.filename), shortened(member.filename, 100)
         odd = "\\" in member.filename or ":" in member.filename or "\0" in member.filename
         if odd or path.is_absolute() or ".." in path.parts or not path.parts:
-            raise SceneError(
-                f"{archive} holds the unsafe name {member.filename!r}: refused, nothing was unpacked"
-            )
+            raise SceneError(f"{archive} holds the unsafe name {name!r}: refused, nothing was unpacked")
         kind = stat.S_IFMT(member.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise SceneError(
-                f"{archive}: {member.filename!r} is a link or device: refused, nothing was unpacked"
-            )
+            raise SceneError(f"{archive}: {name!r} is a link or device: refused, nothing was unpacked")
         if str(path) in names and not member.is_dir():
-            raise SceneError(f"{archive} holds {member.filename!r} twice: refused, nothing was unpacked")
+            raise SceneError(f"{archive} holds {name!r} twice: refused, nothing was unpacked")
         names.add(str(path))
     return [member for member in members if not member.is_dir()]
 
@@ -123,7 +124,7 @@ def _write_member(
     stream: BinaryIO, member: zipfile.ZipInfo, folder: Path, password: bytes, bar: tqdm[None]
 ) -> None:
     """Unpack one member; its size and checksum must be what the archive says."""
-    path = folder / member.filename
+    path, name = folder / member.filename, shortened(member.filename, 100)
     path.parent.mkdir(parents=True, exist_ok=True)
     checksum = size = 0
     try:
@@ -141,15 +142,16 @@ def _write_member(
     if not sound:
         # One wrong password in 256 passes the check byte; then the content is noise.
         if member.flag_bits & 1:
-            raise WrongPasswordError(f"the password does not fit {member.filename}")
-        raise zipfile.BadZipFile(f"{member.filename} has a wrong size or checksum")
+            raise WrongPasswordError(f"{stream.name}: the password does not fit {name}")
+        raise zipfile.BadZipFile(f"{name} has a wrong size or checksum")
 
 
 def _content(stream: BinaryIO, member: zipfile.ZipInfo, password: bytes) -> Iterator[bytes]:
     """Plain content of a member in chunks."""
+    name = shortened(member.filename, 100)
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise SceneError(
-            f"{member.filename} is packed by method {member.compress_type} (99 is AES): unpack the archive "
+            f"{stream.name}: {name} is packed by method {member.compress_type} (99 is AES): unpack the archive "
             "with 7z"
         )
     stream.seek(member.header_offset)
@@ -158,14 +160,14 @@ def _content(stream: BinaryIO, member: zipfile.ZipInfo, password: bytes) -> Iter
         raise zipfile.BadZipFile("the archive ends too early")
     magic, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(header)
     if magic != b"PK\x03\x04":
-        raise zipfile.BadZipFile(f"no header where {member.filename} should begin")
+        raise zipfile.BadZipFile(f"no header where {name} should begin")
     stream.seek(name_bytes + extra_bytes, os.SEEK_CUR)
     left = member.compress_size
     cipher = None
     if member.flag_bits & 1:
         cipher = ZipCrypto(password)
         if cipher.decrypt(stream.read(HEADER_BYTES))[-1:] != bytes([_check_byte(member)]):
-            raise WrongPasswordError(f"the password does not fit {member.filename}")
+            raise WrongPasswordError(f"{stream.name}: the password does not fit {name}")
         left -= HEADER_BYTES
     inflate = zlib.decompressobj(-zlib.MAX_WBITS) if member.compress_type == zipfile.ZIP_DEFLATED else None
     while left > 0:

@@ -17,6 +17,7 @@ from recon.errors import SceneError
 from recon.files import replacing
 from recon.geometry.frames import UNIT_CENTRE_MM, UNIT_RADIUS_MM
 from recon.processes import in_processes
+from recon.reading import read_json, reading, shortened, table
 from recon.synth.body.subject import make_subject
 from recon.synth.datasets.samples import HeadSamples, SampleCounts, sample_subject
 from recon.synth.datasets.template import FILE as TEMPLATE_FILE
@@ -145,9 +146,11 @@ def read_manifest(root: str | Path, split: str) -> dict[str, Any]:
     path = Path(root) / split / "manifest.json"
     if split not in SPLITS or not path.is_file():
         raise SceneError(f"no samples of split {split!r}: {path} does not exist; `write_samples` makes them")
-    manifest: dict[str, Any] = json.loads(path.read_text())
+    with reading(path, SceneError, "a manifest of samples", "make it anew"):
+        manifest = table(read_json(path))
     if manifest.get("format") != FORMAT:
-        raise SceneError(f"{path} has format {manifest.get('format')!r}, expected {FORMAT!r}; make it anew")
+        found = shortened(manifest.get("format"), 60)
+        raise SceneError(f"{path} has format {found!r}, expected {FORMAT!r}; make it anew")
     return manifest
 
 

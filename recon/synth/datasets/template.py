@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from scipy.spatial import cKDTree
 
 from recon.errors import SceneError
 from recon.fields import Deformation
+from recon.fields.stored import check_arguments, check_deformation, check_finite
 from recon.files import replacing
 from recon.geometry.distance_grid import RegularGrid
 from recon.geometry.frames import (
@@ -30,6 +31,7 @@ from recon.geometry.frames import (
     UNIT_RADIUS_MM,
     similarity,
 )
+from recon.reading import number, numbers, reading
 from recon.synth.datasets.displacements import (
     DENSITY_MM,
     Lattice,
@@ -287,25 +289,23 @@ def read_template(path: Path) -> Template:
     Raises:
         SceneError: The file is missing or of another format.
     """
-    try:
+    with reading(path, SceneError, "a template", "remove it, and it is made anew"):
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
                 raise SceneError(
                     f"{path} has format {metadata.get('format')!r}, expected {FORMAT!r}; make it anew"
                 )
+            arguments = check_arguments(json.loads(metadata["arguments"]))
+            check_deformation(arguments, {name: file.get_slice(name).get_shape() for name in file.keys()})
             tensors = {name: file.get_tensor(name) for name in file.keys()}
-        arguments = json.loads(metadata["arguments"])
         inside, window = tensors.pop("inside").numpy(), tensors.pop("window").numpy()
         deformation = Deformation(**arguments).requires_grad_(False)
         deformation.load_state_dict(tensors)
-        origin, spacing = (
-            np.array(json.loads(metadata["origin_mm"])),
-            float(json.loads(metadata["spacing_mm"])),
-        )
-    except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise SceneError(
-            f"{path} cannot be read as a template: {error}; remove it, and it is made anew"
-        ) from error
-    x, y, z = inside.shape
+        check_finite({**tensors, "window": torch.from_numpy(window)})
+        if inside.dtype != bool or inside.ndim != 3 or window.shape != (int(inside.sum()),):
+            raise ValueError("its fine lattice and the window of it do not fit each other")
+        origin = numbers(json.loads(metadata["origin_mm"]), (3,), "origin_mm")
+        spacing = number(json.loads(metadata["spacing_mm"]), "spacing_mm", positive=True)
+        x, y, z = inside.shape
     return Template(arguments, deformation, RegularGrid(origin, spacing, (x, y, z)), inside, window)

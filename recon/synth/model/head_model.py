@@ -18,6 +18,7 @@ import scipy.sparse as sp
 from jaxtyping import Float, Float32, Int64
 
 from recon.errors import ConfigError
+from recon.reading import read_arrays, reading
 from recon.synth.model.subdivision import boundary_loops, loop_subdivision
 
 ENVIRONMENT = "H3D_HEAD_MODEL"
@@ -187,13 +188,8 @@ def _load(path: Path) -> HeadModel:
             f"synthetic heads need the public ICT-FaceKit head model, and {path} does not exist; run "
             f"`headrecon-get-head-model`, or set {ENVIRONMENT} to a packed model"
         )
-    try:
-        with np.load(path, allow_pickle=False) as packed:
-            return _unpack(packed, path)
-    except (KeyError, ValueError, OSError) as error:
-        raise ConfigError(
-            f"{path} is not a packed head model ({error}); make one with `headrecon-get-head-model`"
-        ) from error
+    with reading(path, ConfigError, "a packed head model", "make one with `headrecon-get-head-model`"):
+        return _unpack(read_arrays(path), path)
 
 
 def _unpack(packed: Mapping[str, np.ndarray], path: Path) -> HeadModel:

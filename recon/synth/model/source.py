@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from recon.errors import ConfigError
+from recon.reading import reading, shortened
 
 FOLDER = "FaceXModel"
 """Folder of the model in the repository."""
@@ -33,8 +34,9 @@ class Source:
                 if file.is_file():
                     self._members[file.relative_to(self.path).as_posix()] = file.read_bytes
         elif self.path.is_file() and zipfile.is_zipfile(self.path):
-            archive = zipfile.ZipFile(self.path)
-            files = [info for info in archive.infolist() if not info.is_dir()]
+            with reading(self.path, ConfigError, "a zip archive", "fetch it again"):
+                archive = zipfile.ZipFile(self.path)
+            files = [info for info in archive.infolist() if info.filename and not info.is_dir()]
             tops = {info.filename.split("/", 1)[0] for info in files}
             strip = len(tops) == 1 and all("/" in info.filename for info in files)
             for info in files:
@@ -46,11 +48,9 @@ class Source:
     def _member(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
         if info.file_size > _LARGEST_FILE:
             raise ConfigError(f"{self.path}: {info.filename} claims {info.file_size} bytes: refused")
-        try:
-            with archive.open(info) as stream:
-                return stream.read(_LARGEST_FILE + 1)
-        except (zipfile.BadZipFile, EOFError, OSError) as error:
-            raise ConfigError(f"{self.path}: {info.filename} is broken ({error}); fetch it again") from error
+        what = f"a zip archive with a sound {shortened(info.filename, 60)}"
+        with reading(self.path, ConfigError, what, "fetch it again"), archive.open(info) as stream:
+            return stream.read(_LARGEST_FILE + 1)
 
     def names(self) -> list[str]:
         """Returns all paths, sorted."""
