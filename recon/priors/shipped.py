@@ -5,14 +5,16 @@ from pathlib import Path
 from recon.errors import PriorError
 from recon.resources import PRIORS as FOLDER
 
-PCA = "pca-synth-v2.safetensors"
+PCA = "pca-synth-v3.safetensors"
 """Name of the file of the linear shape model."""
 SHA256 = {
     "deepsdf-synth-v1.safetensors": "28e21b081d15b6ebf23632d98ecbd6f38c7904c394baab8acc402e32e82accf3",
-    PCA: "2ed0421f41721c3913b1a3c357138afed57f9644bd5c3486262f4e80cf4444d3",
+    PCA: "5d39852343e1dda620533b9b09ea134377aacdc5f3511490e714c0d50ba317be",
 }
 """SHA-256 of each shipped file."""
-RETIRED = {"linear-synth-v1.safetensors": PCA, "pca-synth-v1.safetensors": PCA}
+RETIRED = dict.fromkeys(
+    ("linear-synth-v1.safetensors", "pca-synth-v1.safetensors", "pca-synth-v2.safetensors"), PCA
+)
 """Names of files that no longer ship, and those that took their places."""
 
 
