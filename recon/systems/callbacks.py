@@ -168,7 +168,8 @@ class LastCheckpoint(pl.Callback):
         try:
             yield
         except SystemExit as end:
-            raise Interruption(self.stopped_by or signal.SIGINT) from end
+            signalled = getattr(end.__context__, "number", None)
+            raise Interruption(signalled or self.stopped_by or signal.SIGINT) from end
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         if self.stopped_by is not None:
