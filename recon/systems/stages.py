@@ -1,6 +1,7 @@
 """The stages of a reconstruction up to its surface: open → observe → initialise → train, one function each."""
 
 import logging
+import os
 import random
 import shlex
 import signal
@@ -314,9 +315,12 @@ def _refuse_graphs_where_there_are_none(device: torch.device, precision: str) ->
 
 
 def _configure_torch(cfg: DictConfig) -> None:
-    """Threads, and no denormal numbers: the exponentials of a sharp softplus are full of them, and each costs
-    as much as a hundred others.
+    """Threads, deterministic operations, and no denormal numbers: the exponentials of a sharp softplus are full of
+    them, and each costs as much as a hundred others.
     """
     if cfg.trainer.threads:
         torch.set_num_threads(int(cfg.trainer.threads))
     torch.set_flush_denormal(True)
+    if cfg.get("deterministic"):  # which run folders of earlier versions lack
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)

@@ -153,6 +153,14 @@ def test_same_seed_same_weights_other_seed_others(scene_folder, tmp_path):
     assert same(states[0], states[1]) and not same(states[0], states[2])
 
 
+def test_deterministic_runs_ask_pytorch_for_it(scene_folder, tmp_path):
+    try:
+        trained(scene_folder, tmp_path, *TINY, "deterministic=true", "steps=2")
+        assert torch.are_deterministic_algorithms_enabled()  # an operation that is not would have raised
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
 def test_losses_that_are_not_finite_never_reach_the_weights(scene_folder, tmp_path, monkeypatch):
     cfg, folder = configured(scene_folder, tmp_path, *TINY)
     task = run.prepare(cfg, folder)

@@ -200,6 +200,7 @@ TRAIN = {
     "scenes.demo": TEXT,
     "preset": PRESET,
     "refine": FLAG,
+    "deterministic": FLAG,
     "fallback": TEXT | None,
     "start": TEXT | None,
     "steps": AMOUNT | None,
