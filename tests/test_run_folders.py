@@ -119,9 +119,9 @@ def test_a_claim_of_another_host_is_explained_not_taken(tmp_path):
     assert "elsewhere" in (tmp_path / CLAIM).read_text()
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"host": 3}', claim_of(machine="00000000")])
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"host": 3}', "before a reboot"])
 def test_an_empty_or_damaged_claim_or_one_of_before_a_reboot_holds_nobody_up(tmp_path, content):
-    (tmp_path / CLAIM).write_text(content)
+    (tmp_path / CLAIM).write_text(claim_of(machine="00000000") if content == "before a reboot" else content)
     with claimed(tmp_path, resumed=True) as folder:
         assert folder == tmp_path
 
