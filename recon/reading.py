@@ -7,6 +7,7 @@ to name the file.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -33,8 +34,8 @@ ARRAYS_BYTES = 512 << 20
 """Largest sum of the arrays of an npz file, unless its reader says otherwise."""
 MEMBERS = 100_000
 """Most members of an npz file."""
-IMAGE_PIXELS = 64_000_000
-"""Most pixels of a photograph or mask of a scene, which are decoded as they are: 16 bytes a pixel."""
+IMAGE_PIXELS = 52_000_000
+"""Most pixels of a picture that is decoded as it is, which takes up to 20 bytes a pixel; phones save 50 megapixels."""
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "PPM")
 """Formats of Pillow that pictures are decoded from, by their content. No other is asked: that of EPS would start
 Ghostscript, whatever the file is called."""
@@ -274,6 +275,18 @@ def _npy_header(stream: Any, name: str) -> tuple[tuple[int, ...], bool, np.dtype
     return shape, fortran, dtype, stream.tell()
 
 
+class _Bounded(io.BufferedReader):
+    """A file of which no more is asked than it has: Python takes memory for what a broken chunk claims to be long."""
+
+    def __init__(self, path: Path | str) -> None:
+        super().__init__(io.FileIO(path))
+        self._size = os.fstat(self.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """At most so many bytes."""
+        return super().read(self._size if size is None or size < 0 else min(size, self._size))
+
+
 @contextmanager
 def open_picture(
     path: Path | str, formats: Sequence[str] = FORMATS, most_pixels: int = IMAGE_PIXELS
@@ -285,7 +298,8 @@ def open_picture(
         ValueError: It has more pixels than it may have.
     """
     Image.init()
-    with Image.open(path, formats=[name for name in formats if name in Image.OPEN]) as picture:
+    known = [name for name in formats if name in Image.OPEN]
+    with _Bounded(path) as file, Image.open(file, formats=known) as picture:
         width, height = picture.size
         if width * height > most_pixels:
             raise ValueError(

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from PIL import ExifTags, Image, ImageCms
 
 from recon.errors import SceneError
-from recon.reading import cause, open_picture
+from recon.reading import IMAGE_PIXELS, cause, open_picture
 from recon.scene.images import upright
 from recon.scene.pairing import natural_order, same_name
 
@@ -33,8 +33,6 @@ LONG_SIDE = 1600
 """Pixels of the longer side of the working picture."""
 MOST_PIXELS = 210_000_000
 """Larger pictures are refused before they are decoded; phones make up to 200 megapixels."""
-MOST_DECODED_PIXELS = 100_000_000
-"""The same for formats that cannot be decoded at a part of their size, as JPEG can."""
 WHOLE = 0.0, 0.0, 1.0, 1.0
 """The part of a picture that is all of it."""
 FILM_DIAGONAL_MM = math.hypot(36, 24)
@@ -215,10 +213,11 @@ def _register_heif(path: Path) -> None:
 def _read(path: Path, long_side: int | None, part: tuple[float, float, float, float]) -> Photograph:
     with open_picture(path, FORMATS, MOST_PIXELS) as picture:  # HEIF is an extra
         width, height = picture.size
-        if picture.format != "JPEG" and width * height > MOST_DECODED_PIXELS:
+        # JPEG is decoded at a part of its size.
+        if picture.format != "JPEG" and width * height > IMAGE_PIXELS:
             raise ValueError(
-                f"it has {width} x {height} pixels, more than {MOST_DECODED_PIXELS // 1_000_000} megapixels: scale it "
-                "down, or save it as JPEG"
+                f"it has {width} x {height} pixels, more than {IMAGE_PIXELS // 1_000_000} megapixels: scale it down, "
+                "or save it as JPEG"
             )
         exif, remarks = _exif(picture)
         tag = _number(exif, ExifTags.Base.Orientation)

@@ -210,8 +210,11 @@ def source_subject_of_run(folder: str | Path) -> SourceSubject:
         optimizer = table(checkpoint["optimizer_states"][0], "optimizer_states")
     facts = _about(folder, config, step)
     source_subject = SourceSubject(folder.name, fields, weights, None, facts)
-    with reading(saved, PriorError, "the checkpoint of a run"):
-        adam = _adam_by_name(source_subject, optimizer)
+    try:
+        with reading(saved, PriorError, "the checkpoint of a run"):
+            adam = _adam_by_name(source_subject, optimizer)
+    except PriorError as error:
+        raise PriorError(f"{saved}: {str(error).removeprefix(f'{saved} ')}") from error
     return SourceSubject(source_subject.name, fields, weights, adam or None, facts)
 
 

