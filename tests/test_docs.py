@@ -41,7 +41,9 @@ def test_commands_and_programs_of_a_page_exist(page):
     typed = {command.rstrip("-") for command in re.findall(r"\bheadrecon(?:-[a-z]+)+", text)}
     assert typed <= COMMANDS, f"{name(page)}: {typed - COMMANDS}"
     if page.name != "glossary.md":  # which has commands of before
-        for program in re.findall(r"\b(?:scripts|tools)/[a-z]\w*\.py\b", text):
+        for program in re.findall(
+            r"(?<![\w/])(?:(?:scripts|tools)/[a-z]\w*|tests/(?:\w+/)*test_\w+)\.py\b", text
+        ):
             assert (ROOT / program).is_file(), f"{name(page)} names {program}"
     for module in re.findall(r"`(recon(?:/\w+)+\.py)`", text):
         assert (ROOT / module).is_file(), f"{name(page)} names {module}"
@@ -78,3 +80,11 @@ def test_options_of_a_page_exist(page):
     found = {key for code in typed for key in re.findall(r"(?:^| )\+?([a-z]\w*(?:\.\w+)*)=", code)}
     assert {"scene", "views", "method"} <= found
     assert sorted(found - names_of_options() - {"key"}) == []
+
+
+def test_every_promise_names_a_test_that_exists():
+    page = (ROOT / "docs/promises.md").read_text()
+    named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", page)
+    assert len(named) > 8
+    for file, function in named:
+        assert f"def {function}(" in (ROOT / file).read_text(), f"{file} has no {function}"

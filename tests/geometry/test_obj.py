@@ -171,7 +171,8 @@ def test_a_glb_that_claims_more_than_it_holds_is_refused(tmp_path, change):
 @pytest.mark.parametrize("count", ["1000000000", "-1", "1e9", "9" * 40])
 def test_a_ply_that_claims_more_than_it_holds_is_refused(tmp_path, count):
     (tmp_path / "a.ply").write_text(
-        f"ply\nformat ascii 1.0\nelement vertex {count}\nproperty float x\nproperty float y\nproperty float z\nend_header\n"
+        f"ply\nformat ascii 1.0\nelement vertex {count}\nproperty float x\nproperty float y\nproperty float z\n"
+        "end_header\n"
     )
     with pytest.raises(MeshError, match=r"a\.ply cannot be read as a mesh \(it claims"):
         load_in_order(tmp_path / "a.ply")
