@@ -66,6 +66,8 @@ class Holder:
 def claimed(folder: Path, *, resumed: bool = False) -> Iterator[Path]:
     """A context with a folder that no other running process has claimed.
 
+    A folder may be a stranger's: a link in it that leads elsewhere would have the run write there, and is refused.
+
     A run that starts gets the folder asked for, or, where another run is at work in it, one of that name with -2, -3,
     … made for it: two runs that start within one second are given the same name. What is logged to a file in the folder
     asked for goes to the other one. A claim left by a process of this machine that is gone is taken over. Stale
@@ -76,7 +78,8 @@ def claimed(folder: Path, *, resumed: bool = False) -> Iterator[Path]:
         resumed: The run of this very folder goes on, so that no other folder will do.
 
     Raises:
-        ConfigError: The folder cannot be written, or a run that is to go on is at work already.
+        ConfigError: The folder cannot be written, has links that lead out of it, or a run that is to go on is at work
+            already.
     """
     holder: Holder | None = None
     for number in count(1):
@@ -91,6 +94,8 @@ def claimed(folder: Path, *, resumed: bool = False) -> Iterator[Path]:
             continue
         except OSError as error:
             raise ConfigError(f"{mine} cannot be made: {error.strerror}. Choose another folder") from error
+        if resumed:
+            refuse_links(mine)
         claim = _claim(mine)
         if isinstance(claim, int):
             handle = claim
@@ -121,9 +126,10 @@ def _claim(folder: Path) -> int | Holder:
         ConfigError: The folder cannot be written.
     """
     path = folder / CLAIM
+    _refuse_link(path, folder)
     while True:
         try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         except OSError as error:
             raise ConfigError(
                 f"{folder} cannot be written: {error.strerror}. A run saves its state there; copy it to a folder that "
@@ -185,11 +191,45 @@ def _move_log(old: Path, new: Path) -> None:
             handler.setStream(handler._open())
 
 
+def refuse_links(folder: Path) -> None:
+    """Refuse a folder in which a run would write to files elsewhere, or wait for ever.
+
+    Args:
+        folder: Of the run; what lies deeper than its own folders is not opened for writing.
+
+    Raises:
+        ConfigError: A link in it leads out of it, or something is neither file nor folder.
+    """
+    paths = list(folder.iterdir())
+    paths += [path for own in paths if own.is_dir() and not own.is_symlink() for path in own.iterdir()]
+    for path in paths:
+        _refuse_link(path, folder)
+
+
+def _refuse_link(path: Path, folder: Path) -> None:
+    """Refuse one path of a folder; see `refuse_links`."""
+    if path.is_symlink():
+        leads = Path(os.path.realpath(path))
+        if not leads.is_relative_to(os.path.realpath(folder)):
+            raise ConfigError(
+                f"{path} is a link to {leads}, outside of the run folder, to which the run would write: put a copy "
+                "of that in its place"
+            )
+    elif path.exists() and not (path.is_file() or path.is_dir()):
+        raise ConfigError(f"{path} is neither a file nor a folder: remove it")
+
+
 class RunLog(logging.FileHandler):
-    """The log file of a run, which knows whether it was there before: only one that was not is ever removed."""
+    """The log file of a run, which knows whether it was there before: only one that was not is ever removed.
+
+    Raises:
+        ConfigError: Something is in its place that leads elsewhere.
+    """
 
     def __init__(self, filename: str) -> None:
-        self.was_there = Path(filename).exists()
+        path = Path(filename)
+        _refuse_link(path, path.parent)
+        self.was_there = path.exists()
         super().__init__(filename, encoding="utf-8")
 
 

@@ -184,3 +184,40 @@ def test_a_folder_that_another_run_has_claimed_stays(tmp_path):
     with another_process(folder), logged(folder / "train.log"):
         discard_if_empty(folder)
         assert sorted(path.name for path in folder.iterdir()) == [CLAIM, "train.log"]
+
+
+@pytest.mark.parametrize("name", [CLAIM, "metrics.csv", "checkpoints", "checkpoints/last.ckpt"])
+def test_a_strangers_folder_cannot_have_a_resumed_run_write_elsewhere(tmp_path, name):
+    folder, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    (folder / name).parent.mkdir(parents=True)
+    if name == "checkpoints":
+        elsewhere.mkdir()
+    else:
+        elsewhere.write_text("precious")
+    (folder / name).symlink_to(elsewhere)
+    with pytest.raises(ConfigError, match=f"{name} is a link to .*elsewhere"), claimed(folder, resumed=True):
+        raise AssertionError("claimed")
+    assert elsewhere.is_dir() or elsewhere.read_text() == "precious"
+
+
+def test_a_link_within_a_run_folder_is_no_reason_to_refuse_it(tmp_path):
+    (tmp_path / "kept.ckpt").write_text("weights")
+    (tmp_path / "last.ckpt").symlink_to("kept.ckpt")
+    with claimed(tmp_path, resumed=True) as folder:
+        assert folder == tmp_path
+
+
+def test_a_log_is_never_written_through_a_link_out_of_the_folder(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "profile").write_text("precious")
+    (tmp_path / "run/train.log").symlink_to(tmp_path / "profile")
+    with pytest.raises(ConfigError, match=r"train\.log is a link to .*profile"):
+        RunLog(str(tmp_path / "run/train.log"))
+    assert (tmp_path / "profile").read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", [CLAIM, "train.log"])
+def test_a_pipe_in_place_of_a_file_is_named_instead_of_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ConfigError, match=f"{name} is neither a file nor a folder"):
+        RunLog(str(tmp_path / name)) if name == "train.log" else claimed(tmp_path).__enter__()
