@@ -152,7 +152,9 @@ def test_the_shipped_shape_model_is_small_and_says_what_it_is():
         assert {"inside", "rows.gaps.0", "mean.gaps.0", "landmark_basis"} <= set(file.keys())
     assert about["heads"] >= 400 and "USC Institute for Creative" in about["notice"]
     measured = about["measured"]
-    assert measured["truth_to_mesh_face_mm"] < measured["full"]["truth_to_mesh_face_mm"] + 0.03  # by compression
+    assert (
+        measured["truth_to_mesh_face_mm"] < measured["full"]["truth_to_mesh_face_mm"] + 0.03
+    )  # by compression
 
 
 def test_a_broken_file_is_refused(shipped):
