@@ -18,6 +18,10 @@ LOOK_EVERY_S = 0.5
 """Seconds between looks of a worker whether the process that started it is still there."""
 
 
+STARTER = "HEADRECON_STARTED_BY"
+"""Variable with the number of the process that started this one and without which it shall not go on."""
+
+
 def in_processes(
     work: Callable[[Job], Result], jobs: Sequence[Job], workers: int, *, one_thread: bool = False
 ) -> Iterator[Result]:
@@ -63,6 +67,28 @@ def _begin(parent: int, one_thread: bool) -> None:
     if one_thread:
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
             os.environ[name] = "1"
+
+
+def tell_starter(environment: dict[str, str]) -> dict[str, str]:
+    """Variables for a command that this process starts and that shall stop when this process is gone; see
+    `stop_with_starter`.
+    """
+    return {**environment, STARTER: str(os.getpid())}
+
+
+def stop_with_starter() -> None:
+    """Have this command stop as by SIGTERM, its state saved, when the process that started it is gone, if that asked
+    for it by `tell_starter`.
+    """
+    starter = os.environ.pop(STARTER, "")
+    if starter.isdecimal():
+        threading.Thread(target=_stop_with, args=(int(starter),), daemon=True).start()
+
+
+def _stop_with(starter: int) -> None:
+    while os.getppid() == starter:
+        time.sleep(LOOK_EVERY_S)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _end_with(parent: int) -> None:

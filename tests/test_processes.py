@@ -29,6 +29,26 @@ if __name__ == "__main__":
         for job in in_processes(work, list(range(50)), 2):
             print(job, flush=True)
 """
+STARTER = """
+import os, subprocess, sys
+from recon.processes import tell_starter
+subprocess.Popen([sys.executable, "-c", sys.argv[1], sys.argv[2]], env=tell_starter(dict(os.environ)))
+sys.stdin.read()
+"""
+COMMAND = """
+import sys, time
+from pathlib import Path
+from recon.commands.command_line import code_of, interrupt_on_signals
+from recon.processes import stop_with_starter
+
+interrupt_on_signals()
+stop_with_starter()
+try:
+    print("begun", flush=True)
+    time.sleep(60)
+except KeyboardInterrupt as stop:
+    Path(sys.argv[1]).write_text(str(code_of(stop)))
+"""
 
 
 def _alive(number):
@@ -74,3 +94,17 @@ def test_results_and_errors_come_from_here_and_from_workers():
     for workers in (1, 2):
         with pytest.raises(ValueError, match="invalid literal"):
             list(in_processes(int, ["1", "x"], workers))
+
+
+def test_a_command_that_a_benchmark_started_stops_in_order_when_that_is_killed(tmp_path):
+    said = tmp_path / "code"
+    starter = subprocess.Popen(
+        [sys.executable, "-c", STARTER, COMMAND, said],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert starter.stdout is not None and starter.stdout.readline() == "begun\n"
+    starter.kill()
+    starter.communicate(timeout=60)  # until the command, which has the other end too, is gone
+    assert said.read_text() == "143"

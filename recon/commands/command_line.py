@@ -21,6 +21,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from recon.errors import ConfigError, Interruption, ReconError
+from recon.processes import stop_with_starter
 from recon.resources import CONF
 from recon.run_folders import CHECKPOINT, discard_if_empty, note_missing
 from recon.storage import storage_fault
@@ -46,6 +47,7 @@ def run(name: str, task: Callable[[DictConfig], None]) -> None:
         print_help(name)
         return
     interrupt_on_signals()
+    stop_with_starter()
     sys.argv[1:] = arguments = hydra_arguments(name, sys.argv[1:])
     register_resolvers()
 

@@ -47,13 +47,17 @@ def run(cfg: DictConfig) -> list[Score]:
         None if cfg.views is None else list(cfg.views) if isinstance(cfg.views, ListConfig) else [cfg.views]
     )
     only = next(iter(truths)) if len(truths) == 1 else None
-    pred = Path(cfg.pred).expanduser()
+    pred = Path(str(cfg.pred)).expanduser()
     jobs = find(pred, method=cfg.method, scene=only, views=views)
     if cfg.scenes is not None:
         jobs = [job for job in jobs if job.scene in wanted]
         if not jobs:
             raise EvaluationError(f"pred={pred}: no mesh of the scenes {', '.join(wanted[:5])}")
-    out = Path(cfg.out).expanduser() if cfg.out else (pred if pred.is_dir() else pred.parent) / "evaluation"
+    out = (
+        Path(str(cfg.out)).expanduser()
+        if cfg.out
+        else (pred if pred.is_dir() else pred.parent) / "evaluation"
+    )
     options = ScoringOptions(
         modes=("official", "strict") if cfg.strict else ("official",),
         heatmaps=out / "heatmaps" if cfg.heatmaps else None,
@@ -61,6 +65,10 @@ def run(cfg: DictConfig) -> list[Score]:
     )
     if not cfg.include_occluded:
         truths = {name: VisibleGroundTruth(truth) for name, truth in truths.items()}
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EvaluationError(f"out={out} cannot be made: {error.strerror}. Choose another folder") from error
     scores = []
     for each in score(jobs, truths, options, workers=cfg.workers):
         scores.append(each)
@@ -86,7 +94,7 @@ def data_root(cfg: DictConfig) -> tuple[Path, str | None]:
     named = cfg.data or os.environ.get("H3DS_ROOT")
     if not named:
         raise EvaluationError("data=null, and $H3DS_ROOT is not set: say where the ground truth lies")
-    root = Path(cfg.demo_root if named == "demo" else named).expanduser()
+    root = Path(str(cfg.demo_root if named == "demo" else named)).expanduser()
     if not root.is_dir():
         raise EvaluationError(f"data={root}: there is no such folder")
     version = read_version(root)
@@ -117,10 +125,11 @@ def ground_truth(folder: Path) -> GroundTruth:
 
 def data_name(cfg: DictConfig, release: str | None) -> str:
     """How tables call the data."""
-    version = read_version(Path(cfg.demo_root if cfg.data == "demo" else cfg.data or os.environ["H3DS_ROOT"]))
+    root, _ = data_root(cfg)
+    version = read_version(root)
     if release and version == tables()[release]["version"]:
         return f"H3DS {release.removeprefix('config_')}"
-    return "demo" if cfg.data == "demo" else Path(cfg.data).name
+    return "demo" if cfg.data == "demo" else root.name
 
 
 def progress(done: Score, count: int, total: int) -> None:

@@ -29,7 +29,9 @@ def run(cfg: DictConfig) -> None:
     found = photographs_at([Path(str(path)).expanduser() for path in cfg.photographs])
     for unused, reason in found.unused.items():
         log.warning("%s is not used: %s", unused, reason)
-    calibrated = calibrate(cfg, found.photographs, Path(cfg.out).expanduser(), overwrite=bool(cfg.overwrite))
+    calibrated = calibrate(
+        cfg, found.photographs, Path(str(cfg.out)).expanduser(), overwrite=bool(cfg.overwrite)
+    )
     for line in calibrated.lines():
         print(line)
     root = calibrated.scene.root

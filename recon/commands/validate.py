@@ -10,6 +10,7 @@ from recon import scene as scenes
 from recon.commands import command_line
 from recon.commands.command_line import exit_codes
 from recon.errors import ConfigError, ReconError
+from recon.reading import cause
 from recon.scene.scene import parse_views
 from recon.scene.sheet import contact_sheet
 from recon.scene.validation import views_to_check
@@ -35,10 +36,10 @@ def run(cfg: DictConfig) -> bool:
     indices = views_to_check(scene) if chosen is None else chosen
     if cfg.sheet:
         try:
-            contact_sheet(scene, indices).save(Path(cfg.sheet).expanduser())
+            contact_sheet(scene, indices).save(Path(str(cfg.sheet)).expanduser())
             print(f"wrote {cfg.sheet}")
-        except ReconError as problem:
-            print(f"no contact sheet: {problem}")
+        except (ReconError, OSError, ValueError) as problem:  # Pillow's for an ending that it does not know
+            print(f"no contact sheet: sheet={cfg.sheet}: {cause(problem)}")
     for each in found:
         print(f"problem: {each}")
     if found:

@@ -13,6 +13,8 @@ from pathlib import Path
 import yaml
 
 from recon.errors import ConfigError
+from recon.files import decoded
+from recon.reading import listed, read_bytes, reading, text
 
 TRAIN = (sys.executable, "-P", "-m", "recon.commands.train")  # -P: not what lies in the present folder
 _WHERE_AND_WHAT = ("scene", "views", "seed", "resume", "hydra.run.dir")
@@ -127,7 +129,7 @@ def check(plan: Plan) -> None:
             continue
         stored, wanted = (
             {o for o in options if o.partition("=")[0] not in _WHERE_AND_WHAT}
-            for options in (yaml.safe_load(path.read_text()) or [], plan.arguments(cell))
+            for options in (_stored_overrides(path), plan.arguments(cell))
         )
         if stored != wanted:
             raise ConfigError(
@@ -135,6 +137,17 @@ def check(plan: Plan) -> None:
                 f"now {_listed(wanted - stored)}. Numbers of the two must not be mixed: "
                 "use another out=, or remove that folder"
             )
+
+
+def _stored_overrides(path: Path) -> list[str]:
+    """The overrides that an overrides.yaml lists.
+
+    Raises:
+        ConfigError: It lists something else.
+    """
+    with reading(path, ConfigError, "the overrides of a run", "remove its folder to have the run done again"):
+        stored = yaml.safe_load(decoded(read_bytes(path))) or []
+        return [text(each, "an override") for each in listed(stored, "its content")]
 
 
 def _listed(options: set[str]) -> str:

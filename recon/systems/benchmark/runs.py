@@ -19,6 +19,7 @@ import torch
 
 from recon.errors import ConfigError
 from recon.files import replacing
+from recon.processes import tell_starter
 from recon.resources import CHECKOUT
 from recon.systems.benchmark.machine import machine, revision
 from recon.systems.benchmark.plan import Cell, Plan, quoted
@@ -115,6 +116,10 @@ class _Child:
         self.command = [*plan.command, *arguments]
         folder.parent.mkdir(parents=True, exist_ok=True)
         self.started, self.date = time.monotonic(), now()
+        if cell.log(
+            plan.out
+        ).is_symlink():  # of a stranger's folder: what it leads to is not ours to write to
+            cell.log(plan.out).unlink()
         with cell.log(plan.out).open("a" if self.resumed else "w") as log:
             log.write(f"{self.date} {' '.join(self.command)}\n")
             log.flush()
@@ -123,7 +128,7 @@ class _Child:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=environment(slot),
+                env=tell_starter(environment(slot)),
                 pass_fds=(lock,),
                 start_new_session=True,  # Ctrl-C reaches us alone, and we ask each child once
             )

@@ -395,3 +395,41 @@ def test_threads_and_gpus_of_a_run(monkeypatch):
         assert (env.get("OMP_NUM_THREADS"), env.get("CUDA_VISIBLE_DEVICES")) == (threads, device)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7,8,9")
     assert environment(1)["CUDA_VISIBLE_DEVICES"] == "7"
+
+
+MADE = '{"command": ["a=b"], "machine": {"cpu": "x"}, "revision": null, "workers": 1, "resumed": false'
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("chen-0/metrics.json", "[]"),
+        ("chen-0/metrics.json", '{"face_mm": "x"}'),
+        ("chen-0/metrics.json", '{"head_mm": NaN}'),
+        ("chen-0/metrics.json", '{"peak_rss_mb": "9"}'),
+        ("chen-0/metrics.json", "[" * 100_000),
+        ("chen-0/benchmark.json", "[1]"),
+        ("chen-0/benchmark.json", '{"command": []}'),
+        ("chen-0/benchmark.json", MADE.replace('"a=b"', "1") + "}"),
+        ("chen-0.failed.json", "[]"),
+        ("chen-0.failed.json", MADE + "}"),
+        ("chen-0.failed.json", MADE + ', "error": 3}'),
+    ],
+)
+def test_a_damaged_record_is_named(tmp_path, name, content):
+    folder = tmp_path / "runs/idr/3"
+    (folder / "chen-0").mkdir(parents=True)
+    (folder / "chen-0/metrics.json").write_text("{}")
+    (folder / name).write_text(content)
+    with pytest.raises(ConfigError, match=rf"{name}.* cannot be read as a record .*remove it"):
+        collect(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["3\n", "- {a: 1}\n", "!!python/object/apply:os.system [id]\n", "- [\n"])
+def test_damaged_overrides_are_named(plan, content):
+    made = plan(["aldo"])
+    path = made.cells()[0].folder(made.out) / "overrides.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=r"overrides\.yaml cannot be read"):
+        check(made)
