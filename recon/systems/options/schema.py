@@ -203,7 +203,7 @@ TRAIN = {
     "deterministic": FLAG,
     "fallback": TEXT | None,
     "start": TEXT | None,
-    "steps": AMOUNT | None,
+    "steps": whole(0, 100_000_000) | None,
     "evaluate": FLAG,
     "data.h3ds_root": TEXT | None,
     "data.pixel_centre": CENTRE,
