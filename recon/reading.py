@@ -36,6 +36,9 @@ MEMBERS = 100_000
 """Most members of an npz file."""
 IMAGE_PIXELS = 52_000_000
 """Most pixels of a picture that is decoded as it is, which takes up to 20 bytes a pixel; phones save 50 megapixels."""
+PIXELS_A_BYTE, SMALL_PIXELS = 10_000, 4_000_000
+"""Most pixels of one tone that a byte stands for, and pixels that any file may claim; WebP needs still fewer bytes for
+one tone."""
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "PPM")
 """Formats of Pillow that pictures are decoded from, by their content. No other is asked: that of EPS would start
 Ghostscript, whatever the file is called."""
@@ -280,11 +283,11 @@ class _Bounded(io.BufferedReader):
 
     def __init__(self, path: Path | str) -> None:
         super().__init__(io.FileIO(path))
-        self._size = os.fstat(self.fileno()).st_size
+        self.size = os.fstat(self.fileno()).st_size
 
     def read(self, size: int | None = -1, /) -> bytes:
         """At most so many bytes."""
-        return super().read(self._size if size is None or size < 0 else min(size, self._size))
+        return super().read(self.size if size is None or size < 0 else min(size, self.size))
 
 
 @contextmanager
@@ -295,7 +298,7 @@ def open_picture(
 
     Raises:
         OSError: It cannot be read, or is a picture of another format or none.
-        ValueError: It has more pixels than it may have.
+        ValueError: It has more pixels than it may have, or than its bytes can say anything of.
     """
     Image.init()
     known = [name for name in formats if name in Image.OPEN]
@@ -305,4 +308,6 @@ def open_picture(
             raise ValueError(
                 f"it has {width} x {height} pixels, more than {most_pixels // 1_000_000} megapixels: scale it down"
             )
+        if width * height > PIXELS_A_BYTE * file.size + SMALL_PIXELS and picture.format != "WEBP":
+            raise ValueError(f"it claims {width} x {height} pixels in {file.size} bytes")
         yield picture

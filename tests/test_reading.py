@@ -197,7 +197,7 @@ def test_no_other_program_is_started_whatever_a_picture_holds(tmp_path, monkeypa
 
 @pytest.mark.parametrize("read", [read_image, read_mask, read_photograph, h3ds_picture])
 def test_pictures_of_many_pixels_are_refused_by_their_headers(tmp_path, read):
-    (tmp_path / "large.png").write_bytes(png_of(13_000, 13_000))
+    (tmp_path / "large.png").write_bytes(png_of(13_000, 13_000) + bytes(20_000))
     with pytest.raises(SceneError, match=r"large\.png cannot be read.*13000 x 13000 pixels, more than"):
         read(tmp_path / "large.png")
 
@@ -208,3 +208,20 @@ def test_the_limit_of_pixels_is_that_of_the_caller(tmp_path):
         assert picture.size == (30, 20)
     with pytest.raises(ValueError, match="scale it down"), open_picture(tmp_path / "a.png", most_pixels=599):
         pass
+
+
+def test_few_bytes_are_no_large_picture(tmp_path):
+    Image.new("I;16", (12, 10)).save(tmp_path / "a.tif")
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    entry = content.index(struct.pack("<HHI", 257, 4, 1))  # the height, in pixels
+    content[entry + 8 : entry + 12] = struct.pack("<I", 4_000_000)
+    (tmp_path / "a.tif").write_bytes(content)
+    with pytest.raises(SceneError, match=r"it claims 12 x 4000000 pixels in \d+ bytes"):
+        read_image(tmp_path / "a.tif")
+    for size, suffix, mode in (
+        ((5000, 5000), "png", "L"),
+        ((5000, 5000), "png", "1"),
+        ((3000, 3000), "webp", "RGB"),
+    ):
+        Image.new(mode, size).save(tmp_path / f"flat.{suffix}")  # nothing is to be ignored
+        assert read_image(tmp_path / f"flat.{suffix}").shape == (*size[::-1], 3)

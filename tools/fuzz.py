@@ -10,6 +10,7 @@ and 1 GB of memory. The exit code is 1 where one did something else.
 
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
@@ -46,8 +47,14 @@ def main(arguments: list[str]) -> int:
     if options["number"]:
         return _one(parsers[0], seed, int(options["number"]), Path(options["out"] or "."))
     counts = {name: int(options[name]) for name in ("mutations", "workers", "first")}
-    findings = fuzz(parsers, counts["mutations"], seed, workers=counts["workers"], first=counts["first"])
-    _print(findings)
+    findings = fuzz(
+        parsers, counts["mutations"], seed, workers=counts["workers"], first=counts["first"], told=_tell
+    )
+    total = sum(findings.mutations.values())
+    kinds = Counter({kind: 0 for _, kind, _ in findings.counts})
+    for (_, kind, _), count in findings.counts.items():
+        kinds[kind] += count
+    print(f"{total} files by {len(findings.mutations)} parsers; faults: {dict(kinds) or 'none'}")
     return 1 if findings.faults else 0
 
 
@@ -61,20 +68,18 @@ def _one(parser: Parser, seed: int, number: int, out: Path) -> int:
     return 0
 
 
-def _print(findings: Findings) -> None:
+def _tell(findings: Findings, name: str) -> None:
+    """Print what was found of a parser that is done."""
     for fault in findings.faults:
-        count = findings.counts[fault.parser, fault.kind, fault.what]
-        print(f"{fault.parser} {fault.number}: {fault.kind}, {count} times: {fault.what}")
-    for name, count in findings.mutations.items():
-        cpu, slowest = findings.cpu_s.get(name, 0.0), findings.slowest_s.get(name, 0.0)
-        refused = findings.refused.get(name, 0)
-        print(f"{name}: {count} files, {refused} refused, {cpu:.1f} s, slowest {slowest * 1e3:.0f} ms")
-    total = sum(findings.mutations.values())
-    kinds = {
-        kind: sum(n for (_, k, _), n in findings.counts.items() if k == kind)
-        for _, kind, _ in findings.counts
-    }
-    print(f"{total} files by {len(findings.mutations)} parsers; faults: {kinds or 'none'}")
+        if fault.parser == name:
+            count = findings.counts[fault.parser, fault.kind, fault.what]
+            print(f"{fault.parser} {fault.number}: {fault.kind}, {count} times: {fault.what}")
+    refused, cpu = findings.refused.get(name, 0), findings.cpu_s.get(name, 0.0)
+    slowest = 1e3 * findings.slowest_s.get(name, 0.0)
+    print(
+        f"{name}: {findings.mutations[name]} files, {refused} refused, {cpu:.1f} s, slowest {slowest:.0f} ms",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

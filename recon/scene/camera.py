@@ -10,6 +10,9 @@ from jaxtyping import Float
 
 from recon.errors import SceneError
 
+FARTHEST = 1e12
+"""Numbers of a camera, pixels or millimetres, beyond which sums of squares lose their meaning."""
+
 
 @dataclass(frozen=True, eq=False)
 class Camera:
@@ -80,6 +83,8 @@ class Camera:
         pose[:3, 3] = -np.linalg.solve(P[:, :3], P[:, 3])
         K = K / K[2, 2]
         K[:2, 2] += 0.5 - pixel_centre
+        if not (np.abs(K) < FARTHEST).all() or not (np.abs(pose) < FARTHEST).all():  # NaN is none of them
+            raise SceneError("the projection matrix is of no camera: its numbers are too large")
         return cls(K, pose, width, height)
 
     @property

@@ -144,3 +144,11 @@ def test_a_camera_cannot_be_changed_in_place():
         camera.intrinsics[0, 0] = 2
     with pytest.raises(SceneError, match="positive"):
         Camera(np.eye(3), np.eye(4), 0, 4)
+
+
+@pytest.mark.parametrize("entry", [(0, 3), (2, 3), (0, 0)])
+def test_numbers_that_no_camera_has_are_refused(entry):
+    matrix = np.array([[900.0, 0, 300, 0], [0, 900, 200, 0], [0, 0, 1, 700]])
+    matrix[entry] = 1e308
+    with pytest.raises(SceneError, match=r"too large|singular"):
+        Camera.from_projection(matrix, 600, 400)

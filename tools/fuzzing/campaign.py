@@ -10,7 +10,7 @@ import signal
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -85,7 +85,13 @@ def file_of(parser: Parser, content: bytes, seed: int, number: int) -> bytes:
 
 
 def fuzz(
-    parsers: Sequence[Parser], mutations: int, seed: int = 0, *, workers: int = 1, first: int = 0
+    parsers: Sequence[Parser],
+    mutations: int,
+    seed: int = 0,
+    *,
+    workers: int = 1,
+    first: int = 0,
+    told: Callable[[Findings, str], None] = lambda findings, name: None,
 ) -> Findings:
     """Read mutated files by each of some parsers.
 
@@ -95,6 +101,7 @@ def fuzz(
         seed: Determines the files.
         workers: Parsers at a time, each in a child process.
         first: Number of the first mutation.
+        told: Called with what was found so far, and the name of each parser that is done.
 
     Returns:
         What was found. Each parser must read the unmutated file (number 0), which is read first.
@@ -114,6 +121,8 @@ def fuzz(
                     again = child.collect(findings)
                     if again is not None:
                         waiting.insert(0, (child.parser, again))
+                    else:
+                        told(findings, child.parser.name)
                 time.sleep(0.01)
         finally:
             for child in running.values():

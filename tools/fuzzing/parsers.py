@@ -32,6 +32,7 @@ from recon.synth.model.head_model import load_head_model
 from recon.synth.model.source import Source, content_digest
 from recon.systems.checkpoint import load_checkpoint
 from tools.fuzzing import seeds
+from tools.fuzzing.flatbuffer import tflite
 
 Maker = Callable[[Path], Path]
 
@@ -237,7 +238,7 @@ PARSERS: tuple[Parser, ...] = (
     Parser(
         "encrypted_zip", "bytes", _file("set.zip", partial(seeds.data_set_zip, b"secret")), partial(_unpack, "secret")
     ),
-    Parser("network_tflite", "bytes", _file("a.tflite", seeds.tflite), TFLiteNetwork),
+    Parser("network_tflite", "bytes", _file("a.tflite", tflite), TFLiteNetwork),
     Parser("networks_wheel", "zip", _file(_WHEEL, _networks_wheel), _extract),
     Parser("calibration_report", "json", _table(REPORT, seeds.calibration()), _read_report),
     Parser("landmark_table", "npz", _file("landmarks468.npz", seeds.landmark_table), _read_table),
