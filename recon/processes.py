@@ -16,8 +16,6 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 LOOK_EVERY_S = 0.5
 """Seconds between looks of a worker whether the process that started it is still there."""
-
-
 STARTER = "HEADRECON_STARTED_BY"
 """Variable with the number of the process that started this one and without which it shall not go on."""
 
@@ -63,7 +61,7 @@ def _begin(parent: int, one_thread: bool) -> None:
     """Prepares a worker: it leaves Ctrl-C to the process that started it, and ends when that is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    _when_gone(parent, lambda: os._exit(1))
     if one_thread:
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
             os.environ[name] = "1"
@@ -82,16 +80,15 @@ def stop_with_starter() -> None:
     """
     starter = os.environ.pop(STARTER, "")
     if starter.isdecimal():
-        threading.Thread(target=_stop_with, args=(int(starter),), daemon=True).start()
+        _when_gone(int(starter), lambda: os.kill(os.getpid(), signal.SIGTERM))
 
 
-def _stop_with(starter: int) -> None:
-    while os.getppid() == starter:
-        time.sleep(LOOK_EVERY_S)
-    os.kill(os.getpid(), signal.SIGTERM)
+def _when_gone(parent: int, then: Callable[[], None]) -> None:
+    """Have something done, in a thread, when the process that started this one is gone."""
 
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(LOOK_EVERY_S)
+        then()
 
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(LOOK_EVERY_S)
-    os._exit(1)
+    threading.Thread(target=watch, daemon=True).start()

@@ -25,6 +25,11 @@ def mapped(
         parts: All parts.
         workers: Number of threads; None for one per core.
     """
+    if (
+        len(parts) <= 1
+    ):  # as of a small lattice in every step of a fit: threads would cost more than they save
+        yield from map(work, parts)
+        return
     workers = max(cores() if workers is None else workers, 1)
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[Future[Result]] = deque()

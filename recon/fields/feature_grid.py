@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional
 
-from recon.fields import half_kernels as kernels_of_half
+from recon.fields import half_kernels
 from recon.fields import spline_kernels as kernels
 from recon.threads import mapped, slices
 
@@ -277,10 +277,10 @@ def rows_times(rows: Float[Tensor, "rows channels"], code: Float[Tensor, " first
     """
     result = torch.empty(len(rows), dtype=code.dtype, device=rows.device)
     if rows.dtype == torch.float16 and _compiled(rows):
-        bits, factors, out = _bits(rows), _array(code * kernels_of_half.SCALE), _array(result)
+        bits, factors, out = _bits(rows), _array(code * half_kernels.SCALE), _array(result)
 
         def multiply(part: slice) -> None:
-            kernels_of_half.rows_times(bits[part], factors, out[part])
+            half_kernels.rows_times(bits[part], factors, out[part])
 
         for _ in mapped(multiply, slices(len(rows), ROWS_AT_A_TIME)):
             pass
@@ -298,10 +298,10 @@ def _sums_of_half(
     """Weighted sums of rows in half precision, on a CPU."""
     result = torch.empty(len(index), rows.shape[1], dtype=weight.dtype)
     taps, factors, bits, out = _array(index), _array(weight), _bits(rows), _array(result)
-    scale = out.dtype.type(kernels_of_half.SCALE)
+    scale = out.dtype.type(half_kernels.SCALE)
 
     def add(part: slice) -> None:
-        kernels_of_half.weighted_sums(taps[part], factors[part], bits, scale, out[part])
+        half_kernels.weighted_sums(taps[part], factors[part], bits, scale, out[part])
 
     for _ in mapped(add, slices(len(index), POINTS_AT_A_TIME)):
         pass

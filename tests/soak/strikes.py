@@ -126,12 +126,12 @@ def _watch(moments: _Moments) -> None:
             moments.at("write", path)
             file = function(path, mode, *rest, **named)
             if moments.strike.kind == "short write" and moments.count == moments.strike.moment:
-                _cut_short(path)
+                _cut_short()
             return file
 
         return operation
 
-    def _cut_short(path: Any) -> None:
+    def _cut_short() -> None:
         # From now on no file of this process grows beyond this: the kernel writes a part and then refuses.
         resource.setrlimit(resource.RLIMIT_FSIZE, (SHORT_BYTES, resource.RLIM_INFINITY))
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytorch_lightning as pl
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from torch import nn
 
 from recon.errors import ConfigError
 from recon.perception import Perception
+from recon.priors.source_subjects import NETWORK
 from recon.registry import Kind, named_class, subclass_of, with_methods
 from recon.rendering import TracingSettings
 from recon.systems.objective import Objective
@@ -29,7 +29,7 @@ KINDS: Mapping[str, Kind] = {
         Kind("objective", "recon.systems", subclass_of(Objective)),
         Kind("renderer", "recon.rendering", subclass_of(TracingSettings)),
         Kind("sampler", "recon.rendering", _samples_pixels),
-        Kind("network", "recon.fields", subclass_of(nn.Module)),
+        NETWORK,
         Kind("prior", "recon.priors", with_methods("starts")),
         Kind("training of a prior", "recon.systems.pretraining", with_methods("check", "run")),
         Kind("perception", "recon.perception", subclass_of(Perception)),
