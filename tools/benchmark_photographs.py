@@ -15,6 +15,7 @@ Options, as `name=value`:
     given       also the same views with their true cameras and masks
     clutter     seed of cluttered backgrounds with a second person's shoulder; null keeps the scene's own
     orientation EXIF orientation by which photographs are stored: 1, 3, 6, 8
+    turned      seed of turns of the body against the head, another one in each photograph; null leaves the scene's
     focal       whether EXIF tells the focal length
     long_side   pixels of the photographs' longer side (4000 makes 12 megapixels of 4:3); null is the scene's own
     head        whether a head is fitted and scored, or calibration alone is measured
@@ -45,28 +46,33 @@ from recon.calibration.joint import below_collar
 from recon.commands.command_line import options_of, run_tool
 from recon.errors import ConfigError, ReconError
 from recon.evaluation import Evaluator, Prediction
+from recon.evaluation.official import OfficialResult
 from recon.evaluation.tables import markdown_table
-from recon.geometry.frames import CanonicalFrame, similarity
+from recon.geometry.frames import CanonicalFrame, similarity, transform
 from recon.meshing import clean, extract, to_world
 from recon.perception import Perception, read_photograph
 from recon.priors import FittedHead, PCAPrior, load_shape_prior
+from recon.priors.pca_prior import COLLAR_MM
 from recon.priors.shipped import PCA as PRIOR
 from recon.priors.shipped import hash_of, shipped
 from recon.scene import Camera, Scene
+from recon.synth.body.neck import draw_turn
 from recon.synth.datasets.plain_photographs import Storage, write_plain_photographs
+from recon.synth.datasets.relighting import RelitSubject
 from recon.systems.benchmark.machine import machine, revision
 from recon.systems.stages import observe
 
 DEFAULTS = {
     "scenes": "heads", "subjects": None, "views": 3, "out": "runs/photographs", "given": False, "clutter": None,
-    "orientation": 1, "focal": False, "long_side": None, "head": True,
+    "turned": None, "orientation": 1, "focal": False, "long_side": None, "head": True,
 }  # fmt: skip
 RESOLUTION = 512
 """Cells along the side of the cube about a scene's unit sphere, as in `train.py`: the official protocol measures to the
 nearest vertex, so that it depends on them."""
 COLUMNS = {
     "turn_deg": "turn, mean", "worst_deg": "worst", "centre_mm": "centre mm", "focal_percent": "focal %",
-    "said_deg": "said", "iou": "mask IoU", "face_mm": "face", "head_mm": "head", "face_mm_strict": "face strict",
+    "said_deg": "said", "iou": "mask IoU", "face_mm": "face", "head_mm": "head", "above_mm": "above collar",
+    "face_mm_strict": "face strict",
     "head_mm_strict": "head strict", "see_s": "see s", "calibrate_s": "calibrate s", "fit_s": "fit s",
     "peak_mb": "peak MB",
 }  # fmt: skip
@@ -160,8 +166,19 @@ def calibrated(
     folder = out / "photographs" / truth.name
     shutil.rmtree(folder, ignore_errors=True)
     storage = Storage(cfg.long_side, cfg.orientation, cfg.focal)
+    pictures = None
+    if cfg.turned is not None:
+        subject = RelitSubject.from_scene(truth)
+        rng = np.random.default_rng([cfg.turned, *truth.name.encode()])
+        pictures = [subject.photograph_turned(truth.views[view].camera, draw_turn(rng)) for view in views]
     paths = write_plain_photographs(
-        truth, views, folder, storage, clutter=cfg.clutter, stranger=None if cfg.clutter is None else stranger
+        truth,
+        views,
+        folder,
+        storage,
+        pictures=pictures,
+        clutter=cfg.clutter,
+        stranger=None if cfg.clutter is None else stranger,
     )
     begun = time.perf_counter()
     seen = Perception().see_all([read_photograph(path) for path in paths])
@@ -276,11 +293,16 @@ def scores(truth: Scene, head: FittedHead, world_from_unit: Float[np.ndarray, "4
         for name in truth.ground_truth.landmarks
     }
     prediction = Prediction(mesh, landmarks=nearest)
-    return {
-        f"{label}_mm{suffix}": evaluator.evaluate(prediction, region=region, mode=mode).mean_mm  # type: ignore[arg-type]
+    found = {
+        f"{label}_mm{suffix}": evaluator.evaluate(prediction, region=region, mode=mode)  # type: ignore[arg-type]
         for label, region in (("face", "face_sphere"), ("head", None))
         for suffix, mode in (("", "official"), ("_strict", "strict"))
     }
+    height = transform(canonical_from_world(truth), np.asarray(evaluator.mesh.vertices))[:, 1]
+    official = found["head_mm"].result
+    assert isinstance(official, OfficialResult)
+    above = float(official.distances_gt[height > COLLAR_MM].mean())
+    return {name: score.mean_mm for name, score in found.items()} | {"above_mm": above}
 
 
 def _line(row: Mapping[str, Any]) -> str:

@@ -33,9 +33,15 @@ def run(cfg: DictConfig) -> None:
         truth_vertices=cfg.truth_vertices,
     )
     if cfg.split == SET_NAME:
+        if cfg.people != "usual" or cfg.turned or cfg.style:
+            raise ConfigError(
+                f"split={SET_NAME} is ten given people: people, turned and style are of other splits"
+            )
         recipes = named_recipes()
     else:
-        recipes = batch.split_recipes(cfg.split, cfg.n, first=cfg.first, style=cfg.style)
+        recipes = batch.split_recipes(
+            cfg.split, cfg.n, first=cfg.first, style=cfg.style, people=cfg.people, turned=cfg.turned
+        )
     out = Path(str(cfg.out)).expanduser()
     workers = cfg.workers or cores()
     started, made = time.perf_counter(), 0

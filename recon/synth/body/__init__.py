@@ -4,6 +4,7 @@ from recon.synth.body.bust import GARMENTS as GARMENTS
 from recon.synth.body.bust import Bust as Bust
 from recon.synth.body.bust import draw_bust as draw_bust
 from recon.synth.body.bust import garment_mesh as garment_mesh
+from recon.synth.body.neck import turned_on_neck as turned_on_neck
 from recon.synth.body.subject import build_subject as build_subject
 from recon.synth.body.subject import build_subject_without_hair as build_subject_without_hair
 from recon.synth.body.subject import draw_recipe as draw_recipe
@@ -22,6 +23,7 @@ __all__ = [
     "garment_mesh",
     "make_subject",
     "mark_regions",
+    "turned_on_neck",
     "union_mesh",
     "with_truth",
 ]

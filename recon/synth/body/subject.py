@@ -9,6 +9,7 @@ import trimesh
 
 from recon.errors import ConfigError
 from recon.synth.body.bust import Bust, draw_bust, garment_mesh
+from recon.synth.body.neck import draw_turn, turned_on_neck
 from recon.synth.body.truth import mark_regions, nearest_vertices, union_mesh
 from recon.synth.hair.build import Growth, Skin, build_hair, collision_field
 from recon.synth.hair.parameters import HairStyle
@@ -23,6 +24,9 @@ from recon.synth.parts import CLOTH, EYE, SKIN, Part, Strands, Subject
 
 _WIDE = 2
 """Purpose of the random generator of wide people."""
+
+_TURN = 5
+"""Purpose of the random generator of heads that are turned on their necks."""
 
 _LONG_BEARDS = 0.12
 
@@ -62,22 +66,36 @@ def draw_recipe(
     style: str | None = None,
     model: HeadModel | None = None,
     wide: bool = False,
+    expressive: bool = False,
+    turned: bool = False,
 ) -> dict[str, Any]:
     """Draws everything about one person, without building it; arguments as for `make_subject`.
 
+    Args:
+        seed: Which person of the split; not negative.
+        split: "train", "val" or "test".
+        style: Hair family; drawn by default.
+        model: Head model; by default the one of `load_head_model()`.
+        wide: Draw from wider people.
+        expressive: Draw from wide expressions, and everything else as usual; the seed chooses the same person.
+        turned: Turn the head on its neck, up to 30 degrees to a side and 20 up, down or to a shoulder.
+
     Returns:
         A JSON-ready dictionary: name, seed, split, identity, hair (None for a bald head), beard (or None),
-        bust and person (age in years, melanin and redness of the skin, hair colour, in [0, 1]).
+        bust and person (age in years, melanin and redness of the skin, hair colour, in [0, 1]); with `turned`
+        also body_turn, the rotation vector of the body against the head in radians.
     """
     model = model or load_head_model()
     identity = draw_identity(model, seed, split)
-    if wide:
+    if wide or expressive:
         identity = with_wide_expression(model, identity, seed, split)
     rng = generator(seed, split, purpose=_WIDE if wide else 1)
     age = float(rng.uniform(18, 75))
     hair, beard = _draw_growths(rng, split, style, age, wide)
+    kind = "wide-" * wide + "expressive-" * (expressive and not wide) + "turned-" * turned
+    turn = draw_turn(generator(seed, split, purpose=_TURN)).round(6).tolist() if turned else None
     return {
-        "name": f"{split}-wide-{seed:06d}" if wide else f"{split}-{seed:06d}",
+        "name": f"{split}-{kind}{seed:06d}",
         "seed": seed,
         "split": split,
         "identity": identity.recipe(),
@@ -93,6 +111,7 @@ def draw_recipe(
             "hair_grey": float(np.clip((age - 38) / 40, 0, 1) * rng.uniform()),
             "stubble": float(max(rng.uniform(-1.2, 1.0), 0.0)),
         },
+        **({} if turn is None else {"body_turn": turn}),
     }
 
 
@@ -134,7 +153,8 @@ def build_subject(
             Growth.from_recipe(r) if r is not None else None for r in (recipe["hair"], recipe["beard"])
         )
         seed, name = int(recipe["seed"]), str(recipe["name"])
-    except (KeyError, TypeError) as error:
+        turn = np.asarray(recipe.get("body_turn", np.zeros(3)), dtype=np.float64).reshape(3)
+    except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"not a subject's recipe ({error}); `draw_recipe` makes one") from error
     shape = shape_head(model, identity)
     topology = model.refinement
@@ -158,7 +178,7 @@ def build_subject(
     truth = union_mesh([(part.vertices, part.faces) for part in parts], spacing_mm)
     landmarks = {key: shape.landmarks68[index] for key, index in H3DS_LANDMARKS.items()}
     vertices = np.asarray(truth.vertices)
-    return Subject(
+    subject = Subject(
         seed,
         name,
         tuple(parts),
@@ -170,6 +190,7 @@ def build_subject(
         strands,
         dict(recipe),
     )
+    return turned_on_neck(subject, turn) if turn.any() else subject
 
 
 def build_subject_without_hair(

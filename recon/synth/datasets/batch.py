@@ -81,16 +81,40 @@ class SceneProgress:
 
 
 def split_recipes(
-    split: str, count: int, *, first: int = 0, style: str | None = None
+    split: str,
+    count: int,
+    *,
+    first: int = 0,
+    style: str | None = None,
+    people: str = "usual",
+    turned: bool = False,
 ) -> list[dict[str, Any]]:
     """Draws the recipes of `count` people of a split, seeds from `first` on.
+
+    Args:
+        split: "train", "val" or "test".
+        count: Number of people.
+        first: Seed of the first.
+        style: Hair family; drawn by default.
+        people: "usual"; "wide" or "expressive" as for `draw_recipe`.
+        turned: Turn heads on their necks.
 
     Raises:
         ConfigError: Unknown split or style, or no head model.
     """
     if split not in SPLITS:
         raise ConfigError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
-    return [draw_recipe(seed, split=split, style=style) for seed in range(first, first + count)]
+    return [
+        draw_recipe(
+            seed,
+            split=split,
+            style=style,
+            wide=people == "wide",
+            expressive=people == "expressive",
+            turned=turned,
+        )
+        for seed in range(first, first + count)
+    ]
 
 
 def make_scene(root: Path | str, settings: SceneSettings, recipe: Mapping[str, Any]) -> Path:

@@ -15,6 +15,8 @@ from scipy import ndimage
 
 from recon.scene import Scene
 
+Picture = tuple[Float[np.ndarray, "height width 3"], Bool[np.ndarray, "height width"]]
+"""A photograph, sRGB in [0, 1], with its mask."""
 FILM_DIAGONAL_MM = float(np.hypot(36, 24))
 TURNS = {
     1: None,
@@ -50,6 +52,7 @@ def write_plain_photographs(
     folder: Path,
     storage: Storage | None = None,
     *,
+    pictures: Sequence[Picture] | None = None,
     clutter: int | None = None,
     stranger: Scene | None = None,
 ) -> list[Path]:
@@ -60,6 +63,7 @@ def write_plain_photographs(
         views: Numbers of its views.
         folder: Where to; it is made.
         storage: How they are stored.
+        pictures: What the photographs show in place of what the views show, for each of them.
         clutter: Seed of a background of objects and textures, a different one in each photograph; None keeps the
             views' own.
         stranger: Somebody whose shoulder is seen at the border of cluttered photographs.
@@ -69,13 +73,13 @@ def write_plain_photographs(
     paths = []
     for number, index in enumerate(views):
         view = scene.views[index]
-        pixels = view.image()
+        pixels, mask = (view.image(), view.mask()) if pictures is None else pictures[number]
         if clutter is not None:
             rng = np.random.default_rng([clutter, number])
             background = cluttered_background(pixels.shape[0], pixels.shape[1], rng)
             if stranger is not None:
                 background = with_shoulder(background, stranger, rng)
-            pixels = before_background(pixels, view.mask(), background)
+            pixels = before_background(pixels, mask, background)
         path = folder / f"IMG_{number:04d}.jpg"
         film_mm = view.camera.intrinsics[0, 0] / np.hypot(*pixels.shape[:2]) * FILM_DIAGONAL_MM
         _write(path, pixels, storage, round(film_mm))

@@ -1,4 +1,4 @@
-"""Relit photographs of a synthetic scene: the same subject and cameras, another light or stronger highlights."""
+"""Photographs of a synthetic scene taken again: another light, stronger highlights, or another turn of the body."""
 
 import json
 from collections.abc import Mapping
@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from recon.errors import SceneError
 from recon.scene import Camera, Scene
+from recon.synth.body.neck import turned_on_neck
 from recon.synth.body.subject import build_subject
 from recon.synth.datasets.faults import Fault, Light
 from recon.synth.model.identity import split_quantile
 from recon.synth.parts import Subject
 from recon.synth.render.appearance import Appearance, appearance_of
-from recon.synth.render.passes import rgb
+from recon.synth.render.passes import render_passes, rgb
 from recon.synth.render.photograph import expose
 from recon.synth.render.prepared import prepare
 from recon.synth.render.room import Room, draw_room
@@ -82,13 +83,29 @@ class RelitSubject:
         Returns:
             sRGB in [0, 1], not yet compressed.
         """
-        canonical = camera.transformed(np.linalg.inv(self.world_from_canonical))
+        canonical = self._canonical(camera)
         room = room_of_view(self.appearance.room, fault.light, canonical, self.split, seed, view)
         appearance = replace(
             with_highlights(self.appearance) if fault.highlights else self.appearance, room=room
         )
         picture = rgb(expose(prepare(self.subject, appearance), canonical))
         return picture.astype(np.float32) / np.float32(255)
+
+    def photograph_turned(
+        self, camera: Camera, turn: Float[np.ndarray, " 3"]
+    ) -> tuple[Float[np.ndarray, "h w 3"], Bool[np.ndarray, "h w"]]:
+        """Photographs the subject with its body turned against its head, which stays in its place, with a mask.
+
+        Args:
+            camera: Camera of the scene as it was made, world mm.
+            turn: Rotation vector of the body in the canonical head frame, radians.
+        """
+        turned = prepare(turned_on_neck(self.subject, turn), self.appearance)
+        shown = render_passes(expose(turned, self._canonical(camera)), ("rgb", "mask"))
+        return shown["rgb"].astype(np.float32) / np.float32(255), shown["mask"]
+
+    def _canonical(self, camera: Camera) -> Camera:
+        return camera.transformed(np.linalg.inv(self.world_from_canonical))
 
 
 def room_of_view(room: Room, light: Light, camera: Camera, split: str, seed: int, view: int) -> Room:

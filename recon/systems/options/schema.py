@@ -312,6 +312,8 @@ SCHEMAS: Mapping[str, Mapping[str, Rule]] = {
         "n": COUNT,
         "first": SEED,
         "style": TEXT | None,
+        "people": one_of("usual", "expressive", "wide"),
+        "turned": FLAG,
         "views": COUNT | None,
         "size": whole(16, 8192),
         "passes": list_of(TEXT, least=1),
