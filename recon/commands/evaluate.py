@@ -48,7 +48,7 @@ def run(cfg: DictConfig) -> list[Score]:
     )
     only = next(iter(truths)) if len(truths) == 1 else None
     pred = Path(str(cfg.pred)).expanduser()
-    jobs = find(pred, method=cfg.method, scene=only, views=views)
+    jobs = find(pred, method=cfg.method_name, scene=only, views=views)
     if cfg.scenes is not None:
         jobs = [job for job in jobs if job.scene in wanted]
         if not jobs:

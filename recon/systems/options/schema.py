@@ -334,7 +334,7 @@ SCHEMAS: Mapping[str, Mapping[str, Rule]] = {
         "config": TEXT | None,
         "scenes": TEXT | TEXTS | None,
         "views": NUMBERS | None,
-        "method": TEXT | None,
+        "method_name": TEXT | None,
         **dict.fromkeys(("strict", "include_occluded", "heatmaps"), FLAG),
         "clip_mm": LENGTH,
         "workers": COUNT | None,
