@@ -36,7 +36,7 @@ def run(cfg: DictConfig) -> None:
         recipes = named_recipes()
     else:
         recipes = batch.split_recipes(cfg.split, cfg.n, first=cfg.first, style=cfg.style)
-    out = Path(str(cfg.out)).expanduser()
+    out = Path(cfg.out)
     workers = cfg.workers or cores()
     started, made = time.perf_counter(), 0
     for scene in batch.make_scenes(out, recipes, settings, workers=workers):

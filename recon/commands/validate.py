@@ -2,7 +2,6 @@
 
 import logging
 import sys
-from pathlib import Path
 
 from omegaconf import DictConfig, ListConfig
 
@@ -48,7 +47,7 @@ def run(cfg: DictConfig) -> bool:
 def write_sheet(scene: scenes.Scene, indices: list[int], path: str) -> bool:
     """Draws the contact sheet of some views; whether it could be written, and why not on stderr."""
     try:
-        contact_sheet(scene, indices).save(Path(str(path)).expanduser())
+        contact_sheet(scene, indices).save(path)
     except (ReconError, OSError, ValueError) as problem:  # Pillow's for an ending that it does not know
         log.error("no contact sheet: sheet=%s: %s", path, cause(problem))
         return False

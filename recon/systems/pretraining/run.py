@@ -120,7 +120,7 @@ def open_data(cfg: DictConfig) -> tuple[HeadData, HeadData]:
     Raises:
         PriorError: It holds neither samples nor scans.
     """
-    root = Path(cfg.data).expanduser()
+    root = Path(cfg.data)
     if not root.is_dir():
         raise PriorError(f"data={cfg.data}: there is no such folder")
     if any(root.glob("*/manifest.json")):
