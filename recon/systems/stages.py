@@ -261,7 +261,11 @@ def train(run: Run) -> bool:
         precision=cfg.trainer.precision,
         max_steps=system.steps,
         max_epochs=-1,
-        callbacks=[CurveFile(folder / "metrics.csv", cfg.trainer.log_every), Progress(system.steps), last],
+        callbacks=[
+            CurveFile(folder / "metrics.csv", cfg.trainer.log_every, last.seconds),
+            Progress(system.steps),
+            last,
+        ],
         logger=run.loggers or False,
         log_every_n_steps=cfg.trainer.log_every,
         enable_progress_bar=False,

@@ -175,7 +175,7 @@ def train(task: PriorTask) -> bool:
         max_steps=task.system.steps,
         max_epochs=-1,
         callbacks=[
-            PriorCurve(folder / "metrics.csv", settings.log_every),
+            PriorCurve(folder / "metrics.csv", settings.log_every, last.seconds),
             PriorProgress(task.system.steps),
             last,
             Validation(
