@@ -12,7 +12,7 @@ import pytest
 
 from recon.errors import ConfigError
 from recon.files import machine
-from recon.run_folders import CLAIM, RunLog, claimed, discard_if_empty, note_missing
+from recon.run_folders import CLAIM, OWNER, RunLog, claimed, discard_if_empty, note_missing
 
 HOLD = (
     "import sys; from pathlib import Path; from recon.run_folders import claimed\n"
@@ -198,6 +198,41 @@ def test_a_strangers_folder_cannot_have_a_resumed_run_write_elsewhere(tmp_path, 
     with pytest.raises(ConfigError, match=f"{name} is a link to .*elsewhere"), claimed(folder, resumed=True):
         raise AssertionError("claimed")
     assert elsewhere.is_dir() or elsewhere.read_text() == "precious"
+
+
+def linked(tmp_path):
+    """A run folder whose checkpoints lie on another disk."""
+    folder, disk = tmp_path / "run", tmp_path / "disk"
+    folder.mkdir()
+    disk.mkdir()
+    (folder / "checkpoints").symlink_to(disk)
+    return folder, disk
+
+
+def test_a_run_that_started_with_a_link_to_another_disk_is_resumed_with_it(tmp_path):
+    folder, disk = linked(tmp_path)
+    with claimed(folder):
+        (folder / "checkpoints/last.ckpt").write_text("weights")
+    for _ in range(2):
+        with claimed(folder, resumed=True) as found:
+            assert (found / "checkpoints/last.ckpt").read_text() == "weights"
+    (tmp_path / "stranger").mkdir()  # whose link leads to the disk of another run
+    (tmp_path / "stranger/checkpoints").symlink_to(disk)
+    for resumes, said in ((True, "is a link to"), (False, "belongs to the run .*run:")):
+        with pytest.raises(ConfigError, match=said), claimed(tmp_path / "stranger", resumed=resumes):
+            raise AssertionError("claimed")
+
+
+def test_a_link_that_was_made_later_is_explained_and_then_followed(tmp_path):
+    folder, disk = linked(tmp_path)
+    with pytest.raises(ConfigError, match=r"the link is yours, the line (.+) into (.+)$") as refused:
+        with claimed(folder, resumed=True):
+            raise AssertionError("claimed")
+    line, place = str(refused.value).partition("the line ")[2].split(" into ")
+    assert place == str(disk / OWNER)
+    (disk / OWNER).write_text(line + "\n")
+    with claimed(folder, resumed=True) as found:
+        assert found == folder
 
 
 def test_a_link_within_a_run_folder_is_no_reason_to_refuse_it(tmp_path):

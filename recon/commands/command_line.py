@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from recon.errors import ConfigError, Interruption, ReconError
 from recon.processes import stop_with_starter
 from recon.resources import CONF
-from recon.run_folders import CHECKPOINT, discard_if_empty, note_missing
+from recon.run_folders import CHECKPOINT, discard_if_empty, discard_noted, note_missing
 from recon.storage import storage_fault
 from recon.systems.aliases import present_arguments
 from recon.systems.help import GROUP_NAMES, comment_of, option_help, options, refusal
@@ -73,6 +73,7 @@ def run(name: str, task: Callable[[DictConfig], None]) -> None:
                 line = storage_fault(error)  # Hydra makes the folder and opens the log
             if line is None:
                 raise
+            discard_noted(f"{name}.log")
             sys.exit(line)
         except KeyboardInterrupt as stop:
             sys.exit(code_of(stop))
