@@ -199,7 +199,7 @@ def test_an_option_that_hydra_itself_refuses_leaves_nothing(tmp_path):
         capture_output=True, text=True, cwd=tmp_path,
     )  # fmt: skip
     assert (done.returncode, list(tmp_path.iterdir())) == (1, [])
-    assert done.stderr.strip() == "preset=GPU: choose auto, cpu, gpu, paper"
+    assert done.stderr.strip().splitlines()[-1] == "preset=GPU: choose auto, cpu, gpu, paper"
 
 
 @pytest.mark.parametrize("views", ["9", "[0,0,1]", "[0,17]", "none"])
