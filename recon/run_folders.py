@@ -122,9 +122,42 @@ def claimed(folder: Path, *, resumed: bool = False) -> Iterator[Path]:
     try:
         yield mine
     finally:
-        with contextlib.suppress(OSError):
-            (mine / CLAIM).unlink()
-        os.close(handle)
+        _release(mine, handle)
+
+
+@contextmanager
+def occupied(folder: Path) -> Iterator[None]:
+    """A context in which no other command that makes data writes to a folder, which is made; stale temporary files
+    are removed. What a user has linked into it is left alone.
+
+    Args:
+        folder: Of the data.
+
+    Raises:
+        ConfigError: Another command is at work there, or it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be made: {error.strerror}. Choose another folder") from error
+    claim = _claim(folder)
+    if not isinstance(claim, int):
+        raise ConfigError(
+            f"{folder}: another command writes to it: {claim}. Wait for it or stop it, or choose another folder; if it "
+            f"is gone for certain, remove {folder / CLAIM}"
+        )
+    try:
+        remove_stale(folder, every=True)
+        yield
+    finally:
+        _release(folder, claim)
+
+
+def _release(folder: Path, claim: int) -> None:
+    """Give a claimed folder back."""
+    with contextlib.suppress(OSError):
+        (folder / CLAIM).unlink()
+    os.close(claim)
 
 
 def _claim(folder: Path) -> int | Holder:
