@@ -1,7 +1,7 @@
 # make demo       install what is needed and reconstruct the head that ships with the project
 # make test       install what is needed and pass the tests
 # make test-fast  those that take no longer than a few seconds, for daily work
-# make soak       an hour of kills, signals and failing disks on running commands (MINUTES=10 for less)
+# make soak       an hour of kills, signals and failing disks on running commands, and of broken files (MINUTES=10 for less)
 # make lint       formatting, lint and types
 # make format     format, and fix what can be fixed
 # make house      draw the rooms of recon/ and what they import: docs/house.svg

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import TypeVar
 
 from recon.errors import ReconError
@@ -74,13 +75,30 @@ def tell_starter(environment: dict[str, str]) -> dict[str, str]:
     return {**environment, STARTER: str(os.getpid())}
 
 
+@contextmanager
+def telling_starter() -> Iterator[None]:
+    """A context in which commands that a library starts shall stop when this process is gone; see `tell_starter`."""
+    os.environ.update(tell_starter({}))
+    try:
+        yield
+    finally:
+        os.environ.pop(STARTER, None)
+
+
 def stop_with_starter() -> None:
     """Have this command stop as by SIGTERM, its state saved, when the process that started it is gone, if that asked
-    for it by `tell_starter`.
+    for it by `tell_starter`. One that is not the first of a training has no state of its own, and may be waiting for
+    the first where no signal is heard: it ends at once.
     """
     starter = os.environ.pop(STARTER, "")
     if starter.isdecimal():
-        _when_gone(int(starter), lambda: os.kill(os.getpid(), signal.SIGTERM))
+        first, stop = first_process(), 128 + signal.SIGTERM
+        _when_gone(int(starter), lambda: os.kill(os.getpid(), signal.SIGTERM) if first else os._exit(stop))
+
+
+def first_process() -> bool:
+    """Whether this is the first, or only, process of a training; Lightning starts the others with these variables."""
+    return not any(int(os.environ.get(name) or 0) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
 
 
 def _when_gone(parent: int, then: Callable[[], None]) -> None:

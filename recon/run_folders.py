@@ -22,6 +22,11 @@ CHECKPOINT = Path("checkpoints/last.ckpt")
 """Where the state of a run lies in its folder."""
 CLAIM = ".running"
 """The file in a run folder by which a process claims it: who that is, locked as long as it runs."""
+OWNER = ".run-folder"
+"""The file in a folder elsewhere, to which a link in a run folder leads, that names the run folder: a run that starts
+writes it, a run that is resumed follows no other link. An archive from a stranger can hold links, and unpacked they are
+the user's own; it cannot put such a file into a folder outside of it.
+"""
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,8 @@ class Holder:
 def claimed(folder: Path, *, resumed: bool = False) -> Iterator[Path]:
     """A context with a folder that no other running process has claimed.
 
-    A folder may be a stranger's: a link in it that leads elsewhere would have the run write there, and is refused.
+    A folder may be a stranger's: a link in it that leads elsewhere would have the run write there, and is refused when
+    the run is resumed, unless the run itself has started with it; see `OWNER`.
 
     A run that starts gets the folder asked for, or, where another run is at work in it, one of that name with -2, -3,
     … made for it: two runs that start within one second are given the same name. What is logged to a file in the folder
@@ -96,6 +102,8 @@ def claimed(folder: Path, *, resumed: bool = False) -> Iterator[Path]:
             raise ConfigError(f"{mine} cannot be made: {error.strerror}. Choose another folder") from error
         if resumed:
             refuse_links(mine)
+        else:
+            _own_linked_folders(mine)
         claim = _claim(mine)
         if isinstance(claim, int):
             handle = claim
@@ -109,14 +117,47 @@ def claimed(folder: Path, *, resumed: bool = False) -> Iterator[Path]:
     if mine != folder:
         _move_log(folder, mine)
         log.warning("%s belongs to another run, of %s: this one writes to %s", folder, holder, mine)
-    for path in [mine, *(path for path in mine.iterdir() if path.is_dir() and not path.is_symlink())]:
+    for path in [mine, *(path for path in mine.iterdir() if path.is_dir())]:
         remove_stale(path, every=True)
     try:
         yield mine
     finally:
-        with contextlib.suppress(OSError):
-            (mine / CLAIM).unlink()
-        os.close(handle)
+        _release(mine, handle)
+
+
+@contextmanager
+def occupied(folder: Path) -> Iterator[None]:
+    """A context in which no other command that makes data writes to a folder, which is made; stale temporary files
+    are removed. What a user has linked into it is left alone.
+
+    Args:
+        folder: Of the data.
+
+    Raises:
+        ConfigError: Another command is at work there, or it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be made: {error.strerror}. Choose another folder") from error
+    claim = _claim(folder)
+    if not isinstance(claim, int):
+        raise ConfigError(
+            f"{folder}: another command writes to it: {claim}. Wait for it or stop it, or choose another folder; if it "
+            f"is gone for certain, remove {folder / CLAIM}"
+        )
+    try:
+        remove_stale(folder, every=True)
+        yield
+    finally:
+        _release(folder, claim)
+
+
+def _release(folder: Path, claim: int) -> None:
+    """Give a claimed folder back."""
+    with contextlib.suppress(OSError):
+        (folder / CLAIM).unlink()
+    os.close(claim)
 
 
 def _claim(folder: Path) -> int | Holder:
@@ -206,16 +247,61 @@ def refuse_links(folder: Path) -> None:
         _refuse_link(path, folder)
 
 
+def _own_linked_folders(folder: Path) -> None:
+    """Name a run folder in the folders elsewhere to which its links lead, so that the run can be resumed.
+
+    Raises:
+        ConfigError: One cannot be written, or belongs to another run.
+    """
+    for path in folder.iterdir():
+        if not (path.is_symlink() and path.is_dir()) or _leads_out(path, folder) is None:
+            continue
+        mark, own = path / OWNER, str(folder.resolve())
+        try:
+            with contextlib.suppress(FileExistsError), mark.open("x", encoding="utf-8") as file:
+                file.write(f"{own}\n")
+            named = mark.read_text(encoding="utf-8", errors="replace").strip()
+        except OSError as error:
+            raise ConfigError(
+                f"{path.resolve()}, to which {path} leads, cannot be written: {error.strerror}"
+            ) from error
+        if named != own:
+            raise ConfigError(
+                f"{path} leads to {path.resolve()}, which belongs to the run {named}: choose another folder"
+            )
+
+
+def _owned(target: Path, folder: Path) -> bool:
+    """Whether a folder elsewhere says that it belongs to a run folder."""
+    try:
+        return (target / OWNER).read_text(encoding="utf-8", errors="replace").strip() == str(folder.resolve())
+    except OSError:
+        return False
+
+
+def _leads_out(path: Path, folder: Path) -> Path | None:
+    """Where a link leads, if that is out of a run folder; None for anything else."""
+    leads = Path(os.path.realpath(path)) if path.is_symlink() else None
+    return None if leads is None or leads.is_relative_to(os.path.realpath(folder)) else leads
+
+
 def _refuse_link(path: Path, folder: Path) -> None:
     """Refuse one path of a folder; see `refuse_links`."""
+    if (leads := _leads_out(path, folder)) is not None:
+        if leads.is_dir() and _owned(leads, folder):
+            return
+        own = (
+            f", or, if the link is yours, the line {folder.resolve()} into {leads / OWNER}"
+            if leads.is_dir()
+            else ""
+        )
+        raise ConfigError(
+            f"{path} is a link to {leads}, outside of the run folder, to which the run would write: put a copy of that "
+            f"in its place{own}"
+        )
     if path.is_symlink():
-        leads = Path(os.path.realpath(path))
-        if not leads.is_relative_to(os.path.realpath(folder)):
-            raise ConfigError(
-                f"{path} is a link to {leads}, outside of the run folder, to which the run would write: put a copy "
-                "of that in its place"
-            )
-    elif path.exists() and not (path.is_file() or path.is_dir()):
+        return
+    if path.exists() and not (path.is_file() or path.is_dir()):
         raise ConfigError(f"{path} is neither a file nor a folder: remove it")
 
 
@@ -241,6 +327,12 @@ def note_missing(folder: Path) -> None:
     """Remember which of a folder and its parents are not there yet, before they are made."""
     place = folder.absolute()
     _FOUND[place] = tuple(each for each in (place, *place.parents) if not each.exists())
+
+
+def discard_noted(log_name: str) -> None:
+    """Remove what this process made of all folders that `note_missing` has seen; see `discard_if_empty`."""
+    for folder in list(_FOUND):
+        discard_if_empty(folder, log_name)
 
 
 def discard_if_empty(folder: Path, log_name: str = "train.log") -> None:

@@ -108,3 +108,24 @@ def test_a_command_that_a_benchmark_started_stops_in_order_when_that_is_killed(t
     starter.kill()
     starter.communicate(timeout=60)  # until the command, which has the other end too, is gone
     assert said.read_text() == "143"
+
+
+DEAF = """
+import signal, time
+from recon.processes import stop_with_starter
+
+signal.signal(signal.SIGTERM, lambda *_: None)  # as a process that waits for the first one in a library of C
+stop_with_starter()
+print("begun", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_second_process_of_a_training_ends_at_once_with_the_first(monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    starter = subprocess.Popen(
+        [sys.executable, "-c", STARTER, DEAF, ""], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert starter.stdout is not None and starter.stdout.readline() == "begun\n"
+    starter.kill()
+    starter.communicate(timeout=30)  # half of what it would sleep; raises while the second is there

@@ -10,9 +10,11 @@ from contextlib import contextmanager
 
 import pytest
 
+from recon.commands import make_samples, make_scenes
 from recon.errors import ConfigError
 from recon.files import machine
-from recon.run_folders import CLAIM, RunLog, claimed, discard_if_empty, note_missing
+from recon.run_folders import CLAIM, OWNER, RunLog, claimed, discard_if_empty, note_missing, occupied
+from tests.support.runs import composed
 
 HOLD = (
     "import sys; from pathlib import Path; from recon.run_folders import claimed\n"
@@ -200,6 +202,41 @@ def test_a_strangers_folder_cannot_have_a_resumed_run_write_elsewhere(tmp_path, 
     assert elsewhere.is_dir() or elsewhere.read_text() == "precious"
 
 
+def linked(tmp_path):
+    """A run folder whose checkpoints lie on another disk."""
+    folder, disk = tmp_path / "run", tmp_path / "disk"
+    folder.mkdir()
+    disk.mkdir()
+    (folder / "checkpoints").symlink_to(disk)
+    return folder, disk
+
+
+def test_a_run_that_started_with_a_link_to_another_disk_is_resumed_with_it(tmp_path):
+    folder, disk = linked(tmp_path)
+    with claimed(folder):
+        (folder / "checkpoints/last.ckpt").write_text("weights")
+    for _ in range(2):
+        with claimed(folder, resumed=True) as found:
+            assert (found / "checkpoints/last.ckpt").read_text() == "weights"
+    (tmp_path / "stranger").mkdir()  # whose link leads to the disk of another run
+    (tmp_path / "stranger/checkpoints").symlink_to(disk)
+    for resumes, said in ((True, "is a link to"), (False, "belongs to the run .*run:")):
+        with pytest.raises(ConfigError, match=said), claimed(tmp_path / "stranger", resumed=resumes):
+            raise AssertionError("claimed")
+
+
+def test_a_link_that_was_made_later_is_explained_and_then_followed(tmp_path):
+    folder, disk = linked(tmp_path)
+    with pytest.raises(ConfigError, match=r"the link is yours, the line (.+) into (.+)$") as refused:
+        with claimed(folder, resumed=True):
+            raise AssertionError("claimed")
+    line, place = str(refused.value).partition("the line ")[2].split(" into ")
+    assert place == str(disk / OWNER)
+    (disk / OWNER).write_text(line + "\n")
+    with claimed(folder, resumed=True) as found:
+        assert found == folder
+
+
 def test_a_link_within_a_run_folder_is_no_reason_to_refuse_it(tmp_path):
     (tmp_path / "kept.ckpt").write_text("weights")
     (tmp_path / "last.ckpt").symlink_to("kept.ckpt")
@@ -221,3 +258,39 @@ def test_a_pipe_in_place_of_a_file_is_named_instead_of_waited_for(tmp_path, name
     os.mkfifo(tmp_path / name)
     with pytest.raises(ConfigError, match=f"{name} is neither a file nor a folder"):
         RunLog(str(tmp_path / name)) if name == "train.log" else claimed(tmp_path).__enter__()
+
+
+@pytest.mark.parametrize(
+    ("command", "place", "options"),
+    [
+        (make_samples, "data/train", ["split=train", "n=1", "workers=1"]),
+        (make_scenes, "data", ["split=train", "n=1", "workers=1", "style=null"]),
+    ],
+)
+def test_two_commands_never_make_data_in_one_folder_at_once(tmp_path, monkeypatch, command, place, options):
+    def unwanted(*_, **__):
+        raise AssertionError("data was made")
+
+    monkeypatch.setattr(make_samples, "write_samples", unwanted)
+    monkeypatch.setattr(make_scenes.batch, "make_scenes", unwanted)
+    name = command.__name__.rpartition(".")[2]
+    cfg = composed(f"out={tmp_path / 'data'}", *options, name=name)
+    with another_process(tmp_path / place) as (process, _):
+        with pytest.raises(
+            ConfigError, match=rf"{place}: another command writes to it: process {process.pid} on"
+        ):
+            command.run(cfg)
+    with pytest.raises(AssertionError, match="data was made"):
+        command.run(cfg)
+    assert not (tmp_path / place / CLAIM).exists()
+
+
+def test_a_folder_of_data_is_free_again_after_a_kill_and_keeps_its_links(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/elsewhere").symlink_to(tmp_path)  # scenes that lie on another disk
+    with another_process(tmp_path / "data") as (process, _):
+        process.kill()
+        process.wait()
+        with occupied(tmp_path / "data"):
+            assert json.loads((tmp_path / "data" / CLAIM).read_text())["pid"] == os.getpid()
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["elsewhere"]

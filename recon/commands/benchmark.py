@@ -34,7 +34,7 @@ def run(cfg: DictConfig) -> int:
     for name in ("views", "methods", "seeds"):
         options[name] = options[name] if isinstance(options[name], list) else [options[name]]
     check_options(options)
-    out = Path(str(options["out"])).expanduser().resolve()
+    out = Path(options["out"]).resolve()
     subjects = find_subjects(options)
     context = {**benchmark_script.context("headrecon-benchmark"), "notes": subjects.notes}
 
@@ -61,7 +61,7 @@ def find_subjects(options: dict[str, Any]) -> Subjects:
     if options["data"] == "h3ds":
         return benchmark_data.h3ds(options["h3ds_root"], options["h3ds_tag"], wanted)
     workers = 0 if options["report_only"] else cores()
-    return benchmark_data.folder(Path(str(options["data"])), wanted, workers, say)
+    return benchmark_data.folder(Path(options["data"]), wanted, workers, say)
 
 
 def plan_of(options: dict[str, Any], out: Path, subjects: Subjects) -> Plan:

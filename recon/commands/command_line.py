@@ -23,10 +23,11 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from recon.errors import ConfigError, Interruption, ReconError
 from recon.processes import stop_with_starter
 from recon.resources import CONF
-from recon.run_folders import CHECKPOINT, discard_if_empty, note_missing
+from recon.run_folders import CHECKPOINT, discard_if_empty, discard_noted, note_missing
 from recon.storage import storage_fault
 from recon.systems.aliases import present_arguments
 from recon.systems.help import GROUP_NAMES, comment_of, option_help, options, refusal
+from recon.systems.options.paths import expand_paths, with_home
 from recon.systems.options.schema import check
 from recon.systems.resolvers import register_resolvers
 
@@ -58,6 +59,7 @@ def run(name: str, task: Callable[[DictConfig], None]) -> None:
                 require_all(name, cfg)
             if name not in TRAININGS:
                 check(cfg, name)
+                expand_paths(cfg, name)
         with quiet_where_nobody_reads():
             task(cfg)
 
@@ -71,6 +73,7 @@ def run(name: str, task: Callable[[DictConfig], None]) -> None:
                 line = storage_fault(error)  # Hydra makes the folder and opens the log
             if line is None:
                 raise
+            discard_noted(f"{name}.log")
             sys.exit(line)
         except KeyboardInterrupt as stop:
             sys.exit(code_of(stop))
@@ -118,10 +121,13 @@ def quoted(text: str) -> str:
 
 
 def _with_path_quoted(argument: str) -> str:
-    """The argument, its value quoted where that is an existing path with signs of Hydra's grammar: `photos (2)`."""
+    """The argument, its value quoted where that is an existing path with signs of Hydra's grammar: `photos (2)`, or
+    where it has the user's home as `~`.
+    """
     key, equals, value = argument.partition("=")
-    plain = re.fullmatch(r"[\w./:~+-]*", value) or value.startswith(("'", '"', "[", "{"))
-    return argument if plain or not Path(value).expanduser().exists() else f"{key}{equals}{quoted(value)}"
+    plain = re.fullmatch(r"[\w./:+-]*", value) or value.startswith(("'", '"', "[", "{"))
+    home = os.path.expanduser(value)
+    return f"{key}{equals}{with_home(value, quoted) if plain or not os.path.exists(home) else quoted(home)}"
 
 
 def _with_paths_listed(option: str, arguments: Sequence[str]) -> list[str]:

@@ -47,17 +47,13 @@ def run(cfg: DictConfig) -> list[Score]:
         None if cfg.views is None else list(cfg.views) if isinstance(cfg.views, ListConfig) else [cfg.views]
     )
     only = next(iter(truths)) if len(truths) == 1 else None
-    pred = Path(str(cfg.pred)).expanduser()
-    jobs = find(pred, method=cfg.method, scene=only, views=views)
+    pred = Path(cfg.pred)
+    jobs = find(pred, method=cfg.method_name, scene=only, views=views)
     if cfg.scenes is not None:
         jobs = [job for job in jobs if job.scene in wanted]
         if not jobs:
             raise EvaluationError(f"pred={pred}: no mesh of the scenes {', '.join(wanted[:5])}")
-    out = (
-        Path(str(cfg.out)).expanduser()
-        if cfg.out
-        else (pred if pred.is_dir() else pred.parent) / "evaluation"
-    )
+    out = Path(cfg.out) if cfg.out else (pred if pred.is_dir() else pred.parent) / "evaluation"
     options = ScoringOptions(
         modes=("official", "strict") if cfg.strict else ("official",),
         heatmaps=out / "heatmaps" if cfg.heatmaps else None,
@@ -94,7 +90,7 @@ def data_root(cfg: DictConfig) -> tuple[Path, str | None]:
     named = cfg.data or os.environ.get("H3DS_ROOT")
     if not named:
         raise EvaluationError("data=null, and $H3DS_ROOT is not set: say where the ground truth lies")
-    root = Path(str(cfg.demo_root if named == "demo" else named)).expanduser()
+    root = Path(cfg.demo_root if named == "demo" else named)
     if not root.is_dir():
         raise EvaluationError(f"data={root}: there is no such folder")
     version = read_version(root)

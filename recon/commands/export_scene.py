@@ -28,7 +28,7 @@ def run(cfg: DictConfig) -> None:
         raise ConfigError(f"format={cfg.format}: choose one of {', '.join(FORMATS)}")
     if cfg.unit and cfg.format == "idr":
         raise ConfigError("unit=true: the IDR layout holds both, world_mat in mm and scale_mat")
-    (scene, chosen), out = open_scene(cfg), Path(str(cfg.out)).expanduser()
+    (scene, chosen), out = open_scene(cfg), Path(cfg.out)
     chosen = scene.available() if chosen is None else chosen
     scenes.validate(scene, chosen)
     if cfg.format == "idr":

@@ -26,13 +26,13 @@ def command(cfg: DictConfig) -> None:
 
 def run(cfg: DictConfig) -> None:
     """Writes the source subject and prints what it is."""
-    out = Path(str(cfg.out)).expanduser()
+    out = Path(cfg.out)
     if out.suffix != ".safetensors":
         raise ConfigError(f"out={cfg.out}: expected a file name that ends in .safetensors")
-    source_subject = source_subject_of_run(Path(str(cfg.run)).expanduser())
+    source_subject = source_subject_of_run(Path(cfg.run))
     scene = source_subject.about["scene"]
     about = dict(source_subject.about) | {
-        "world_from_unit": world_from_unit(Path(str(cfg.run)).expanduser() / "config.yaml"),
+        "world_from_unit": world_from_unit(Path(cfg.run) / "config.yaml"),
         "licence": cfg.licence or f"not stated; the terms of the photographs of scene {scene} apply",
     }
     source_subject = replace(source_subject, about=about, adam=source_subject.adam if cfg.optimizer else None)

@@ -27,7 +27,7 @@ def command(cfg: DictConfig) -> None:
 
 def run(cfg: DictConfig) -> None:
     """Makes the model unless it is there."""
-    out = Path(str(cfg.out)).expanduser() if cfg.out else default_path()
+    out = Path(cfg.out) if cfg.out else default_path()
     if out.exists() and not cfg.force:
         load_head_model(out)
         print(f"{out} is there already (force=true makes it again)")

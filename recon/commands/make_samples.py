@@ -1,12 +1,14 @@
 """Make training samples of synthetic heads: headrecon-make-samples out=samples split=train n=480."""
 
 import logging
+from pathlib import Path
 
 from omegaconf import DictConfig
 
 from recon.commands import command_line
 from recon.commands.command_line import exit_codes
 from recon.errors import ConfigError
+from recon.run_folders import occupied
 from recon.synth.datasets.sample_files import write_samples
 from recon.synth.datasets.samples import SampleCounts
 from recon.synth.model.identity import SPLITS
@@ -29,16 +31,17 @@ def run(cfg: DictConfig) -> None:
     seeds = range(cfg.first, cfg.first + cfg.n)
     if not 0 <= cfg.wide <= 1:
         raise ConfigError(f"wide={cfg.wide}: it is a share of the heads, from 0 to 1")
-    manifest = write_samples(
-        cfg.out,
-        cfg.split,
-        seeds,
-        counts=counts,
-        spacing_mm=cfg.truth_mm,
-        workers=cfg.workers,
-        wide=float(cfg.wide),
-        template=bool(cfg.template),
-    )
+    with occupied(Path(cfg.out) / cfg.split):
+        manifest = write_samples(
+            cfg.out,
+            cfg.split,
+            seeds,
+            counts=counts,
+            spacing_mm=cfg.truth_mm,
+            workers=cfg.workers,
+            wide=float(cfg.wide),
+            template=bool(cfg.template),
+        )
     print(f"{manifest}\nnext: headrecon-pretrain prior={'pca' if cfg.template else 'deepsdf'} data={cfg.out}")
 
 

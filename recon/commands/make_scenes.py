@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from recon.commands import command_line
 from recon.commands.command_line import exit_codes
 from recon.errors import ConfigError
+from recon.run_folders import occupied
 from recon.synth.datasets import batch
 from recon.synth.datasets.named import SET_NAME, differing_files, named_recipes
 from recon.threads import cores
@@ -42,17 +43,18 @@ def run(cfg: DictConfig) -> None:
         recipes = batch.split_recipes(
             cfg.split, cfg.n, first=cfg.first, style=cfg.style, people=cfg.people, turned=cfg.turned
         )
-    out = Path(str(cfg.out)).expanduser()
+    out = Path(cfg.out)
     workers = cfg.workers or cores()
     started, made = time.perf_counter(), 0
-    for scene in batch.make_scenes(out, recipes, settings, workers=workers):
-        made += scene.new
-        if scene.new:
-            each = (time.perf_counter() - started) / made
-            rest = f"{each:.0f} s each, {_clock(each * (scene.total - scene.done))} left"
-        else:
-            rest = "there already"
-        print(f"[{scene.done}/{scene.total}] {out / scene.name}: {scene.family}, {rest}", flush=True)
+    with occupied(out):
+        for scene in batch.make_scenes(out, recipes, settings, workers=workers):
+            made += scene.new
+            if scene.new:
+                each = (time.perf_counter() - started) / made
+                rest = f"{each:.0f} s each, {_clock(each * (scene.total - scene.done))} left"
+            else:
+                rest = "there already"
+            print(f"[{scene.done}/{scene.total}] {out / scene.name}: {scene.family}, {rest}", flush=True)
     print(f"{len(recipes)} scenes in {out}; {made} new in {_clock(time.perf_counter() - started)}")
     if cfg.split == SET_NAME:
         _compare(differing_files(batch.read_manifest(out)))

@@ -26,12 +26,10 @@ def command(cfg: DictConfig) -> None:
 
 def run(cfg: DictConfig) -> None:
     """Finds cameras and masks, writes the scene, and prints what became of each photograph."""
-    found = photographs_at([Path(str(path)).expanduser() for path in cfg.photographs])
+    found = photographs_at(list(map(Path, cfg.photographs)))
     for unused, reason in found.unused.items():
         log.warning("%s is not used: %s", unused, reason)
-    calibrated = calibrate(
-        cfg, found.photographs, Path(str(cfg.out)).expanduser(), overwrite=bool(cfg.overwrite)
-    )
+    calibrated = calibrate(cfg, found.photographs, Path(cfg.out), overwrite=bool(cfg.overwrite))
     for line in calibrated.lines():
         print(line)
     root = calibrated.scene.root

@@ -20,6 +20,7 @@ warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)`")
 
 from recon.commands import command_line
 from recon.errors import ReconError
+from recon.processes import first_process
 from recon.run_folders import claimed, discard_if_empty
 from recon.systems import config, run
 from recon.systems.options.stored import whole
@@ -41,23 +42,18 @@ def command(cfg: DictConfig) -> None:
             training.run(cfg, folder, lambda: run.record(cfg, list(job.overrides.task), folder))
     except ReconError as error:
         log.error("%s", error)
-        if _first_process():
+        if first_process():
             discard_if_empty(folder, "pretrain.log")
         sys.exit(1)
     except KeyboardInterrupt as stop:
-        if not _first_process():
+        if not first_process():
             sys.exit(command_line.code_of(stop))
         command_line.end_of_run(log, stop, "headrecon-pretrain", folder)
 
 
 def _claimed(folder: Path, *, resumed: bool) -> AbstractContextManager[Path]:
     """The folder, claimed by the first of the processes that share it."""
-    return claimed(folder, resumed=resumed) if _first_process() else nullcontext(folder)
-
-
-def _first_process() -> bool:
-    """Whether this is the first, or only, process of a training; Lightning starts the others with these variables."""
-    return not any(int(os.environ.get(name) or 0) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+    return claimed(folder, resumed=resumed) if first_process() else nullcontext(folder)
 
 
 def main() -> None:

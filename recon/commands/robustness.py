@@ -33,9 +33,9 @@ def run(cfg: DictConfig) -> int:
     """Does what is missing and writes the tables after each run; number of failures."""
     options: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     chosen = robustness.choice(options)
-    out = Path(str(options["out"])).expanduser().resolve()
+    out = Path(options["out"]).resolve()
     making = 0 if options["report_only"] else cores()
-    subjects = benchmark_data.folder(Path(str(options["data"])), chosen.subjects, making, say)
+    subjects = benchmark_data.folder(Path(options["data"]), chosen.subjects, making, say)
     context = {
         **benchmark_script.context("headrecon-benchmark-robustness"),
         "method": options["method_name"],
@@ -65,7 +65,7 @@ def run(cfg: DictConfig) -> int:
 
 def plan_of(options: dict[str, Any], chosen: Choice, subjects: Subjects, out: Path) -> Plan:
     """The runs; their scenes are made, and those of the first subject drawn."""
-    root = Path(str(options["scenes"])).expanduser().resolve() if options["scenes"] else out / "scenes"
+    root = Path(options["scenes"]).resolve() if options["scenes"] else out / "scenes"
     folders = robustness.faulty_scenes(subjects.folders, chosen, root, say)
     first = next(iter(subjects.folders))
     shown = {fault: folders[robustness.scene_name(fault, first)] for fault in chosen.faults}

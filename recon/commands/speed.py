@@ -30,7 +30,7 @@ def command(cfg: DictConfig) -> None:
 def run(options: dict[str, Any]) -> None:
     """Part after part, each written as soon as it is there."""
     setting, wanted = setting_of(options), parts_of(options)
-    out = Path(options.pop("out")).expanduser().resolve()
+    out = Path(options.pop("out")).resolve()
     fresh = options.pop("fresh")
     found = {} if fresh else speed_report.read(out, options)
     load = f"{os.getloadavg()[0]:.1f}"

@@ -2,7 +2,6 @@
 
 import logging
 import sys
-from pathlib import Path
 
 from omegaconf import DictConfig, ListConfig
 
@@ -26,7 +25,7 @@ def command(cfg: DictConfig) -> None:
 
 
 def run(cfg: DictConfig) -> bool:
-    """Prints every problem, or a table of the views and "ok"; whether the scene is sound."""
+    """Prints every problem, or a table of the views and "ok"; whether the scene is sound and its sheet written."""
     try:
         scene, chosen = open_scene(cfg)
     except ReconError as problem:
@@ -34,19 +33,25 @@ def run(cfg: DictConfig) -> bool:
         return False
     found = scenes.problems(scene, chosen)
     indices = views_to_check(scene) if chosen is None else chosen
-    if cfg.sheet:
-        try:
-            contact_sheet(scene, indices).save(Path(str(cfg.sheet)).expanduser())
-            print(f"wrote {cfg.sheet}")
-        except (ReconError, OSError, ValueError) as problem:  # Pillow's for an ending that it does not know
-            print(f"no contact sheet: sheet={cfg.sheet}: {cause(problem)}")
+    written = cfg.sheet is None or write_sheet(scene, indices, cfg.sheet)
     for each in found:
         print(f"problem: {each}")
     if found:
         print(f"{len(found)} problem{'s' if len(found) > 1 else ''} in {scene.root}")
         return False
     print_table(scene, indices)
-    print("ok")
+    print("ok" if written else "ok, but there is no contact sheet")
+    return written
+
+
+def write_sheet(scene: scenes.Scene, indices: list[int], path: str) -> bool:
+    """Draws the contact sheet of some views; whether it could be written, and why not on stderr."""
+    try:
+        contact_sheet(scene, indices).save(path)
+    except (ReconError, OSError, ValueError) as problem:  # Pillow's for an ending that it does not know
+        log.error("no contact sheet: sheet=%s: %s", path, cause(problem))
+        return False
+    print(f"wrote {path}")
     return True
 
 

@@ -50,12 +50,17 @@ def _check_value(value: Any, name: str, depth: int) -> None:
         number(value, name)
 
 
-class _Budget(TorchFunctionMode):
-    """A mode in which new tensors may have so many numbers together, and no more."""
+class Budget(TorchFunctionMode):
+    """A mode in which new tensors may have so many numbers together, and no more.
 
-    def __init__(self, most: int) -> None:
+    Args:
+        most: Of numbers.
+        exceeded: What the error says.
+    """
+
+    def __init__(self, most: int, exceeded: str) -> None:
         super().__init__()
-        self.left = most
+        self.left, self.exceeded = most, exceeded
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call a function of PyTorch; before one that makes a tensor the size is looked at.
@@ -68,7 +73,7 @@ class _Budget(TorchFunctionMode):
             sizes = kwargs.get("size", args[0] if args and isinstance(args[0], tuple | list) else args)
             self.left -= math.prod(size for size in sizes if isinstance(size, int))
             if self.left < 0:
-                raise ValueError("its arguments describe more numbers than it holds")
+                raise ValueError(self.exceeded)
         return func(*args, **kwargs)
 
 
@@ -91,7 +96,8 @@ def made_to_fit(make: Callable[..., ModuleT], arguments: Mapping[str, Any], shap
         Exception: As the class raises them.
     """
     checked = check_arguments(arguments)
-    with _Budget(SHARE * sum(map(math.prod, shapes.values())) + ALLOWANCE):
+    most = SHARE * sum(map(math.prod, shapes.values())) + ALLOWANCE
+    with Budget(most, "its arguments describe more numbers than it holds"):
         module = make(**checked)
     check_shapes(shapes_of(module.state_dict()), shapes)
     return module

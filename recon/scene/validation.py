@@ -29,7 +29,7 @@ from recon.scene.consistency import (
 )
 from recon.scene.images import is_blurred, read_image_and_orientation, upright
 from recon.scene.scene import MASKS_REMEDY, Scene
-from recon.scene.view import View
+from recon.scene.view import View, check_sizes
 
 # Focal lengths outside this range of image widths are in other units: no lens for heads is that wide or long.
 FOCAL_WIDTHS = (0.1, 100.0)
@@ -114,11 +114,7 @@ def _checked_pictures(view: View) -> tuple[np.ndarray, np.ndarray]:
     mask = view.mask()
     if orientation != 1:
         _check_orientation(view, orientation, image, mask)
-    if mask.shape != image.shape[:2]:
-        raise SceneError(
-            f"mask {view.mask_path} is {mask.shape[1]}x{mask.shape[0]}, but its image {view.image_path} is "
-            f"{image.shape[1]}x{image.shape[0]}: resize the mask (nearest neighbour) to the image's size"
-        )
+    check_sizes(view, image, mask)
     if not mask.any():
         raise SceneError(
             f"mask {view.mask_path} is empty: no value is above half of its range. If it was saved with "
@@ -134,6 +130,7 @@ def _checked_pictures(view: View) -> tuple[np.ndarray, np.ndarray]:
             "Save the head as white on black"
         )
     ignored = view.ignored()
+    check_sizes(view, image, mask, ignored)
     if view.ignore_path is not None:
         _check_ignored(view.ignore_path, ignored, mask)
     if is_blurred(image, mask):
@@ -193,11 +190,6 @@ def _edge_contrast(image: np.ndarray, mask: np.ndarray) -> float:
 
 def _check_ignored(path: Path, ignored: np.ndarray, mask: np.ndarray) -> None:
     """Checks that the pixels which are not ignored show some of the head and some of the background."""
-    if ignored.shape != mask.shape:
-        raise SceneError(
-            f"{path} is {ignored.shape[1]}x{ignored.shape[0]}, but its mask is {mask.shape[1]}x{mask.shape[0]}: "
-            "resize it (nearest neighbour) to the image's size"
-        )
     if ignored.all():
         raise SceneError(f"{path} ignores the whole picture: {IGNORED_REMEDY}")
     if not (mask & ~ignored).any():

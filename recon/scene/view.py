@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
+from recon.errors import SceneError
 from recon.scene.annotations import read_pixels
 from recon.scene.camera import Camera
 from recon.scene.images import image_size, read_image, read_mask
@@ -104,3 +105,28 @@ class View:
         if self.landmarks_path is None:
             return {}
         return read_pixels(self.landmarks_path, *image_size(self.image_path))
+
+
+def check_sizes(view: View, image: np.ndarray, mask: np.ndarray, ignored: np.ndarray | None = None) -> None:
+    """Refuse pictures of a view that are not of one size.
+
+    Args:
+        view: Names the files.
+        image: (height, width, 3).
+        mask: (height, width).
+        ignored: (height, width), where it is there already.
+
+    Raises:
+        SceneError: With both sizes and what to do.
+    """
+    height, width = image.shape[:2]
+    remedy = "resize it (nearest neighbour) to the image's size"
+    if mask.shape != (height, width):
+        raise SceneError(
+            f"mask {view.mask_path} is {mask.shape[1]}x{mask.shape[0]}, but its image {view.image_path} is "
+            f"{width}x{height}: {remedy}"
+        )
+    if ignored is not None and ignored.shape != (height, width):
+        raise SceneError(
+            f"{view.ignore_path} is {ignored.shape[1]}x{ignored.shape[0]}, but its mask is {width}x{height}: {remedy}"
+        )

@@ -41,7 +41,7 @@ OPTIONS: Mapping[str, str] = {
 """Options of train.py: the name of before and the present one; options below a renamed one move with it."""
 
 COMMAND_OPTIONS: Mapping[str, Mapping[str, str]] = {
-    "evaluate": {"hidden": "include_occluded"},
+    "evaluate": {"hidden": "include_occluded", "method": "method_name"},
     "pretrain": {
         "kind": "pretraining@training",
         "linear.likeness_components": "pca.brightness_components",

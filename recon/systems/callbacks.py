@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -133,6 +133,10 @@ class LastCheckpoint(pl.Callback):
         """Take up the time of the run before."""
         self.train_s = float(state_dict["train_s"])
 
+    def seconds(self) -> float:
+        """Training time up to now, during training."""
+        return self.train_s + time.monotonic() - self.clock
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Listen for signals."""
         self.clock = time.monotonic()
@@ -143,9 +147,8 @@ class LastCheckpoint(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save if it is time to, or if the run is to stop."""
-        now = time.monotonic()
-        self.train_s += now - self.clock
-        self.clock = now
+        self.train_s = self.seconds()
+        self.clock = time.monotonic()
         if self.stopped_by is not None:
             trainer.should_stop = True
         if self.stopped_by is not None or trainer.global_step % self.every == 0:
@@ -189,6 +192,7 @@ class CurveFile(pl.Callback):
     Args:
         path: of the file.
         every: steps between rows.
+        seconds: Training time up to now, of which there is one count: that of `LastCheckpoint`.
     """
 
     columns: tuple[str, ...] = (
@@ -203,17 +207,8 @@ class CurveFile(pl.Callback):
         "train_s",
     )
 
-    def __init__(self, path: Path, every: int) -> None:
-        self.path, self.every = path, every
-        self.train_s: float | None = None
-
-    def state_dict(self) -> dict[str, Any]:
-        """Training time so far, which rows that come now and then do not know to the second."""
-        return {"train_s": self.train_s or 0.0}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the time of the run before."""
-        self.train_s = float(state_dict["train_s"])
+    def __init__(self, path: Path, every: int, seconds: Callable[[], float]) -> None:
+        self.path, self.every, self.seconds = path, every, seconds
 
     def figures(self, trainer: pl.Trainer, batch: Any) -> Mapping[str, Any]:
         """What was logged of the step with this batch."""
@@ -225,9 +220,6 @@ class CurveFile(pl.Callback):
             return
         rows = read_rows(self.path, trainer.global_step) if trainer.global_step else []
         self._write(rows)
-        if self.train_s is None:  # a checkpoint of before has none
-            self.train_s = float(rows[-1].get("train_s") or 0) if rows else 0.0
-        self.clock = time.monotonic()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -235,16 +227,13 @@ class CurveFile(pl.Callback):
         """Append a row if it is time to."""
         if not trainer.is_global_zero:
             return
-        now = time.monotonic()
-        self.train_s = (self.train_s or 0.0) + now - self.clock
-        self.clock = now
         if trainer.global_step % self.every and trainer.global_step != trainer.max_steps:
             return
         figures = self.figures(trainer, batch)
         row: dict[str, Any] = {name: f"{float(value):.6g}" for name, value in figures.items()}
         row["step"] = trainer.global_step
         row["learning_rate"] = f"{trainer.optimizers[0].param_groups[0]['lr']:.6g}"
-        row["train_s"] = f"{self.train_s:.2f}"
+        row["train_s"] = f"{self.seconds():.2f}"
         if any(name.startswith("loss_") and name not in self.columns for name in row):
             self._write([*read_rows(self.path, trainer.global_step), row])
             return

@@ -3,7 +3,6 @@
 import os
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import hydra
 import torch
@@ -11,10 +10,10 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from recon.errors import ConfigError
-from recon.perception.masks import ALPHA, AUTO
 from recon.resources import CONF as CONF
 from recon.scene.h3ds import scene_ids
 from recon.systems.options.building import build as build
+from recon.systems.options.paths import absolute, expand_paths, keep_paths
 from recon.systems.options.schema import check, check_groups
 from recon.systems.options.stored import keep_loggers_in, override, read_config, whole
 from recon.systems.resolvers import PRESETS as PRESETS
@@ -45,8 +44,7 @@ def settle(cfg: DictConfig, overrides: list[str]) -> DictConfig:
         if cfg.get("refine"):
             cfg = _refined(cfg, overrides)
         OmegaConf.resolve(cfg)
-        if "scenes" in cfg:
-            _keep_places(cfg)
+        _keep_places(cfg)
         return cfg
     path = Path(cfg.resume) / "config.yaml"
     if not path.is_file():
@@ -59,26 +57,23 @@ def settle(cfg: DictConfig, overrides: list[str]) -> DictConfig:
     override(stored, overrides)
     with whole(path):
         check_values(stored)
+        expand_paths(stored, command_of(stored))
     return stored
 
 
 def _keep_places(cfg: DictConfig) -> None:
-    """Make paths of scenes and of what belongs to them absolute, so that the run can be resumed from anywhere; names
-    and ids stay.
-    """
-    for name, place in cfg.scenes.items():
-        cfg.scenes[name] = _absolute(place)
-    if cfg.scene not in cfg.scenes:
-        cfg.scene = _absolute(cfg.scene)
-    cfg.data.h3ds_root = _absolute(cfg.data.h3ds_root)
-    if cfg.masks not in (None, AUTO, ALPHA):
-        cfg.masks = _absolute(cfg.masks)
+    """Make paths absolute, so that the run can be resumed from anywhere; names and ids of scenes stay."""
+    command = command_of(cfg)
+    expand_paths(cfg, command)
+    scenes = cfg.get("scenes") or {}
+    keep_paths(cfg, command, but=("scene",) if cfg.get("scene") in scenes else ())
+    for name, place in scenes.items():
+        scenes[name] = absolute(place)
 
 
-def _absolute(place: Any) -> Any:
-    """An existing file or folder as an absolute path; anything else as it is."""
-    path = None if place is None else Path(str(place)).expanduser()
-    return str(path.absolute()) if path is not None and path.exists() else place
+def command_of(cfg: DictConfig) -> str:
+    """The command that a configuration of a training is of: `pretrain` or `train`."""
+    return "pretrain" if "training" in cfg else "train"
 
 
 def check_values(cfg: DictConfig) -> None:
@@ -87,7 +82,7 @@ def check_values(cfg: DictConfig) -> None:
     Raises:
         ConfigError: One has the wrong type or range.
     """
-    command = "pretrain" if "training" in cfg else "train"
+    command = command_of(cfg)
     check_groups(cfg, command)
     uses_gpu(cfg)
     if "preset" in cfg:

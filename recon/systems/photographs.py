@@ -50,7 +50,7 @@ def plain_photographs(cfg: DictConfig) -> list[Path]:
     Raises:
         SceneError: Two photographs of the folder have the same stem.
     """
-    path = Path(str(cfg.scenes.get(str(cfg.scene), cfg.scene))).expanduser()
+    path = Path(str(cfg.scenes.get(str(cfg.scene), cfg.scene)))
     if path.is_file() and path.suffix.lower() in EXTENSIONS:
         return [path]
     if not path.is_dir() or not _holds_photographs_alone(path):
@@ -159,7 +159,7 @@ def with_masks(cfg: DictConfig, scene: Scene, views: Sequence[int], folder: Path
         return scene
     masks, given = str(cfg.masks), dict[Path, Path]()
     if masks not in (AUTO, ALPHA):
-        given, masks = mask_paths(Path(masks).expanduser(), [view.image_path for view in scene.views]), AUTO
+        given, masks = mask_paths(Path(masks), [view.image_path for view in scene.views]), AUTO
     scene = replace(scene, views=tuple(_with_given(view, given) for view in scene.views))
     missing = [index for index in views if _lacks_mask(scene.views[index])]
     if not missing:

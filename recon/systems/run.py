@@ -16,7 +16,16 @@ from recon.run_folders import CHECKPOINT
 from recon.systems.photographs import calibrated_scene, plain_photographs, with_masks
 from recon.systems.report.inputs import check_inputs
 from recon.systems.report.reporter import Reporter
-from recon.systems.stages import Run, fall_back, initialise, observe, open_scene, select_views, train
+from recon.systems.stages import (
+    Run,
+    check_networks,
+    fall_back,
+    initialise,
+    observe,
+    open_scene,
+    select_views,
+    train,
+)
 from recon.systems.timeline import Timeline
 from recon.warned import KeptWarnings
 
@@ -69,6 +78,7 @@ def prepare(
         SceneError, ConfigError, PriorError: As for `reconstruct`.
     """
     refuse_another_run(cfg, folder)
+    check_networks(cfg)
     timeline = timeline or Timeline()
     if photographs := plain_photographs(cfg):
         timeline.lap("open")

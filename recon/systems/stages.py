@@ -19,6 +19,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from recon import scene as scenes
 from recon.calibration import is_calibrated, read_pose, say_warnings
 from recon.errors import ConfigError, OutOfDistributionError, SceneError
+from recon.fields.stored import Budget
 from recon.priors import FitsHead, FittedHead, Networks, Prior, SceneObservations, Start
 from recon.rendering import CameraBundle, PixelStore, SurfaceSampler
 from recon.run_folders import CHECKPOINT
@@ -35,6 +36,8 @@ from recon.systems.trial import choose
 
 log = logging.getLogger(__name__)
 
+BYTES_OF_A_WEIGHT = 4 * 4
+"""Memory that a weight takes in training: itself, its gradient, and Adam's two moments, float32 each."""
 DEFAULT_VIEWS = 3
 """How many views of a scene are taken where `views=` says nothing."""
 
@@ -209,6 +212,31 @@ def networks_of(cfg: DictConfig) -> Networks:
     )
 
 
+def check_networks(cfg: DictConfig) -> None:
+    """Refuse networks that cannot be made, or not within this machine's memory, before any work: a head is fitted
+    first, and they are made after it. They are made and thrown away, which takes less than a tenth of a second.
+
+    Raises:
+        ConfigError: With the part of the configuration.
+    """
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    exceeded = f"it does not fit into the {memory >> 20} MB of this machine with gradients and Adam's moments"
+    networks, made = networks_of(cfg), {}
+    with torch.random.fork_rng(devices=[]):
+        for part in ("sdf", "feature", "colour"):
+            try:
+                with Budget(memory // BYTES_OF_A_WEIGHT, exceeded):
+                    made[part] = getattr(networks, part)()
+            except (ConfigError, RuntimeError, ArithmeticError, MemoryError) as error:
+                raise ConfigError(f"field.{part}: {error}") from error
+    sizes = {part: cfg.field[part].get("feature_size") for part in made}
+    if sizes["colour"] not in (None, sizes["sdf"], sizes["feature"]):
+        raise ConfigError(
+            f"field.colour.feature_size={sizes['colour']}: expected the size of the feature that the geometry gives, "
+            f"field.sdf.feature_size={sizes['sdf']}"
+        )
+
+
 def fit_head(prior: Prior, observations: SceneObservations) -> FittedHead | None:
     """The instant fit: the head of the linear shape model that the photographs show, by least squares in seconds.
 
@@ -261,7 +289,11 @@ def train(run: Run) -> bool:
         precision=cfg.trainer.precision,
         max_steps=system.steps,
         max_epochs=-1,
-        callbacks=[CurveFile(folder / "metrics.csv", cfg.trainer.log_every), Progress(system.steps), last],
+        callbacks=[
+            CurveFile(folder / "metrics.csv", cfg.trainer.log_every, last.seconds),
+            Progress(system.steps),
+            last,
+        ],
         logger=run.loggers or False,
         log_every_n_steps=cfg.trainer.log_every,
         enable_progress_bar=False,

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from recon.errors import ReconError
 from recon.meshing import save
 from recon.resources import CONF
 from tests.support import official_cases as cases
+from tests.support.runs import ROOT
 
 
 @pytest.fixture
@@ -72,6 +75,18 @@ def test_a_single_mesh_with_views_named(data, tmp_path):
     options = ["views=3", f"out={tmp_path}/out", "heatmaps=false", "strict=false"]
     assert not evaluate.run(configured(f"pred={tmp_path}/head.ply", f"data={root}", *options))
     assert (tmp_path / "out" / "table.md").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("option", ["method_name", "method"])
+def test_a_row_of_the_table_is_named_on_the_command_line(data, tmp_path, option):
+    root, _ = data
+    save(cases.ground_truth()[0], tmp_path / "head.ply")
+    given = [f"pred={tmp_path}/head.ply", f"data={root}", "views=3", "heatmaps=false", "strict=false"]
+    command = [sys.executable, ROOT / "scripts/evaluate.py", *given, f"{option}=mine"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "evaluation/scores.json").read_text())["table"][0]["method"] == "mine"
 
 
 def test_errors_name_the_remedy(data, tmp_path):

@@ -58,3 +58,11 @@ def test_every_problem_is_listed(good, tmp_path, capsys):
 def test_what_cannot_be_opened_is_reported(good, overrides, capsys):
     assert not validate.run(configured(f"scene={good}", *overrides))
     assert capsys.readouterr().out.startswith("problem: ")
+
+
+@pytest.mark.parametrize("name", ["nowhere/sheet.png", "sheet.unheard"])
+def test_a_contact_sheet_that_cannot_be_written_is_a_failure_in_one_line(good, tmp_path, caplog, name):
+    given = [f"scene={good}", "views=[0,2]", f"sheet={tmp_path / name}"]
+    assert not validate.run(configured(*given))
+    (line,) = caplog.messages
+    assert line.startswith(f"no contact sheet: sheet={tmp_path / name}: ") and len(line.splitlines()) == 1

@@ -1,7 +1,8 @@
 """Attack running commands for a while: python -m tests.soak minutes=60 (make soak)
 
 Options: minutes=60 (how long), strikes=0 (or how many; then minutes do not count), seed=0, subjects=[reconstruction,
-pretraining], out=FOLDER (a temporary one by default), kinds=[] (all).
+pretraining], out=FOLDER (a temporary one by default), kinds=[] (all). By minutes, a tenth of the time goes to two
+processes that train together, and three tenths to `tools/fuzz.py` with 20,000 files for each parser.
 """
 
 from __future__ import annotations
@@ -11,9 +12,13 @@ import importlib
 import json
 import os
 import random
+import re
 import shutil
+import signal
+import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -28,6 +33,7 @@ from recon.commands.command_line import say
 from tests.soak import subjects
 from tests.soak.strikes import Kind, Outcome, Strike, struck
 from tests.soak.subjects import Subject
+from tests.soak.two_processes import TwoProcesses
 
 KINDS: tuple[Kind, ...] = tuple(kind for kind in get_args(Kind) if kind != "none")
 CODES: dict[str, set[int]] = {"KILL": {-9, 0}, "TERM": {143, 0}, "INT": {130, 0}, "TERM twice": {143, 0}}
@@ -38,6 +44,10 @@ ERRNOS = {
     "EIO": "Input/output error",
     "short write": "File too large",
 }
+
+
+STRIKES_SHARE, TWO_PROCESSES_SHARE = 0.6, 0.1
+"""Shares of the minutes for strikes on single processes and on two; the rest is the fuzzer's."""
 
 
 @dataclass
@@ -131,7 +141,7 @@ def main(arguments: Sequence[str]) -> int:
             attacks.append(Attack(getattr(subjects, name)(Path(folder)), base, source))
             say(f"{name}: {len(attacks[-1].moments)} moments in {attacks[-1].seconds:.1f} s")
         number = 0
-        while number < limit if limit else time.monotonic() - began < budget:
+        while number < limit if limit else time.monotonic() - began < STRIKES_SHARE * budget:
             attack, kind = attacks[number % len(attacks)], kinds[number // len(attacks) % len(kinds)]
             before = len(attack.faults)
             attack.strike(kind, at_random=bool(number // len(attacks) // len(kinds) % 2))
@@ -141,9 +151,52 @@ def main(arguments: Sequence[str]) -> int:
         for attack in attacks:
             faults += attack.faults
             counts += attack.counts
+        if not limit:
+            two = _two_processes(Path(folder), source, TWO_PROCESSES_SHARE * budget)
+            faults += two.faults
+            counts += two.counts
+            faults += _fuzzed(began + budget)
     minutes = round((time.monotonic() - began) / 60, 1)
     say(json.dumps({"strikes": dict(counts), "faults": len(faults), "minutes": minutes}))
     return 1 if faults else 0
+
+
+def _two_processes(folder: Path, source: random.Random, seconds: float) -> TwoProcesses:
+    """Strikes on two processes that train together, for a while, and at least one."""
+    base, until = folder / "two_processes", time.monotonic() + seconds
+    base.mkdir()
+    two = TwoProcesses(base, source)
+    while not two.counts or time.monotonic() < until:
+        before = len(two.faults)
+        two.strike()
+        for fault in two.faults[before:]:
+            say(f"FAULT {fault}")
+    say(f"two processes: {dict(two.counts)}")
+    return two
+
+
+def _fuzzed(until: float) -> list[str]:
+    """What the fuzzer found in the time that is left; it tells of each parser that it is done with."""
+    command = [
+        sys.executable,
+        "tools/fuzz.py",
+        "parser=all",
+        "mutations=20000",
+        f"workers={os.cpu_count() or 1}",
+    ]
+    root, faults = Path(__file__).parents[2], []
+    process = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    timer = threading.Timer(max(until - time.monotonic(), 1.0), os.killpg, (process.pid, signal.SIGKILL))
+    timer.start()
+    assert process.stdout is not None
+    for line in process.stdout:
+        say(line.rstrip())
+        if re.match(r"[\w ]+ \d+: ", line):  # parser, number of the file: what it did
+            faults.append(line)
+    timer.cancel()
+    if process.wait() not in (0, -signal.SIGKILL) and not faults:
+        faults.append(f"the fuzzer ended with {process.returncode}")
+    return faults
 
 
 def _import_what_runs_import() -> None:

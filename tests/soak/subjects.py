@@ -66,19 +66,24 @@ def reconstruction(data: Path, method: Sequence[str] = runs.TINY) -> Subject:
     )
 
 
-def pretraining(data: Path) -> Subject:
-    """The training of a small DeepSDF prior on balls."""
+def pretraining_options(data: Path) -> list[str]:
+    """Options of the training of a small DeepSDF prior on balls, which are made in a folder."""
     samples = data / "samples"
     if not samples.exists():
         toys.write_samples(samples, "train", 8)
         toys.write_samples(samples, "val", 2, seed=9)
-    options = [
+    return [
         f"data={samples}", "prior=deepsdf", "size.network.latent_size=4", "size.network.width=16",
         "size.network.depth=1", "size.network.mean_mm=24", "size.network.grids_mm=[[24,4],[48,4]]", "size.nodes=512",
         "size.heads=4", "size.points=64", "size.steps=8", "validation.every=0", "validation.final_heads=2",
         "validation.points=300", "validation.resolution=48", "trainer.accelerator=cpu", "trainer.log_every=1",
         "trainer.checkpoint_every=3", "picture_px=24",
     ]  # fmt: skip
+
+
+def pretraining(data: Path) -> Subject:
+    """The training of a small DeepSDF prior on balls."""
+    options = pretraining_options(data)
     return Subject(
         "pretraining",
         lambda folder: _main("pretrain", [*options, f"hydra.run.dir={folder}"]),

@@ -66,26 +66,32 @@ def trainer_at(step):
 def test_time_in_the_table_goes_on_from_the_checkpoint_not_from_the_last_row(tmp_path, monkeypatch):
     now = 100.0
     monkeypatch.setattr("recon.systems.callbacks.time.monotonic", lambda: now)
-    curve = CurveFile(tmp_path / "metrics.csv", every=4)
-    curve.on_train_start(trainer_at(0), MODULE)
-    for step in range(1, 7):  # a second each; a row at 4, a checkpoint at 6
-        now += 1.0
-        curve.on_train_batch_end(trainer_at(step), MODULE, None, None, 0)
-    saved = curve.state_dict()
-    again = CurveFile(tmp_path / "metrics.csv", every=4)
-    again.load_state_dict(saved)
+    saved = {"train_s": 0.0}
+
+    def train(first, last):
+        nonlocal now
+        checkpoint = LastCheckpoint(tmp_path / "last.ckpt", every=6)
+        checkpoint.load_state_dict(saved)
+        curve = CurveFile(tmp_path / "metrics.csv", 4, checkpoint.seconds)
+        for callback in (curve, checkpoint):
+            callback.on_train_start(trainer_at(first), MODULE)
+        for step in range(first + 1, last + 1):  # a second each; a row at 4, a checkpoint at 6
+            now += 1.0
+            for callback in (curve, checkpoint):
+                callback.on_train_batch_end(trainer_at(step), MODULE, None, None, 0)
+        checkpoint.on_train_end(trainer_at(last), MODULE)
+        return checkpoint
+
+    saved = train(0, 6).state_dict()
     now = 5000.0
-    again.on_train_start(trainer_at(6), MODULE)
-    for step in range(7, 9):
-        now += 1.0
-        again.on_train_batch_end(trainer_at(step), MODULE, None, None, 0)
+    assert train(6, 8).train_s == 8.0
     rows = read_rows(tmp_path / "metrics.csv", 100)
     assert [(row["step"], float(row["train_s"])) for row in rows] == [("4", 4.0), ("8", 8.0)]
 
 
 def test_an_error_before_training_starts_is_not_hidden(tmp_path):
     before = signal.getsignal(signal.SIGTERM)
-    for callback in (LastCheckpoint(tmp_path / "a", 3), Progress(3), CurveFile(tmp_path / "b", 3)):
+    for callback in (LastCheckpoint(tmp_path / "a", 3), Progress(3), CurveFile(tmp_path / "b", 3, float)):
         callback.on_exception(trainer_at(0), MODULE, CheckpointError("why"))
     assert signal.getsignal(signal.SIGTERM) is before
 

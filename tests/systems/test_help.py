@@ -57,6 +57,13 @@ def test_every_command_explains_its_options(path):
         assert f"\n  {name}=" in text
 
 
+@pytest.mark.parametrize("path", sorted(CONF.glob("[a-z]*.yaml")), ids=lambda path: path.stem)
+def test_no_option_has_the_name_of_a_group_of_choices(path):
+    groups = {folder.name for folder in CONF.iterdir() if folder.is_dir()}
+    values = {name for name, value, _ in options(path) if value}
+    assert not values & groups, "Hydra takes NAME=value for a choice of that group, and refuses every value"
+
+
 @pytest.mark.slow
 def test_values_are_those_of_the_method_that_is_chosen():
     cpu = ("method=idr", "preset=cpu")

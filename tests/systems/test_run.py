@@ -192,6 +192,16 @@ def test_bad_input_is_one_clear_error_and_leaves_nothing(scene_folder, tmp_path)
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
+def test_an_option_that_hydra_itself_refuses_leaves_nothing(tmp_path):
+    done = subprocess.run(
+        [sys.executable, ROOT / "train.py", "scene=demo", "preset=GPU"],
+        capture_output=True, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert (done.returncode, list(tmp_path.iterdir())) == (1, [])
+    assert done.stderr.strip().splitlines()[-1] == "preset=GPU: choose auto, cpu, gpu, paper"
+
+
 @pytest.mark.parametrize("views", ["9", "[0,0,1]", "[0,17]", "none"])
 def test_bad_views_are_refused(scene_folder, tmp_path, views):
     cfg, folder = configured(scene_folder, tmp_path)
@@ -203,6 +213,30 @@ def test_bad_views_are_refused(scene_folder, tmp_path, views):
     with pytest.raises(Exception, match="view") as caught:
         run.prepare(cfg, folder)
     assert type(caught.value).__name__ in ("SceneError", "ConfigError")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["field=mlp", "field.sdf.width=10", "field.sdf.skip=[2]"], r"field\.sdf: .*width is 10"),
+        (["field=hash", "field.sdf.first=64"], r"field\.sdf: .*first=64"),
+        (["field=dense", "field.sdf.finest=65536"], r"field\.sdf: .*does not fit into the \d+ MB"),
+        (
+            ["field.colour.feature_size=32", "field.sdf.feature_size=16"],
+            r"field\.colour\.feature_size=32.*=16",
+        ),
+    ],
+)
+def test_networks_that_cannot_be_made_are_refused_before_any_work(tmp_path, overrides, said):
+    cfg, folder = configured("no/scene/is/looked/for", tmp_path, *overrides)
+    with pytest.raises(ConfigError, match=said):
+        run.prepare(cfg, folder)
+
+
+def test_looking_at_networks_draws_no_random_numbers():
+    before = torch.random.get_rng_state()
+    stages.check_networks(composed("method=instant_grid"))
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_a_missing_mask_stops_the_run_before_it_starts(tmp_path):

@@ -23,16 +23,19 @@ class Rule(NamedTuple):
     Attributes:
         words: It ends the sentence "expected …".
         admits: Whether a value is such.
+        path: Whether it is a path, or a list of paths; see `recon.systems.options.paths`.
     """
 
     words: str
     admits: Callable[[Any], bool]
+    path: bool = False
 
     def __or__(self, other: object) -> "Rule":
         """One of two rules; with None also null."""
         if isinstance(other, Rule):
-            return Rule(f"{self.words}, or {other.words}", lambda v: self.admits(v) or other.admits(v))
-        return Rule(f"{self.words}, or null", lambda v: v is None or self.admits(v))
+            words, path = f"{self.words}, or {other.words}", self.path or other.path
+            return Rule(words, lambda v: self.admits(v) or other.admits(v), path)
+        return Rule(f"{self.words}, or null", lambda v: v is None or self.admits(v), self.path)
 
 
 def whole(least: int, most: int | None = None) -> Rule:
@@ -73,7 +76,7 @@ def list_of(rule: Rule, length: int | None = None, *, least: int = 0) -> Rule:
         return all(rule.admits(each) for each in value)
 
     count = "" if length is None else f"{length} values, each "
-    return Rule(f"a list: {count}{rule.words}", admits)
+    return Rule(f"a list: {count}{rule.words}", admits, rule.path)
 
 
 def _is_text(value: Any) -> bool:
@@ -83,6 +86,7 @@ def _is_text(value: Any) -> bool:
 FLAG = Rule("true or false", lambda v: isinstance(v, bool))
 TEXT = Rule("a word or path", _is_text)
 TEXTS = list_of(TEXT)
+PATH = TEXT._replace(path=True)
 COUNT, AMOUNT = whole(1), whole(0)
 LENGTH, WEIGHT, SHARE = number(0, above=True), number(0), number(0, 1)
 RATE = number(0, 1)
@@ -139,7 +143,7 @@ TRAINER = {
     "trainer.checkpoint_every": COUNT,
     "trainer.log_every": COUNT,
     "trainer.threads": whole(1, 4096) | None,
-    "resume": TEXT | None,
+    "resume": PATH | None,
     "seed": SEED,
 }
 
@@ -149,7 +153,7 @@ def _below(prefix: str, rules: Mapping[str, Rule]) -> dict[str, Rule]:
 
 
 PRIOR = {
-    "path": TEXT,
+    "path": PATH,
     "sha256": TEXT | None,
     "pose": one_of("masks", "landmarks"),
     "code": one_of("masks", "mean"),
@@ -161,8 +165,8 @@ PRIOR = {
     "sdf_offset": FLAG | one_of("auto", "true", "false"),
     "sdf_offset_settings.amplitude_mm": LENGTH,
     "sdf_offset_settings.length_mm": LENGTH,
-    "source_subject": TEXT | list_of(TEXT, least=1),
-    "source_subjects_folder": TEXT | None,
+    "source_subject": PATH | list_of(PATH, least=1),
+    "source_subjects_folder": PATH | None,
     "load": one_of("weights", "weights+optimizer"),
     "schedule_offset": number(0, 1, below=True),
 }
@@ -180,24 +184,24 @@ OBJECTIVE = {
 }
 PHOTOGRAPHS = {
     "person": COUNT,
-    "masks": TEXT | None,
+    "masks": PATH | None,
     "focal_mm": LENGTH | None,
     "interpupillary_mm": LENGTH | None,
-    "perception.segmenter.path": TEXT,
+    "perception.segmenter.path": PATH,
     "perception.segmenter.size": whole(16, 8192) | None,
     "perception.segmenter.mean": list_of(number(-math.inf), 3),
     "perception.segmenter.std": list_of(LENGTH, 3),
     "perception.segmenter.logits": FLAG,
     "perception.segmenter.side": LENGTH,
 }
-SCENE = {"scene": TEXT, "views": VIEWS, "h3ds_root": TEXT | None, "pixel_centre": CENTRE, "scenes.demo": TEXT}
+SCENE = {"scene": PATH, "views": VIEWS, "h3ds_root": PATH | None, "pixel_centre": CENTRE, "scenes.demo": PATH}
 
 TRAIN = {
     **TRAINER,
     **PHOTOGRAPHS,
-    "scene": TEXT,
+    "scene": PATH,
     "views": VIEWS,
-    "scenes.demo": TEXT,
+    "scenes.demo": PATH,
     "preset": PRESET,
     "refine": FLAG,
     "deterministic": FLAG,
@@ -205,7 +209,7 @@ TRAIN = {
     "start": TEXT | None,
     "steps": whole(0, 100_000_000) | None,
     "evaluate": FLAG,
-    "data.h3ds_root": TEXT | None,
+    "data.h3ds_root": PATH | None,
     "data.pixel_centre": CENTRE,
     "data.sampler.rays": COUNT,
     "mesh.resolution": whole(2, 8192),
@@ -252,7 +256,7 @@ TRAIN = {
 
 PRETRAIN = {
     **TRAINER,
-    "data": TEXT,
+    "data": PATH,
     "split": TEXT,
     "supervision": one_of("auto", "distances", "surface"),
     "max_steps": COUNT | None,
@@ -271,7 +275,7 @@ PRETRAIN = {
     **_below("validation", dict.fromkeys(("heads", "final_heads"), COUNT)),
     "validation.points": whole(2),
     "validation.resolution": whole(2, 8192),
-    "validation.scenes": TEXT | None,
+    "validation.scenes": PATH | None,
     "pictures": FLAG,
     "picture_px": whole(1, 8192),
     "trainer.devices": COUNT | TEXT | list_of(AMOUNT),
@@ -297,17 +301,17 @@ PRETRAIN = {
 }
 """headrecon-pretrain."""
 
-SERIES = {"out": TEXT, "workers": COUNT | None, "report_only": FLAG, "extra": TEXTS}
+SERIES = {"out": PATH, "workers": COUNT | None, "report_only": FLAG, "extra": TEXTS}
 SCHEMAS: Mapping[str, Mapping[str, Rule]] = {
     "train": TRAIN,
     "pretrain": PRETRAIN,
-    "photos": {**PHOTOGRAPHS, "photographs": TEXT | list_of(TEXT, least=1), "out": TEXT, "overwrite": FLAG},
-    "validate": {**SCENE, "sheet": TEXT | None},
-    "export_scene": {**SCENE, "format": one_of("idr", "colmap", "nerfstudio"), "out": TEXT, "unit": FLAG},
-    "export_source_subject": {"run": TEXT, "out": TEXT, "optimizer": FLAG, "licence": TEXT | None},
-    "get_head_model": {"out": TEXT | None, "source": TEXT | None, "url": TEXT | None, "force": FLAG},
+    "photos": {**PHOTOGRAPHS, "photographs": PATH | list_of(PATH, least=1), "out": PATH, "overwrite": FLAG},
+    "validate": {**SCENE, "sheet": PATH | None},
+    "export_scene": {**SCENE, "format": one_of("idr", "colmap", "nerfstudio"), "out": PATH, "unit": FLAG},
+    "export_source_subject": {"run": PATH, "out": PATH, "optimizer": FLAG, "licence": TEXT | None},
+    "get_head_model": {"out": PATH | None, "source": PATH | None, "url": TEXT | None, "force": FLAG},
     "make_scenes": {
-        "out": TEXT,
+        "out": PATH,
         "split": TEXT,
         "n": COUNT,
         "first": SEED,
@@ -321,7 +325,7 @@ SCHEMAS: Mapping[str, Mapping[str, Rule]] = {
         "workers": COUNT | None,
     },
     "make_samples": {
-        "out": TEXT,
+        "out": PATH,
         "split": one_of("train", "val", "test"),
         **dict.fromkeys(("n", "workers", "surface", "near", "volume"), COUNT),
         "first": SEED,
@@ -331,22 +335,22 @@ SCHEMAS: Mapping[str, Mapping[str, Rule]] = {
         "lattice_mm": LENGTH | None,
     },
     "evaluate": {
-        "pred": TEXT,
-        "data": TEXT | None,
+        "pred": PATH,
+        "data": PATH | None,
         "config": TEXT | None,
         "scenes": TEXT | TEXTS | None,
         "views": NUMBERS | None,
-        "method": TEXT | None,
+        "method_name": TEXT | None,
         **dict.fromkeys(("strict", "include_occluded", "heatmaps"), FLAG),
         "clip_mm": LENGTH,
         "workers": COUNT | None,
-        "out": TEXT | None,
-        "demo_root": TEXT,
+        "out": PATH | None,
+        "demo_root": PATH,
     },
     "benchmark": {
         **SERIES,
-        "data": TEXT,
-        "h3ds_root": TEXT | None,
+        "data": PATH,
+        "h3ds_root": PATH | None,
         "h3ds_tag": TEXT | None,
         "subjects": SUBJECTS,
         "views": NUMBERS,
@@ -361,7 +365,7 @@ SCHEMAS: Mapping[str, Mapping[str, Rule]] = {
     "robustness": {
         **SERIES,
         "preset": one_of("quick", "full"),
-        "data": TEXT,
+        "data": PATH,
         "subjects": SUBJECTS,
         "faults": TEXTS | None,
         "variants": TEXTS | None,
@@ -369,14 +373,14 @@ SCHEMAS: Mapping[str, Mapping[str, Rule]] = {
         "views": COUNT,
         "seed": SEED,
         "size": PRESET,
-        "scenes": TEXT | None,
+        "scenes": PATH | None,
     },
     "speed": {
         "preset": one_of("quick", "full"),
-        "out": TEXT,
+        "out": PATH,
         "fresh": FLAG,
         "parts": TEXTS | None,
-        "scene": TEXT,
+        "scene": PATH,
         "views": COUNT,
         "threads": COUNT | None,
         "device": ACCELERATOR,
@@ -398,7 +402,7 @@ def check(cfg: DictConfig, command: str) -> None:
     Raises:
         ConfigError: One sentence with the option, its value, and what was expected.
     """
-    for name, value in _values(cfg, SCHEMAS[command]):
+    for name, value in values(cfg, SCHEMAS[command]):
         if not SCHEMAS[command][name].admits(value):
             raise ConfigError(f"{name}={_shown(value)}: expected {SCHEMAS[command][name].words}")
 
@@ -414,8 +418,8 @@ def check_groups(cfg: DictConfig, command: str) -> None:
             raise ConfigError(f"{name}={_shown(OmegaConf.select(cfg, name))}: expected options of its own")
 
 
-def _values(cfg: DictConfig, names: Mapping[str, Rule]) -> Iterator[tuple[str, Any]]:
-    """Names and values of the options that a configuration has."""
+def values(cfg: DictConfig, names: Mapping[str, Rule]) -> Iterator[tuple[str, Any]]:
+    """Names and values of the options that a configuration has, of those that are asked for."""
     absent = object()
     for name in names:
         try:

@@ -71,7 +71,7 @@ def write(task: PriorTask) -> Path:
         network, task.data.canonical, task.unseen, count, validation.points, validation.resolution
     )
     if validation.scenes:
-        scenes = Path(validation.scenes).expanduser()
+        scenes = Path(validation.scenes)
         measured |= official_errors(
             network, task.data.canonical, scenes, validation.points, validation.resolution
         )

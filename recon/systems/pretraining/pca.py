@@ -269,7 +269,7 @@ def _measured(task: PCATask, network: PCAShapeModel, what: str) -> dict[str, Any
         error = _landmark_error(task, network, count)
         errors |= {} if error is None else {"landmark_mm": error}
     if validation.scenes:
-        scenes = Path(validation.scenes).expanduser()
+        scenes = Path(validation.scenes)
         errors |= official_errors(network, canonical, scenes, validation.points, validation.resolution)
     log.info("%s: %s", what, in_words(errors))
     return errors

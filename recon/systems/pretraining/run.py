@@ -21,6 +21,7 @@ from recon.priors.data.dataset import HeadData, SampleFolder
 from recon.priors.data.lattices import Lattices, read_lattices, start_from_components, start_from_sphere
 from recon.priors.data.scans import ScanFolder
 from recon.priors.weights import NETWORKS
+from recon.processes import telling_starter
 from recon.run_folders import CHECKPOINT
 from recon.systems.checkpoint import AtomicCheckpointIO
 from recon.systems.config import build
@@ -120,7 +121,7 @@ def open_data(cfg: DictConfig) -> tuple[HeadData, HeadData]:
     Raises:
         PriorError: It holds neither samples nor scans.
     """
-    root = Path(cfg.data).expanduser()
+    root = Path(cfg.data)
     if not root.is_dir():
         raise PriorError(f"data={cfg.data}: there is no such folder")
     if any(root.glob("*/manifest.json")):
@@ -175,7 +176,7 @@ def train(task: PriorTask) -> bool:
         max_steps=task.system.steps,
         max_epochs=-1,
         callbacks=[
-            PriorCurve(folder / "metrics.csv", settings.log_every),
+            PriorCurve(folder / "metrics.csv", settings.log_every, last.seconds),
             PriorProgress(task.system.steps),
             last,
             Validation(
@@ -192,7 +193,7 @@ def train(task: PriorTask) -> bool:
         default_root_dir=folder,
     )
     log.info("training %d steps; everything of this run goes to %s", task.system.steps, folder)
-    with last.interrupting():
+    with last.interrupting(), telling_starter():
         trainer.fit(task.system, datamodule=task.batches, ckpt_path=path if path.is_file() else None)
     task.train_s, task.first_process, task.stopped_by = last.train_s, trainer.is_global_zero, last.stopped_by
     return last.stopped_by is None

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from recon.errors import SceneError
 from recon.scene import Scene, View
 from recon.scene.validation import truth_problems
+from recon.scene.view import check_sizes
 from recon.threads import mapped
 
 
@@ -54,14 +55,10 @@ def _check_heldout(view: View) -> None:
     remedy = "Without held-out views: render.heldout=0"
     try:
         image, mask, ignored = view.image(), view.mask(), view.ignored()
+        check_sizes(view, image, mask, ignored)
         camera = view.camera
     except SceneError as error:
         raise SceneError(f"held-out view {view.index}: {error}. {remedy}") from error
-    if mask.shape != image.shape[:2] or ignored.shape != mask.shape:
-        raise SceneError(
-            f"held-out view {view.index}: mask {view.mask_path} is {mask.shape[1]}x{mask.shape[0]}, but its image "
-            f"{view.image_path} is {image.shape[1]}x{image.shape[0]}: resize the mask. {remedy}"
-        )
     if (camera.height, camera.width) != image.shape[:2]:
         raise SceneError(
             f"held-out view {view.index}: its camera is for {camera.width}x{camera.height} pixels, but "
