@@ -119,9 +119,15 @@ def _draw_growths(
 
 
 def build_subject(
-    recipe: Mapping[str, Any], *, model: HeadModel | None = None, spacing_mm: float = 1.5
+    recipe: Mapping[str, Any], *, model: HeadModel | None = None, spacing_mm: float | None = 1.5
 ) -> Subject:
     """Builds the person of a recipe (see `draw_recipe`).
+
+    Args:
+        recipe: Everything that was drawn.
+        model: Head model; by default the one of `load_head_model()`.
+        spacing_mm: Grid spacing of the truth's distance field; None leaves out truth and regions, as photographs
+            need neither.
 
     Raises:
         ConfigError: The recipe lacks a part, or there is no head model.
@@ -155,8 +161,12 @@ def build_subject(
         part, curves = build_hair(growth, skin, body, growth.inside_mm(model, canonical))
         parts.append(part)
         strands = curves if growth is hair else strands
-    truth = union_mesh([(part.vertices, part.faces) for part in parts], spacing_mm)
     landmarks = {key: shape.landmarks68[index] for key, index in H3DS_LANDMARKS.items()}
+    if spacing_mm is None:
+        return Subject(
+            seed, name, tuple(parts), trimesh.Trimesh(), landmarks, shape.landmarks68, {}, {}, strands, dict(recipe)
+        )
+    truth = union_mesh([(part.vertices, part.faces) for part in parts], spacing_mm)
     vertices = np.asarray(truth.vertices)
     return Subject(
         seed,

@@ -59,18 +59,21 @@ class Exposure:
         return sample(self.buffers, rows, columns, values)
 
 
-def expose(prepared: PreparedSubject, camera: Camera, *, samples: int = 3) -> Exposure:
+def expose(
+    prepared: PreparedSubject, camera: Camera, *, samples: int = 3, buffers: Buffers | None = None
+) -> Exposure:
     """Renders one view.
 
     Args:
         prepared: The subject.
         camera: Camera, canonical head frame.
         samples: Sub-pixels per pixel along one axis, odd.
+        buffers: What `draw` has filled for this camera; drawn here by default.
 
     Returns:
         Linear light and the buffers that passes need.
     """
-    buffers = draw(
+    buffers = buffers or draw(
         prepared.vertices,
         prepared.faces,
         camera,
