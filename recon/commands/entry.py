@@ -80,6 +80,11 @@ def make_samples() -> None:
     start("make_samples")
 
 
+def make_portraits() -> None:
+    """`headrecon-make-portraits`."""
+    start("make_portraits")
+
+
 def get_head_model() -> None:
     """`headrecon-get-head-model`."""
     start("get_head_model")

@@ -11,8 +11,6 @@ from jaxtyping import Float, Float32
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
-from recon.synth.datasets.plain_photographs import cluttered_background
-
 Picture = Float32[np.ndarray, "h w 3"]
 KINDS = {"clutter": 0.22, "room": 0.20, "leaves": 0.14, "wall": 0.14, "letters": 0.08, "stripes": 0.08, "lights": 0.14}
 """How often each kind is drawn."""
@@ -143,8 +141,20 @@ def _lights(rng: np.random.Generator, size: int) -> Picture:
 
 
 def _clutter(rng: np.random.Generator, size: int) -> Picture:
-    """Things of any colour before a wall."""
-    return (cluttered_background(size, size, rng) ** 2.2).astype(np.float32)
+    """Things of any colour before a wall, smooth, stained or striped."""
+    x, y = _axes(size)
+    stains = ndimage.zoom(rng.random((40, 40, 3)).astype(np.float32), (size / 40, size / 40, 1), order=1)
+    fine = rng.random((size, size, 1), np.float32)
+    textures = (np.ones_like(stains), 0.5 + stains, 0.6 + 0.8 * fine, 0.4 + _stripes(rng, size))
+    picture = _wall(rng, size) * textures[rng.integers(4)]
+    for _ in range(int(rng.integers(8, 30))):
+        centre, half, turn = rng.uniform(0, 1, 2), rng.uniform(0.02, 0.2, 2), rng.uniform(0, np.pi)
+        u = ((x - centre[0]) * np.cos(turn) + (y - centre[1]) * np.sin(turn)) / half[0]
+        v = ((y - centre[1]) * np.cos(turn) - (x - centre[0]) * np.sin(turn)) / half[1]
+        inside = (np.maximum(np.abs(u), np.abs(v)) if rng.uniform() < 0.5 else np.hypot(u, v)) < 1
+        shade = 0.7 + 0.3 * u[inside, None]
+        picture[inside] = _colour(rng) * shade * textures[rng.integers(4)][inside]
+    return picture.astype(np.float32)
 
 
 def _with_person(picture: np.ndarray, light: np.ndarray, cover: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -52,7 +52,7 @@ def draw_framing(rng: np.random.Generator, aim: Float[np.ndarray, " 3"], size: i
     share = float(np.exp(rng.uniform(np.log(0.12), np.log(0.8))))  # of the photograph's width that the head takes
     distance = float(np.clip(focal * HEAD_MM / (share * FILM_MM), NEAREST_MM, FARTHEST_MM))
     share = focal * HEAD_MM / (distance * FILM_MM)
-    fill = float(np.exp(rng.uniform(np.log(0.42), np.log(0.85))))  # of the portrait's height that the head takes
+    fill = float(np.exp(rng.uniform(np.log(0.34), np.log(0.85))))  # of the portrait's height that the head takes
     focal_px = fill * size * distance / HEAD_MM
     # The head is off the photograph's middle by up to a third of it, which the crop then looks at askew.
     reach = max(0.5 - 0.5 * share, 0.0) * 0.7 * FILM_MM / focal

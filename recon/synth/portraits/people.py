@@ -17,10 +17,11 @@ from recon.synth.datasets.template import at_rest
 from recon.synth.hair.styles import WIDE_SHARES
 from recon.synth.model.head_model import HeadModel, load_head_model
 from recon.synth.model.identity import Identity, generator
-from recon.synth.parts import EYE
+from recon.synth.parts import CLOTH, EYE
 from recon.synth.render.appearance import Appearance, appearance_of, draw_appearance
 from recon.synth.render.prepared import PreparedSubject, prepare
 from recon.synth.render.room import Lamp, Room
+from recon.synth.render.shading import normalised
 
 _STYLE, _SITTING, _RENDERER = 48, 49, 50
 """Purposes of random generators."""
@@ -28,6 +29,8 @@ PLAIN_SHARE = 0.25
 """Share of the people of val and test who are photographed by the second renderer."""
 SCALARS = ("lip", "brow", "ear", "mouth", "bare")
 """Scalars of surfaces that parts are told by."""
+BOTTOM_MM, BODY_MM = 7.0, 500.0
+"""What of the clothes is so near to their lower end is moved down by so much: trunk and arms go on straight."""
 DARK = Room(np.zeros((2, 4, 3), np.float32), ())
 
 
@@ -105,7 +108,7 @@ def seat(recipe: Mapping[str, Any], model: HeadModel | None = None) -> Person:
     subject = build_subject(recipe, model=model, spacing_mm=None)
     plain = recipe.get("renderer") == "plain"
     prepared = prepare(subject, appearance_of(recipe), strands=not plain)
-    prepared = _with_flash(prepared)
+    prepared = _with_flash(_with_body(prepared))
     columns = prepared.columns
     names = [columns["canonical"], columns["normal"], columns["tangent"]]
     blocks = [prepared.attributes[:, each] for each in names]
@@ -174,6 +177,23 @@ def with_flash(sitting: Sitting, towards_camera: Float[np.ndarray, " 3"]) -> Pre
 
 def _flash(power: float) -> Lamp:
     return Lamp(np.array([0.0, 0.0, 1.0]), np.full(3, power), 1.0)
+
+
+def _with_body(prepared: PreparedSubject) -> PreparedSubject:
+    """Draws the lower end of the bust down, so that no portrait shows where it ends; the light stays."""
+    parts = prepared.subject.parts
+    starts = np.cumsum([0, *(len(part.vertices) for part in parts)])
+    cloth = next(k for k, part in enumerate(parts) if part.label == CLOTH)
+    own = np.arange(starts[cloth], starts[cloth + 1])
+    height = prepared.vertices[own, 1]
+    lowest = own[height < height.min() + BOTTOM_MM]
+    vertices, attributes = prepared.vertices.copy(), prepared.attributes
+    vertices[lowest, 1] -= BODY_MM
+    attributes[lowest, prepared.columns["position"].start + 1] -= BODY_MM
+    normal = prepared.columns["normal"]
+    level = attributes[lowest, normal] * [1.0, 0.0, 1.0]
+    attributes[lowest, normal] = normalised(level)
+    return replace(prepared, vertices=vertices, attributes=attributes)
 
 
 def _with_flash(prepared: PreparedSubject) -> PreparedSubject:

@@ -10,7 +10,6 @@ from jaxtyping import Float32, UInt8
 from recon.compiled import compiled
 from recon.geometry.frames import transform
 from recon.perception.portrait_maps import (
-    BACKGROUND,
     BEARD,
     BROWS,
     CLOTHES,
@@ -20,7 +19,6 @@ from recon.perception.portrait_maps import (
     LIPS,
     NECK,
     SKIN,
-    SKINS,
 )
 from recon.scene import Camera
 from recon.synth import parts as surfaces
@@ -31,8 +29,14 @@ from recon.synth.render.light import harmonic_basis
 from recon.synth.render.noise import fractal
 from recon.synth.render.photograph import Exposure, expose
 from recon.synth.render.prepared import PreparedSubject
+from recon.synth.render.shading import normalised
 from recon.synth.render.zbuffer import EMPTY, NEAREST_MM, Buffers, interpolate, sample, splat
-from recon.synth.render.zbuffer_kernels import draw_segments, draw_triangles
+from recon.synth.render.zbuffer_kernels import (
+    barycentric_weights,
+    draw_segments,
+    draw_triangles,
+    interpolate_values,
+)
 
 SAMPLES = 3
 BRIGHT = 0.62
@@ -120,7 +124,7 @@ def rasterise(
     shape = (camera.height * SAMPLES, camera.width * SAMPLES)
     buffer, primitive = np.zeros(shape, np.float32), np.full(shape, EMPTY, np.int32)
     faces32 = np.ascontiguousarray(faces, np.int32)
-    draw_triangles(screen, faces32, buffer, primitive)
+    draw_triangles(screen, faces32, buffer, primitive, curves is not None)  # closed surfaces hide their insides
     segments = np.zeros((0, 2), np.int32)
     if curves is not None and len(curves.segments):
         segments = np.ascontiguousarray(curves.segments, np.int32)
@@ -144,38 +148,54 @@ def _project(vertices, matrix, samples, nearest, screen):  # type: ignore[no-unt
 def person_maps(sitting: Sitting, exposure: Exposure) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
     """Computes parts, and normals, canonical coordinates, strand directions and depth, at the pixel centres."""
     person, camera, buffers = sitting.person, exposure.camera, exposure.buffers
-    half = SAMPLES // 2
-    rows, columns = (np.arange(n) * SAMPLES + half for n in (camera.height, camera.width))
-    values = sample(buffers, rows, columns, person.table)
     nearness, primitive = buffers.centres()
-    there = primitive != EMPTY
-    labels = np.array(exposure.prepared.labels)[exposure.prepared.kind[primitive]]
+    there = np.flatnonzero(primitive != EMPTY)
+    rows, columns = np.divmod(there, camera.width)
+    values = _sampled(buffers, rows * SAMPLES + SAMPLES // 2, columns * SAMPLES + SAMPLES // 2, person.table)
+    labels = np.array(exposure.prepared.labels)[exposure.prepared.kind[primitive.ravel()[there]]]
     parts = np.array([PART_OF_LABEL.get(k, SKIN) for k in range(max(PART_OF_LABEL) + 1)], np.uint8)[labels]
-    canonical = values[..., _CANONICAL].copy()
-    parts = np.where(there, _finer_parts(parts, canonical, values), BACKGROUND).astype(np.uint8)
+    canonical = values[:, _CANONICAL].copy()
+    parts = _finer_parts(parts, canonical, values).astype(np.uint8)
 
-    depth = np.where(there, 1.0 / np.where(there, nearness, 1.0), 0.0)
-    u, v = np.meshgrid(np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5)
-    inverse = np.linalg.inv(camera.intrinsics)
-    local = np.stack([u, v, np.ones_like(u)], axis=2) @ inverse.T * depth[..., None]
-    place = transform(person.canonical_from_head, transform(camera.world_from_camera, local))
-    hairy = (parts == HAIR) | (parts == BEARD)
-    canonical = np.where(hairy[..., None], place, canonical)
-    known = hairy | (there & np.isin(parts, SKINS))
-    canonical = np.where(known[..., None], canonical, 0.0).astype(np.float32)
+    depth = 1.0 / nearness.ravel()[there].astype(np.float64)
+    pixels = np.stack([columns + 0.5, rows + 0.5, np.ones(len(rows))], axis=1)
+    ray = pixels @ np.linalg.inv(camera.intrinsics).T
+    hairy = np.flatnonzero((parts == HAIR) | (parts == BEARD))
+    matrix = person.canonical_from_head @ camera.world_from_camera
+    canonical[hairy] = transform(matrix, ray[hairy] * depth[hairy, None])
+    canonical[parts == CLOTHES] = 0.0
 
-    turn = camera.world_from_camera[:3, :3]
-    normals = values[..., _NORMAL] @ turn
-    length = np.linalg.norm(normals, axis=2, keepdims=True)
-    normals = np.where(there[..., None], normals / np.maximum(length, 1e-9), 0.0).astype(np.float32)
-    tangent = values[..., _TANGENT] @ turn
-    ray = local / np.maximum(depth, 1e-9)[..., None]
-    flow = (tangent[..., :2] - ray[..., :2] * tangent[..., 2:]) @ camera.intrinsics[:2, :2].T
-    size = np.linalg.norm(flow, axis=2, keepdims=True)
-    strand = np.where(hairy[..., None] & (size > 1e-6), flow / np.maximum(size, 1e-9), 0.0).astype(np.float32)
+    turn = camera.world_from_camera[:3, :3].astype(np.float32)
+    normals = normalised(values[:, _NORMAL] @ turn)
+    tangent = values[hairy][:, _TANGENT] @ turn
+    flow = (tangent[:, :2] - ray[hairy, :2] * tangent[:, 2:]) @ camera.intrinsics[:2, :2].T
+    strand = np.zeros((len(there), 2), np.float32)
+    strand[hairy] = normalised(flow)
     origin = transform(camera.camera_from_world, person.to_head(np.zeros((1, 3))))[0, 2]
-    relative = np.where(there, depth - origin, 0.0).astype(np.float32)
-    return parts, (normals, canonical, strand, relative)
+    maps = []
+    for map_values in (parts[:, None], normals, canonical, strand, (depth - origin)[:, None]):
+        kind = np.uint8 if map_values.dtype == np.uint8 else np.float32
+        whole = np.zeros((camera.height * camera.width, map_values.shape[1]), kind)
+        whole[there] = map_values
+        maps.append(whole.reshape(camera.height, camera.width, -1))
+    return maps[0][..., 0], (*maps[1:4], maps[4][..., 0])
+
+
+def _sampled(buffers: Buffers, rows: np.ndarray, columns: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Interpolates vertex attributes at some sub-pixels where something was drawn."""
+    primitive = buffers.primitive[rows, columns].astype(np.int64)
+    where = rows * buffers.primitive.shape[1] + columns
+    weights = barycentric_weights(
+        where, primitive, buffers.screen, buffers.faces, buffers.segments, buffers.primitive.shape[1]
+    )
+    out = np.zeros((len(where), values.shape[1]), np.float32)
+    triangles = len(buffers.faces)
+    for corners, first, chosen in (
+        (buffers.faces, 0, primitive < triangles),
+        (buffers.segments, triangles, primitive >= triangles),
+    ):
+        out[chosen] = interpolate_values(primitive[chosen] - first, weights[chosen], corners, values)
+    return out
 
 
 def in_neck(canonical: np.ndarray) -> np.ndarray:
