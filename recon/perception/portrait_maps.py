@@ -44,7 +44,7 @@ CANONICAL_LOW_MM, CANONICAL_HIGH_MM = (-120.0, -200.0, -150.0), (120.0, 180.0, 1
 
 @dataclass(frozen=True, eq=False)
 class PortraitMaps:
-    """What a network sees in a photograph, at the photograph's size.
+    """What a network sees in a square crop of a photograph, for each pixel of the crop.
 
     Attributes:
         alpha: Share of each pixel that shows the person or what the person wears.
@@ -94,9 +94,7 @@ def draw_canonical(
     return colour if shown is None else np.where(shown[..., None], colour, np.uint8(40))
 
 
-def draw_strands(
-    directions: Float[np.ndarray, "h w 2"], shown: np.ndarray
-) -> UInt8[np.ndarray, "h w 3"]:
+def draw_strands(directions: Float[np.ndarray, "h w 2"], shown: np.ndarray) -> UInt8[np.ndarray, "h w 3"]:
     """Draws directions of hair as HairStep does: red is hair, green grows downwards, blue to the picture's left."""
     colour = np.full((*shown.shape, 3), 255.0)
     colour[..., 1] = (directions[..., 1] + 1) * 127.5

@@ -164,7 +164,16 @@ def build_subject(
     landmarks = {key: shape.landmarks68[index] for key, index in H3DS_LANDMARKS.items()}
     if spacing_mm is None:
         return Subject(
-            seed, name, tuple(parts), trimesh.Trimesh(), landmarks, shape.landmarks68, {}, {}, strands, dict(recipe)
+            seed,
+            name,
+            tuple(parts),
+            trimesh.Trimesh(),
+            landmarks,
+            shape.landmarks68,
+            {},
+            {},
+            strands,
+            dict(recipe),
         )
     truth = union_mesh([(part.vertices, part.faces) for part in parts], spacing_mm)
     vertices = np.asarray(truth.vertices)

@@ -1,4 +1,4 @@
-"""Portraits of synthetic people with maps of what they show, by the ten thousand, for networks that look at photographs."""
+"""Portraits of synthetic people with maps of what they show, for networks that look at photographs."""
 
 from recon.synth.portraits.framing import Framing as Framing
 from recon.synth.portraits.framing import draw_framing as draw_framing
@@ -7,8 +7,8 @@ from recon.synth.portraits.people import Person as Person
 from recon.synth.portraits.people import draw_person as draw_person
 from recon.synth.portraits.people import seat as seat
 from recon.synth.portraits.people import sit as sit
-from recon.synth.portraits.shoot import Portrait as Portrait
-from recon.synth.portraits.shoot import shoot as shoot
+from recon.synth.portraits.portrait import Portrait as Portrait
+from recon.synth.portraits.portrait import shoot as shoot
 
 __all__ = [
     "Framing",

@@ -12,7 +12,15 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 Picture = Float32[np.ndarray, "h w 3"]
-KINDS = {"clutter": 0.22, "room": 0.20, "leaves": 0.14, "wall": 0.14, "letters": 0.08, "stripes": 0.08, "lights": 0.14}
+KINDS = {
+    "clutter": 0.22,
+    "room": 0.20,
+    "leaves": 0.14,
+    "wall": 0.14,
+    "letters": 0.08,
+    "stripes": 0.08,
+    "lights": 0.14,
+}
 """How often each kind is drawn."""
 OTHERS = 0.25
 """Share of backgrounds in which another person stands."""
@@ -86,9 +94,11 @@ def _room(rng: np.random.Generator, size: int) -> Picture:
 def _leaves(rng: np.random.Generator, size: int) -> Picture:
     """Leaves and branches before a sky, nearer ones larger."""
     green = np.array([0.10, 0.20, 0.05]) * np.exp(rng.normal(0, 0.4, 3))
-    x, y = _axes(size)
+    _, y = _axes(size)
     sky = np.array([0.5, 0.6, 0.8]) * rng.uniform(0.3, 1.5)
-    picture = Image.fromarray((np.sqrt(np.clip(sky * (1.2 - 0.5 * y[..., None]), 0, 1)) * 255).astype(np.uint8))
+    picture = Image.fromarray(
+        (np.sqrt(np.clip(sky * (1.2 - 0.5 * y[..., None]), 0, 1)) * 255).astype(np.uint8)
+    )
     draw = ImageDraw.Draw(picture)
     for number in range(int(rng.integers(120, 420))):
         near = 0.3 + 0.7 * number / 420
@@ -157,11 +167,13 @@ def _clutter(rng: np.random.Generator, size: int) -> Picture:
     return picture.astype(np.float32)
 
 
-def _with_person(picture: np.ndarray, light: np.ndarray, cover: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _with_person(
+    picture: np.ndarray, light: np.ndarray, cover: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     """A background with another person out of focus, mostly cut by the picture's side."""
     size = len(picture)
     scale = rng.uniform(0.6, 1.6)
-    side = int(round(size * scale))
+    side = round(size * scale)
     both = np.concatenate([light, cover[..., None]], axis=2)
     zoomed = ndimage.zoom(both, (scale, scale, 1), order=1)[:side, :side]
     blur = float(rng.uniform(0.003, 0.02)) * size
@@ -174,7 +186,9 @@ def _with_person(picture: np.ndarray, light: np.ndarray, cover: np.ndarray, rng:
     if x1 <= x0 or y1 <= y0:
         return picture
     canvas[y0:y1, x0:x1] = zoomed[y0 - top : y1 - top, x0 - left : x1 - left]
-    result: np.ndarray = canvas[..., :3] * rng.uniform(0.4, 1.3) + (1 - np.clip(canvas[..., 3:], 0, 1)) * picture
+    result: np.ndarray = (
+        canvas[..., :3] * rng.uniform(0.4, 1.3) + (1 - np.clip(canvas[..., 3:], 0, 1)) * picture
+    )
     return result
 
 

@@ -1,4 +1,4 @@
-"""Cameras of portraits: from all sides, near and far, with the head anywhere in the photograph and the crop about it."""
+"""Cameras of portraits: from all sides, near and far, the head anywhere in the photograph and the crop about it."""
 
 from __future__ import annotations
 
@@ -49,10 +49,14 @@ def draw_framing(rng: np.random.Generator, aim: Float[np.ndarray, " 3"], size: i
     pitch = float(np.clip(rng.normal(0.0, 14.0), -MOST_PITCH_DEG, MOST_PITCH_DEG))
     roll = float(np.clip(rng.normal(0.0, 11.0), -MOST_ROLL_DEG, MOST_ROLL_DEG))
     focal = float(np.exp(rng.uniform(*np.log(FOCAL_MM))))
-    share = float(np.exp(rng.uniform(np.log(0.12), np.log(0.8))))  # of the photograph's width that the head takes
+    share = float(
+        np.exp(rng.uniform(np.log(0.12), np.log(0.8)))
+    )  # of the photograph's width that the head takes
     distance = float(np.clip(focal * HEAD_MM / (share * FILM_MM), NEAREST_MM, FARTHEST_MM))
     share = focal * HEAD_MM / (distance * FILM_MM)
-    fill = float(np.exp(rng.uniform(np.log(0.34), np.log(0.85))))  # of the portrait's height that the head takes
+    fill = float(
+        np.exp(rng.uniform(np.log(0.34), np.log(0.85)))
+    )  # of the portrait's height that the head takes
     focal_px = fill * size * distance / HEAD_MM
     # The head is off the photograph's middle by up to a third of it, which the crop then looks at askew.
     reach = max(0.5 - 0.5 * share, 0.0) * 0.7 * FILM_MM / focal
@@ -66,11 +70,11 @@ def draw_framing(rng: np.random.Generator, aim: Float[np.ndarray, " 3"], size: i
 
 
 def draw_yaw(rng: np.random.Generator) -> float:
-    """Draws an azimuth of the whole circle, three times denser in front than behind, degrees."""
+    """Draws an azimuth of the whole circle, about five times denser in front than behind, degrees."""
     kind = rng.uniform()
-    if kind < 0.45:
+    if kind < 0.35:
         yaw = float(rng.normal(0.0, 35.0))
-    elif kind < 0.75:
+    elif kind < 0.60:
         yaw = float(rng.uniform(-110.0, 110.0))
     else:
         yaw = float(rng.uniform(-180.0, 180.0))

@@ -66,10 +66,17 @@ def hand(sitting: Sitting, camera: Camera, rng: np.random.Generator) -> Thing:
         along = -down + spread * side
         middle = base + 0.55 * length * along + 4.0 * out
         tip = middle + 0.5 * length * ((1 - bent) * along - bent * out)
-        pieces += [capsule(base, middle, 8.3 * size, colour), capsule(middle, tip, 7.8 * size, colour, taper=0.85)]
+        pieces += [
+            capsule(base, middle, 8.3 * size, colour),
+            capsule(middle, tip, 7.8 * size, colour, taper=0.85),
+        ]
         pieces.append(capsule(palm + 0.3 * (base - palm), base, 10.5 * size, colour))
     thumb = palm + 34.0 * size * side - 12.0 * down
-    pieces.append(capsule(thumb, thumb - 38.0 * size * down + rng.uniform(-10, 18) * side, 9.5 * size, colour, taper=0.85))
+    pieces.append(
+        capsule(
+            thumb, thumb - 38.0 * size * down + rng.uniform(-10, 18) * side, 9.5 * size, colour, taper=0.85
+        )
+    )
     pieces.append(capsule(palm - 6.0 * down, palm + 28.0 * size * down, 24.0 * size, colour))
     wrist = palm + 45.0 * size * down + 6.0 * out
     elbow = wrist + 210.0 * (down + rng.normal(0, 0.25) * side + rng.uniform(0, 0.4) * out)
@@ -95,7 +102,9 @@ def phone(sitting: Sitting, camera: Camera, rng: np.random.Generator) -> Thing:
         start = centre + axes[0] * half[0] * 1.15 - axes[1] * (10.0 + 17.0 * finger)
         pieces.append(capsule(start, start - axes[0] * rng.uniform(20, 50) + 9.0 * out, 8.5, colour))
     wrist = centre - 1.0 * half[1] * axes[1] - 8.0 * out
-    pieces.append(capsule(centre - 0.4 * half[1] * axes[1] - 18.0 * out, wrist - 60.0 * axes[1], 22.0, colour))
+    pieces.append(
+        capsule(centre - 0.4 * half[1] * axes[1] - 18.0 * out, wrist - 60.0 * axes[1], 22.0, colour)
+    )
     return Thing("phone", OCCLUDER, False, tuple(pieces))
 
 
@@ -127,7 +136,14 @@ def blob(sitting: Sitting, camera: Camera, rng: np.random.Generator) -> Thing:
         radii = (1 - share) * rng.uniform(12.0, 60.0) * rng.uniform(0.5, 1.6, 3)
         colour = any_colour(rng)
         pieces.append(
-            ball(at, radii, colour, lumps=rng.uniform(0.05, 0.5), seed=int(rng.integers(1 << 20)), rough=rng.uniform(0.0, 0.8))
+            ball(
+                at,
+                radii,
+                colour,
+                lumps=rng.uniform(0.05, 0.5),
+                seed=int(rng.integers(1 << 20)),
+                rough=rng.uniform(0.0, 0.8),
+            )
         )
     return Thing("blob", OCCLUDER, False, tuple(pieces))
 
@@ -139,7 +155,9 @@ def _seen_place(
     direction out of the head there.
     """
     person = sitting.person
-    target = person.to_head(np.array([[rng.normal(0, 45.0), rng.uniform(-80.0, 110.0), rng.normal(0, 60.0)]]))[0]
+    target = person.to_head(
+        np.array([[rng.normal(0, 45.0), rng.uniform(-80.0, 110.0), rng.normal(0, 60.0)]])
+    )[0]
     parts = [part for part in person.prepared.subject.parts if part.label != CLOTH]
     points = np.concatenate([part.vertices[::5] for part in parts])
     towards = camera.centre - target

@@ -1,4 +1,4 @@
-"""Portraits by the ten thousand: shards of a few people each, made in parallel, resumed where an earlier call stopped."""
+"""Portraits by the ten thousand: shards of a few people each, made in parallel, resumed where a call stopped."""
 
 from __future__ import annotations
 
@@ -27,12 +27,15 @@ from recon.synth.portraits.framing import Framing, draw_framing
 from recon.synth.portraits.held import draw_things
 from recon.synth.portraits.people import Person, draw_person, seat, sit
 from recon.synth.portraits.shards import FORMAT, Shot, write_shard
-from recon.synth.portraits.shoot import shoot
+from recon.synth.portraits.portrait import shoot
 
 logger = logging.getLogger(__name__)
 
 _VIEWS, _BACKDROPS = 51, 52
 """Purposes of random generators."""
+FRAME = (
+    "mean head, mm, +Y up, +Z out of the face, +X subject's left; hair by similarity of 68 landmarks at rest"
+)
 SITTING = 8
 """Pictures of one light and one set of colours."""
 PORTRAITS_PER_BACKDROP = 4
@@ -114,7 +117,9 @@ def make_portraits(
     with claimed(folder, resumed=True):
         known = _known(folder, settings)
         jobs = _jobs(seeds, settings.people_per_shard)
-        done = {name: known[name] for name, own in jobs.items() if _is_done(folder, known.get(name), name, own)}
+        done = {
+            name: known[name] for name, own in jobs.items() if _is_done(folder, known.get(name), name, own)
+        }
         kept = known | done
         missing = [job for job in jobs.items() if job[0] not in done]
         for entry in in_processes(
@@ -241,7 +246,7 @@ def _write_manifest(folder: Path, settings: PortraitSettings, shards: dict[str, 
     content = {
         "format": FORMAT,
         "settings": asdict(settings),
-        "frame": "mean head, mm, +Y up, +Z out of the face, +X subject's left; hair by similarity of 68 landmarks at rest",
+        "frame": FRAME,
         "shards": [shards[file] for file in sorted(shards)],
     }
     with replacing(folder / "manifest.json") as path:

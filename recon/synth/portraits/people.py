@@ -17,7 +17,7 @@ from recon.synth.datasets.template import at_rest
 from recon.synth.hair.styles import WIDE_SHARES
 from recon.synth.model.head_model import HeadModel, load_head_model
 from recon.synth.model.identity import Identity, generator
-from recon.synth.parts import CLOTH, EYE
+from recon.synth.parts import CLOTH, EYE, Subject
 from recon.synth.render.appearance import Appearance, appearance_of, draw_appearance
 from recon.synth.render.prepared import PreparedSubject, prepare
 from recon.synth.render.room import Lamp, Room
@@ -106,12 +106,24 @@ def seat(recipe: Mapping[str, Any], model: HeadModel | None = None) -> Person:
     """
     model = model or load_head_model()
     subject = build_subject(recipe, model=model, spacing_mm=None)
+    _, to_canonical = at_rest(model, Identity.from_recipe(recipe["identity"]))
+    family = str(recipe["hair"]["style"]["family"]) if recipe["hair"] else "bald"
     plain = recipe.get("renderer") == "plain"
-    prepared = prepare(subject, appearance_of(recipe), strands=not plain)
-    prepared = _with_flash(_with_body(prepared))
+    return person_of(subject, appearance_of(recipe), to_canonical, family, plain=plain)
+
+
+def person_of(
+    subject: Subject,
+    appearance: Appearance,
+    canonical_from_head: Float[np.ndarray, "4 4"],
+    family: str,
+    *,
+    plain: bool = False,
+) -> Person:
+    """Prepares a subject for portraits; see `Person` for the arguments."""
+    prepared = _with_flash(_with_body(prepare(subject, appearance, strands=not plain)))
     columns = prepared.columns
-    names = [columns["canonical"], columns["normal"], columns["tangent"]]
-    blocks = [prepared.attributes[:, each] for each in names]
+    blocks = [prepared.attributes[:, columns[name]] for name in ("canonical", "normal", "tangent")]
     zeros = np.zeros((len(prepared.attributes), 1), np.float32)
     for name in SCALARS:
         column = columns.get(f"scalar {name}")
@@ -122,9 +134,7 @@ def seat(recipe: Mapping[str, Any], model: HeadModel | None = None) -> Person:
         if part.label == EYE:  # its texture has coordinates of its own
             table[start : start + len(part.vertices), :3] = part.canonical
         start += len(part.vertices)
-    _, to_canonical = at_rest(model, Identity.from_recipe(recipe["identity"]))
-    family = str(recipe["hair"]["style"]["family"]) if recipe["hair"] else "bald"
-    return Person(prepared, table, to_canonical, family, plain)
+    return Person(prepared, table, canonical_from_head, family, plain)
 
 
 def sit(person: Person, seed: tuple[int, ...]) -> Sitting:

@@ -1,5 +1,4 @@
-"""Pieces that things before a face are built of: tubes, capsules, boxes, sheets, discs, rough balls; merged into one mesh.
-"""
+"""Pieces that things before a face are built of: tubes, capsules, boxes, sheets, discs, balls; one mesh of all."""
 
 from __future__ import annotations
 
@@ -167,9 +166,7 @@ def disc(
     middle = outline.mean(axis=0)
     shares = np.linspace(1.0, 0.0, 5)
     rings = [middle + share * (outline - middle) + (1 - share**2) * bulge for share in shares]
-    return Piece(
-        np.concatenate(rings), grid_faces(5, len(outline), closed=True), colour, opacity, gloss, 0.0
-    )
+    return Piece(np.concatenate(rings), grid_faces(5, len(outline), closed=True), colour, opacity, gloss, 0.0)
 
 
 def ball(
@@ -184,7 +181,9 @@ def ball(
 ) -> Piece:
     """Builds an ellipsoid, its radius uneven by the share `lumps`."""
     rows, columns = 17, 26
-    polar, turn = np.meshgrid(np.linspace(0, np.pi, rows), np.arange(columns) * 2 * np.pi / columns, indexing="ij")
+    polar, turn = np.meshgrid(
+        np.linspace(0, np.pi, rows), np.arange(columns) * 2 * np.pi / columns, indexing="ij"
+    )
     unit = np.stack([np.sin(polar) * np.cos(turn), np.cos(polar), np.sin(polar) * np.sin(turn)], axis=-1)
     unit = unit.reshape(-1, 3)
     stretch = np.exp(lumps * fractal((unit * 50).astype(np.float32), 50.0, seed))

@@ -24,7 +24,7 @@ from safetensors.numpy import save
 from recon.errors import SceneError
 from recon.files import replacing
 from recon.reading import listed, reading, table
-from recon.synth.portraits.shoot import Portrait
+from recon.synth.portraits.portrait import Portrait
 
 FORMAT = "headrecon-portraits-1"
 MAPS: dict[str, tuple[str, int]] = {
@@ -39,7 +39,7 @@ MAPS: dict[str, tuple[str, int]] = {
 """Type and channels of each map as it is stored."""
 FIELDS = ("light", *MAPS, "twin_light", "twin_alpha")
 """Fields of a record; those of the twin are empty where none was asked for."""
-STEP_MM = 0.25
+STEP_MM = 0.5
 """Step of canonical coordinates and depths."""
 QUALITY = 92
 NUMBERS = ("intrinsics", "camera_from_canonical", "angles", "person")
@@ -177,7 +177,9 @@ class Shard:
         return {name: value for name, value in vars(self).items() if name != "_file"}
 
     def _reading(self) -> Any:
-        return reading(self.path, SceneError, "a shard of portraits", "make it anew: headrecon-make-portraits")
+        return reading(
+            self.path, SceneError, "a shard of portraits", "make it anew: headrecon-make-portraits"
+        )
 
     def _slice(self, name: str, offsets: np.ndarray, index: int) -> bytes:
         return bytes(self._file.get_slice(name)[int(offsets[index]) : int(offsets[index + 1])])

@@ -39,7 +39,9 @@ def glasses(person: Person, rng: np.random.Generator) -> Thing:
     half_height, power = rng.uniform(13.0, 25.0), rng.uniform(2.0, 5.0)
     turn = np.linspace(0, 2 * np.pi, 40, endpoint=False)
     cos, sin = np.cos(turn), np.sin(turn)
-    outline = np.stack([np.sign(cos) * abs(cos) ** (2 / power), np.sign(sin) * abs(sin) ** (2 / power)], axis=1)
+    outline = np.stack(
+        [np.sign(cos) * abs(cos) ** (2 / power), np.sign(sin) * abs(sin) ** (2 / power)], axis=1
+    )
     depth = max(eyes @ forward) + rng.uniform(14.0, 19.0)
     colour, rim = any_colour(rng), float(np.exp(rng.uniform(np.log(0.5), np.log(3.2))))
     tinted = rng.uniform() < 0.4
@@ -96,7 +98,9 @@ def surgical_mask(person: Person, rng: np.random.Generator) -> Thing | None:
         edge = rim[np.argsort(-np.abs(x[used][rim]))[:30]]
         for corner in (edge[np.argmax(sheet[edge, 1])], edge[np.argmin(sheet[edge, 1])]):
             behind = ear + np.array([4.0 * side, -12.0, -14.0])
-            line = np.stack([sheet[corner], 0.5 * (sheet[corner] + behind) + 6.0 * side * np.eye(3)[0], behind])
+            line = np.stack(
+                [sheet[corner], 0.5 * (sheet[corner] + behind) + 6.0 * side * np.eye(3)[0], behind]
+            )
             pieces.append(tube(_curved(line), 1.0, np.full(3, 0.7), sides=5))
     return Thing("mask", OCCLUDER, True, tuple(pieces))
 
@@ -123,7 +127,11 @@ def hat(person: Person, rng: np.random.Generator) -> Thing | None:
     grid = _filled(grid)
     if grid.max() > MOST_HAT_MM:
         return None
-    grid = grid + rng.uniform(2.0, 5.0) + (rng.uniform(0.0, 14.0) if kind == "beanie" else 0.0) * np.linspace(0, 1, 2 * rows)[:, None]
+    grid = (
+        grid
+        + rng.uniform(2.0, 5.0)
+        + (rng.uniform(0.0, 14.0) if kind == "beanie" else 0.0) * np.linspace(0, 1, 2 * rows)[:, None]
+    )
     angle = (np.arange(columns) + 0.5) / columns * 2 * np.pi
     rim_y = np.interp(np.cos(angle), [-1.0, 1.0], [back, front]) - HAT_CENTRE_MM[1]
     shell = []
@@ -133,16 +141,30 @@ def hat(person: Person, rng: np.random.Generator) -> Thing | None:
         at = np.clip((up / np.pi + 0.5) * 2 * rows - 0.5, 0, 2 * rows - 1.001)
         low = at.astype(int)
         r = grid[low, np.arange(columns)] * (1 - at + low) + grid[low + 1, np.arange(columns)] * (at - low)
-        shell.append(r[:, None] * np.stack([np.cos(up) * np.sin(angle), np.sin(up), np.cos(up) * np.cos(angle)], axis=1))
+        shell.append(
+            r[:, None]
+            * np.stack([np.cos(up) * np.sin(angle), np.sin(up), np.cos(up) * np.cos(angle)], axis=1)
+        )
     shell_mm = np.array(shell)
     colour, rough = any_colour(rng), float(rng.choice([0.05, 0.2, 0.6]))
     own = person.to_head(shell_mm.reshape(-1, 3) + HAT_CENTRE_MM)
     pieces = [Piece(own, grid_faces(rows, columns, closed=True), colour, 1.0, 0.0, rough)]
     if kind == "beanie" and rng.uniform() < 0.6:
         band = np.concatenate([shell_mm[:4] * 1.04])
-        pieces.append(Piece(person.to_head(band.reshape(-1, 3) + HAT_CENTRE_MM), grid_faces(4, columns, closed=True), colour, 1.0, 0.0, rough))
+        pieces.append(
+            Piece(
+                person.to_head(band.reshape(-1, 3) + HAT_CENTRE_MM),
+                grid_faces(4, columns, closed=True),
+                colour,
+                1.0,
+                0.0,
+                rough,
+            )
+        )
     if kind in ("cap", "brim"):
-        pieces.append(_brim(person, rng, shell_mm[0], angle, kind, colour if rng.uniform() < 0.7 else any_colour(rng)))
+        pieces.append(
+            _brim(person, rng, shell_mm[0], angle, kind, colour if rng.uniform() < 0.7 else any_colour(rng))
+        )
     return Thing("hat", OCCLUDER, True, tuple(pieces))
 
 
@@ -159,13 +181,20 @@ def scarf(person: Person, rng: np.random.Generator) -> Thing:
             [(66.0 + 0.4 * thick) * np.sin(angle), height + wobble + 14.0 * np.cos(angle) * rng.uniform(-1, 0.4),
              -8.0 + (74.0 + 0.4 * thick) * np.cos(angle)], axis=1,
         )  # fmt: skip
-        pieces.append(tube(person.to_head(ring), thick, colour * rng.uniform(0.8, 1.2), sides=12, rough=rough))
+        pieces.append(
+            tube(person.to_head(ring), thick, colour * rng.uniform(0.8, 1.2), sides=12, rough=rough)
+        )
         height += rng.uniform(14.0, 30.0)
     return Thing("scarf", OCCLUDER, True, tuple(pieces))
 
 
 def _brim(
-    person: Person, rng: np.random.Generator, edge: np.ndarray, angle: np.ndarray, kind: str, colour: np.ndarray
+    person: Person,
+    rng: np.random.Generator,
+    edge: np.ndarray,
+    angle: np.ndarray,
+    kind: str,
+    colour: np.ndarray,
 ) -> Piece:
     """A visor in front, or a brim all round, from the lowest ring of a hat."""
     width = rng.uniform(50.0, 80.0) if kind == "cap" else rng.uniform(35.0, 85.0)
@@ -176,7 +205,10 @@ def _brim(
     out = edge * [1.0, 0.0, 1.0]
     out /= np.linalg.norm(out, axis=1, keepdims=True)
     droop = rng.uniform(-0.1, 0.45)
-    rings = [edge + s * width * np.reshape(span, (-1, 1)) * (out - [0.0, droop * s, 0.0]) for s in (0, 0.35, 0.7, 1.0)]
+    rings = [
+        edge + s * width * np.reshape(span, (-1, 1)) * (out - [0.0, droop * s, 0.0])
+        for s in (0, 0.35, 0.7, 1.0)
+    ]
     points = np.concatenate(rings) + HAT_CENTRE_MM
     return Piece(person.to_head(points), grid_faces(4, len(angle), closed=True), colour, 1.0, 0.02, 0.1)
 

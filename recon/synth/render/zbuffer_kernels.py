@@ -7,7 +7,7 @@ from recon.compiled import compiled
 
 @compiled
 def draw_triangles(screen, faces, buffer, primitive, cull=False):  # type: ignore[no-untyped-def]
-    """Writes the nearest triangle and its nearness at every sub-pixel centre; `cull` leaves out those seen from behind."""
+    """Writes the nearest triangle and its nearness at every sub-pixel centre; `cull` takes those seen from outside."""
     rows, columns = buffer.shape
     for f in range(len(faces)):
         a, b, c = faces[f]

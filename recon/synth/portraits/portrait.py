@@ -109,9 +109,20 @@ def shoot(sitting: Sitting, framing: Framing, things: list[Thing]) -> Portrait:
     cover, alpha = exposure.coverage, exposure.coverage
     if things:
         light, cover, alpha, labels = _laid_before(exposure, light, labels, things, gain * sitting.tint)
+    normals, canonical, strand, depth = maps
     return Portrait(
-        light, cover, alpha, labels, *maps, twin_light, twin_alpha, tuple(thing.kind for thing in things)
-    )  # fmt: skip
+        light=light,
+        cover=cover,
+        alpha=alpha,
+        parts=labels,
+        normals=normals,
+        canonical=canonical,
+        strand=strand,
+        depth=depth,
+        twin_light=twin_light,
+        twin_alpha=twin_alpha,
+        things=tuple(thing.kind for thing in things),
+    )
 
 
 def rasterise(
@@ -124,7 +135,9 @@ def rasterise(
     shape = (camera.height * SAMPLES, camera.width * SAMPLES)
     buffer, primitive = np.zeros(shape, np.float32), np.full(shape, EMPTY, np.int32)
     faces32 = np.ascontiguousarray(faces, np.int32)
-    draw_triangles(screen, faces32, buffer, primitive, curves is not None)  # closed surfaces hide their insides
+    draw_triangles(
+        screen, faces32, buffer, primitive, curves is not None
+    )  # closed surfaces hide their insides
     segments = np.zeros((0, 2), np.int32)
     if curves is not None and len(curves.segments):
         segments = np.ascontiguousarray(curves.segments, np.int32)
@@ -140,8 +153,12 @@ def _project(vertices, matrix, samples, nearest, screen):  # type: ignore[no-unt
         x, y, z = vertices[i]
         depth = matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2] * z + matrix[2, 3]
         near = 1.0 / depth if depth > nearest else -1.0
-        screen[i, 0] = (matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] * z + matrix[0, 3]) * near * samples
-        screen[i, 1] = (matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2] * z + matrix[1, 3]) * near * samples
+        screen[i, 0] = (
+            (matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] * z + matrix[0, 3]) * near * samples
+        )
+        screen[i, 1] = (
+            (matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2] * z + matrix[1, 3]) * near * samples
+        )
         screen[i, 2] = near
 
 
@@ -250,10 +267,17 @@ def _laid_before(
     fragments = drawn.resolve(np.zeros(len(mesh.faces), np.int64), gap=0.02)
     if len(fragments) == 0:
         return light, exposure.coverage, exposure.coverage, labels
-    found = interpolate(fragments, mesh.faces, np.concatenate([mesh.vertices, mesh.normals, mesh.table], axis=1))
+    found = interpolate(
+        fragments, mesh.faces, np.concatenate([mesh.vertices, mesh.normals, mesh.table], axis=1)
+    )
     colour = _thing_light(found, prepared, camera) * gain
     opacity, worn = found[:, 9:10], found[:, 13:14]
-    layer = splat(fragments, np.concatenate([colour * opacity, opacity, worn * opacity], axis=1), camera.height, camera.width)
+    layer = splat(
+        fragments,
+        np.concatenate([colour * opacity, opacity, worn * opacity], axis=1),
+        camera.height,
+        camera.width,
+    )
     hidden = layer[..., 3]
     cover = hidden + (1 - hidden) * exposure.coverage
     alpha = layer[..., 4] + (1 - hidden) * exposure.coverage
@@ -265,9 +289,7 @@ def _laid_before(
     return mixed.astype(np.float32), cover.astype(np.float32), alpha.astype(np.float32), labels
 
 
-def _thing_light(
-    found: np.ndarray, prepared: PreparedSubject, camera: Camera
-) -> Float32[np.ndarray, "n 3"]:
+def _thing_light(found: np.ndarray, prepared: PreparedSubject, camera: Camera) -> Float32[np.ndarray, "n 3"]:
     """Light of things: Lambert's law in the room's light, and a glossy reflection of lamps."""
     position, normal, colour = found[:, :3], found[:, 3:6], found[:, 6:9]
     view = camera.centre - position
@@ -281,6 +303,8 @@ def _thing_light(
         cosine = np.clip(normal @ lamp.direction, 0.0, None)[:, None]
         light = light + 0.8 * cosine * lamp.irradiance
         mirror = 2 * cosine * normal - lamp.direction
-        shine = shine + np.clip(np.einsum("ij,ij->i", mirror, view), 0, 1)[:, None] ** 30 * lamp.irradiance.mean()
+        shine = (
+            shine + np.clip(np.einsum("ij,ij->i", mirror, view), 0, 1)[:, None] ** 30 * lamp.irradiance.mean()
+        )
     result: np.ndarray = (colour * np.exp(uneven) * light + found[:, 10:11] * shine).astype(np.float32)
     return result
