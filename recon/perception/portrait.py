@@ -71,14 +71,14 @@ class PortraitOutput:
         depth: Depth beyond the head's origin, mm.
     """
 
-    alpha: Float[Tensor, "batch half half"]
-    parts: Float[Tensor, "batch parts half half"]
-    normals: Float[Tensor, "batch 3 quarter quarter"]
-    concentration: Float[Tensor, "batch quarter quarter"]
-    canonical: Float[Tensor, "batch 3 quarter quarter"]
-    scale: Float[Tensor, "batch 3 quarter quarter"]
-    strand: Float[Tensor, "batch 2 quarter quarter"]
-    depth: Float[Tensor, "batch quarter quarter"]
+    alpha: Float[Tensor, "batch half half2"]
+    parts: Float[Tensor, "batch parts half half2"]
+    normals: Float[Tensor, "batch 3 quarter quarter2"]
+    concentration: Float[Tensor, "batch quarter quarter2"]
+    canonical: Float[Tensor, "batch 3 quarter quarter2"]
+    scale: Float[Tensor, "batch 3 quarter quarter2"]
+    strand: Float[Tensor, "batch 2 quarter quarter2"]
+    depth: Float[Tensor, "batch quarter quarter2"]
 
 
 class PortraitNetwork(nn.Module):

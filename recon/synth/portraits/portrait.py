@@ -187,7 +187,7 @@ def person_maps(sitting: Sitting, exposure: Exposure) -> tuple[np.ndarray, tuple
     tangent = values[hairy][:, _TANGENT] @ turn
     flow = (tangent[:, :2] - ray[hairy, :2] * tangent[:, 2:]) @ camera.intrinsics[:2, :2].T
     strand = np.zeros((len(there), 2), np.float32)
-    strand[hairy] = normalised(flow)
+    strand[hairy] = flow / np.maximum(np.linalg.norm(flow, axis=1, keepdims=True), 1e-9)
     origin = transform(camera.camera_from_world, person.to_head(np.zeros((1, 3))))[0, 2]
     maps = []
     for map_values in (parts[:, None], normals, canonical, strand, (depth - origin)[:, None]):

@@ -155,7 +155,7 @@ def test_things_hide_what_is_behind_them_and_nothing_else(sitting):
     side = 60.0 * view.camera.intrinsics[0, 0] / 499.0  # its nearer side
     assert abs(shown.sum() - side**2) < 5 * side
     inner = shown & (np.roll(shown, 2, 0) & np.roll(shown, -2, 0) & np.roll(shown, 2, 1) & np.roll(shown, -2, 1))
-    assert not before.alpha[inner].any() and (before.cover[inner] == 1).all()
+    assert before.alpha[inner].max() < 1e-6 and before.cover[inner].min() > 1 - 1e-6
     np.testing.assert_array_equal(before.parts[~shown], bare.parts[~shown])
     np.testing.assert_allclose(before.twin_light, bare.light)
     np.testing.assert_allclose(before.twin_alpha, bare.alpha)

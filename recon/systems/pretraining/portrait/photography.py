@@ -103,7 +103,7 @@ def _blurred(light: Picture, skin: Bool[np.ndarray, "h w"], rng: np.random.Gener
     return light
 
 
-def _resized(light: Picture, size: int) -> Picture:
+def _resized(light: Picture, size: int) -> Float32[np.ndarray, "size size 3"]:
     bands = [
         np.asarray(
             Image.fromarray(np.ascontiguousarray(light[..., k])).resize(

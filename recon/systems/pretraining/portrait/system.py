@@ -134,10 +134,10 @@ class PortraitTrainingModule(pl.LightningModule):
         )
         return total
 
-    def on_train_batch_end(self, outputs: Any, batch: PortraitBatch, batch_idx: int) -> None:
-        """Follow the weights with their average."""
-        step = self.global_step
-        decay = min(self.average, (1 + step) / (10 + step))
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step, and follow the weights with their average, before any callback saves them."""
+        super().optimizer_step(*args, **kwargs)
+        decay = min(self.average, (1 + self.global_step) / (10 + self.global_step))
         with torch.no_grad():
             pairs = zip(self.averaged.state_dict().values(), self.network.state_dict().values(), strict=True)
             for mean, value in pairs:

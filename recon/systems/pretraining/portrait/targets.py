@@ -108,7 +108,7 @@ def mirrored(stored: Stored) -> Stored:
 
 
 def placed(
-    stored: Stored, picture: Float[np.ndarray, "h w 3"], placement: Placement, *, padded: bool
+    stored: Stored, picture: Float[np.ndarray, "h w channels"], placement: Placement, *, padded: bool
 ) -> tuple[Tensor, PortraitBatch]:
     """Cuts a sample from a portrait.
 
