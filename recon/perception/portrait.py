@@ -222,7 +222,7 @@ def load_network(path: Path) -> PortraitNetwork:
 
 def fast_on_cpu(network: PortraitNetwork) -> PortraitNetwork:
     """The network with its weights in the order in which CPUs convolve fastest."""
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 class PortraitSegmenter:

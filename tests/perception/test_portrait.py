@@ -83,7 +83,7 @@ def test_a_file_that_is_no_network_is_one_error(network, tmp_path):
 
 
 def seen_head(size, middle, px_per_mm, roll_deg):
-    """What a perfect network says of a ball of 100 mm about the head's middle, seen from the front without perspective."""
+    """What a perfect network says of a ball of 100 mm about the head's middle, from the front, without perspective."""
     turn = np.radians(roll_deg)
     right, up = np.array([np.cos(turn), np.sin(turn)]), np.array([np.sin(turn), -np.cos(turn)])
     side = size // 4
@@ -147,7 +147,9 @@ def test_a_photograph_of_any_size_is_looked_at_twice(network, tmp_path):
     path = tmp_path / "portrait.safetensors"
     save_network(path, network, {})
     segmenter = PortraitSegmenter(path, size=64)
-    photograph = Photograph(np.random.default_rng(0).random((90, 140, 3)).astype(np.float32), tmp_path / "a.jpg")
+    photograph = Photograph(
+        np.random.default_rng(0).random((90, 140, 3)).astype(np.float32), tmp_path / "a.jpg"
+    )
     crop, maps = segmenter.see(photograph)
     assert crop.size == 64 and all(np.isfinite(getattr(maps, f.name)).all() for f in fields(maps))
     mask = segmenter.mask(photograph, None)
@@ -161,8 +163,9 @@ def test_pictures_of_maps_have_the_colours_that_are_promised():
     assert draw_directions(towards)[0].tolist() == [[128, 128, 255], [255, 128, 128]]
     shown = np.array([[True, False]])
     strands = np.array([[[0.0, 1.0], [1.0, 0.0]]])
-    assert draw_strands(strands, shown)[0].tolist() == [[255, 255, 128], [40, 40, 40]]  # straight down is yellow
+    assert draw_strands(strands, shown)[0].tolist() == [
+        [255, 255, 128],
+        [40, 40, 40],
+    ]  # straight down is yellow
     points = np.array([[[-120.0, 180.0, 0.0], [0.0, 0.0, 0.0]]])
     assert draw_canonical(points, shown)[0].tolist() == [[0, 255, 128], [40, 40, 40]]
-
-

@@ -1,12 +1,12 @@
-"""Portraits of a ball with hair on its upper half, in closed form: shards of them need neither head model nor renderer."""
+"""Portraits of a ball with hair on its upper half, in closed form: they need neither head model nor renderer."""
 
 import json
 
 import numpy as np
 
 from recon.perception.portrait_maps import HAIR, SKIN
-from recon.synth.portraits.shards import Shot, write_shard
 from recon.synth.portraits.portrait import Portrait
+from recon.synth.portraits.shards import Shot, write_shard
 
 RADIUS_MM = 100.0
 
@@ -45,7 +45,8 @@ def write_toy_portraits(root, split: str, shards: int = 2, portraits: int = 6, s
     rng = np.random.default_rng(0)
     for number in range(shards):
         shots = [
-            ball_shot(size, float(rng.uniform(-180, 180)), k % 2, rng.uniform(0.1, 0.8, 3)) for k in range(portraits)
+            ball_shot(size, float(rng.uniform(-180, 180)), k % 2, rng.uniform(0.1, 0.8, 3))
+            for k in range(portraits)
         ]
         people = [
             {"name": f"{split}-{number}-{k}", "seed": k, "family": "afro" if k else "long", "held_out": bool(k),

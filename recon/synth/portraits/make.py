@@ -26,8 +26,8 @@ from recon.synth.portraits.backdrops import draw_backdrop
 from recon.synth.portraits.framing import Framing, draw_framing
 from recon.synth.portraits.held import draw_things
 from recon.synth.portraits.people import Person, draw_person, seat, sit
-from recon.synth.portraits.shards import FORMAT, Shot, write_shard
 from recon.synth.portraits.portrait import shoot
+from recon.synth.portraits.shards import FORMAT, Shot, write_shard
 
 logger = logging.getLogger(__name__)
 

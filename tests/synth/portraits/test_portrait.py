@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from recon.perception.portrait_maps import CLOTHES, EYEWEAR, EYES, HAIR, OCCLUDER, SKIN
+from recon.perception.portrait_maps import CLOTHES, EYES, EYEWEAR, HAIR, OCCLUDER, SKIN
 from recon.scene import Camera
 from recon.synth.datasets.cameras import look_at
 from recon.synth.portraits.framing import Framing
@@ -140,7 +140,9 @@ def test_the_mirrored_camera_of_a_symmetric_person_sees_mirrored_maps(person):
 def board(camera, depth_mm, label=OCCLUDER, worn=False, half=(30.0, 30.0, 1.0)):
     """A board across the line of sight, at a depth from the camera."""
     axes = camera.world_from_camera[:3, :3].T
-    return Thing("board", label, worn, (box(camera.centre + depth_mm * axes[2], axes, np.array(half), np.ones(3)),))
+    return Thing(
+        "board", label, worn, (box(camera.centre + depth_mm * axes[2], axes, np.array(half), np.ones(3)),)
+    )
 
 
 def test_things_hide_what_is_behind_them_and_nothing_else(sitting):
@@ -154,7 +156,9 @@ def test_things_hide_what_is_behind_them_and_nothing_else(sitting):
     shown = before.parts == OCCLUDER
     side = 60.0 * view.camera.intrinsics[0, 0] / 499.0  # its nearer side
     assert abs(shown.sum() - side**2) < 5 * side
-    inner = shown & (np.roll(shown, 2, 0) & np.roll(shown, -2, 0) & np.roll(shown, 2, 1) & np.roll(shown, -2, 1))
+    inner = shown & (
+        np.roll(shown, 2, 0) & np.roll(shown, -2, 0) & np.roll(shown, 2, 1) & np.roll(shown, -2, 1)
+    )
     assert before.alpha[inner].max() < 1e-6 and before.cover[inner].min() > 1 - 1e-6
     np.testing.assert_array_equal(before.parts[~shown], bare.parts[~shown])
     np.testing.assert_allclose(before.twin_light, bare.light)
@@ -169,10 +173,16 @@ def test_one_sees_through_glass(sitting):
     bare = shoot(sitting, view, [])
     axes = view.camera.world_from_camera[:3, :3]
     turn = np.linspace(0, 2 * np.pi, 30, endpoint=False)
-    ring = view.camera.centre + 500 * axes[:, 2] + 40 * (np.cos(turn)[:, None] * axes[:, 0] + np.sin(turn)[:, None] * axes[:, 1])
+    ring = (
+        view.camera.centre
+        + 500 * axes[:, 2]
+        + 40 * (np.cos(turn)[:, None] * axes[:, 0] + np.sin(turn)[:, None] * axes[:, 1])
+    )
     for opacity, label in ((0.25, SKIN), (0.75, EYEWEAR)):
         glass = Thing("glass", EYEWEAR, True, (disc(ring, np.zeros(3), np.zeros(3), opacity=opacity),))
         seen = shoot(sitting, view, [glass])
         row, column = SIZE // 2, SIZE // 2 + 3
         assert bare.parts[row, column] == SKIN and seen.parts[row, column] == label
-        np.testing.assert_allclose(seen.light[row, column], (1 - opacity) * bare.light[row, column], rtol=1e-3)
+        np.testing.assert_allclose(
+            seen.light[row, column], (1 - opacity) * bare.light[row, column], rtol=1e-3
+        )

@@ -5,7 +5,16 @@ import pytest
 
 from recon.errors import SceneError
 from recon.perception.portrait_maps import HAIR, SKIN
-from recon.synth.portraits.shards import MAPS, STEP_MM, Shard, decode_light, encode_light, packed, unpacked, write_shard
+from recon.synth.portraits.shards import (
+    MAPS,
+    STEP_MM,
+    Shard,
+    decode_light,
+    encode_light,
+    packed,
+    unpacked,
+    write_shard,
+)
 from tests.support.toy_portraits import ball_shot
 
 PEOPLE = [{"name": "a", "seed": 0, "family": "long", "held_out": False, "renderer": "full"}]
@@ -67,7 +76,9 @@ def test_a_broken_shard_is_one_error_that_names_it(tmp_path, shots):
     write_shard(path, shots, [], PEOPLE)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(SceneError, match=r"shard.safetensors cannot be read as a shard of portraits .*make it anew"):
+    with pytest.raises(
+        SceneError, match=r"shard.safetensors cannot be read as a shard of portraits .*make it anew"
+    ):
         Shard(path)
     path.write_bytes(b"")
     with pytest.raises(SceneError, match=r"shard.safetensors cannot be read"):

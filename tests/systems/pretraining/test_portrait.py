@@ -45,7 +45,9 @@ def data(tmp_path_factory):
 
 def stored_ball(size=64, yaw=0.0):
     shot = ball_shot(size, yaw).portrait
-    return Stored(shot.light, shot.cover, shot.alpha, shot.parts, shot.normals, shot.canonical, shot.strand, shot.depth)
+    return Stored(
+        shot.light, shot.cover, shot.alpha, shot.parts, shot.normals, shot.canonical, shot.strand, shot.depth
+    )
 
 
 def composed(root, *overrides):
@@ -59,7 +61,9 @@ def truth_at_cells(placement, size=64, yaw=0.0):
 
     What is seen at p in the portrait, from its middle and in sides, is seen at scale * R(turn) * M p + shift."""
     side = size // 4
-    v, u = np.meshgrid((np.arange(side) + 0.5) / side - 0.5, (np.arange(side) + 0.5) / side - 0.5, indexing="ij")
+    v, u = np.meshgrid(
+        (np.arange(side) + 0.5) / side - 0.5, (np.arange(side) + 0.5) / side - 0.5, indexing="ij"
+    )
     turn = np.radians(placement.turn_deg)
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     place = (np.stack([u, v], axis=-1) - placement.shift) @ rotation / placement.scale
@@ -142,7 +146,9 @@ def test_mirrored_twice_is_as_before_and_once_is_the_other_side():
 
 def perfect(batch, size=16):
     """What a network says that knows the truth."""
-    parts = torch.nn.functional.one_hot(batch.parts.clamp_min(0), len(PARTS)).permute(0, 3, 1, 2) * 60.0 - 30.0
+    parts = (
+        torch.nn.functional.one_hot(batch.parts.clamp_min(0), len(PARTS)).permute(0, 3, 1, 2) * 60.0 - 30.0
+    )
     return PortraitOutput(
         (batch.alpha - 0.5) * 60, parts, batch.normals, torch.full_like(batch.depth, 100.0), batch.canonical,
         torch.ones_like(batch.canonical), batch.strand, batch.depth,
@@ -169,9 +175,19 @@ def test_losses_are_least_at_the_truth(data):
         assert [key for key in terms if not torch.allclose(terms[key], truth[key])] == [name]
         assert terms[name] > truth[name]
     # a quarter turn is 1 - cos = 1, and 20 mm of depth is one unit
-    torch.testing.assert_close(objective.terms(worse["strand"], batch)["strand"], torch.tensor(0.5), atol=1e-3, rtol=0)
-    torch.testing.assert_close(objective.terms(worse["depth"], batch)["depth"], torch.tensor(0.1), atol=1e-3, rtol=0)
-    assert set(PortraitObjective(strand=0.0).terms(best, batch)) == {"parts", "alpha", "normals", "canonical", "depth"}
+    torch.testing.assert_close(
+        objective.terms(worse["strand"], batch)["strand"], torch.tensor(0.5), atol=1e-3, rtol=0
+    )
+    torch.testing.assert_close(
+        objective.terms(worse["depth"], batch)["depth"], torch.tensor(0.1), atol=1e-3, rtol=0
+    )
+    assert set(PortraitObjective(strand=0.0).terms(best, batch)) == {
+        "parts",
+        "alpha",
+        "normals",
+        "canonical",
+        "depth",
+    }
 
 
 class Fixed(PortraitNetwork):
@@ -202,13 +218,21 @@ def test_errors_are_those_that_were_put_in(data):
     parts = best.parts.clone()
     parts[:, [SKIN, HAIR]] = parts[:, [HAIR, SKIN]]
     errors = validate(Fixed(replace(best, parts=parts)), folder, [0])
-    assert errors["all"]["skin_iou"] == errors["all"]["hair_iou"] == 0 and errors["all"]["background_iou"] == 1
+    assert (
+        errors["all"]["skin_iou"] == errors["all"]["hair_iou"] == 0 and errors["all"]["background_iou"] == 1
+    )
     assert errors["all"]["alpha_iou"] == 1 and errors["all"]["parts_iou"] == pytest.approx(1 / 3, abs=1e-4)
 
 
 def test_portraits_belong_to_groups_by_side_family_and_renderer():
     about = {"yaw_deg": -91.0, "held_out": True, "renderer": "plain", "things": ("hat",)}
-    assert list(groups_of(about)) == ["all", "yaw 090-135", "family held out", "renderer plain", "with things"]
+    assert list(groups_of(about)) == [
+        "all",
+        "yaw 090-135",
+        "family held out",
+        "renderer plain",
+        "with things",
+    ]
     about = {"yaw_deg": 180.0, "held_out": False, "renderer": "full", "things": ()}
     assert list(groups_of(about)) == ["all", "yaw 135-180", "family known", "renderer full", "without things"]
 
@@ -278,14 +302,19 @@ def test_a_resumed_training_ends_with_the_same_network(tmp_path, data, monkeypat
     metrics = json.loads((tmp_path / "a" / "metrics.json").read_text())
     assert metrics["samples"] == 20 and metrics["unseen"]["all"]["portraits"] == 5
     rows = (tmp_path / "a" / "validation.csv").read_text().splitlines()
-    assert rows[0].startswith("step,samples,alpha_iou") and [row.split(",")[0] for row in rows[1:]] == ["2", "4"]
+    assert rows[0].startswith("step,samples,alpha_iou") and [row.split(",")[0] for row in rows[1:]] == [
+        "2",
+        "4",
+    ]
     assert (tmp_path / "a" / "pictures" / "unseen.png").is_file()
     assert (tmp_path / "a" / "validation.csv").read_text() == (tmp_path / "b" / "validation.csv").read_text()
 
 
 def test_training_learns_and_follows_its_weights_with_their_average(data):
     torch.manual_seed(0)
-    module = PortraitTrainingModule(PortraitNetwork([8, 8], [1, 1], 8), PortraitObjective(), 40, learning_rate=1e-2)
+    module = PortraitTrainingModule(
+        PortraitNetwork([8, 8], [1, 1], 8), PortraitObjective(), 40, learning_rate=1e-2
+    )
     batch = joined([fixed_sample(PortraitFolder(data, "train"), k) for k in range(4)])
     (optimizer,), first = [module.configure_optimizers()["optimizer"]], None
     for _ in range(30):
