@@ -162,33 +162,11 @@ def build_subject(
         parts.append(part)
         strands = curves if growth is hair else strands
     landmarks = {key: shape.landmarks68[index] for key, index in H3DS_LANDMARKS.items()}
+    marks, drawn = shape.landmarks68, dict(recipe)
+    subject = Subject(seed, name, tuple(parts), trimesh.Trimesh(), landmarks, marks, {}, {}, strands, drawn)
     if spacing_mm is None:
-        return Subject(
-            seed,
-            name,
-            tuple(parts),
-            trimesh.Trimesh(),
-            landmarks,
-            shape.landmarks68,
-            {},
-            {},
-            strands,
-            dict(recipe),
-        )
-    truth = union_mesh([(part.vertices, part.faces) for part in parts], spacing_mm)
-    vertices = np.asarray(truth.vertices)
-    return Subject(
-        seed,
-        name,
-        tuple(parts),
-        truth,
-        landmarks,
-        shape.landmarks68,
-        nearest_vertices(vertices, landmarks),
-        mark_regions(vertices, parts, landmarks["nose_tip"]),
-        strands,
-        dict(recipe),
-    )
+        return subject
+    return with_truth(subject, union_mesh([(part.vertices, part.faces) for part in parts], spacing_mm))
 
 
 def build_subject_without_hair(

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import ndimage
 
+from recon.geometry.frames import transform
 from recon.perception.portrait_maps import EYEWEAR, OCCLUDER
 from recon.synth.hair.curves import surface_normals
 from recon.synth.parts import BEARD, CLOTH
@@ -16,6 +17,7 @@ from recon.synth.render.light import diffuse_over
 EAR_MM = np.array([[-71.0, 29.0, 4.0], [71.0, 29.0, 4.0]])
 """Where temples and straps lie on the ears of the mean head."""
 HAT_CENTRE_MM = np.array([0.0, 45.0, -8.0])
+HAT_ROWS, HAT_COLUMNS = 15, 48
 MOST_HAT_MM = 175.0
 """A hat about hair further from that centre is not put on."""
 
@@ -109,63 +111,63 @@ def hat(person: Person, rng: np.random.Generator) -> Thing | None:
     """A beanie, a cap with a visor, a hat with a brim, or a hood, over the hair; None where hair stands too far out."""
     kind = str(rng.choice(["beanie", "cap", "brim", "hood"], p=[0.4, 0.3, 0.18, 0.12]))
     front, back = (rng.uniform(72.0, 96.0), rng.uniform(5.0, 45.0)) if kind != "hood" else (82.0, -75.0)
-    subject = person.prepared.subject
-    parts = [part for part in subject.parts if part.label != CLOTH]
-    points = np.concatenate([part.vertices[::3] for part in parts])
-    points = points @ person.canonical_from_head[:3, :3].T + person.canonical_from_head[:3, 3]
-    rows, columns = 15, 48
-    arm = points - HAT_CENTRE_MM
-    radius = np.linalg.norm(arm, axis=1)
-    line = np.interp(arm[:, 2], [-90.0, 90.0], [back, front]) - 8.0
-    near = points[:, 1] > line
-    turn = np.arctan2(arm[near, 0], arm[near, 2])
-    lift = np.arcsin(np.clip(arm[near, 1] / radius[near], -1, 1))
-    column = np.floor((turn / (2 * np.pi) % 1.0) * columns).astype(int) % columns
-    row = np.clip(np.floor((lift / np.pi + 0.5) * 2 * rows), 0, 2 * rows - 1).astype(int)
-    grid = np.zeros((2 * rows, columns))
-    np.maximum.at(grid, (row, column), radius[near])
-    grid = _filled(grid)
-    if grid.max() > MOST_HAT_MM:
+    radii = _radii(person, front, back)
+    if radii.max() > MOST_HAT_MM:
         return None
-    grid = (
-        grid
-        + rng.uniform(2.0, 5.0)
-        + (rng.uniform(0.0, 14.0) if kind == "beanie" else 0.0) * np.linspace(0, 1, 2 * rows)[:, None]
-    )
-    angle = (np.arange(columns) + 0.5) / columns * 2 * np.pi
-    rim_y = np.interp(np.cos(angle), [-1.0, 1.0], [back, front]) - HAT_CENTRE_MM[1]
-    shell = []
-    for share in np.linspace(0.0, 1.0, rows):
-        lowest = np.arcsin(np.clip(rim_y / 100.0, -0.95, 0.95))
-        up = lowest + share * (np.pi / 2 - lowest)
-        at = np.clip((up / np.pi + 0.5) * 2 * rows - 0.5, 0, 2 * rows - 1.001)
-        low = at.astype(int)
-        r = grid[low, np.arange(columns)] * (1 - at + low) + grid[low + 1, np.arange(columns)] * (at - low)
-        shell.append(
-            r[:, None]
-            * np.stack([np.cos(up) * np.sin(angle), np.sin(up), np.cos(up) * np.cos(angle)], axis=1)
-        )
-    shell_mm = np.array(shell)
+    rising = rng.uniform(0.0, 14.0) if kind == "beanie" else 0.0
+    radii = radii + rng.uniform(2.0, 5.0) + rising * np.linspace(0, 1, len(radii))[:, None]
+    angle = (np.arange(HAT_COLUMNS) + 0.5) / HAT_COLUMNS * 2 * np.pi
+    shell = _shell(radii, angle, front, back)
     colour, rough = any_colour(rng), float(rng.choice([0.05, 0.2, 0.6]))
-    own = person.to_head(shell_mm.reshape(-1, 3) + HAT_CENTRE_MM)
-    pieces = [Piece(own, grid_faces(rows, columns, closed=True), colour, 1.0, 0.0, rough)]
+
+    def sheet(rings: np.ndarray) -> Piece:
+        own = person.to_head(rings.reshape(-1, 3) + HAT_CENTRE_MM)
+        return Piece(own, grid_faces(len(rings), HAT_COLUMNS, closed=True), colour, 1.0, 0.0, rough)
+
+    pieces = [sheet(shell)]
     if kind == "beanie" and rng.uniform() < 0.6:
-        band = np.concatenate([shell_mm[:4] * 1.04])
-        pieces.append(
-            Piece(
-                person.to_head(band.reshape(-1, 3) + HAT_CENTRE_MM),
-                grid_faces(4, columns, closed=True),
-                colour,
-                1.0,
-                0.0,
-                rough,
-            )
-        )
+        pieces.append(sheet(shell[:4] * 1.04))
     if kind in ("cap", "brim"):
-        pieces.append(
-            _brim(person, rng, shell_mm[0], angle, kind, colour if rng.uniform() < 0.7 else any_colour(rng))
-        )
+        other = colour if rng.uniform() < 0.7 else any_colour(rng)
+        pieces.append(_brim(person, rng, shell[0], angle, kind, other))
     return Thing("hat", OCCLUDER, True, tuple(pieces))
+
+
+def _radii(person: Person, front: float, back: float) -> Float[np.ndarray, "rows columns"]:
+    """How far head and hair above a rim reach from `HAT_CENTRE_MM`, by height and azimuth of the direction, mm.
+
+    Args:
+        person: Whose head.
+        front: Height of the rim in front, canonical mm.
+        back: Its height behind.
+    """
+    parts = [part for part in person.prepared.subject.parts if part.label != CLOTH]
+    points = transform(person.canonical_from_head, np.concatenate([part.vertices[::3] for part in parts]))
+    arm = points - HAT_CENTRE_MM
+    arm = arm[points[:, 1] > np.interp(arm[:, 2], [-90.0, 90.0], [back, front]) - 8.0]
+    radius = np.linalg.norm(arm, axis=1)
+    turn = np.arctan2(arm[:, 0], arm[:, 2]) / (2 * np.pi) % 1.0
+    lift = np.arcsin(np.clip(arm[:, 1] / radius, -1, 1)) / np.pi + 0.5
+    column = np.floor(turn * HAT_COLUMNS).astype(int) % HAT_COLUMNS
+    row = np.clip(np.floor(lift * 2 * HAT_ROWS), 0, 2 * HAT_ROWS - 1).astype(int)
+    grid = np.zeros((2 * HAT_ROWS, HAT_COLUMNS))
+    np.maximum.at(grid, (row, column), radius)
+    return _filled(grid)
+
+
+def _shell(
+    radii: Float[np.ndarray, "rows columns"], angle: Float[np.ndarray, " columns"], front: float, back: float
+) -> Float[np.ndarray, "rings columns 3"]:
+    """Rings of a hat from its rim to the top, about `HAT_CENTRE_MM`, mm."""
+    rim = np.interp(np.cos(angle), [-1.0, 1.0], [back, front]) - HAT_CENTRE_MM[1]
+    lowest = np.arcsin(np.clip(rim / 100.0, -0.95, 0.95))
+    up = lowest + np.linspace(0.0, 1.0, HAT_ROWS)[:, None] * (np.pi / 2 - lowest)
+    at = np.clip((up / np.pi + 0.5) * len(radii) - 0.5, 0, len(radii) - 1.001)
+    low, column = at.astype(int), np.arange(len(angle))
+    radius = radii[low, column] * (1 - at + low) + radii[low + 1, column] * (at - low)
+    around = np.stack([np.cos(up) * np.sin(angle), np.sin(up), np.cos(up) * np.cos(angle)], axis=2)
+    result: np.ndarray = radius[..., None] * around
+    return result
 
 
 def scarf(person: Person, rng: np.random.Generator) -> Thing:

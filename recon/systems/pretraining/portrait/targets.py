@@ -8,11 +8,11 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from recon.perception.portrait_maps import BEARD, EYEWEAR, HAIR, HAIRS, OCCLUDER, SKINS
+from recon.perception.portrait_maps import BACKGROUND, EYEWEAR, HAIRS, OCCLUDER, SKINS
 from recon.synth.portraits.shards import Stored
 
 IGNORED = -1
@@ -130,26 +130,17 @@ def placed(
         grid = functional.affine_grid(matrix, [1, 1, side, side], align_corners=False)
         return functional.grid_sample(values, grid, how, padding, align_corners=False)
 
-    plain = placement == Placement()
     source = _channels(picture)
-    seen = source if plain else warped(source, size, padding=mode)
-    known, hair = _masks(stored)
-    canonical_known = hair | np.isin(stored.parts, SKINS)
-    weights = np.stack([known, canonical_known, hair]).astype(np.float32)
-    values = np.concatenate(
-        [stored.normals * known[..., None], stored.canonical * canonical_known[..., None],
-         stored.strand, (stored.depth * hair)[..., None]], axis=2,
-    )  # fmt: skip
-    coarse = torch.cat([_channels(values), torch.from_numpy(weights)[None]], dim=1)
-    coarse = warped(functional.avg_pool2d(coarse, 2), size // 4)
+    seen = source if placement == Placement() else warped(source, size, padding=mode)
+    maps, weight = _pooled(stored)
+    coarse = warped(torch.cat([maps, weight], dim=1), size // 4)
     maps, weight = coarse[:, :9], coarse[:, 9:]
-    divided = maps / weight[:, [0, 0, 0, 1, 1, 1, 2, 2, 2]].clamp_min(1e-3)
+    maps = maps / weight[:, [0, 0, 0, 1, 1, 1, 2, 2, 2]].clamp_min(1e-3)
     sign = -1.0 if placement.mirrored else 1.0
+    maps = maps * torch.tensor([sign, 1, 1, sign, 1, 1, sign, 1, 1])[None, :, None, None]
     rotation = torch.from_numpy(placement.rotation()).float()
-    normals = divided[:, :3] * torch.tensor([sign, 1.0, 1.0])[None, :, None, None]
-    normals = torch.cat([torch.einsum("ij,bjhw->bihw", rotation, normals[:, :2]), normals[:, 2:]], dim=1)
-    strand = divided[:, 6:8] * torch.tensor([sign, 1.0])[None, :, None, None]
-    strand = torch.einsum("ij,bjhw->bihw", rotation, strand)
+    across, strand = (torch.einsum("ij,bjhw->bihw", rotation, maps[:, k : k + 2]) for k in (0, 6))
+    normals = torch.cat([across, maps[:, 2:3]], dim=1)
 
     labels = _channels(stored.parts.astype(np.float32)[..., None]) + 1.0  # beyond the portrait zeros come
     parts = warped(labels, size // 2, "nearest")[:, 0].round().long() - 1
@@ -161,9 +152,9 @@ def placed(
         alpha=alpha,
         parts=parts,
         normals=functional.normalize(normals, dim=1, eps=1e-4),
-        canonical=divided[:, 3:6] * torch.tensor([sign, 1.0, 1.0])[None, :, None, None],
+        canonical=maps[:, 3:6],
         strand=functional.normalize(strand, dim=1, eps=1e-4),
-        depth=divided[:, 8],
+        depth=maps[:, 8],
         normal_weight=weight[:, 0],
         canonical_weight=weight[:, 1],
         hair_weight=weight[:, 2] * (strand.norm(dim=1) > 0.2),
@@ -171,11 +162,20 @@ def placed(
     return seen, batch
 
 
-def _masks(stored: Stored) -> tuple[Bool[np.ndarray, "h w"], Bool[np.ndarray, "h w"]]:
-    """Where normals are known, and where hair or beard is seen."""
-    shown = ~np.isin(stored.parts, (0, EYEWEAR, OCCLUDER)) & (np.abs(stored.normals).sum(axis=2) > 0.1)
-    assert HAIRS == (HAIR, BEARD)
-    return shown, np.isin(stored.parts, HAIRS)
+def _pooled(stored: Stored) -> tuple[Float[Tensor, "1 9 h w"], Float[Tensor, "1 3 h w"]]:
+    """Normals, canonical coordinates, strands and depths times where they are known, and where that is, at half size."""
+    shown = ~np.isin(stored.parts, (BACKGROUND, EYEWEAR, OCCLUDER)) & (
+        np.abs(stored.normals).sum(axis=2) > 0.1
+    )
+    hair = np.isin(stored.parts, HAIRS)
+    known = hair | np.isin(stored.parts, SKINS)
+    values = np.concatenate(
+        [stored.normals * shown[..., None], stored.canonical * known[..., None], stored.strand * hair[..., None],
+         (stored.depth * hair)[..., None]], axis=2,
+    )  # fmt: skip
+    weights = np.stack([shown, known, hair], axis=2).astype(np.float32)
+    both = functional.avg_pool2d(_channels(np.concatenate([values, weights], axis=2)), 2)
+    return both[:, :9], both[:, 9:]
 
 
 def _channels(values: np.ndarray) -> Float[Tensor, "1 channels h w"]:
