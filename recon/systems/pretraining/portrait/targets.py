@@ -163,7 +163,7 @@ def placed(
 
 
 def _pooled(stored: Stored) -> tuple[Float[Tensor, "1 9 h w"], Float[Tensor, "1 3 h w"]]:
-    """Normals, canonical coordinates, strands and depths times where they are known, and where that is, at half size."""
+    """Normals, canonical coordinates, strands and depths where they are known, and where that is, at half size."""
     shown = ~np.isin(stored.parts, (BACKGROUND, EYEWEAR, OCCLUDER)) & (
         np.abs(stored.normals).sum(axis=2) > 0.1
     )
