@@ -6,7 +6,19 @@ import numpy as np
 import pytest
 
 from recon.errors import ConfigError, SceneError
-from recon.perception.portrait_maps import BROWS, EAR, EYES, EYEWEAR, HAIR, HAIRS, LIPS, NECK, OCCLUDER, SKIN, SKINS
+from recon.perception.portrait_maps import (
+    BROWS,
+    EAR,
+    EYES,
+    EYEWEAR,
+    HAIR,
+    HAIRS,
+    LIPS,
+    NECK,
+    OCCLUDER,
+    SKIN,
+    SKINS,
+)
 from recon.scene import Camera
 from recon.synth.datasets.cameras import look_at
 from recon.synth.hair.styles import WIDE_SHARES
@@ -91,7 +103,9 @@ def test_canonical_maps_on_disk_give_the_camera(made):
             pixels = local @ shard.intrinsics[number].T
             rows, columns = np.nonzero(skin)
             scale = np.cbrt(np.linalg.det(pose[:3, :3])) * shard.intrinsics[number, 0, 0] / local[:, 2]
-            apart = np.linalg.norm(pixels[:, :2] / pixels[:, 2:] - np.stack([columns, rows], axis=1) - 0.5, axis=1)
+            apart = np.linalg.norm(
+                pixels[:, :2] / pixels[:, 2:] - np.stack([columns, rows], axis=1) - 0.5, axis=1
+            )
             assert np.median(apart / scale) < 12.0  # mm
 
 
@@ -110,7 +124,9 @@ def test_things_lie_where_they_are_worn():
     height = {part: np.nonzero(bare.parts == part)[0].mean() for part in (HAIR, BROWS, EYES, LIPS, NECK)}
     assert height[HAIR] < height[BROWS] < height[EYES] < height[LIPS] < height[NECK]
     x = bare.canonical[..., 0]
-    assert x[bare.parts == EAR].max() > 60 and np.all(x[:, : size // 2 - 8][bare.parts[:, : size // 2 - 8] == EAR] < 0)
+    assert x[bare.parts == EAR].max() > 60 and np.all(
+        x[:, : size // 2 - 8][bare.parts[:, : size // 2 - 8] == EAR] < 0
+    )
 
     def shown(thing, label):
         seen = shoot(sitting, view, [thing])
@@ -123,7 +139,9 @@ def test_things_lie_where_they_are_worn():
     assert abs(np.nonzero(rims)[0].mean() - height[EYES]) < 0.06 * size
     seen, masked = shown(surgical_mask(person, rng), OCCLUDER)
     assert masked[bare.parts == LIPS].mean() > 0.95 and not masked[bare.parts == BROWS].any()
-    np.testing.assert_array_equal(seen.alpha >= 0.99, np.maximum(seen.alpha, bare.alpha) >= 0.99)  # it is worn
+    np.testing.assert_array_equal(
+        seen.alpha >= 0.99, np.maximum(seen.alpha, bare.alpha) >= 0.99
+    )  # it is worn
     _, covered = shown(hat(person, rng), OCCLUDER)
     assert covered[bare.parts == HAIR].mean() > 0.5 and not covered[bare.parts == LIPS].any()
     _, wound = shown(scarf(person, rng), OCCLUDER)
