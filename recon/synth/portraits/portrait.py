@@ -41,6 +41,8 @@ from recon.synth.render.zbuffer_kernels import (
 SAMPLES = 3
 BRIGHT = 0.62
 """Linear light of the 95th percentile of the person in a portrait: bright, and below the sensor's end."""
+AWAY = -0.35
+"""Cosine between a hair's normal and the direction to the camera below which the hair is not drawn."""
 PART_OF_LABEL = {
     surfaces.SKIN: SKIN,
     surfaces.HAIR: HAIR,
@@ -131,7 +133,11 @@ def rasterise(
     """Draws triangles and the hairs of a subject, as `recon.synth.render.zbuffer.draw` does, in a third of the time."""
     pose = np.linalg.inv(camera.world_from_camera)
     screen = np.empty((len(vertices), 3))
-    _project(np.ascontiguousarray(vertices), camera.intrinsics @ pose[:3], SAMPLES, NEAREST_MM, screen)
+    matrix = camera.intrinsics @ pose[:3]
+    _project(np.ascontiguousarray(vertices), matrix, SAMPLES, NEAREST_MM, screen)
+    if curves is not None:
+        first = sum(len(part.vertices) for part in curves.subject.parts)
+        _hide_far_side(curves.vertices, curves.normals, first, camera.centre, AWAY, screen)
     shape = (camera.height * SAMPLES, camera.width * SAMPLES)
     buffer, primitive = np.zeros(shape, np.float32), np.full(shape, EMPTY, np.int32)
     faces32 = np.ascontiguousarray(faces, np.int32)
@@ -160,6 +166,19 @@ def _project(vertices, matrix, samples, nearest, screen):  # type: ignore[no-unt
             (matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2] * z + matrix[1, 3]) * near * samples
         )
         screen[i, 2] = near
+
+
+@compiled
+def _hide_far_side(vertices, normals, first, centre, least, screen):  # type: ignore[no-untyped-def]
+    """Leaves out vertices from `first` on whose normals point away from the camera: head and hair are before them."""
+    for i in range(first, len(vertices)):
+        along, square = 0.0, 0.0
+        for k in range(3):
+            arm = centre[k] - vertices[i, k]
+            along += arm * normals[i, k]
+            square += arm * arm
+        if along < least * np.sqrt(square):
+            screen[i, 2] = -1.0
 
 
 def person_maps(sitting: Sitting, exposure: Exposure) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:

@@ -81,9 +81,9 @@ def expose(
         segment_width_mm=prepared.segment_width_mm,
         samples=samples,
     )
-    labels = np.array(prepared.labels)[prepared.kind]
-    group = np.where(np.isin(labels, (HAIR, BEARD, *FIBRES)), -1, prepared.kind)
-    fragments = buffers.resolve(group)
+    labels = np.array(prepared.labels)
+    apart = np.isin(labels, (HAIR, BEARD, *FIBRES))
+    fragments = buffers.resolve(np.where(apart, -1, np.arange(len(labels)))[prepared.kind])
     colour = np.zeros((len(fragments), 3), np.float32)
     albedo = np.zeros((len(fragments), 3), np.float32)
     kinds = prepared.kind[fragments.primitive]
@@ -97,7 +97,7 @@ def expose(
     coverage = buffers.coverage()
     background = _background(prepared, camera)
     linear = splat(fragments, colour, height, width) + (1.0 - coverage)[..., None] * background
-    hair = (labels[fragments.primitive] == HAIR).astype(np.float32)[:, None]
+    hair = (labels[kinds] == HAIR).astype(np.float32)[:, None]
     return Exposure(
         prepared=prepared,
         camera=camera,
