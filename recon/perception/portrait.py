@@ -27,7 +27,6 @@ from recon.errors import PerceptionError
 from recon.fields.stored import check_arguments
 from recon.files import replacing
 from recon.perception.crops import Crop
-from recon.perception.masks import guided_filter
 from recon.perception.mediapipe import paste, pyramid_of
 from recon.perception.networks import Face
 from recon.perception.photograph import Photograph
@@ -50,8 +49,8 @@ FILL, SIZE = 0.55, 256
 """Share of a crop that the head takes, and pixels of the crop that the network is shown."""
 LEAST_HEAD = 0.004
 """Share of a picture below which there is no head in it."""
-RADIUS, EPSILON = 0.02, 1e-4
-"""Radius of the guided filter in sides of the crop, and its regularisation."""
+RADIUS, EPSILON = 2, 1e-4
+"""Radius of the guided filter in pixels of the finer maps, and its regularisation."""
 COARSE = {"normals": 3, "concentration": 1, "canonical": 3, "scale": 3, "strand": 2, "depth": 1}
 """Channels of each coarse map."""
 
@@ -321,12 +320,11 @@ def upsampled(output: PortraitOutput, guide: Float[np.ndarray, "size size 3"]) -
     def larger(values: Tensor) -> Tensor:
         return functional.interpolate(values, (size, size), mode="bilinear", align_corners=False)[0]
 
-    def followed(values: Tensor) -> np.ndarray:
-        return guided_filter(guide, larger(values[:, None])[0].numpy(), RADIUS * size, EPSILON, size / 256)
-
     probability = output.parts.softmax(dim=1)
-    parts = np.stack([followed(probability[:, k]) for k in range(len(PARTS))], axis=2)
-    parts = np.clip(parts, 0, 1) / np.maximum(np.clip(parts, 0, 1).sum(axis=2, keepdims=True), 1e-6)
+    fine = torch.cat([output.alpha.sigmoid()[:, None], probability], dim=1)
+    followed = guided(fine, torch.from_numpy(np.ascontiguousarray(guide.transpose(2, 0, 1)))[None])
+    followed = followed[0].clamp(0, 1).permute(1, 2, 0).numpy()
+    parts = followed[..., 1:] / np.maximum(followed[..., 1:].sum(axis=2, keepdims=True), 1e-6)
     coarse = functional.avg_pool2d(probability, 2)
     hair = coarse[:, list(HAIRS)].sum(dim=1, keepdim=True) + 1e-3
     head = hair + coarse[:, list(SKINS)].sum(dim=1, keepdim=True)
@@ -341,8 +339,8 @@ def upsampled(output: PortraitOutput, guide: Float[np.ndarray, "size size 3"]) -
         return (values / np.maximum(length, 1e-6)).astype(np.float32)
 
     return PortraitMaps(
-        alpha=np.clip(followed(output.alpha.sigmoid()), 0, 1).astype(np.float32),
-        parts=parts.astype(np.float32),
+        alpha=np.ascontiguousarray(followed[..., 0]),
+        parts=parts,
         normals=unit(larger(output.normals).permute(1, 2, 0).numpy()),
         normal_concentration=larger(output.concentration[:, None])[0].numpy(),
         canonical=within(output.canonical, head),
@@ -350,3 +348,26 @@ def upsampled(output: PortraitOutput, guide: Float[np.ndarray, "size size 3"]) -
         strand=unit(within(output.strand, hair)),
         depth=within(output.depth[:, None], hair)[..., 0],
     )
+
+
+def guided(
+    values: Float[Tensor, "1 maps half half2"], guide: Float[Tensor, "1 3 height width"]
+) -> Float[Tensor, "1 maps height width"]:
+    """Brings maps to the size of a picture along its edges: the fast guided filter (He and Sun 2015) by luminance.
+
+    Args:
+        values: Maps of any number at a lower resolution.
+        guide: The picture.
+    """
+    grey = guide.mean(dim=1, keepdim=True)
+    small = functional.interpolate(grey, values.shape[2:], mode="area")
+
+    def mean(maps: Tensor) -> Tensor:
+        return functional.avg_pool2d(maps, 2 * RADIUS + 1, 1, RADIUS, count_include_pad=False)
+
+    level, middle = mean(small), mean(values)
+    slope = (mean(small * values) - level * middle) / (mean(small * small) - level * level + EPSILON)
+    both = mean(torch.cat([slope, middle - slope * level], dim=1))
+    both = functional.interpolate(both, guide.shape[2:], mode="bilinear", align_corners=False)
+    slope, offset = both.chunk(2, dim=1)
+    return slope * grey + offset
