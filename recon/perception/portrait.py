@@ -322,8 +322,8 @@ def upsampled(output: PortraitOutput, guide: Float[np.ndarray, "size size 3"]) -
 
     probability = output.parts.softmax(dim=1)
     fine = torch.cat([output.alpha.sigmoid()[:, None], probability], dim=1)
-    followed = guided(fine, torch.from_numpy(np.ascontiguousarray(guide.transpose(2, 0, 1)))[None])
-    followed = followed[0].clamp(0, 1).permute(1, 2, 0).numpy()
+    picture = torch.from_numpy(np.ascontiguousarray(guide.transpose(2, 0, 1)))[None]
+    followed = guided(fine, picture)[0].clamp(0, 1).permute(1, 2, 0).numpy()
     parts = followed[..., 1:] / np.maximum(followed[..., 1:].sum(axis=2, keepdims=True), 1e-6)
     coarse = functional.avg_pool2d(probability, 2)
     hair = coarse[:, list(HAIRS)].sum(dim=1, keepdim=True) + 1e-3

@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -114,7 +115,7 @@ def make_portraits(
         raise ConfigError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
     folder = Path(root) / split
     folder.mkdir(parents=True, exist_ok=True)
-    with claimed(folder, resumed=True):
+    with _claimed(folder):
         known = _known(folder, settings)
         jobs = _jobs(seeds, settings.people_per_shard)
         done = {
@@ -131,6 +132,20 @@ def make_portraits(
             path = folder / entry["file"]
             logger.info("wrote %s (%d of %d shards)", path, len(done), len(jobs))
             yield PortraitProgress(path, entry["portraits"], seconds, len(done), len(jobs))
+
+
+@contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """A context in which no other process makes portraits in a folder.
+
+    Raises:
+        ConfigError: One is at work there.
+    """
+    try:
+        with claimed(folder, resumed=True):
+            yield
+    except ConfigError as error:
+        raise ConfigError(str(error).removeprefix("resume=")) from error
 
 
 def make_shard(

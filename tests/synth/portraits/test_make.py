@@ -1,6 +1,8 @@
 """Folders of portraits: the same seed the same bytes, resumed, people held apart; and things on a real head."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -31,6 +33,14 @@ from recon.synth.portraits.shards import Shard
 from recon.synth.portraits.worn import glasses, hat, scarf, surgical_mask
 from tests.support.head_model import needs_model
 
+CLAIM = """
+import sys
+from pathlib import Path
+from recon.run_folders import claimed
+with claimed(Path(sys.argv[1]), resumed=True):
+    print("claimed", flush=True)
+    sys.stdin.readline()
+"""
 SETTINGS = PortraitSettings(views=2, size=64, people_per_shard=1)
 
 
@@ -41,6 +51,22 @@ def test_settings_that_make_no_sense_are_refused():
         PortraitSettings(size=66)
     with pytest.raises(ConfigError, match="split must be one of"):
         next(make_portraits("nowhere", "all", range(1), SETTINGS))
+
+
+def test_a_folder_in_which_another_process_is_at_work_is_left_alone(tmp_path):
+    (tmp_path / "train").mkdir()
+    held = subprocess.Popen(
+        [sys.executable, "-c", CLAIM, str(tmp_path / "train")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert held.stdout.readline() == "claimed\n"
+        with pytest.raises(ConfigError, match=rf"^{tmp_path}/train: its run is at work: process {held.pid}"):
+            next(make_portraits(tmp_path, "train", range(1), SETTINGS))
+    finally:
+        held.communicate("\n", timeout=60)
 
 
 @pytest.mark.slow
