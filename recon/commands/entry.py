@@ -7,17 +7,21 @@ import this module again, so it imports nothing either.
 import importlib
 import sys
 
+MAKING = "recon.commands.making"
+"""Folder of the commands that make synthetic data."""
 
-def start(name: str) -> None:
+
+def start(name: str, folder: str = "recon.commands") -> None:
     """Answer --help, else run a command.
 
     Args:
         name: of its module in recon/commands/ and of its file in conf/.
+        folder: of its module.
     """
     if {"-h", "--help"} & set(sys.argv[1:]):
         importlib.import_module("recon.commands.command_line").print_help(name)
     else:
-        importlib.import_module(f"recon.commands.{name}").main()
+        importlib.import_module(f"{folder}.{name}").main()
 
 
 def train() -> None:
@@ -72,12 +76,17 @@ def export_source_subject() -> None:
 
 def make_scenes() -> None:
     """`headrecon-make-scenes`."""
-    start("make_scenes")
+    start("make_scenes", MAKING)
 
 
 def make_samples() -> None:
     """`headrecon-make-samples`."""
-    start("make_samples")
+    start("make_samples", MAKING)
+
+
+def make_portraits() -> None:
+    """`headrecon-make-portraits`."""
+    start("make_portraits", MAKING)
 
 
 def get_head_model() -> None:

@@ -1,7 +1,8 @@
-"""Train a shape prior.
+"""Train a shape prior, or the network that sees portraits.
 
 headrecon-pretrain prior=deepsdf data=FOLDER size=small
 headrecon-pretrain prior=pca data=FOLDER
+headrecon-pretrain network=portrait data=FOLDER
 """
 
 import logging

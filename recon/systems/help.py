@@ -24,9 +24,15 @@ TRAIN_NOTES = (
     "In brackets: what the presets cpu / gpu / paper give. Hydra's own powers work: -m for sweeps (-m views=3,8",
     "seed=0,1), --cfg job [--resolve] to see the configuration, hydra.run.dir=FOLDER for the run folder.",
 )
-GROUP_NAMES = {"pretrain": {"prior": "pretraining@training", "size": "prior_size@size"}}
-"""Options of a command that Hydra knows by another name: what `prior=` and `size=` name in pretrain.yaml are the groups
-conf/pretraining and conf/prior_size.
+GROUP_NAMES = {
+    "pretrain": {
+        "network": "pretraining@training",
+        "prior": "pretraining@training",
+        "size": "prior_size@size",
+    }
+}
+"""Options of a command that Hydra knows by another name: what `prior=` (or `network=`) and `size=` name in
+pretrain.yaml are the groups conf/pretraining and conf/prior_size.
 """
 EXIT_CODES = (
     "Exit codes: 0 done, 1 bad input or a disk that cannot be written, 130 stopped by Ctrl-C, 143 by SIGTERM."

@@ -73,7 +73,7 @@ def turned_on_neck(subject: Subject, turn: Float[np.ndarray, " 3"]) -> Subject:
         subject,
         parts=tuple(_turned_part(part, turn) for part in subject.parts),
         truth=truth,
-        landmark_vertices=nearest_vertices(vertices, subject.landmarks) if subject.landmarks else {},
+        landmark_vertices=nearest_vertices(vertices, subject.landmarks) if subject.landmark_vertices else {},
         strands=None if subject.strands is None else _turned_strands(subject.strands, turn),
     )
 

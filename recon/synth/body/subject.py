@@ -138,9 +138,15 @@ def _draw_growths(
 
 
 def build_subject(
-    recipe: Mapping[str, Any], *, model: HeadModel | None = None, spacing_mm: float = 1.5
+    recipe: Mapping[str, Any], *, model: HeadModel | None = None, spacing_mm: float | None = 1.5
 ) -> Subject:
     """Builds the person of a recipe (see `draw_recipe`).
+
+    Args:
+        recipe: Everything that was drawn.
+        model: Head model; by default the one of `load_head_model()`.
+        spacing_mm: Grid spacing of the truth's distance field; None leaves out truth and regions, as photographs
+            need neither.
 
     Raises:
         ConfigError: The recipe lacks a part, or there is no head model.
@@ -175,21 +181,11 @@ def build_subject(
         part, curves = build_hair(growth, skin, body, growth.inside_mm(model, canonical))
         parts.append(part)
         strands = curves if growth is hair else strands
-    truth = union_mesh([(part.vertices, part.faces) for part in parts], spacing_mm)
     landmarks = {key: shape.landmarks68[index] for key, index in H3DS_LANDMARKS.items()}
-    vertices = np.asarray(truth.vertices)
-    subject = Subject(
-        seed,
-        name,
-        tuple(parts),
-        truth,
-        landmarks,
-        shape.landmarks68,
-        nearest_vertices(vertices, landmarks),
-        mark_regions(vertices, parts, landmarks["nose_tip"]),
-        strands,
-        dict(recipe),
-    )
+    marks, drawn = shape.landmarks68, dict(recipe)
+    subject = Subject(seed, name, tuple(parts), trimesh.Trimesh(), landmarks, marks, {}, {}, strands, drawn)
+    if spacing_mm is not None:
+        subject = with_truth(subject, union_mesh([(part.vertices, part.faces) for part in parts], spacing_mm))
     return turned_on_neck(subject, turn) if turn.any() else subject
 
 

@@ -59,18 +59,21 @@ class Exposure:
         return sample(self.buffers, rows, columns, values)
 
 
-def expose(prepared: PreparedSubject, camera: Camera, *, samples: int = 3) -> Exposure:
+def expose(
+    prepared: PreparedSubject, camera: Camera, *, samples: int = 3, buffers: Buffers | None = None
+) -> Exposure:
     """Renders one view.
 
     Args:
         prepared: The subject.
         camera: Camera, canonical head frame.
         samples: Sub-pixels per pixel along one axis, odd.
+        buffers: What `draw` has filled for this camera; drawn here by default.
 
     Returns:
         Linear light and the buffers that passes need.
     """
-    buffers = draw(
+    buffers = buffers or draw(
         prepared.vertices,
         prepared.faces,
         camera,
@@ -78,9 +81,9 @@ def expose(prepared: PreparedSubject, camera: Camera, *, samples: int = 3) -> Ex
         segment_width_mm=prepared.segment_width_mm,
         samples=samples,
     )
-    labels = np.array(prepared.labels)[prepared.kind]
-    group = np.where(np.isin(labels, (HAIR, BEARD, *FIBRES)), -1, prepared.kind)
-    fragments = buffers.resolve(group)
+    labels = np.array(prepared.labels)
+    apart = np.isin(labels, (HAIR, BEARD, *FIBRES))
+    fragments = buffers.resolve(np.where(apart, -1, np.arange(len(labels)))[prepared.kind])
     colour = np.zeros((len(fragments), 3), np.float32)
     albedo = np.zeros((len(fragments), 3), np.float32)
     kinds = prepared.kind[fragments.primitive]
@@ -94,7 +97,7 @@ def expose(prepared: PreparedSubject, camera: Camera, *, samples: int = 3) -> Ex
     coverage = buffers.coverage()
     background = _background(prepared, camera)
     linear = splat(fragments, colour, height, width) + (1.0 - coverage)[..., None] * background
-    hair = (labels[fragments.primitive] == HAIR).astype(np.float32)[:, None]
+    hair = (labels[kinds] == HAIR).astype(np.float32)[:, None]
     return Exposure(
         prepared=prepared,
         camera=camera,

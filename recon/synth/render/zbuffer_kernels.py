@@ -6,8 +6,8 @@ from recon.compiled import compiled
 
 
 @compiled
-def draw_triangles(screen, faces, buffer, primitive):  # type: ignore[no-untyped-def]
-    """Writes the nearest triangle and its nearness at every sub-pixel centre."""
+def draw_triangles(screen, faces, buffer, primitive, cull=False):  # type: ignore[no-untyped-def]
+    """Writes the nearest triangle and its nearness at every sub-pixel centre; `cull` takes those seen from outside."""
     rows, columns = buffer.shape
     for f in range(len(faces)):
         a, b, c = faces[f]
@@ -17,7 +17,7 @@ def draw_triangles(screen, faces, buffer, primitive):  # type: ignore[no-untyped
         if az <= 0.0 or bz <= 0.0 or cz <= 0.0:
             continue
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-        if area == 0.0:
+        if area == 0.0 or (cull and area > 0.0):
             continue
         top = max(int(np.ceil(min(ay, by, cy) - 0.5)), 0)
         bottom = min(int(np.floor(max(ay, by, cy) - 0.5)), rows - 1)

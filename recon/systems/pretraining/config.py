@@ -26,7 +26,7 @@ def settle(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """
     if cfg.resume is None and OmegaConf.is_missing(cfg, "data"):
         raise ConfigError(
-            "data= is missing: the folder of training samples (with train/ and val/), or of raw scans"
+            "data= is missing: the folder of training samples or portraits (with train/ and val/), or of raw scans"
         )
     cfg = config.settle(cfg, [o for o in overrides if o.partition("=")[0] not in GROUPS])
     check(cfg)
@@ -38,8 +38,10 @@ def prior_folder(root: str, *, _root_: DictConfig) -> str:
     if _root_.get("resume"):
         return str(_root_.resume)
     now = datetime.now()
-    name = _root_.size.name if _root_.training.name == "deepsdf" else _root_.training.name
-    return str(Path(root) / f"{now:%Y-%m-%d}" / f"{now:%H-%M-%S}-prior-{name}")
+    name = f"prior-{_root_.size.name if _root_.training.name == 'deepsdf' else _root_.training.name}"
+    if _root_.training.name == "portrait":
+        name = "network-portrait"
+    return str(Path(root) / f"{now:%Y-%m-%d}" / f"{now:%H-%M-%S}-{name}")
 
 
 def check(cfg: DictConfig) -> None:

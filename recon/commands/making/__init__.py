@@ -1,0 +1,1 @@
+"""Commands that make synthetic data: scenes, training samples, portraits."""

@@ -1,0 +1,1 @@
+"""Training of the network that sees portraits, on shards of synthetic ones."""
