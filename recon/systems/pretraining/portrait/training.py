@@ -142,7 +142,7 @@ def fit(
         max_steps=system.steps,
         max_epochs=-1,
         callbacks=[
-            PortraitCurve(folder / "metrics.csv", settings.log_every),
+            PortraitCurve(folder / "metrics.csv", settings.log_every, last.seconds),
             PriorProgress(system.steps),
             PortraitValidation(
                 folder, unseen, cfg.validation.every, cfg.portrait.validation_portraits, bool(cfg.pictures)
