@@ -4,6 +4,7 @@ import codecs
 import contextlib
 import functools
 import hashlib
+import io
 import os
 import platform
 import re
@@ -14,6 +15,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from PIL import Image
 
 from recon.errors import StorageError
 from recon.storage import storage_fault
@@ -154,6 +158,27 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):  # of a file system that is read-only now
             temporary.unlink(missing_ok=True)
+
+
+def save_picture(picture: Image.Image, path: Path, **options: Any) -> None:
+    """Writes a picture in the format of the path's ending.
+
+    It is encoded in memory first: where a disk refuses, Pillow's own writing does not tell why.
+
+    Args:
+        picture: The picture.
+        path: Where to.
+        **options: Options of Pillow's encoder, for instance quality.
+
+    Raises:
+        OSError: The file cannot be written.
+        ValueError: The ending is of no format that Pillow writes.
+    """
+    if (kind := Image.registered_extensions().get(path.suffix.lower())) is None:
+        raise ValueError(f"pictures cannot be written as {path.suffix or 'a file without an ending'}")
+    content = io.BytesIO()
+    picture.save(content, format=kind, **options)
+    path.write_bytes(content.getbuffer())
 
 
 def _flush(path: Path) -> None:

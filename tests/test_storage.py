@@ -55,7 +55,7 @@ from pathlib import Path
 from PIL import Image
 from safetensors.torch import save_file
 from recon.errors import ReconError
-from recon.files import replacing
+from recon.files import replacing, save_picture
 from recon.systems.checkpoint import AtomicCheckpointIO
 
 folder = Path(sys.argv[1])
@@ -71,7 +71,7 @@ def table(path):
 
 def picture(path):
     with replacing(path) as temporary:
-        Image.fromarray((255 * big["a"].numpy()).astype(np.uint8)).save(temporary)
+        save_picture(Image.fromarray((255 * big["a"].numpy()).astype(np.uint8)), temporary)
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))
 writers = {"x.safetensors": weights, "x.npz": table, "x.png": picture,

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from PIL import Image, ImageDraw, ImageFont
 
 from recon.calibration.observing import ObservedPhotograph
-from recon.files import replacing
+from recon.files import replacing, save_picture
 from recon.geometry.drawing import hatched_page
 from recon.geometry.outlines import mask_outlines
 from recon.scene import Camera
@@ -66,7 +66,7 @@ def write_check_sheet(
     for number, line in enumerate(wrapped, len(legend)):
         pen.text((10, rows * TILE + 8 + 22 * number), line, fill="black", font=font)
     with replacing(path) as temporary:
-        sheet.save(temporary)
+        save_picture(sheet, temporary)
 
 
 def _legend(width: int) -> list[list[tuple[int, tuple[int, int, int] | None, str]]]:

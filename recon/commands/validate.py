@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from pathlib import Path
 
 from omegaconf import DictConfig, ListConfig
 
@@ -9,6 +10,7 @@ from recon import scene as scenes
 from recon.commands import command_line
 from recon.commands.command_line import exit_codes
 from recon.errors import ConfigError, ReconError
+from recon.files import save_picture
 from recon.reading import cause
 from recon.scene.scene import parse_views
 from recon.scene.sheet import contact_sheet
@@ -47,7 +49,7 @@ def run(cfg: DictConfig) -> bool:
 def write_sheet(scene: scenes.Scene, indices: list[int], path: str) -> bool:
     """Draws the contact sheet of some views; whether it could be written, and why not on stderr."""
     try:
-        contact_sheet(scene, indices).save(path)
+        save_picture(contact_sheet(scene, indices), Path(path))
     except (ReconError, OSError, ValueError) as problem:  # Pillow's for an ending that it does not know
         log.error("no contact sheet: sheet=%s: %s", path, cause(problem))
         return False

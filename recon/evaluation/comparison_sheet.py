@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from recon.evaluation.heatmap import error_colours, face_frame, scale_bar
-from recon.files import replacing
+from recon.files import replacing, save_picture
 from recon.geometry.drawing import draw, turned
 
 _ANGLE_DEG = -30.0
@@ -124,4 +124,4 @@ def write_grid(
     for column, heading in enumerate(headings):
         pen.text((column * _TILE + 8, _MARGIN + 6), heading, fill="black", font=font)
     with replacing(path) as temporary:
-        page.save(temporary)
+        save_picture(page, temporary)

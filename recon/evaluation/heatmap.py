@@ -8,7 +8,7 @@ import trimesh
 from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont
 
-from recon.files import replacing
+from recon.files import replacing, save_picture
 from recon.geometry.drawing import draw, marked_bar, turned
 from recon.geometry.surface import Surface
 
@@ -97,7 +97,7 @@ def error_sheet(
     caption = f"Colours: distance to the other surface in mm after the alignment; {clip_mm:g} mm and more are darkest."
     pen.text((10, page.height - 26), caption, fill="black", font=font)
     with replacing(path) as temporary:
-        page.save(temporary)
+        save_picture(page, temporary)
 
 
 def scale_bar(height: int, clip_mm: float) -> Image.Image:

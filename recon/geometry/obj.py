@@ -347,4 +347,4 @@ def _integers(text: bytes) -> np.ndarray:
 def _check_range(indices: np.ndarray, count: int, what: str, path: Path) -> None:
     if len(indices) and (indices.min() < 0 or indices.max() >= count):
         worst = int(indices.max()) if indices.max() >= count else int(indices.min())
-        raise MeshError(f"{path}: a face uses {what} {worst} (from 0), but there are {count}")
+        raise MeshError(f"{path}: a face uses {what} {shortened(worst)} (from 0), but there are {count}")

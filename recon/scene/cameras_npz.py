@@ -99,8 +99,10 @@ class CameraFile:
         matrix = self._matrix("scale_mat_0", ((4, 4),))
         linear = matrix[:3, :3]
         scale = np.cbrt(np.linalg.det(linear)) if np.isfinite(matrix).all() else np.nan
-        similar = np.isfinite(scale) and scale > 0
-        if not similar or not np.allclose(linear.T @ linear, scale**2 * np.eye(3), atol=1e-4 * scale**2):
+        # a size at which products of three lengths keep their digits, which all later arithmetic needs
+        similar = np.isfinite(scale) and 1e-9 < scale < 1e9 and np.abs(matrix[:3, 3]).max() < 1e9 * scale
+        similar = similar and np.allclose(matrix[3], (0, 0, 0, 1), atol=1e-6)
+        if not similar or not np.allclose(linear.T @ linear, scale**2 * np.eye(3), atol=5e-6 * scale**2):
             raise SceneError(
                 f"{self.path}: scale_mat_0 must be a finite similarity without reflection, unit sphere to "
                 f"world, got {shortened(np.array2string(matrix, precision=4))}"

@@ -19,6 +19,7 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from recon.errors import SceneError
+from recon.files import save_picture
 from recon.scene.annotations import IGNORE_FOLDER, LANDMARKS_FOLDER, write_pixels
 from recon.scene.camera import Camera
 from recon.scene.cameras_npz import CAMERA_FILE, IMAGE_FOLDERS, MASK_FOLDERS
@@ -57,7 +58,7 @@ def export_idr(scene: Scene, folder: Path | str, views: Sequence[int] | None = N
         for number, view in enumerate(chosen):
             image = work / IMAGE_FOLDERS[0] / f"{number:03d}.png"
             image.parent.mkdir(exist_ok=True)
-            Image.fromarray(to_uint8(view.image(), str(view.image_path))).save(image)
+            save_picture(Image.fromarray(to_uint8(view.image(), str(view.image_path))), image)
             _write_mask(view.mask(), work / MASK_FOLDERS[0] / image.name)
             if (ignored := view.ignored()).any():
                 _write_mask(ignored, work / IGNORE_FOLDER / image.name)
@@ -196,7 +197,7 @@ def _used(view: View) -> Bool[np.ndarray, "h w"]:
 def _write_mask(mask: Bool[np.ndarray, "h w"], path: Path) -> None:
     """A mask as an 8-bit grey PNG of 0 and 255."""
     path.parent.mkdir(exist_ok=True)
-    Image.fromarray(mask.astype(np.uint8) * 255).save(path, optimize=True)
+    save_picture(Image.fromarray(mask.astype(np.uint8) * 255), path, optimize=True)
 
 
 def _pinhole(camera: Camera) -> tuple[float, float, float, float]:

@@ -15,7 +15,7 @@ from PIL import Image
 from recon import scene as scenes
 from recon.calibration import SHEET, CalibratedScene, is_calibrated, say_warnings, scene_from_photographs
 from recon.errors import SceneError
-from recon.files import replacing
+from recon.files import replacing, save_picture
 from recon.perception import (
     Perception,
     PhotographObservation,
@@ -215,7 +215,7 @@ def _write(scene: Scene, index: int, seen: PhotographObservation, mask: Path, ig
     for path, pixels in ((mask, _as_stored(seen, seen.mask.mask)), (ignore, ignored)):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
-            Image.fromarray(pixels.astype(np.uint8) * 255).save(temporary, optimize=True)
+            save_picture(Image.fromarray(pixels.astype(np.uint8) * 255), temporary, optimize=True)
 
 
 def _as_stored(

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from PIL import Image
 
 from recon.errors import SceneError
+from recon.files import save_picture
 from recon.geometry.obj import write_obj
 from recon.scene.camera import Camera
 from recon.scene.h3ds.layout import PIXEL_CENTRE, Paths
@@ -162,9 +163,11 @@ def _write_pictures(
             integer = np.issubdtype(foreground.dtype, np.integer)
             foreground = foreground > (np.iinfo(foreground.dtype).max / 2 if integer else 0.5)
         subsampling = 0 if jpeg_quality >= 90 else 2
-        Image.fromarray(pixels).save(paths.image(index), quality=jpeg_quality, subsampling=subsampling)
+        save_picture(
+            Image.fromarray(pixels), paths.image(index), quality=jpeg_quality, subsampling=subsampling
+        )
         grey = Image.fromarray(foreground.astype(np.uint8) * 255)
-        (grey.convert("1") if mask_bits == 1 else grey).save(paths.mask(index), optimize=True)
+        save_picture(grey.convert("1") if mask_bits == 1 else grey, paths.mask(index), optimize=True)
 
 
 def _write_ignored(paths: Paths, ignored: Mapping[int, np.ndarray], cameras: Sequence[Camera]) -> None:
@@ -177,7 +180,7 @@ def _write_ignored(paths: Paths, ignored: Mapping[int, np.ndarray], cameras: Seq
                 f"got {pixels.dtype} of {pixels.shape}"
             )
         paths.ignored(index).parent.mkdir(exist_ok=True)
-        Image.fromarray(pixels.astype(np.uint8) * 255).save(paths.ignored(index), optimize=True)
+        save_picture(Image.fromarray(pixels.astype(np.uint8) * 255), paths.ignored(index), optimize=True)
 
 
 def _write_cameras(path: Path, cameras: Sequence[Camera], scale_mat: np.ndarray) -> None:

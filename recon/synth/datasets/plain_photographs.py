@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 from PIL import ExifTags, Image
 from scipy import ndimage
 
+from recon.files import save_picture
 from recon.scene import Scene
 
 Picture = tuple[Float[np.ndarray, "height width 3"], Bool[np.ndarray, "height width"]]
@@ -99,7 +100,7 @@ def _write(path: Path, pixels: Float[np.ndarray, "height width 3"], storage: Sto
     if storage.focal:
         exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.FocalLengthIn35mmFilm] = film_mm
     turned = picture if turn is None else picture.transpose(turn)
-    turned.save(path, quality=storage.quality, subsampling=0, exif=exif)
+    save_picture(turned, path, quality=storage.quality, subsampling=0, exif=exif)
 
 
 def before_background(

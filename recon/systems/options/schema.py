@@ -342,7 +342,8 @@ SCHEMAS: Mapping[str, Mapping[str, Rule]] = {
     },
     "make_portraits": {
         **dict.fromkeys(("n", "views", "people_per_shard", "workers"), COUNT),
-        **dict.fromkeys(("out", "split"), TEXT),
+        "out": PATH,
+        "split": TEXT,
         "first": SEED,
         "size": whole(32, 2048),
         "held_out": TEXTS,

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from recon.evaluation.heatmap import error_colours
-from recon.files import replacing
+from recon.files import replacing, save_picture
 from recon.geometry.drawing import (
     OrthographicView,
     above,
@@ -169,4 +169,4 @@ def _scale(std_mm: Float[np.ndarray, " vertices"]) -> float:
 
 def _save(path: Path, page: Image.Image) -> None:
     with replacing(path) as temporary:
-        page.save(temporary, compress_level=4)
+        save_picture(page, temporary, compress_level=4)

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from PIL import Image
 
-from recon.files import replacing
+from recon.files import replacing, save_picture
 from recon.rendering import CameraBundle, SurfaceBounds, render_view
 from recon.rendering.surface import Colour
 from recon.scene import View
@@ -102,4 +102,4 @@ def _blocks(image: Float[np.ndarray, "h w c"], step: int) -> Float[np.ndarray, "
 def write_png(path: Path, image: Float[np.ndarray, "h w 3"]) -> None:
     """Write sRGB in [0, 1] as an 8-bit PNG."""
     with replacing(path) as temporary:
-        Image.fromarray((np.clip(image, 0, 1) * 255).round().astype(np.uint8)).save(temporary)
+        save_picture(Image.fromarray((np.clip(image, 0, 1) * 255).round().astype(np.uint8)), temporary)

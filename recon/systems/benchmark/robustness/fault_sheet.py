@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from recon import scene as scenes
-from recon.files import replacing
+from recon.files import replacing, save_picture
 from recon.scene.sheet import contact_sheet
 from recon.synth.datasets.faults import FAULTS
 
@@ -27,7 +27,7 @@ def write(path: Path, folders: Mapping[str, Path], *, tile: int = 256, columns: 
     """
     blocks = [_block(name, folder, tile) for name, folder in folders.items()]
     with replacing(path) as temporary:
-        _grid(blocks, columns).save(temporary)
+        save_picture(_grid(blocks, columns), temporary)
     return path
 
 
