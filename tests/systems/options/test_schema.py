@@ -9,21 +9,8 @@ from omegaconf import OmegaConf
 from recon.errors import ConfigError
 from recon.resources import CONF
 from recon.systems import config
-from recon.systems.options.schema import (
-    CENTRE,
-    COUNT,
-    FLAG,
-    OPEN,
-    SCHEMAS,
-    SEED,
-    TEXT,
-    VIEWS,
-    check,
-    list_of,
-    number,
-    one_of,
-    whole,
-)  # fmt: skip
+from recon.systems.options.rules import CENTRE, COUNT, FLAG, SEED, TEXT, VIEWS, list_of, number, one_of, whole
+from recon.systems.options.schema import OPEN, SCHEMAS, check
 from recon.systems.pretraining import config as pretraining_config
 from tests.support.options import leaves
 from tests.support.runs import ROOT, composed
