@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from scipy.spatial.transform import Rotation
 
 from recon.errors import ConfigError, Interruption, PriorError, SceneError
 from recon.perception.portrait import PortraitNetwork, PortraitOutput, load_network
@@ -205,13 +206,19 @@ def test_errors_are_those_that_were_put_in(data):
     folder = PortraitFolder(data, "val")
     batch = joined([fixed_sample(folder, 0)])
     best = perfect(batch)
-    (found,) = errors_of(Fixed(best), batch)
+    cameras = [folder.camera(0)]
+    (found,) = errors_of(Fixed(best), batch, cameras)
     assert found["both"] == found["either"] > 100 and found["confusion"].sum() == 32 * 32
     assert np.trace(found["confusion"]) == 32 * 32
+    assert found["values"].pop("pose_deg") < 1.0  # a ball of 16 cells, from the means of cells
     assert max(values.max() for values in found["values"].values()) < 0.1
+    about = Rotation.from_rotvec([0.0, np.radians(25.0), 0.0]).as_matrix()
+    spun = torch.einsum("ij,bjhw->bihw", torch.from_numpy(about).float(), best.canonical)
+    (found,) = errors_of(Fixed(replace(best, canonical=spun)), batch, cameras)
+    np.testing.assert_allclose(found["values"]["pose_deg"], 25.0, atol=1.0)
     moved = best.canonical + torch.tensor([3.0, 0.0, 4.0])[None, :, None, None]
     turned = torch.stack([best.strand[:, 1], -best.strand[:, 0]], dim=1)
-    (found,) = errors_of(Fixed(replace(best, canonical=moved, strand=turned)), batch)
+    (found,) = errors_of(Fixed(replace(best, canonical=moved, strand=turned)), batch, cameras)
     np.testing.assert_allclose(found["values"]["canonical_skin_mm"], 5.0, atol=1e-3)
     np.testing.assert_allclose(found["values"]["canonical_hair_mm"], 5.0, atol=1e-3)
     np.testing.assert_allclose(found["values"]["strand_deg"], 90.0, atol=1e-2)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from recon.errors import PriorError
@@ -69,6 +70,11 @@ class PortraitFolder:
         shard, row = self.place(index)
         person = shard.people[int(shard.person[row, 0])]
         return person | {"yaw_deg": float(shard.angles[row, 0]), "things": shard.things[row]}
+
+    def camera(self, index: int) -> tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "4 4"]]:
+        """Intrinsics of a portrait's camera, pixels, and the similarity from the canonical frame to its axes, mm."""
+        shard, row = self.place(index)
+        return shard.intrinsics[row], shard.camera_from_canonical[row]
 
 
 def drawn_sample(folder: PortraitFolder, rng: np.random.Generator) -> PortraitBatch:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,10 +14,14 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from jaxtyping import Float
+from scipy.spatial.transform import Rotation
+from torch.nn.functional import avg_pool2d
 
+from recon.calibration.canonical_pose import canonical_pose
 from recon.files import replacing
-from recon.perception.portrait import PortraitNetwork
-from recon.perception.portrait_maps import PARTS
+from recon.perception.portrait import PortraitNetwork, PortraitOutput
+from recon.perception.portrait_maps import HAIRS, PARTS, SKINS
 from recon.systems.callbacks import read_rows
 from recon.systems.pretraining.portrait.data import PortraitFolder, fixed_sample
 from recon.systems.pretraining.portrait.pictures import write_sheet
@@ -25,13 +30,15 @@ from recon.systems.pretraining.portrait.targets import IGNORED, PortraitBatch, j
 
 log = logging.getLogger(__name__)
 
+TrueCamera = tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "4 4"]]
+"""Intrinsics of a camera, pixels of the picture, and the similarity from the canonical frame to its axes."""
 YAWS_DEG = (0, 30, 60, 90, 135, 180)
 """Borders of ranges of the camera's azimuth."""
 SURE = 0.99
 """Share of a cell that one kind of surface has to cover for the cell to be counted."""
 SHOWN = (
     "alpha_iou", "parts_iou", "skin_iou", "hair_iou", "normals_skin_deg", "normals_hair_deg", "canonical_skin_mm",
-    "canonical_hair_mm", "strand_deg", "strand_reversed",
+    "canonical_hair_mm", "pose_deg", "strand_deg", "strand_reversed",
 )  # fmt: skip
 """Errors that validation.csv has."""
 
@@ -68,6 +75,7 @@ class Errors:
             if len(values):
                 found[name] = float(np.median(values))
                 found[f"{name}_p90"] = float(np.percentile(values, 90))
+                found[f"{name}_p95"] = float(np.percentile(values, 95))
         strands = np.concatenate(self.values.get("strand_deg", [np.zeros(0)]))
         if len(strands):
             found["strand_mean_deg"] = float(strands.mean())
@@ -75,12 +83,19 @@ class Errors:
         return {name: round(value, 5) for name, value in found.items()}
 
 
-def errors_of(network: PortraitNetwork, batch: PortraitBatch) -> list[dict[str, Any]]:
+def errors_of(
+    network: PortraitNetwork, batch: PortraitBatch, cameras: Sequence[TrueCamera]
+) -> list[dict[str, Any]]:
     """Computes the errors of each portrait of a batch.
 
+    Args:
+        network: In evaluation mode.
+        batch: Portraits with their maps.
+        cameras: Intrinsics, and pose against the canonical frame, of each portrait.
+
     Returns:
-        For each the pixels of alpha in both and in either, the confusion of parts (rows are the truth), and angles
-        (degrees) and distances (mm) of cells of skin and of hair.
+        For each the pixels of alpha in both and in either, the confusion of parts (rows are the truth), angles
+        (degrees) and distances (mm) of cells of skin and of hair, and the angle of the camera's pose.
     """
     with torch.inference_mode():
         output = network(batch.pictures)
@@ -89,6 +104,7 @@ def errors_of(network: PortraitNetwork, batch: PortraitBatch) -> list[dict[str, 
         apart = (output.canonical - batch.canonical).norm(dim=1).cpu().numpy()
         labels = output.parts.argmax(dim=1).cpu().numpy()
         alpha = (output.alpha > 0).cpu().numpy()
+        poses = pose_errors(output, cameras)
     truth, wanted = batch.parts.cpu().numpy(), (batch.alpha > 0.5).cpu().numpy()
     hair, known, sided = (
         weight.cpu().numpy() > SURE
@@ -110,10 +126,30 @@ def errors_of(network: PortraitNetwork, batch: PortraitBatch) -> list[dict[str, 
                     "canonical_skin_mm": apart[k][skin[k]],
                     "canonical_hair_mm": apart[k][hair[k]],
                     "strand_deg": strands[k][hair[k]],
+                    "pose_deg": poses[k : k + 1],
                 },
             }
         )
     return found
+
+
+def pose_errors(output: PortraitOutput, cameras: Sequence[TrueCamera]) -> Float[np.ndarray, " portraits"]:
+    """Angles, in degrees, between true cameras and those that the canonical maps give; 180 where they give none."""
+    shares = output.parts.softmax(dim=1)[:, [*SKINS, *HAIRS]].sum(dim=1, keepdim=True)
+    shown = (avg_pool2d(shares, 2)[:, 0] > 0.5).cpu().numpy()
+    points = output.canonical.permute(0, 2, 3, 1).cpu().numpy()
+    sigmas = math.sqrt(2) * output.scale.permute(0, 2, 3, 1).cpu().numpy()
+    errors = []
+    for k, (intrinsics, camera_from_canonical) in enumerate(cameras):
+        quarter = np.diag([0.25, 0.25, 1.0]) @ intrinsics
+        found = canonical_pose(points[k], sigmas[k], shown[k], quarter)
+        if found is None:
+            errors.append(180.0)
+            continue
+        linear = camera_from_canonical[:3, :3]
+        turn = found.camera_from_canonical[:3, :3] @ linear.T / np.cbrt(np.linalg.det(linear))
+        errors.append(float(np.degrees(Rotation.from_matrix(turn).magnitude())))
+    return np.array(errors)
 
 
 def validate(
@@ -136,7 +172,8 @@ def validate(
     for start in range(0, len(indices), batch_size):
         chosen = indices[start : start + batch_size]
         batch = joined([fixed_sample(folder, index) for index in chosen]).to(device)
-        for index, found in zip(chosen, errors_of(network, batch), strict=True):
+        cameras = [folder.camera(index) for index in chosen]
+        for index, found in zip(chosen, errors_of(network, batch, cameras), strict=True):
             for group in groups_of(folder.about(index)):
                 groups[group].add(found)
     return {name: groups[name].summary() for name in sorted(groups)}
