@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import platform
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from recon.errors import ConfigError
 from recon.files import machine, remove_stale, running
+from recon.storage import storage_fault
 
 log = logging.getLogger(__name__)
 
@@ -315,8 +317,19 @@ class RunLog(logging.FileHandler):
     def __init__(self, filename: str) -> None:
         path = Path(filename)
         _refuse_link(path, path.parent)
-        self.was_there = path.exists()
+        self.was_there, self._told = path.exists(), False
         super().__init__(filename, encoding="utf-8")
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Says once on stderr that the file cannot be written, instead of a traceback for each message."""
+        fault = sys.exc_info()[1]
+        said = None if fault is None else storage_fault(fault, Path(self.baseFilename))
+        if said is None:
+            super().handleError(record)
+        elif not self._told:
+            self._told = True
+            with contextlib.suppress(OSError, ValueError):
+                sys.stderr.write(f"{said} What follows is told here alone.\n")
 
 
 _FOUND: dict[Path, tuple[Path, ...]] = {}

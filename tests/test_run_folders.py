@@ -1,5 +1,7 @@
 """A run folder belongs to one process at a time, and a refused run leaves and removes nothing."""
 
+import errno
+import io
 import json
 import logging
 import os
@@ -10,7 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from recon.commands import make_samples, make_scenes
+from recon.commands.making import make_samples, make_scenes
 from recon.errors import ConfigError
 from recon.files import machine
 from recon.run_folders import CLAIM, OWNER, RunLog, claimed, discard_if_empty, note_missing, occupied
@@ -55,6 +57,23 @@ def claim_of(**changed):
         "machine": machine(),
     }
     return json.dumps(own | changed)
+
+
+def test_a_log_that_cannot_be_written_is_said_once_and_without_a_traceback(tmp_path, capsys):
+    handler = RunLog(str(tmp_path / "train.log"))
+    handler.stream.close()
+
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    handler.stream = Full()
+    for number in range(3):
+        handler.handle(logging.makeLogRecord({"msg": f"step {number}", "levelno": logging.INFO}))
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and said.startswith(
+        f"{tmp_path / 'train.log'} cannot be written: No space left"
+    )
 
 
 def test_two_runs_of_one_second_get_folders_and_logs_of_their_own(tmp_path, caplog):
@@ -273,6 +292,7 @@ def test_two_commands_never_make_data_in_one_folder_at_once(tmp_path, monkeypatc
 
     monkeypatch.setattr(make_samples, "write_samples", unwanted)
     monkeypatch.setattr(make_scenes.batch, "make_scenes", unwanted)
+    monkeypatch.setattr(make_scenes.batch, "split_recipes", lambda *_, **__: [])  # it needs the head model
     name = command.__name__.rpartition(".")[2]
     cfg = composed(f"out={tmp_path / 'data'}", *options, name=name)
     with another_process(tmp_path / place) as (process, _):

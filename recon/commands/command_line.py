@@ -69,8 +69,9 @@ def run(name: str, task: Callable[[DictConfig], None]) -> None:
             hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")(checked)()
         except Exception as error:
             line = refusal(error, name, arguments)
-            if line is None and isinstance(error, OSError):
-                line = storage_fault(error)  # Hydra makes the folder and opens the log
+            refused = error if isinstance(error, OSError) else error.__cause__
+            if line is None and isinstance(refused, OSError):
+                line = storage_fault(refused)  # Hydra makes the folder and opens the log
             if line is None:
                 raise
             discard_noted(f"{name}.log")

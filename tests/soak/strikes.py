@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +64,7 @@ class Outcome:
 
 
 class _Moments:
-    """The moments of a process, counted in it; each is written to a file before it happens."""
+    """The moments of a process, counted in it; each is told through a pipe before it happens."""
 
     def __init__(self, strike: Strike, root: Path, record: int) -> None:
         self.strike, self.root, self.record = strike, root, record
@@ -179,25 +179,49 @@ def struck(command: Callable[[], object], strike: Strike, root: Path, timeout_s:
         TimeoutError: It hung.
     """
     root.mkdir(parents=True, exist_ok=True)
-    said, record = root.with_suffix(".said"), root.with_suffix(".moments")
+    said, record = _Pipe(), _Pipe()
     started = time.monotonic()
     child = os.fork()
     if child == 0:
-        _child(command, strike, root, said, record)
-    status = _waited(child, strike, started, timeout_s)
-    text, moments = said.read_text(errors="replace"), record.read_text().splitlines()
-    said.unlink()
-    record.unlink()
+        _child(command, strike, root, said.into, record.into)
+    status = _waited(child, strike, started, timeout_s, (said, record))
+    text, moments = said.read(), record.read().splitlines()
     seconds = time.monotonic() - started
     if status is None:
         raise TimeoutError(f"{strike}: hung for {timeout_s} s\n{text[-3000:]}")
     return Outcome(os.waitstatus_to_exitcode(status), text, moments, seconds)
 
 
-def _waited(child: int, strike: Strike, started: float, timeout_s: float) -> int | None:
+class _Pipe:
+    """A pipe that a struck process writes to: a limit of the size of files does not count for it."""
+
+    def __init__(self) -> None:
+        self.out, self.into = os.pipe()
+        os.set_blocking(self.out, False)
+        self.content = bytearray()
+
+    def drain(self) -> None:
+        """Takes what waits in the pipe, so that the process never waits for room."""
+        with suppress(BlockingIOError):
+            while part := os.read(self.out, 65536):
+                self.content += part
+
+    def read(self) -> str:
+        """Closes the pipe, and returns all that came."""
+        os.close(self.into)
+        self.drain()
+        os.close(self.out)
+        return self.content.decode(errors="replace")
+
+
+def _waited(
+    child: int, strike: Strike, started: float, timeout_s: float, pipes: Sequence[_Pipe]
+) -> int | None:
     """Waits for a process, striking it when its time has come; its status, or None if it hung and was killed."""
     pending = strike.after_s is not None
     while True:
+        for pipe in pipes:
+            pipe.drain()
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             return status
@@ -212,13 +236,12 @@ def _waited(child: int, strike: Strike, started: float, timeout_s: float) -> int
         time.sleep(0.01)
 
 
-def _child(command: Callable[[], object], strike: Strike, root: Path, said: Path, record: Path) -> None:
+def _child(command: Callable[[], object], strike: Strike, root: Path, said: int, record: int) -> None:
     """Runs the command and ends the process."""
-    out = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(out, 1)
-    os.dup2(out, 2)
+    os.dup2(said, 1)
+    os.dup2(said, 2)
     sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
-    moments = _Moments(strike, root, os.open(record, os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
+    moments = _Moments(strike, root, record)
     _count_steps(moments)
     _watch(moments)
     code = 0
