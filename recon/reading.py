@@ -89,6 +89,11 @@ def shortened(text: object, length: int = CAUSE_LENGTH) -> str:
     return line if len(line) <= length else f"{line[:length]}..."
 
 
+def missing_or_no_file(path: Path) -> str:
+    """What is wrong with a path that is no file, to end a sentence that begins with it."""
+    return "is a folder, expected a file" if path.is_dir() else "does not exist"
+
+
 def read_bytes(path: Path | str, most: int = TEXT_BYTES) -> bytes:
     """The content of a file.
 

@@ -19,6 +19,7 @@ from recon.reading import (
     check_archive,
     integer,
     listed,
+    missing_or_no_file,
     number,
     numbers,
     read_json,
@@ -132,7 +133,7 @@ def load_source_subject(path: str | Path) -> SourceSubject:
 def _read(path: Path) -> SourceSubject:
     if not path.is_file():
         raise PriorError(
-            f"the source subject {path} does not exist; make one with "
+            f"the source subject {path} {missing_or_no_file(path)}; make one with "
             "`headrecon-export-source-subject run=RUNFOLDER out=FILE`"
         )
     with reading(path, PriorError, "a source subject of this project"):

@@ -28,7 +28,7 @@ from recon.priors.tensor_files import (
     sha256_of,
     write_file,
 )
-from recon.reading import number, numbers, reading, shortened, table
+from recon.reading import missing_or_no_file, number, numbers, reading, shortened, table
 
 FORMAT = "headrecon-shape-prior-1"
 NETWORKS = {"mlp": DeepSDFNetwork, "feature_grid": FeatureGridSDFNetwork, "pca": PCAShapeModel}
@@ -140,7 +140,7 @@ def read_description(path: str | Path, sha256: str | None = None) -> PriorDescri
     path = located(path)
     if not path.is_file():
         raise PriorError(
-            f"the prior {path} does not exist; make one with "
+            f"the prior {path} {missing_or_no_file(path)}; make one with "
             "`headrecon-pretrain prior=deepsdf data=FOLDER`, or name another: prior.path=FILE"
         )
     if sha256 is not None and (found := sha256_of(path)) != sha256:

@@ -145,3 +145,5 @@ def test_a_file_that_no_longer_ships_is_named_with_what_took_its_place(tmp_path,
     assert located(own) == own  # a file that is there is meant
     with pytest.raises(PriorError, match="does not exist"):
         load_shape_prior(tmp_path / old)
+    with pytest.raises(PriorError, match=f"{own.parent} is a folder, expected a file"):
+        load_shape_prior(own.parent)
