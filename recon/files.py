@@ -70,6 +70,12 @@ def decoded(content: bytes) -> str:
     return content.decode("utf-16" if wide else "utf-8-sig")
 
 
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 @functools.cache
 def machine() -> str:
     """Eight hexadecimal digits for where process ids mean what they mean here: host, its present boot, and namespace

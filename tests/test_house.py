@@ -25,7 +25,6 @@ SHORTER = {
     "recon/compiled.py": "the one place that knows numba",
     "recon/fields/encoding.py": "shared by three kinds of network",
     "recon/resources.py": "where conf/ and priors/ lie, for all rooms",
-    "recon/systems/pretraining/training.py": "a seam: what the training of a prior is to offer",
 }
 """Modules that may be shorter than `LEAST_LINES`, and why."""
 ROOMS = [

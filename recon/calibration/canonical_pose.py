@@ -104,7 +104,7 @@ def _affine_start(
     fitted = np.linalg.lstsq(known[agree] * weight, rays[agree, :2] * weight, rcond=None)[0]
     scale = np.linalg.norm(fitted[:3], axis=0).mean()
     pose = np.eye(4)
-    rotation = _nearest_rotation(fitted[:3].T / max(scale, 1e-12))
+    rotation = _nearest_rotation(fitted[:3].T)
     pose[:3, :3] = rotation
     depth = 1.0 / max(scale, 1e-12)
     middle = points[agree].mean(axis=0)
@@ -128,7 +128,7 @@ def _refined(
     pixel: float,
 ) -> CanonicalPose | None:
     """Gauss–Newton steps on the perspective pose, with Geman–McClure weights whose scale comes down."""
-    pose = start.copy()
+    pose = start
     matrix = np.eye(6)
     scaled = np.zeros(len(points))
     for step in range(STEPS):

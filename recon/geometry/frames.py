@@ -90,6 +90,14 @@ def transform(
     return points @ matrix[:3, :3].T + matrix[:3, 3]
 
 
+def similarity_scale(matrix: Float[np.ndarray, "4 4"]) -> float | None:
+    """Scale of a similarity without reflection; None if the linear part of a matrix is none."""
+    linear = np.asarray(matrix, dtype=np.float64)[:3, :3]
+    scale = float(np.cbrt(np.linalg.det(linear)))
+    even = scale > 0 and np.allclose(linear.T @ linear, scale**2 * np.eye(3), atol=1e-5 * scale**2)
+    return scale if even else None
+
+
 def similarity(
     source: Float[np.ndarray, "n 3"], target: Float[np.ndarray, "n 3"]
 ) -> Float[np.ndarray, "4 4"]:

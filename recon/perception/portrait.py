@@ -79,6 +79,16 @@ class PortraitOutput:
     strand: Float[Tensor, "batch 2 quarter quarter2"]
     depth: Float[Tensor, "batch quarter quarter2"]
 
+    def shares(self, parts: Sequence[int]) -> Float[Tensor, "batch quarter quarter2"]:
+        """Share of each cell that shows one of some parts."""
+        probability: Tensor = functional.avg_pool2d(self.parts.softmax(dim=1), 2)
+        return probability[:, list(parts)].sum(dim=1)
+
+    @property
+    def canonical_sigma(self) -> Float[Tensor, "batch 3 quarter quarter2"]:
+        """Standard deviation of canonical coordinates, mm."""
+        return math.sqrt(2) * self.scale
+
 
 class PortraitNetwork(nn.Module):
     """The network.
@@ -283,8 +293,7 @@ def about_head(output: PortraitOutput, crop: Crop) -> Crop:
         output: What the network says of a crop, one picture.
         crop: The crop; it is returned where no head is seen in it.
     """
-    probability = functional.avg_pool2d(output.parts.softmax(dim=1), 2)[0]
-    head = probability[list(SKINS + HAIRS)].sum(dim=0)
+    head = output.shares(SKINS + HAIRS)[0]
     if head.mean() < LEAST_HEAD:
         return crop
     side = head.shape[0]
@@ -325,9 +334,8 @@ def upsampled(output: PortraitOutput, guide: Float[np.ndarray, "size size 3"]) -
     picture = torch.from_numpy(np.ascontiguousarray(guide.transpose(2, 0, 1)))[None]
     followed = guided(fine, picture)[0].clamp(0, 1).permute(1, 2, 0).numpy()
     parts = followed[..., 1:] / np.maximum(followed[..., 1:].sum(axis=2, keepdims=True), 1e-6)
-    coarse = functional.avg_pool2d(probability, 2)
-    hair = coarse[:, list(HAIRS)].sum(dim=1, keepdim=True) + 1e-3
-    head = hair + coarse[:, list(SKINS)].sum(dim=1, keepdim=True)
+    hair = output.shares(HAIRS)[:, None] + 1e-3
+    head = hair + output.shares(SKINS)[:, None]
 
     def within(values: Tensor, weight: Tensor) -> np.ndarray:
         # values of what is beside count little where the network has a clear view of one of them
@@ -344,7 +352,7 @@ def upsampled(output: PortraitOutput, guide: Float[np.ndarray, "size size 3"]) -
         normals=unit(larger(output.normals).permute(1, 2, 0).numpy()),
         normal_concentration=larger(output.concentration[:, None])[0].numpy(),
         canonical=within(output.canonical, head),
-        canonical_sigma=math.sqrt(2) * within(output.scale, head),
+        canonical_sigma=within(output.canonical_sigma, head),
         strand=unit(within(output.strand, hair)),
         depth=within(output.depth[:, None], hair)[..., 0],
     )

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recon.errors import PerceptionError
-from recon.files import cache_folder, replacing
+from recon.files import cache_folder, replacing, sha256_of
 from recon.reading import reading
 
 log = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ def network_path(network: NetworkFile) -> Path:
 def present(network: NetworkFile) -> bool:
     """The network is in the user's cache, whole."""
     path = networks_folder() / network.name
-    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == network.sha256
+    return path.is_file() and sha256_of(path) == network.sha256
 
 
 def bring_networks() -> None:

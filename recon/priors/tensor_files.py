@@ -1,6 +1,5 @@
 """Safetensors files of priors: reading, writing, and what files of earlier versions called things."""
 
-import hashlib
 import json
 import logging
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from recon.files import replacing
+from recon.files import replacing, sha256_of
 from recon.reading import table
 
 log = logging.getLogger(__name__)
@@ -98,12 +97,6 @@ def convert_file(path: str | Path, out: str | Path) -> str:
         SHA-256 of the new file.
     """
     return write_file(Path(out), read_tensors(Path(path)))
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _present_metadata(metadata: Mapping[str, str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from recon.errors import PriorError
 from recon.fields.stored import check_arguments, check_finite, made_to_fit, shapes_of
+from recon.files import sha256_of
 from recon.geometry.frames import CanonicalFrame
 from recon.priors.network import DeepSDFNetwork, FeatureGridSDFNetwork, ShapeNetwork
 from recon.priors.pca.packing import CODEC, cached, packed, unpacked
@@ -25,7 +26,6 @@ from recon.priors.tensor_files import (
     read_metadata,
     read_shapes,
     read_tensors,
-    sha256_of,
     write_file,
 )
 from recon.reading import missing_or_no_file, number, numbers, reading, shortened, table

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from recon.errors import SceneError
+from recon.geometry.frames import similarity_scale
 
 FARTHEST = 1e12
 """Numbers of a camera, pixels or millimetres, beyond which sums of squares lose their meaning."""
@@ -177,8 +178,8 @@ class Camera:
             SceneError: The 4x4 matrix is not a similarity without reflection.
         """
         linear = np.asarray(similarity, dtype=np.float64)[:3, :3]
-        scale = np.cbrt(np.linalg.det(linear))
-        if not scale > 0 or not np.allclose(linear.T @ linear, scale**2 * np.eye(3), atol=1e-5 * scale**2):
+        scale = similarity_scale(similarity)
+        if scale is None:
             raise SceneError(
                 "expected a 4x4 similarity without reflection (rotation, one scale, translation)"
             )

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from recon.errors import SceneError
+from recon.geometry.frames import similarity_scale
 from recon.reading import read_arrays, reading, shortened
 from recon.scene.annotations import ignore_paths, landmark_paths
 from recon.scene.camera import Camera
@@ -97,12 +98,12 @@ class CameraFile:
                 "the head to world coordinates (diag(r, r, r, 1) with the sphere's centre in the last column)"
             )
         matrix = self._matrix("scale_mat_0", ((4, 4),))
-        linear = matrix[:3, :3]
-        scale = np.cbrt(np.linalg.det(linear)) if np.isfinite(matrix).all() else np.nan
+        scale = similarity_scale(matrix) if np.isfinite(matrix).all() else None
         # a size at which products of three lengths keep their digits, which all later arithmetic needs
-        similar = np.isfinite(scale) and 1e-9 < scale < 1e9 and np.abs(matrix[:3, 3]).max() < 1e9 * scale
+        similar = scale is not None and 1e-9 < scale < 1e9 and np.abs(matrix[:3, 3]).max() < 1e9 * scale
         similar = similar and np.allclose(matrix[3], (0, 0, 0, 1), atol=1e-6)
-        if not similar or not np.allclose(linear.T @ linear, scale**2 * np.eye(3), atol=5e-6 * scale**2):
+        # cameras are taken to the unit sphere by its inverse
+        if not similar or similarity_scale(np.linalg.inv(matrix)) is None:
             raise SceneError(
                 f"{self.path}: scale_mat_0 must be a finite similarity without reflection, unit sphere to "
                 f"world, got {shortened(np.array2string(matrix, precision=4))}"

@@ -13,6 +13,34 @@ LOOK_EVERY = 20
 """Steps between two looks at what was counted on the device; each look waits for it."""
 
 
+class BadGradients:
+    """Counts steps in a row whose gradient is not finite, on the host.
+
+    Args:
+        advice: What to do if there are too many, to end a sentence.
+    """
+
+    def __init__(self, advice: str) -> None:
+        self.advice, self.in_a_row = advice, 0
+
+    def count(self, finite: bool, step: int) -> None:
+        """Counts a step.
+
+        Args:
+            finite: Whether its gradient is.
+            step: Number of the step, for the message.
+
+        Raises:
+            ReconError: `MAX_BAD_STEPS` steps in a row were bad.
+        """
+        self.in_a_row = 0 if finite else self.in_a_row + 1
+        if self.in_a_row >= MAX_BAD_STEPS:
+            raise ReconError(
+                f"the gradient was not finite in {MAX_BAD_STEPS} steps in a row (step {step}); the last good state is "
+                f"in checkpoints/last.ckpt; {self.advice}"
+            )
+
+
 class BadSteps(nn.Module):
     """Zeroes the gradients of bad steps and counts these, on the device; somebody must look at the count now and then.
 

@@ -246,12 +246,17 @@ class CurveFile(pl.Callback):
         """Write the whole file anew, with a column for each loss of its rows."""
         losses = (name for row in rows for name in row if name.startswith("loss_"))
         self.columns = tuple(dict.fromkeys([*self.columns, *losses]))
-        text = io.StringIO()
-        writer = csv.DictWriter(text, self.columns, restval="", extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        with replacing(self.path) as temporary:
-            temporary.write_text(text.getvalue())
+        write_rows(self.path, self.columns, rows)
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes a table of figures by step anew; what a row lacks is empty, what no column is for is left out."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    with replacing(path) as temporary:
+        temporary.write_text(text.getvalue())
 
 
 def read_rows(path: Path, last_step: int) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from recon.errors import PriorError
+from recon.files import sha256_of
 from recon.priors import (
     CanonicalFrame,
     DeepSDFNetwork,
@@ -20,7 +21,6 @@ from recon.priors import (
     load_source_subject,
 )
 from recon.priors.shipped import RETIRED, SHA256, hash_of, located, shipped
-from recon.priors.tensor_files import sha256_of
 
 CANONICAL = {
     "centre_mm": [0.0, -25.0, -5.0],

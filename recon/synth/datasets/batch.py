@@ -13,7 +13,7 @@ import numpy as np
 import trimesh
 
 from recon.errors import ConfigError, SceneError
-from recon.files import replacing
+from recon.files import replacing, sha256_of
 from recon.geometry.decimation import decimate
 from recon.processes import in_processes
 from recon.scene.h3ds.layout import Paths
@@ -261,9 +261,7 @@ def file_hashes(folder: Path | str) -> dict[str, str]:
     """Computes the SHA-256 of every file below a folder, by relative path."""
     folder = Path(folder)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
-    }
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
 
 
 def _key(recipe: Mapping[str, Any], settings: SceneSettings) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import time
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from recon.errors import ConfigError, SceneError
-from recon.files import replacing
+from recon.files import replacing, sha256_of
 from recon.geometry.frames import transform
 from recon.processes import in_processes
 from recon.reading import read_json, reading, shortened, table
@@ -169,12 +168,11 @@ def make_shard(
     count = max(len(shots) // PORTRAITS_PER_BACKDROP, 1)
     backdrops = [draw_backdrop(rng, settings.size, others) for _ in range(count)]
     write_shard(folder / file, shots, backdrops, people, twins=settings.twins)
-    digest = hashlib.sha256((folder / file).read_bytes()).hexdigest()
     return {
         "file": file,
         "seeds": list(seeds),
         "portraits": len(shots),
-        "sha256": digest,
+        "sha256": sha256_of(folder / file),
         "seconds": time.perf_counter() - started,
     }
 

@@ -58,8 +58,8 @@ _LIP, _BROW, _EAR, _MOUTH, _BARE = range(9, 14)
 
 
 @dataclass(frozen=True, eq=False)
-class Portrait:
-    """One portrait without a background, and its maps.
+class Stored:
+    """A portrait without a background, and its maps: what a shard keeps.
 
     Attributes:
         light: Linear light of the person and the things before the person, weighted by coverage.
@@ -71,9 +71,6 @@ class Portrait:
             canonical frame, those of skin the corresponding point of the mean head.
         strand: Unit direction in the picture of hair and beard, root to tip; zeros elsewhere.
         depth: Distance along the optical axis beyond that of the head's canonical origin, mm.
-        twin_light: Light of the person alone.
-        twin_alpha: Coverage of the person alone.
-        things: Kinds of the things before the person.
     """
 
     light: Float32[np.ndarray, "h w 3"]
@@ -84,6 +81,18 @@ class Portrait:
     canonical: Float32[np.ndarray, "h w 3"]
     strand: Float32[np.ndarray, "h w 2"]
     depth: Float32[np.ndarray, "h w"]
+
+
+@dataclass(frozen=True, eq=False)
+class Portrait(Stored):
+    """A portrait as it was taken, with what a shard keeps only if it is asked to.
+
+    Attributes:
+        twin_light: Light of the person alone.
+        twin_alpha: Coverage of the person alone.
+        things: Kinds of the things before the person.
+    """
+
     twin_light: Float32[np.ndarray, "h w 3"]
     twin_alpha: Float32[np.ndarray, "h w"]
     things: tuple[str, ...]

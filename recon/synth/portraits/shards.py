@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, Float32
 from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import save
@@ -24,7 +24,7 @@ from safetensors.numpy import save
 from recon.errors import SceneError
 from recon.files import replacing
 from recon.reading import listed, reading, table
-from recon.synth.portraits.portrait import Portrait
+from recon.synth.portraits.portrait import Portrait, Stored
 
 FORMAT = "headrecon-portraits-1"
 MAPS: dict[str, tuple[str, int]] = {
@@ -64,31 +64,6 @@ class Shot:
     angles: tuple[float, float, float, float]
     person: int
     sitting: int
-
-
-@dataclass(frozen=True, eq=False)
-class Stored:
-    """A portrait as it is read.
-
-    Attributes:
-        light: Linear light without background, weighted by cover.
-        cover: Share of each pixel through which no background is seen.
-        alpha: Share of each pixel that shows the person or what is worn.
-        parts: Number of the part.
-        normals: Unit normals, camera axes; zeros where there is none.
-        canonical: Canonical coordinates, mm.
-        strand: Unit direction of hair; zeros elsewhere.
-        depth: Depth beyond the head's origin, mm.
-    """
-
-    light: Float32[np.ndarray, "h w 3"]
-    cover: Float32[np.ndarray, "h w"]
-    alpha: Float32[np.ndarray, "h w"]
-    parts: UInt8[np.ndarray, "h w"]
-    normals: Float32[np.ndarray, "h w 3"]
-    canonical: Float32[np.ndarray, "h w 3"]
-    strand: Float32[np.ndarray, "h w 2"]
-    depth: Float32[np.ndarray, "h w"]
 
 
 def write_shard(

@@ -12,12 +12,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recon.errors import ReconError
 from recon.geometry.frames import FACE_RADIUS_MM, CanonicalFrame
 from recon.priors import FeatureGridSDFNetwork, ShapeNetwork
 from recon.priors.data.batches import Batch, DistanceBatch, LatticeBatch, SurfaceBatch
-
-MAX_BAD_STEPS = 20
+from recon.systems.bad_steps import BadGradients
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ class Pretraining(pl.LightningModule):
         self.network, self.codes = network, nn.Parameter(codes.clone())
         self.canonical, self.objective, self.rates = canonical, objective, rates
         self.steps, self.lattice_steps = steps, lattice_steps
-        self._bad_steps = 0
+        self._bad_gradients = BadGradients("try lower size.rates")
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step on a batch of any kind; the logged loss is the mean over all processes."""
@@ -190,17 +188,11 @@ class Pretraining(pl.LightningModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Zero gradients that are not finite; too many such steps in a row end the run."""
         gradients = [p.grad for p in self.parameters() if p.grad is not None]
-        if torch.isfinite(torch.stack([g.sum() for g in gradients]).sum()):
-            self._bad_steps = 0
-            return
-        for gradient in gradients:
-            gradient.zero_()
-        self._bad_steps += 1
-        if self._bad_steps >= MAX_BAD_STEPS:
-            raise ReconError(
-                f"the gradient was not finite in {MAX_BAD_STEPS} steps in a row (step {self.global_step}); "
-                "the last good state is in checkpoints/last.ckpt; try lower size.rates"
-            )
+        finite = bool(torch.isfinite(torch.stack([g.sum() for g in gradients]).sum()))
+        if not finite:
+            for gradient in gradients:
+                gradient.zero_()
+        self._bad_gradients.count(finite, self.global_step)
 
     def configure_optimizers(self) -> Any:
         """Adam with a rate for grids, layers and codes each."""

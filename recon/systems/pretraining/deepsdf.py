@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from recon.errors import ConfigError, Interruption
 from recon.systems.pretraining import outputs
 from recon.systems.pretraining.run import prepare, train
+from recon.systems.pretraining.training import check_shares
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,7 @@ class AutoDecoderTraining:
             raise ConfigError(f"size.init={cfg.size.init}: choose auto, components or sphere")
         if cfg.size.lattice_share > 0 and cfg.size.network.kind != "feature_grid":
             raise ConfigError("size.lattice_share is for size.network.kind=feature_grid; set it to 0")
-        devices = cfg.trainer.devices
-        world = int(devices) * int(cfg.trainer.num_nodes) if isinstance(devices, int) else 1
-        for name in ("heads", "nodes"):
-            if cfg.size[name] % world:
-                raise ConfigError(
-                    f"size.{name}={cfg.size[name]} cannot be shared evenly among {world} processes; "
-                    f"choose a multiple of {world}"
-                )
+        check_shares(cfg, {f"size.{name}": int(cfg.size[name]) for name in ("heads", "nodes")})
 
     def run(self, cfg: DictConfig, folder: Path, record: Callable[[], None]) -> None:
         """Train and write the prior."""

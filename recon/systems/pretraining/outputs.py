@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from recon.files import replacing
 from recon.priors import ShapePrior, save_shape_prior
@@ -31,6 +31,17 @@ HEAD_MODEL_NOTICE = (
 )
 
 
+def provenance(cfg: DictConfig, train_s: float) -> dict[str, Any]:
+    """By what command, where, when and in how many seconds something was trained by gradient descent."""
+    return {
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "hardware": f"{platform.machine()}, {device_of(cfg)}, {cfg.trainer.devices} process(es)",
+        "software": f"torch {torch.__version__}, python {platform.python_version()}",
+        "date": datetime.now().date().isoformat(),
+        "train_s": round(train_s),
+    }
+
+
 def trained(task: PriorTask, measured: Mapping[str, Any]) -> ShapePrior:
     """The shape model as it is saved, with the facts of its making."""
     cfg = task.cfg
@@ -44,11 +55,7 @@ def trained(task: PriorTask, measured: Mapping[str, Any]) -> ShapePrior:
         "recipe": OmegaConf.to_container(
             OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "resume"])
         ),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "hardware": f"{platform.machine()}, {device_of(cfg)}, {cfg.trainer.devices} process(es)",
-        "software": f"torch {torch.__version__}, python {platform.python_version()}",
-        "date": datetime.now().date().isoformat(),
-        "train_s": round(task.train_s),
+        **provenance(cfg, task.train_s),
         "measured": dict(measured),
     }
     if about["synthetic"]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 
@@ -21,12 +20,9 @@ from recon.priors.data.dataset import HeadData, SampleFolder
 from recon.priors.data.lattices import Lattices, read_lattices, start_from_components, start_from_sphere
 from recon.priors.data.scans import ScanFolder
 from recon.priors.weights import NETWORKS
-from recon.processes import telling_starter
 from recon.run_folders import CHECKPOINT
-from recon.systems.checkpoint import AtomicCheckpointIO
-from recon.systems.config import build
 from recon.systems.pretraining.auto_decoder import Pretraining, Rates, ShapeObjective
-from recon.systems.pretraining.callbacks import AgreedCheckpoint, PriorCurve, PriorProgress
+from recon.systems.pretraining.callbacks import AgreedCheckpoint, PriorCurve, PriorProgress, fit
 from recon.systems.pretraining.data import HeadBatches, Supervision
 from recon.systems.pretraining.validation import Validation
 
@@ -165,37 +161,21 @@ def train(task: PriorTask) -> bool:
         Whether the training is complete.
     """
     settings, validation, folder = task.cfg.trainer, task.cfg.validation, task.folder
-    path = folder / CHECKPOINT
-    last = AgreedCheckpoint(path, settings.checkpoint_every)
-    trainer = pl.Trainer(
-        accelerator=settings.accelerator,
-        devices=settings.devices,
-        num_nodes=settings.num_nodes,
-        strategy=settings.strategy,
-        precision=settings.precision,
-        max_steps=task.system.steps,
-        max_epochs=-1,
-        callbacks=[
-            PriorCurve(folder / "metrics.csv", settings.log_every, last.seconds),
-            PriorProgress(task.system.steps),
-            last,
-            Validation(
-                folder / "validation.csv", task.unseen, validation.every, validation.heads, validation.points
-            ),
-        ],
-        logger=[build(logger, kind="logger") for logger in task.cfg.logger.loggers] or False,
-        log_every_n_steps=settings.log_every,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        plugins=[AtomicCheckpointIO()],
-        default_root_dir=folder,
+    last = AgreedCheckpoint(folder / CHECKPOINT, settings.checkpoint_every)
+    callbacks = [
+        PriorCurve(folder / "metrics.csv", settings.log_every, last.seconds),
+        PriorProgress(task.system.steps),
+        last,
+        Validation(
+            folder / "validation.csv", task.unseen, validation.every, validation.heads, validation.points
+        ),
+    ]
+    fit(task.cfg, folder, task.system, task.system.steps, task.batches, last, callbacks)
+    task.train_s, task.first_process, task.stopped_by = (
+        last.train_s,
+        task.system.trainer.is_global_zero,
+        last.stopped_by,
     )
-    log.info("training %d steps; everything of this run goes to %s", task.system.steps, folder)
-    with last.interrupting(), telling_starter():
-        trainer.fit(task.system, datamodule=task.batches, ckpt_path=path if path.is_file() else None)
-    task.train_s, task.first_process, task.stopped_by = last.train_s, trainer.is_global_zero, last.stopped_by
     return last.stopped_by is None
 
 

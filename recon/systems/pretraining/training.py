@@ -1,10 +1,12 @@
 """The seam of pretraining: how a kind of prior is trained, named by a yaml of conf/pretraining."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from omegaconf import DictConfig
+
+from recon.errors import ConfigError
 
 
 @runtime_checkable
@@ -37,3 +39,22 @@ class PriorTraining(Protocol):
             Interruption: A signal stopped the training, whose state is saved then.
         """
         ...
+
+
+def check_shares(cfg: DictConfig, parts: Mapping[str, int]) -> None:
+    """Refuse what the processes of a training cannot share evenly.
+
+    Args:
+        cfg: Settled configuration.
+        parts: How much there is of each, by the name of its option.
+
+    Raises:
+        ConfigError: With the option and what to choose.
+    """
+    devices = cfg.trainer.devices
+    world = int(devices) * int(cfg.trainer.num_nodes) if isinstance(devices, int) else 1
+    for name, count in parts.items():
+        if count % world:
+            raise ConfigError(
+                f"{name}={count} cannot be shared evenly among {world} processes; choose a multiple of {world}"
+            )

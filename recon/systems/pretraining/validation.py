@@ -1,7 +1,5 @@
 """Validation of a shape model on heads that it was not trained on."""
 
-import csv
-import io
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,12 +10,11 @@ import pytorch_lightning as pl
 import torch
 from jaxtyping import Float
 
-from recon.files import replacing
 from recon.geometry.frames import FACE_RADIUS_MM, CanonicalFrame
 from recon.priors import ShapeNetwork, fit_code
 from recon.priors.data.dataset import HeadData, HeadPoints
-from recon.systems.callbacks import read_rows
 from recon.systems.pretraining.auto_decoder import Pretraining
+from recon.systems.pretraining.callbacks import ValidationTable
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +74,7 @@ def regions_of(
     return face, mm[:, 1] > SHOULDERS_MM
 
 
-class Validation(pl.Callback):
+class Validation(ValidationTable):
     """Writes errors on unseen heads to the log and to validation.csv at intervals, in the first process.
 
     Args:
@@ -89,33 +86,15 @@ class Validation(pl.Callback):
     """
 
     def __init__(self, path: Path, data: HeadData, every: int, count: int, fitted: int) -> None:
-        self.path, self.data, self.every, self.count, self.fitted = path, data, every, count, fitted
-        self.rows: list[Mapping[str, Any]] = []
+        super().__init__(path, every)
+        self.data, self.count, self.fitted = data, count, fitted
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Keep the rows up to the step reached."""
-        if trainer.global_step:
-            self.rows = list(read_rows(self.path, trainer.global_step))
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Validate if it is time to; the end has its own, longer validation."""
-        step = trainer.global_step
-        if not self.every or step % self.every or step == trainer.max_steps or not trainer.is_global_zero:
-            return
-        assert isinstance(pl_module, Pretraining)
-        errors = field_errors(
-            pl_module.standardised(), pl_module.canonical, self.data, self.count, self.fitted
-        )
-        log.info("step %d, %d unseen heads: %s", step, self.count, in_words(errors))
-        self.rows.append({"step": step, **errors})
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(self.rows[-1]), extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        with replacing(self.path) as temporary:
-            temporary.write_text(text.getvalue())
+    def measured(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any) -> Mapping[str, Any]:
+        """Errors of the standardised shape model."""
+        assert isinstance(module, Pretraining)
+        errors = field_errors(module.standardised(), module.canonical, self.data, self.count, self.fitted)
+        log.info("step %d, %d unseen heads: %s", trainer.global_step, self.count, in_words(errors))
+        return errors
 
 
 def in_words(errors: Mapping[str, float | int]) -> str:

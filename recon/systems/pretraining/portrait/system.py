@@ -14,12 +14,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from recon.errors import ReconError
 from recon.perception.portrait import PortraitNetwork, PortraitOutput
 from recon.perception.portrait_maps import PARTS
+from recon.systems.bad_steps import BadGradients
 from recon.systems.pretraining.portrait.targets import IGNORED, PortraitBatch
 
-MAX_BAD_STEPS = 20
 RARE = {"eyes": 2.0, "lips": 1.5, "brows": 2.0, "ear": 1.5, "eyewear": 2.0, "beard": 1.5}
 """Weights of parts that cover few pixels; those of the others are 1."""
 TERMS = ("parts", "alpha", "normals", "canonical", "strand", "depth")
@@ -118,7 +117,7 @@ class PortraitTrainingModule(pl.LightningModule):
         self.network, self.averaged = network, copy.deepcopy(network).requires_grad_(False)
         self.objective, self.steps = objective, steps
         self.learning_rate, self.weight_decay, self.average = learning_rate, weight_decay, average
-        self._bad_steps = 0
+        self._bad_gradients = BadGradients("try a lower portrait.learning_rate")
 
     def training_step(self, batch: PortraitBatch, batch_idx: int) -> Tensor:
         """One step; the logged losses are means over all processes."""
@@ -149,17 +148,11 @@ class PortraitTrainingModule(pl.LightningModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Bound the gradient, and leave out one that is not finite; too many such in a row end the run."""
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
-        if torch.isfinite(norm):
-            self._bad_steps = 0
-            return
-        for parameter in self.network.parameters():
-            parameter.grad = None
-        self._bad_steps += 1
-        if self._bad_steps >= MAX_BAD_STEPS:
-            raise ReconError(
-                f"the gradient was not finite in {MAX_BAD_STEPS} steps in a row (step {self.global_step}); the last "
-                "good state is in checkpoints/last.ckpt; try a lower portrait.learning_rate"
-            )
+        finite = bool(torch.isfinite(norm))
+        if not finite:
+            for parameter in self.network.parameters():
+                parameter.grad = None
+        self._bad_gradients.count(finite, self.global_step)
 
     def configure_optimizers(self) -> Any:
         """AdamW; norms and biases do not decay."""

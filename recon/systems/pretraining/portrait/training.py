@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import platform
-import shlex
 import signal
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 
@@ -24,13 +19,14 @@ from recon.files import replacing
 from recon.perception.portrait import PortraitNetwork, fast_on_cpu, save_network
 from recon.run_folders import CHECKPOINT
 from recon.systems.callbacks import CurveFile
-from recon.systems.checkpoint import AtomicCheckpointIO
-from recon.systems.config import build, device_of
-from recon.systems.pretraining.callbacks import AgreedCheckpoint, PriorProgress
+from recon.systems.config import device_of
+from recon.systems.pretraining.callbacks import AgreedCheckpoint, PriorProgress, fit
+from recon.systems.pretraining.outputs import provenance
 from recon.systems.pretraining.portrait.data import PortraitData, PortraitFolder
 from recon.systems.pretraining.portrait.pictures import write_sheet
 from recon.systems.pretraining.portrait.system import PortraitObjective, PortraitTrainingModule
 from recon.systems.pretraining.portrait.validation import PortraitValidation, in_words, spread, validate
+from recon.systems.pretraining.training import check_shares
 
 log = logging.getLogger(__name__)
 
@@ -68,13 +64,7 @@ class PortraitTraining:
                 f"portrait.objective={dict(settings.objective)}: weights of "
                 f"{', '.join(PortraitObjective.__dataclass_fields__)}, of which one is above 0"
             )
-        devices = cfg.trainer.devices
-        world = int(devices) * int(cfg.trainer.num_nodes) if isinstance(devices, int) else 1
-        if settings.batch_size % world:
-            raise ConfigError(
-                f"portrait.batch_size={settings.batch_size} cannot be shared evenly among {world} processes; choose a "
-                f"multiple of {world}"
-            )
+        check_shares(cfg, {"portrait.batch_size": int(settings.batch_size)})
 
     def run(self, cfg: DictConfig, folder: Path, record: Callable[[], None]) -> None:
         """Train and write the network."""
@@ -98,7 +88,7 @@ class PortraitTraining:
             sum(p.numel() for p in system.network.parameters()),
         )  # fmt: skip
         record()
-        last = fit(cfg, folder, system, data, unseen)
+        last = train(cfg, folder, system, data, unseen)
         if last.stopped_by is not None:
             raise Interruption(last.stopped_by or signal.SIGINT)
         if system.trainer.is_global_zero:
@@ -122,7 +112,7 @@ def make_system(cfg: DictConfig) -> PortraitTrainingModule:
     )
 
 
-def fit(
+def train(
     cfg: DictConfig,
     folder: Path,
     system: PortraitTrainingModule,
@@ -130,37 +120,18 @@ def fit(
     unseen: PortraitFolder,
 ) -> AgreedCheckpoint:
     """Train to the end, or to a signal, on from the checkpoint where there is one."""
-    settings, path = cfg.trainer, folder / CHECKPOINT
-    last = AgreedCheckpoint(path, settings.checkpoint_every)
+    settings = cfg.trainer
+    last = AgreedCheckpoint(folder / CHECKPOINT, settings.checkpoint_every)
     batches = PortraitData(data, int(cfg.portrait.batch_size), int(cfg.seed), int(cfg.portrait.loaders))
-    trainer = pl.Trainer(
-        accelerator=settings.accelerator,
-        devices=settings.devices,
-        num_nodes=settings.num_nodes,
-        strategy=settings.strategy,
-        precision=settings.precision,
-        max_steps=system.steps,
-        max_epochs=-1,
-        callbacks=[
-            PortraitCurve(folder / "metrics.csv", settings.log_every, last.seconds),
-            PriorProgress(system.steps),
-            PortraitValidation(
-                folder, unseen, cfg.validation.every, cfg.portrait.validation_portraits, bool(cfg.pictures)
-            ),
-            last,
-        ],
-        logger=[build(logger, kind="logger") for logger in cfg.logger.loggers] or False,
-        log_every_n_steps=settings.log_every,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        plugins=[AtomicCheckpointIO()],
-        default_root_dir=folder,
-    )
-    log.info("training %d steps; everything of this run goes to %s", system.steps, folder)
-    with last.interrupting():
-        trainer.fit(system, datamodule=batches, ckpt_path=path if path.is_file() else None)
+    callbacks = [
+        PortraitCurve(folder / "metrics.csv", settings.log_every, last.seconds),
+        PriorProgress(system.steps),
+        PortraitValidation(
+            folder, unseen, cfg.validation.every, cfg.portrait.validation_portraits, bool(cfg.pictures)
+        ),
+        last,
+    ]
+    fit(cfg, folder, system, system.steps, batches, last, callbacks)
     return last
 
 
@@ -199,11 +170,7 @@ def write(
         "recipe": OmegaConf.to_container(
             OmegaConf.masked_copy(cfg, ["portrait", "seed", "max_steps", "split"])
         ),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "hardware": f"{platform.machine()}, {device_of(cfg)}, {cfg.trainer.devices} process(es)",
-        "software": f"torch {torch.__version__}, python {platform.python_version()}",
-        "date": datetime.now().date().isoformat(),
-        "train_s": round(times["train_s"]),
+        **provenance(cfg, times["train_s"]),
         "measured": errors["all"],
         "notice": NOTICE,
     }

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,13 +13,11 @@ import pytorch_lightning as pl
 import torch
 from jaxtyping import Float
 from scipy.spatial.transform import Rotation
-from torch.nn.functional import avg_pool2d
 
 from recon.calibration.canonical_pose import canonical_pose
-from recon.files import replacing
 from recon.perception.portrait import PortraitNetwork, PortraitOutput
 from recon.perception.portrait_maps import HAIRS, PARTS, SKINS
-from recon.systems.callbacks import read_rows
+from recon.systems.pretraining.callbacks import ValidationTable
 from recon.systems.pretraining.portrait.data import PortraitFolder, fixed_sample
 from recon.systems.pretraining.portrait.pictures import write_sheet
 from recon.systems.pretraining.portrait.system import PortraitTrainingModule, angle_deg
@@ -135,10 +130,9 @@ def errors_of(
 
 def pose_errors(output: PortraitOutput, cameras: Sequence[TrueCamera]) -> Float[np.ndarray, " portraits"]:
     """Angles, in degrees, between true cameras and those that the canonical maps give; 180 where they give none."""
-    shares = output.parts.softmax(dim=1)[:, [*SKINS, *HAIRS]].sum(dim=1, keepdim=True)
-    shown = (avg_pool2d(shares, 2)[:, 0] > 0.5).cpu().numpy()
+    shown = (output.shares(SKINS + HAIRS) > 0.5).cpu().numpy()
     points = output.canonical.permute(0, 2, 3, 1).cpu().numpy()
-    sigmas = math.sqrt(2) * output.scale.permute(0, 2, 3, 1).cpu().numpy()
+    sigmas = output.canonical_sigma.permute(0, 2, 3, 1).cpu().numpy()
     errors = []
     for k, (intrinsics, camera_from_canonical) in enumerate(cameras):
         quarter = np.diag([0.25, 0.25, 1.0]) @ intrinsics
@@ -197,7 +191,7 @@ def spread(folder: PortraitFolder, count: int) -> list[int]:
     return np.unique(np.linspace(0, len(folder) - 1, min(count, len(folder))).round().astype(int)).tolist()
 
 
-class PortraitValidation(pl.Callback):
+class PortraitValidation(ValidationTable):
     """Writes errors on unseen people to the log and to validation.csv, and a sheet of pictures, at intervals; in the
     first process.
 
@@ -210,37 +204,20 @@ class PortraitValidation(pl.Callback):
     """
 
     def __init__(self, folder: Path, data: PortraitFolder, every: int, count: int, pictures: bool) -> None:
-        self.folder, self.data, self.every, self.pictures = folder, data, every, pictures
+        super().__init__(folder / "validation.csv", every)
+        self.folder, self.data, self.pictures = folder, data, pictures
         self.indices = spread(data, count)
-        self.rows: list[Mapping[str, Any]] = []
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Keep the rows up to the step reached."""
-        if trainer.global_step:
-            self.rows = list(read_rows(self.folder / "validation.csv", trainer.global_step))
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Validate if it is time to; the end has its own, longer validation."""
-        step = trainer.global_step
-        if not self.every or step % self.every or step == trainer.max_steps or not trainer.is_global_zero:
-            return
-        assert isinstance(pl_module, PortraitTrainingModule)
-        network = pl_module.averaged.eval()
+    def measured(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any) -> Mapping[str, Any]:
+        """Errors of the averaged network, of which a sheet is drawn."""
+        assert isinstance(module, PortraitTrainingModule)
+        network, step = module.averaged.eval(), trainer.global_step
         errors = validate(network, self.data, self.indices)["all"]
         log.info("step %d, %d unseen portraits: %s", step, len(self.indices), in_words(errors))
-        samples = len(batch) * trainer.world_size * step
-        row = {"step": step, "samples": samples, **{name: errors.get(name, "") for name in SHOWN}}
-        self.rows.append(row)
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(row), extrasaction="ignore", lineterminator="\n", restval="")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        with replacing(self.folder / "validation.csv") as temporary:
-            temporary.write_text(text.getvalue())
         if self.pictures:
             write_sheet(self.folder / "pictures" / f"step-{step:07d}.png", network, self.data, self.indices)
+        samples = len(batch) * trainer.world_size * step
+        return {"samples": samples, **{name: errors.get(name, "") for name in SHOWN}}
 
 
 def in_words(errors: Mapping[str, float]) -> str:
